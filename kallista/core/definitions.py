@@ -1,0 +1,123 @@
+"""What to run: the immutable description that a run keeps from its start to its end."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from kallista.core.retry import RetryPolicy
+from kallista.core.states import RunKind
+from kallista.core.types import Json, Micros, RunId, StepId, TaskType
+
+
+@dataclass(frozen=True, slots=True)
+class InputSpec:
+    """One declared argument of a definition.
+
+    Args:
+        schema: A JSON Schema of the value (``{"type": "string"}``).
+        required: Whether a run must be given a value.
+        default: The value when none is given and none is required.
+    """
+
+    schema: Mapping[str, Json]
+    required: bool = True
+    default: Json = None
+
+
+@dataclass(frozen=True, slots=True)
+class TaskSpec:
+    """What one task executes.
+
+    Args:
+        type: The task type whose handler executes it.
+        config: The handler's arguments; texts may hold ``${…}`` references.
+        retry: How failed attempts are tried again.
+        timeout: The limit of one attempt.
+        deadline: The limit of all attempts together, from when the task may first run.
+    """
+
+    type: TaskType
+    config: Mapping[str, Json]
+    retry: RetryPolicy = field(default_factory=RetryPolicy)
+    timeout: Micros | None = None
+    deadline: Micros | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ChildSpec:
+    """The run that a step of type workflow or process starts.
+
+    Args:
+        definition: What the child runs; names are resolved when the parent is created.
+        inputs: The child's own arguments; texts may hold ``${…}`` references.
+    """
+
+    definition: Definition
+    inputs: Mapping[str, Json]
+
+
+@dataclass(frozen=True, slots=True)
+class StepSpec:
+    """One step: a task of a workflow, a step of a process, or the one step of a single task.
+
+    Args:
+        id: Unique within the definition.
+        name: What people read; the id when none is given.
+        work: A task that a handler executes, or a child run.
+        depends_on: Positions of the steps before it, ascending.
+        when: A condition (CEL); the step is skipped when it is false.
+        continue_on_error: Its failure is recorded, and what depends on it goes on.
+        priority: Added to nothing: overrides the run's own priority when given.
+    """
+
+    id: StepId
+    name: str
+    work: TaskSpec | ChildSpec
+    depends_on: tuple[int, ...] = ()
+    when: str | None = None
+    continue_on_error: bool = False
+    priority: int | None = None
+
+
+# eq=False keeps identity comparison: definitions are compared by their content hash.
+@dataclass(frozen=True, eq=False)
+class Definition:
+    """A workflow's tasks, a process's steps, or the one step of a single task.
+
+    Args:
+        kind: What a run of it is.
+        name: What people read, and the name to run it by when it is defined.
+        steps: In the order they were listed; positions are used everywhere inside.
+        continue_on_error: The default of its steps.
+        deadline: The limit of a whole run, from its start.
+        inputs: The arguments a run may be given, by name.
+        dependencies: Processes that must have completed before a run starts.
+        priority: Of its runs, unless a run says otherwise; higher runs first.
+        tags: Of its runs.
+    """
+
+    kind: RunKind
+    name: str
+    steps: tuple[StepSpec, ...]
+    continue_on_error: bool = False
+    deadline: Micros | None = None
+    inputs: Mapping[str, InputSpec] = field(default_factory=dict)
+    dependencies: tuple[RunId, ...] = ()
+    priority: int = 0
+    tags: tuple[str, ...] = ()
+
+    @cached_property
+    def dependents(self) -> tuple[tuple[int, ...], ...]:
+        """For each step, the positions of the steps that depend on it, ascending."""
+        found: list[list[int]] = [[] for _ in self.steps]
+        for position, step in enumerate(self.steps):
+            for before in step.depends_on:
+                found[before].append(position)
+        return tuple(tuple(positions) for positions in found)
+
+    @cached_property
+    def position(self) -> Mapping[StepId, int]:
+        """Where the step of an id stands."""
+        return {step.id: position for position, step in enumerate(self.steps)}

@@ -1,0 +1,76 @@
+"""What is remembered of a run: its head, its steps, and the events that led there."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from kallista.core.states import EventKind, ProcessStatus, TaskStatus
+from kallista.core.types import JsonText, Micros, WorkerKey
+
+
+class Event(NamedTuple):
+    """One line of a run's history.
+
+    ``data`` is the result itself for TASK_COMPLETED, a ``Failure`` for TASK_FAILED, and otherwise
+    the little that folding the event needs; None where kind, step and attempt say it all.
+    """
+
+    seq: int
+    at: Micros
+    kind: EventKind
+    step: int | None
+    attempt: int
+    data: JsonText | None
+
+
+class StepState(NamedTuple):
+    """Where one step is.
+
+    Args:
+        status: SCHEDULED, RUNNING, WAITING or a finished one; READY is never stored.
+        attempt: The number of the last attempt, 0 before the first; part of its proof.
+        failures: Attempts that failed since the step was last reset; what ``max_attempts`` counts.
+        crashes: Attempts that were interrupted because their worker died.
+        ready_at: SCHEDULED: from when it may run, None while steps before it are unfinished;
+            WAITING: when its sleep is over, None when it waits for a child run.
+        since: When it could first have run; its deadline counts from here.
+        started_at: When its last attempt started.
+        ended_at: When it finished.
+        worker: Who executes the running attempt.
+        outcome: The seq of the event that holds its result or failure.
+        passed: Whether what depends on it may go on.
+    """
+
+    status: TaskStatus = TaskStatus.SCHEDULED
+    attempt: int = 0
+    failures: int = 0
+    crashes: int = 0
+    ready_at: Micros | None = None
+    since: Micros | None = None
+    started_at: Micros | None = None
+    ended_at: Micros | None = None
+    worker: WorkerKey | None = None
+    outcome: int | None = None
+    passed: bool = False
+
+
+class RunHead(NamedTuple):
+    """Where a run is; what every plan of it rewrites.
+
+    Args:
+        state: The run's state; a single task shows its step's status instead.
+        seq: The seq of the next event.
+        in_flight: How many of its steps are RUNNING right now.
+        started_at: When it first started.
+        ended_at: When it finished; None again after a retry.
+        deadline_at: When its time limit is over.
+        driven: Of a child: which attempt of the parent's step has driven it last.
+    """
+
+    state: ProcessStatus = ProcessStatus.PENDING
+    seq: int = 0
+    in_flight: int = 0
+    started_at: Micros | None = None
+    ended_at: Micros | None = None
+    deadline_at: Micros | None = None
+    driven: int = 1

@@ -1,0 +1,126 @@
+"""What one decision writes: all of it in one transaction, or none of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+from kallista.core.events import Event, RunHead, StepState
+from kallista.core.states import RunKind
+from kallista.core.types import JsonText, Micros, RunId, RunKey, ScheduleId, TaskType, WorkerKey
+
+WAKE: Final = TaskType("")
+"""The type of an entry that asks for a look at a run instead of for a handler."""
+
+WHOLE_RUN: Final = -1
+"""The step of an entry that concerns the run itself."""
+
+
+class Entry(NamedTuple):
+    """A line of the queue: from ``ready_at`` on, a worker may take up this step of the run.
+
+    Of a task type: the step may start. Of type ``WAKE``: look at the step (or the whole run),
+    for a sleep is over, a time limit has come, or another run has changed.
+    """
+
+    type: TaskType
+    priority: int
+    ready_at: Micros
+    step: int = WHOLE_RUN
+
+
+class Fence(NamedTuple):
+    """What a writer shows to prove that it decided on the newest state.
+
+    Args:
+        version: The version of the run it decided on.
+        epoch: The epoch in which it owns the run; None for a command, which needs no ownership.
+    """
+
+    version: int
+    epoch: int | None
+
+
+class Ownership(NamedTuple):
+    """Who drives the run after this plan: nobody (worker None), or a worker in a new epoch."""
+
+    worker: WorkerKey | None
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class NewRun:
+    """A run that is to exist; the first plan of its life is part of it.
+
+    Args:
+        id: Unique over all kinds of runs.
+        kind: What it is a run of.
+        name: What people read.
+        definition: The hash under which its definition is stored.
+        definition_content: The definition itself, stored once per hash.
+        content: The hash of the request; the same id with another content is a conflict.
+        inputs: Its arguments, a JSON object.
+        parent: The run and the step that started it.
+        schedule: The schedule whose firing it is.
+        priority: Higher runs first.
+        tags: To find it by.
+        created_at: When.
+        waits_for: Processes whose ends it wants to be woken by.
+        owner: The worker that drives it from the start, in epoch 1; None: whoever claims it.
+    """
+
+    id: RunId
+    kind: RunKind
+    name: str
+    definition: str
+    definition_content: JsonText
+    content: str
+    inputs: JsonText
+    parent: tuple[RunKey, int] | None
+    schedule: ScheduleId | None
+    priority: int
+    tags: tuple[str, ...]
+    created_at: Micros
+    waits_for: tuple[RunId, ...]
+    owner: WorkerKey | None
+    head: RunHead
+    steps: tuple[StepState, ...]
+    events: tuple[Event, ...]
+    enqueue: tuple[Entry, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What one decision on one run writes.
+
+    Args:
+        run: Whose plan it is.
+        fence: Checked first, inside the transaction; when it is stale nothing is written.
+        head: The run's head afterwards.
+        ownership: Who drives it afterwards; None leaves that as it is.
+        events: New history, in order.
+        steps: The steps that changed, by position.
+        enqueue: New lines of the queue; one that is there already stays.
+        dequeue: Lines that are void now; one that is gone already is no error.
+        create: Child runs; one that exists already is left as it is.
+        wake: Child runs, by id, that should be looked at because of this plan; unknown ones are
+            passed over.
+        wake_parent: The run has finished or goes on again: its parent should look at the step
+            that started it.
+        announce: The run has finished or has been retried: wake those that wait for its id.
+        tell_owner: A command from elsewhere: wake the worker that drives the run.
+    """
+
+    run: RunKey
+    fence: Fence
+    head: RunHead
+    ownership: Ownership | None = None
+    events: tuple[Event, ...] = ()
+    steps: tuple[tuple[int, StepState], ...] = ()
+    enqueue: tuple[Entry, ...] = ()
+    dequeue: tuple[Entry, ...] = ()
+    create: tuple[NewRun, ...] = ()
+    wake: tuple[RunId, ...] = ()
+    wake_parent: bool = False
+    announce: bool = False
+    tell_owner: bool = False

@@ -1,0 +1,1 @@
+"""What is remembered: the port, and a store for each place to keep things."""

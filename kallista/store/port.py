@@ -1,0 +1,368 @@
+"""What the engine asks of a store; every store passes the same contract tests.
+
+A store knows nothing of what a plan means. It writes plans whole or not at all, checks their
+fences, hands out queue entries, and answers questions. All writes that arrive while a commit is
+under way go into the next transaction together; each awaits its own answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+from kallista.core.events import Event, RunHead, StepState
+from kallista.core.plan import Entry, NewRun, Plan
+from kallista.core.schedules import Firing, Schedule
+from kallista.core.states import RunKind, ScheduleStatus
+from kallista.core.types import (
+    JsonText,
+    Micros,
+    RunId,
+    RunKey,
+    ScheduleId,
+    TaskType,
+    WorkerKey,
+)
+
+
+class Created(NamedTuple):
+    """The answer to a creation: the run's key, and whether it is new."""
+
+    key: RunKey
+    new: bool
+
+
+class Committed(NamedTuple):
+    """The answer to a plan: the run's version from now on."""
+
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class RunRecord:
+    """All that is stored of a run but its history.
+
+    Args:
+        status: The word that users see and lists filter by (a task's is its step's).
+        root: The run at the top of its tree; itself when it has no parent.
+        parent_id: The id of the run that started it.
+        owner: The worker that drives it.
+        epoch: Rises whenever the owner changes.
+        version: Rises with every plan.
+        steps: In the order of the definition; empty where they were not asked for.
+    """
+
+    key: RunKey
+    id: RunId
+    kind: RunKind
+    name: str
+    status: str
+    definition: str
+    definition_content: JsonText
+    content: str
+    inputs: JsonText
+    parent: tuple[RunKey, int] | None
+    parent_id: RunId | None
+    root: RunKey
+    schedule: ScheduleId | None
+    priority: int
+    tags: tuple[str, ...]
+    created_at: Micros
+    owner: WorkerKey | None
+    epoch: int
+    version: int
+    head: RunHead
+    steps: tuple[StepState, ...]
+
+
+class ClaimRequest(NamedTuple):
+    """What a worker could take on.
+
+    Args:
+        worker: Who asks.
+        now: Entries whose ``ready_at`` is later are not due.
+        slots: How many entries of task types at most; WAKE entries come on top, up to 1,000.
+        limits: For each task type that the worker executes, how many entries at most.
+        within: Only runs of the tree below this root; None: any run.
+    """
+
+    worker: WorkerKey
+    now: Micros
+    slots: int
+    limits: Mapping[TaskType, int]
+    within: RunKey | None = None
+
+
+class ClaimedEntry(NamedTuple):
+    """An entry that is the worker's now, and gone from the queue.
+
+    ``record`` holds the run as it is after the claim, with its steps, when the claim made the
+    worker its owner; it is None when the worker drove the run already.
+    """
+
+    run: RunKey
+    entry: Entry
+    record: RunRecord | None
+
+
+class Claim(NamedTuple):
+    """The answer to a claim.
+
+    Args:
+        entries: WAKE entries first, then the highest priority first, equal ones in the order of
+            ``ready_at``, then of the runs' creation, then of the step's position.
+        next_due: When the next entry becomes due that the worker could take (given its types,
+            whatever its limits); None: nothing waits.
+        waiting: The highest priority among the due entries of the worker's types that were left
+            for want of slots; None: nothing was left.
+    """
+
+    entries: Sequence[ClaimedEntry]
+    next_due: Micros | None
+    waiting: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class RunFilter:
+    """Which runs a list shows; None means all.
+
+    Args:
+        kind: Only runs of this kind.
+        statuses: Only runs in one of these; READY finds SCHEDULED tasks whose moment has come,
+            SCHEDULED the others.
+        name: Only runs of exactly this name.
+        tag: Only runs with this tag.
+        created_from: Only runs created at this moment or later.
+        created_until: Only runs created before this moment.
+        schedule: Only firings of this schedule.
+        parent: Only children of this run.
+        roots: Only runs that no other run has started.
+        now: The moment that READY is judged by.
+        after: The cursor: the key of the last run of the page before.
+        limit: How many at most.
+    """
+
+    now: Micros
+    kind: RunKind | None = None
+    statuses: tuple[str, ...] | None = None
+    name: str | None = None
+    tag: str | None = None
+    created_from: Micros | None = None
+    created_until: Micros | None = None
+    schedule: ScheduleId | None = None
+    parent: RunKey | None = None
+    roots: bool = False
+    after: RunKey | None = None
+    limit: int = 100
+
+
+class Tombstone(NamedTuple):
+    """What stays of a deleted run."""
+
+    id: RunId
+    kind: RunKind
+    status: str
+    deleted_at: Micros
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerRecord:
+    """A program that executes tasks, or did.
+
+    Args:
+        name: What people read: host, process id, a random part.
+        types: The task types it executes, with the JSON Schema of their config.
+        alive: Whether the operating system still shows it to be there.
+    """
+
+    key: WorkerKey
+    name: str
+    types: Mapping[TaskType, JsonText]
+    started_at: Micros
+    alive: bool
+
+
+class Store(Protocol):
+    """Where everything is kept.
+
+    Every write method is atomic, and durable once its future is done. All methods are called on
+    one event loop. Any of them raises ``StoreError`` when the store fails, ``StoreUncertainError``
+    when a write may or may not have happened.
+    """
+
+    async def open(self) -> None:
+        """Open the store, creating or migrating it; may run beside other programs doing so.
+
+        Raises:
+            StoreError: It is corrupt, foreign, read-only, on a network file system, or of a
+                version this program does not know; the message says which and what to do.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Finish the writes under way, release everything held, and close."""
+        ...
+
+    # runs
+
+    def create(self, run: NewRun) -> asyncio.Future[Created]:
+        """Store a new run; one with the same id and content is returned as it is.
+
+        Raises:
+            ConflictError: A run of this id has another content, or is of another kind, or the id
+                belongs to a deleted run.
+        """
+        ...
+
+    def commit(self, plan: Plan) -> asyncio.Future[Committed]:
+        """Write a plan if its fence holds.
+
+        Raises:
+            LeaseLost: The version or the epoch is stale; nothing was written.
+            NotFoundError: The run is gone.
+        """
+        ...
+
+    def claim(self, request: ClaimRequest) -> asyncio.Future[Claim]:
+        """Hand due entries to a worker: remove them, and make it the owner of their runs.
+
+        Entries of runs that another worker drives stay in the queue and are passed over, whatever
+        their number; entries of runs that are gone are dropped.
+        """
+        ...
+
+    async def load(self, run: RunId | RunKey) -> RunRecord | None:
+        """The run with its steps, or None."""
+        ...
+
+    async def heads(self, runs: Sequence[RunId]) -> Mapping[RunId, RunRecord]:
+        """Those of the runs that exist, without their steps."""
+        ...
+
+    async def outcomes(
+        self, run: RunKey, steps: Sequence[int] | None = None
+    ) -> Mapping[int, JsonText]:
+        """The result or failure of the finished steps (of all, or of these), by position."""
+        ...
+
+    async def history(self, run: RunKey, from_seq: int = 0, limit: int = 1000) -> Sequence[Event]:
+        """Events of the run in order, from a seq on."""
+        ...
+
+    async def list_runs(self, wanted: RunFilter) -> Sequence[RunRecord]:
+        """Runs that match, newest first; single tasks with their one step, others without."""
+        ...
+
+    async def count_runs(self) -> Mapping[tuple[RunKind, str], int]:
+        """How many runs there are of each kind and status."""
+        ...
+
+    async def queued_types(self) -> Mapping[TaskType, int]:
+        """How many entries of each task type wait in the queue."""
+        ...
+
+    def delete_run(self, run: RunKey, version: int, now: Micros) -> asyncio.Future[None]:
+        """Remove a finished run with its finished children, and leave tombstones.
+
+        Raises:
+            LeaseLost: The run has changed since that version.
+        """
+        ...
+
+    async def tombstone(self, run: RunId) -> Tombstone | None:
+        """What stayed of a deleted run, or None."""
+        ...
+
+    # named definitions
+
+    def define(
+        self, kind: RunKind, name: str, definition: str, content: JsonText, now: Micros
+    ) -> asyncio.Future[None]:
+        """Let the name mean this definition from now on."""
+        ...
+
+    async def definition(self, kind: RunKind, name: str) -> JsonText | None:
+        """What the name means, or None."""
+        ...
+
+    async def definition_names(self, kind: RunKind) -> Sequence[str]:
+        """All names of a kind, sorted."""
+        ...
+
+    # schedules
+
+    def create_schedule(self, schedule: Schedule) -> asyncio.Future[bool]:
+        """Store a schedule; true when it is new, false when the same one was there.
+
+        Raises:
+            ConflictError: A schedule of this id has another content.
+        """
+        ...
+
+    def fire(self, firings: Sequence[Firing]) -> asyncio.Future[Sequence[bool]]:
+        """Write what firings changed; false for each whose schedule has another version by now."""
+        ...
+
+    async def schedule(self, schedule: ScheduleId) -> Schedule | None:
+        """The schedule, or None."""
+        ...
+
+    async def due_schedules(self, now: Micros, limit: int) -> Sequence[tuple[Schedule, bool]]:
+        """ACTIVE schedules whose moment has come, the longest due first.
+
+        Each comes with whether the run of its last firing is still unfinished.
+        """
+        ...
+
+    async def next_schedule_at(self) -> Micros | None:
+        """When the next ACTIVE schedule is due."""
+        ...
+
+    async def list_schedules(
+        self, status: ScheduleStatus | None, after: ScheduleId | None, limit: int
+    ) -> Sequence[Schedule]:
+        """Schedules in the order of their ids."""
+        ...
+
+    def delete_schedule(self, schedule: ScheduleId) -> asyncio.Future[bool]:
+        """Remove it; its past firings stay. False when there was none."""
+        ...
+
+    # workers
+
+    def register_worker(
+        self, name: str, types: Mapping[TaskType, JsonText], now: Micros
+    ) -> asyncio.Future[WorkerKey]:
+        """Make this program known as a worker; the store shows that it lives until it closes.
+
+        May be called again by the same store to change the types; the key stays.
+        """
+        ...
+
+    def release_dead(self, now: Micros) -> asyncio.Future[int]:
+        """Take the runs of workers that died from them, and wake each run.
+
+        Returns how many runs were freed. Rows of dead workers are removed.
+        """
+        ...
+
+    def retire_worker(self, now: Micros) -> asyncio.Future[None]:
+        """This program executes nothing any more: free what it still drives, and forget it."""
+        ...
+
+    async def workers(self) -> Sequence[WorkerRecord]:
+        """All workers known, dead ones not yet removed included."""
+        ...
+
+    async def type_schemas(self) -> Mapping[TaskType, JsonText]:
+        """The JSON Schemas of all task types that any worker has had."""
+        ...
+
+    # changes by others
+
+    def changed(self) -> bool:
+        """Whether another program has committed since the last call; cheap and immediate."""
+        ...
+
