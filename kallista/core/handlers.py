@@ -1,0 +1,93 @@
+"""What the engine must know of a handler; ``kallista.tasks`` provides them."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from kallista.core.outcomes import Asleep
+from kallista.core.types import Json, JsonText, RunId, StepId, TaskType
+
+
+@dataclass(slots=True)
+class Invocation:
+    """One attempt, as its handler sees it.
+
+    Args:
+        run_id: The run it belongs to.
+        task_id: The task's id in that run.
+        type: Its task type.
+        attempt: 1 for the first.
+        idempotency_key: The same for every attempt of this task of this run.
+        config: The handler's arguments, all references resolved.
+        results: The results of the tasks or steps before it, by id.
+        progress: Called with a fraction from 0 to 1 and a message.
+        cancelled: Tells whether the attempt should stop.
+    """
+
+    run_id: RunId
+    task_id: StepId
+    type: TaskType
+    attempt: int
+    idempotency_key: str
+    config: Mapping[str, Json]
+    results: Mapping[str, Json]
+    progress: Callable[[float, str | None], None]
+    cancelled: Callable[[], bool]
+
+
+class Handler(Protocol):
+    """The code behind a task type."""
+
+    @property
+    def type(self) -> TaskType:
+        """The name it is registered under."""
+        ...
+
+    @property
+    def blocking(self) -> bool:
+        """Whether it is a plain function, to be called on a thread."""
+        ...
+
+    @property
+    def wants_context(self) -> bool:
+        """Whether it looks at the run (``ctx``); if not, no results need to be loaded for it."""
+        ...
+
+    @property
+    def max_concurrency(self) -> int | None:
+        """How many attempts of it this program may run at once."""
+        ...
+
+    def call(self, invocation: Invocation) -> JsonText | Asleep | Awaitable[JsonText | Asleep]:
+        """Validate the config, run the handler, and encode what it returns.
+
+        A blocking handler returns the answer itself and must be called on a thread; another one
+        returns an awaitable. Raises whatever the handler raises, and ``UsageError`` for a config
+        or a result that does not fit.
+        """
+        ...
+
+    def problems(self, config: Mapping[str, Json], unresolved: Collection[str]) -> Sequence[str]:
+        """What is wrong with a config, a sentence each, empty when nothing is.
+
+        ``unresolved`` names the keys whose values hold references: their values are not looked at.
+        """
+        ...
+
+    def schema(self) -> JsonText:
+        """The JSON Schema of its config."""
+        ...
+
+
+class Handlers(Protocol):
+    """All the handlers a program has."""
+
+    def get(self, type: TaskType) -> Handler | None:
+        """The handler of a type, or None."""
+        ...
+
+    def types(self) -> Collection[TaskType]:
+        """Every type there is a handler for."""
+        ...

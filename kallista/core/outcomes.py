@@ -1,0 +1,62 @@
+"""How an attempt ends: a value, so that deciding on it reads as a match."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from kallista.core.types import JsonText, Micros
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why something failed; kept in history as it is.
+
+    Args:
+        type: The qualified name of the exception's class.
+        message: Its text, secrets masked.
+        traceback: Where it happened, secrets masked; None where there is no Python behind it.
+        kinds: Short and qualified names of its class and of all its bases, for ``retry_on`` and
+            ``give_up_on``.
+    """
+
+    type: str
+    message: str
+    traceback: str | None = None
+    kinds: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Completed:
+    """It returned; the result is encoded already."""
+
+    result: JsonText
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """It raised, or ran out of its time."""
+
+    failure: Failure
+
+
+@dataclass(frozen=True, slots=True)
+class Asleep:
+    """It asks to be completed after a while, with no worker held meanwhile."""
+
+    length: Micros
+
+
+@dataclass(frozen=True, slots=True)
+class Stopped:
+    """It was cancelled; the note says what could not be stopped, if anything."""
+
+    note: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class HandedBack:
+    """Its worker closed down before it finished; the next worker starts it again."""
+
+
+Outcome: TypeAlias = Completed | Failed | Asleep | Stopped | HandedBack
