@@ -1,0 +1,113 @@
+"""What can be asked of a run, and what can be reported on it: the inputs of a decision."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TypeAlias
+
+from kallista.core.outcomes import Outcome
+from kallista.core.states import ProcessStatus
+from kallista.core.types import Json, RunId
+
+
+class Verb(StrEnum):
+    """What a user can ask of a run that exists."""
+
+    START = "start"
+    PAUSE = "pause"
+    RESUME = "resume"
+    CANCEL = "cancel"
+    RETRY = "retry"
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A user's wish; a repeat changes nothing."""
+
+    verb: Verb
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Dispatch:
+    """A worker has taken this step from the queue and could start it."""
+
+    step: int
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptEnded:
+    """An attempt is over; reports of other attempts than the running one change nothing."""
+
+    step: int
+    attempt: int
+    outcome: Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerDied:
+    """Whoever drove the run is gone, and with it every attempt that was running."""
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """A moment has come: a sleep is over, or a time limit. ``step`` -1 means the run itself."""
+
+    step: int
+
+
+@dataclass(frozen=True, slots=True)
+class ChildSeen:
+    """Where the child run of a step is now.
+
+    Args:
+        step: The step that waits for it.
+        state: Its state.
+        attempt: Which attempt of the step has driven it last.
+        output: Its results by id, when it has completed and a reference needs them.
+        message: What failed in it, in one line.
+    """
+
+    step: int
+    state: ProcessStatus
+    attempt: int
+    output: Json = None
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ParentSeen:
+    """Where the parent of a child run is now.
+
+    Args:
+        state: The parent's state.
+        attempt: The attempt of the parent's step that should drive this run.
+        waiting: Whether the parent's step still waits for this run.
+        cause: The parent's id, for the history.
+    """
+
+    state: ProcessStatus
+    attempt: int
+    waiting: bool
+    cause: RunId
+
+
+@dataclass(frozen=True, slots=True)
+class DependenciesSeen:
+    """Where the processes are that a process depends on; None: it does not exist yet."""
+
+    states: Mapping[RunId, ProcessStatus | None]
+
+
+Stimulus: TypeAlias = (
+    Command
+    | Dispatch
+    | AttemptEnded
+    | WorkerDied
+    | Due
+    | ChildSeen
+    | ParentSeen
+    | DependenciesSeen
+)

@@ -1,0 +1,323 @@
+"""What a user gets to see of a run, frozen at one moment."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from datetime import datetime
+from enum import StrEnum
+from typing import Generic, Self, TypeAlias, TypeVar
+
+from kallista.core.states import (
+    ProcessStatus,
+    RunKind,
+    ScheduleStatus,
+    TaskStatus,
+    WorkflowStatus,
+)
+from kallista.core.types import Json, RunId, ScheduleId, StepId, TaskType
+from kallista.errors import RunFailedError
+
+
+def _plain(value: object) -> Json:
+    if isinstance(value, Snapshot):
+        return value.to_dict()
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, StrEnum):
+        return value.value
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    raise TypeError(f"a snapshot holds a {type(value).__name__}, which has no plain form")
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """What all snapshots share: a plain form of themselves."""
+
+    def to_dict(self) -> dict[str, Json]:
+        """All fields as JSON data; moments as ISO 8601 in UTC."""
+        return {field.name: _plain(getattr(self, field.name)) for field in fields(self)}
+
+
+@dataclass(frozen=True)
+class RunError(Snapshot):
+    """Why a task or step failed.
+
+    Args:
+        task_id: Which one; None for the run itself (its time limit, say).
+        type: The qualified name of the exception's class.
+        message: Its text.
+        traceback: Where it happened, when there is Python behind it.
+        attempt: Which attempt it ended.
+        at: When.
+    """
+
+    task_id: StepId | None
+    type: str
+    message: str
+    traceback: str | None
+    attempt: int
+    at: datetime | None
+
+    def __str__(self) -> str:
+        where = f"{self.task_id}: " if self.task_id else ""
+        return f"{where}{self.type}: {self.message}"
+
+
+@dataclass(frozen=True)
+class StepSnapshot(Snapshot):
+    """One task of a workflow, or one step of a process.
+
+    Args:
+        id: Its id in the definition.
+        name: What people read.
+        kind: A task, or the kind of the child run it starts.
+        type: The task type; None for a child run.
+        status: Where it is.
+        attempt: The number of its last attempt, 0 before the first.
+        depends_on: The ids of the steps before it.
+        result: What it returned; None until it is COMPLETED.
+        error: Why it failed.
+        note: Why it was skipped, or what could not be stopped when it was cancelled.
+        child_id: The run it started.
+        ready_at: From when it may run or goes on, where that is a moment.
+        started_at: When its last attempt started.
+        ended_at: When it finished.
+    """
+
+    id: StepId
+    name: str
+    kind: RunKind
+    type: TaskType | None
+    status: TaskStatus
+    attempt: int
+    depends_on: tuple[StepId, ...]
+    result: Json
+    error: RunError | None
+    note: str | None
+    child_id: RunId | None
+    ready_at: datetime | None
+    started_at: datetime | None
+    ended_at: datetime | None
+
+
+@dataclass(frozen=True)
+class RunSnapshot(Snapshot):
+    """What the snapshots of all three kinds share.
+
+    Args:
+        id: The run's id.
+        kind: What it is a run of.
+        name: What people read.
+        inputs: Its arguments.
+        errors: Everything that failed, in the order it failed.
+        in_flight: How many of its steps are being executed right now.
+        priority: Higher runs first.
+        tags: To find it by.
+        parent_id: The run that started it.
+        created_at: When it was created.
+        started_at: When it first started.
+        ended_at: When it finished.
+    """
+
+    id: RunId
+    kind: RunKind
+    name: str
+    inputs: Mapping[str, Json]
+    errors: tuple[RunError, ...]
+    in_flight: int
+    priority: int
+    tags: tuple[str, ...]
+    parent_id: RunId | None
+    created_at: datetime
+    started_at: datetime | None
+    ended_at: datetime | None
+
+    @property
+    def ok(self) -> bool:
+        """Whether it completed."""
+        return self.word == "COMPLETED"
+
+    @property
+    def word(self) -> str:
+        """The status, whatever the kind."""
+        return str(getattr(self, "status"))  # noqa: B009 - every kind has a status of its own type
+
+    def raise_for_status(self) -> Self:
+        """Return itself when it completed.
+
+        Raises:
+            RunFailedError: It is in any other state; the message lists what failed.
+        """
+        if self.ok:
+            return self
+        reasons = "; ".join(str(error) for error in self.errors) or "no error was recorded"
+        raise RunFailedError(f"{self.kind} {self.id!r} is {self.word}, not COMPLETED: {reasons}")
+
+
+@dataclass(frozen=True)
+class WorkflowSnapshot(RunSnapshot):
+    """A workflow at one moment."""
+
+    status: WorkflowStatus
+    tasks: tuple[StepSnapshot, ...]
+
+    @property
+    def results(self) -> dict[StepId, Json]:
+        """What its completed tasks returned, by task id."""
+        return _results(self.tasks)
+
+
+@dataclass(frozen=True)
+class ProcessSnapshot(RunSnapshot):
+    """A process at one moment; ``dependencies`` are the processes it waits for before it starts."""
+
+    status: ProcessStatus
+    steps: tuple[StepSnapshot, ...]
+    dependencies: tuple[RunId, ...]
+
+    @property
+    def results(self) -> dict[StepId, Json]:
+        """What its completed steps returned, by step id."""
+        return _results(self.steps)
+
+
+@dataclass(frozen=True)
+class TaskSnapshot(RunSnapshot):
+    """A single task at one moment."""
+
+    status: TaskStatus
+    type: TaskType
+    config: Mapping[str, Json]
+    attempt: int
+    result: Json
+    error: RunError | None
+    note: str | None
+    schedule_id: ScheduleId | None
+    scheduled_time: datetime | None
+
+
+AnySnapshot: TypeAlias = WorkflowSnapshot | ProcessSnapshot | TaskSnapshot
+
+
+def _results(steps: Sequence[StepSnapshot]) -> dict[StepId, Json]:
+    return {step.id: step.result for step in steps if step.status is TaskStatus.COMPLETED}
+
+
+@dataclass(frozen=True)
+class RunSummary(Snapshot):
+    """A line of a list of runs."""
+
+    id: RunId
+    kind: RunKind
+    name: str
+    status: str
+    priority: int
+    tags: tuple[str, ...]
+    in_flight: int
+    parent_id: RunId | None
+    schedule_id: ScheduleId | None
+    scheduled_time: datetime | None
+    created_at: datetime
+    started_at: datetime | None
+    ended_at: datetime | None
+
+
+ItemT = TypeVar("ItemT", bound=Snapshot)
+
+
+@dataclass(frozen=True)
+class Page(Snapshot, Generic[ItemT]):
+    """Some of a list.
+
+    Args:
+        items: In order.
+        cursor: Give it to the next call to go on; None at the end.
+    """
+
+    items: tuple[ItemT, ...]
+    cursor: str | None
+
+
+@dataclass(frozen=True)
+class HistoryEvent(Snapshot):
+    """One thing that happened to a run.
+
+    Args:
+        run_id: The run.
+        seq: 0 for the first event of the run, without gaps.
+        at: When.
+        kind: What happened, such as ``task.completed``.
+        task_id: The task or step it happened to.
+        attempt: The attempt it concerns, 0 where there is none.
+        data: The result, the failure, or what else belongs to it.
+    """
+
+    run_id: RunId
+    seq: int
+    at: datetime
+    kind: str
+    task_id: StepId | None
+    attempt: int
+    data: Json
+
+
+@dataclass(frozen=True)
+class ScheduleSnapshot(Snapshot):
+    """A schedule at one moment.
+
+    Args:
+        trigger: In words, such as ``every 30s`` or ``cron 0 9 * * * (Europe/Berlin)``.
+        fired: How many firings have started a task.
+        skipped: How many were left out because the one before was still unfinished.
+        last_run_id: The task that the last firing started.
+    """
+
+    id: ScheduleId
+    status: ScheduleStatus
+    trigger: str
+    type: TaskType
+    config: Mapping[str, Json]
+    priority: int
+    tags: tuple[str, ...]
+    max_runs: int | None
+    until: datetime | None
+    fired: int
+    skipped: int
+    next_fire_time: datetime | None
+    last_fire_time: datetime | None
+    last_run_id: RunId | None
+    created_at: datetime
+
+
+@dataclass(frozen=True)
+class Explanation(Snapshot):
+    """Why a run is where it is; ``str()`` of it is the sentence.
+
+    Args:
+        id: The run or schedule.
+        status: Where it is.
+        sentence: One sentence for people.
+        reason: One word for programs, such as ``waits_for_process``, ``waits_for_worker``.
+        waits_for: The ids, task types or moments it waits for.
+    """
+
+    id: str
+    status: str
+    sentence: str
+    reason: str
+    waits_for: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return self.sentence
+
+
+def as_json(snapshot: Snapshot) -> str:
+    """The plain form of a snapshot as indented JSON text."""
+    return json.dumps(snapshot.to_dict(), indent=2, ensure_ascii=False)
