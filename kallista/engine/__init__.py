@@ -1,0 +1,1 @@
+"""What moves: the port that the three objects call, and the engine embedded in the program."""

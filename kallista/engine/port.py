@@ -1,0 +1,216 @@
+"""What the three objects ask of an engine; the embedded one is the first to answer."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from kallista.core.commands import Verb
+from kallista.core.definitions import Definition
+from kallista.core.snapshots import (
+    AnySnapshot,
+    Explanation,
+    HistoryEvent,
+    Page,
+    RunSummary,
+    ScheduleSnapshot,
+)
+from kallista.core.states import RunKind, ScheduleStatus
+from kallista.core.triggers import Trigger
+from kallista.core.types import Json, Micros, RunId, ScheduleId
+
+
+@dataclass(frozen=True, slots=True)
+class RunRequest:
+    """A run that a user wants.
+
+    Args:
+        id: Given by the user, or None for a generated one.
+        definition: What it runs.
+        inputs: Its arguments, checked and completed by defaults.
+        priority: Higher runs first.
+        tags: To find it by.
+        ready_at: Of a single task: from when it may run; None: now.
+    """
+
+    id: RunId | None
+    definition: Definition
+    inputs: Mapping[str, Json]
+    priority: int
+    tags: tuple[str, ...]
+    ready_at: Micros | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduleRequest:
+    """A schedule that a user wants.
+
+    Args:
+        id: Names the schedule.
+        definition: The task it starts.
+        trigger: When it fires, with zone and anchor filled in.
+        first: The first firing, where it is not the trigger's own.
+        max_runs: After so many firings it is over.
+        until: No firing after this moment.
+    """
+
+    id: ScheduleId
+    definition: Definition
+    trigger: Trigger
+    first: Micros | None
+    priority: int
+    tags: tuple[str, ...]
+    max_runs: int | None
+    until: Micros | None
+
+
+@dataclass(frozen=True, slots=True)
+class ListRequest:
+    """Which runs a list shows; None means all."""
+
+    kind: RunKind
+    statuses: tuple[str, ...] | None = None
+    name: str | None = None
+    tag: str | None = None
+    created_from: Micros | None = None
+    created_until: Micros | None = None
+    schedule: ScheduleId | None = None
+    cursor: str | None = None
+    limit: int = 100
+
+
+class Engine(Protocol):
+    """Runs what is asked of it, durably. Every ``id`` may be of any kind unless said otherwise."""
+
+    def now(self) -> Micros:
+        """The moment, by the engine's clock."""
+        ...
+
+    async def create(self, request: RunRequest, *, start: bool) -> RunId:
+        """Create a run, and start it in the same breath if asked to.
+
+        Raises:
+            ConflictError: Another run has this id.
+        """
+        ...
+
+    async def command(self, kind: RunKind, id: RunId, verb: Verb, reason: str | None) -> bool:
+        """Do what was asked; true when it changed something, false for a repeat.
+
+        Raises:
+            NotFoundError: No such run of this kind.
+            StateError: It does not fit the state the run is in.
+        """
+        ...
+
+    async def get(self, kind: RunKind, id: RunId) -> AnySnapshot:
+        """The run as it is now. Raises ``NotFoundError``."""
+        ...
+
+    async def wait(self, kind: RunKind, id: RunId, timeout: float | None) -> AnySnapshot:
+        """The run once it has finished and nothing of it is in flight.
+
+        Raises:
+            NotFoundError: No such run, or it was deleted meanwhile (the message says how it ended).
+            WaitTimeoutError: It has not finished within ``timeout`` seconds.
+        """
+        ...
+
+    async def history(self, kind: RunKind, id: RunId) -> Sequence[HistoryEvent]:
+        """All that happened to the run. Raises ``NotFoundError``."""
+        ...
+
+    def watch(self, kind: RunKind, id: RunId) -> AsyncIterator[HistoryEvent]:
+        """What happened so far, then what happens, until the run has finished."""
+        ...
+
+    async def list_runs(self, request: ListRequest) -> Page[RunSummary]:
+        """Runs that match, newest first."""
+        ...
+
+    async def delete(self, kind: RunKind, id: RunId) -> None:
+        """Remove a finished run and its children. Raises ``NotFoundError``, ``StateError``."""
+        ...
+
+    async def explain(self, id: str) -> Explanation:
+        """Why the run or schedule is where it is. Raises ``NotFoundError``."""
+        ...
+
+    async def create_schedule(self, request: ScheduleRequest) -> ScheduleId:
+        """Create a schedule. Raises ``ConflictError``."""
+        ...
+
+    async def get_schedule(self, id: ScheduleId) -> ScheduleSnapshot:
+        """The schedule as it is now. Raises ``NotFoundError``."""
+        ...
+
+    async def set_schedule(self, id: ScheduleId, status: ScheduleStatus) -> bool:
+        """Pause (PAUSED), resume (ACTIVE) or end (FINISHED) it; false for a repeat.
+
+        Raises:
+            NotFoundError: No such schedule.
+            StateError: It is over already.
+        """
+        ...
+
+    async def trigger_schedule(self, id: ScheduleId) -> RunId:
+        """Fire it once, now, whatever its trigger and status say; its rhythm stays."""
+        ...
+
+    async def delete_schedule(self, id: ScheduleId) -> None:
+        """Remove it; the tasks it has started stay. Raises ``NotFoundError``."""
+        ...
+
+    async def list_schedules(
+        self, status: ScheduleStatus | None, cursor: str | None, limit: int
+    ) -> Page[ScheduleSnapshot]:
+        """Schedules in the order of their ids."""
+        ...
+
+    async def next_fire_times(self, id: ScheduleId, count: int) -> Sequence[Micros]:
+        """When it will fire next, if nothing changes."""
+        ...
+
+
+class Definitions(Protocol):
+    """Reads and checks what users describe, against the task types and names that exist."""
+
+    async def workflow(
+        self,
+        name: str,
+        tasks: Sequence[Mapping[str, object]] | None,
+        config: Mapping[str, object] | None,
+    ) -> Definition:
+        """A workflow of these tasks, or the defined one of this name when there are none."""
+        ...
+
+    async def process(self, data: Mapping[str, object] | str) -> Definition:
+        """A process described by this data, or the defined one of this name."""
+        ...
+
+    async def task(self, id: str, data: Mapping[str, object]) -> Definition:
+        """A single task."""
+        ...
+
+    def inputs(
+        self, definition: Definition, values: Mapping[str, object] | None
+    ) -> Mapping[str, Json]:
+        """The arguments of a run, checked and completed by defaults."""
+        ...
+
+    async def define(self, definition: Definition) -> None:
+        """Let the definition's name mean it from now on."""
+        ...
+
+    async def names(self, kind: RunKind) -> Sequence[str]:
+        """The names that are defined."""
+        ...
+
+    def zone(self, name: str | None) -> str:
+        """The IANA name to read local times by: this one, or the configured one."""
+        ...
+
+    def moment(self, value: object, what: str) -> Micros:
+        """A moment from a datetime or ISO text; a naive one is in the configured time zone."""
+        ...

@@ -1,0 +1,230 @@
+"""ProcessOrchestrator: graphs of steps that wait for other processes and recover from errors."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from datetime import datetime
+
+from kallista.core.commands import Verb
+from kallista.core.snapshots import HistoryEvent, Page, ProcessSnapshot, RunError, RunSummary
+from kallista.core.states import ProcessStatus, RunKind
+from kallista.core.types import Json
+from kallista.engine.port import RunRequest
+from kallista.errors import UsageError
+from kallista.workflows.runs import Runs, agreed
+
+
+class ProcessOrchestrator(Runs[ProcessSnapshot]):
+    """Runs graphs of steps, each a task, a workflow or a process of its own."""
+
+    kind = RunKind.PROCESS
+
+    async def define_process(self, name: str, definition: Mapping[str, object]) -> None:
+        """Let ``name`` stand for this process from now on, for every program on this store.
+
+        Runs that exist keep the definition they started with.
+
+        Args:
+            name: What to run it by.
+            definition: As for ``create_process``; it needs no ``id``.
+
+        Raises:
+            DefinitionError: The description has problems; all of them are listed.
+        """
+        parsed = await self._definitions.process({**definition, "name": name})
+        await self._definitions.define(parsed)
+
+    async def create_process(
+        self,
+        definition: Mapping[str, object] | str,
+        *,
+        process_id: str | None = None,
+        priority: int | None = None,
+        tags: Sequence[str] = (),
+        inputs: Mapping[str, object] | None = None,
+    ) -> str:
+        """Create a process that is PENDING until it is started.
+
+        Args:
+            definition: ``{"id"?, "name"?, "steps": […], "dependencies"?: […], …}``, or the name
+                of a defined process.
+            process_id: Its id; the definition's ``id`` when that has one. A second creation with
+                the same content returns the first.
+            priority: Higher runs first; 0 unless the definition says otherwise.
+            tags: To find it by.
+            inputs: Values for the inputs that the definition declares.
+
+        Returns:
+            The process's id.
+
+        Raises:
+            DefinitionError: The description has problems; all of them are listed.
+            ConflictError: Something else has this id.
+        """
+        request = await self._request(definition, process_id, priority, tags, inputs)
+        return await self._engine.create(request, start=False)
+
+    async def start_process(self, process_id: str) -> None:
+        """Start it; returns once that is durable, the work goes on in the background.
+
+        A process with ``dependencies`` is WAITING until all of them have completed.
+
+        Raises:
+            NotFoundError: No such process.
+        """
+        await self._command(process_id, Verb.START)
+
+    async def run_process(
+        self,
+        definition: Mapping[str, object] | str,
+        *,
+        process_id: str | None = None,
+        priority: int | None = None,
+        tags: Sequence[str] = (),
+        inputs: Mapping[str, object] | None = None,
+        timeout: float | None = None,
+    ) -> ProcessSnapshot:
+        """Create it, start it and wait for its end: the three in one call.
+
+        Args:
+            timeout: Seconds to wait at most; the others as for ``create_process``.
+
+        Returns:
+            The finished process, also when it FAILED.
+
+        Raises:
+            DefinitionError: The description has problems; all of them are listed.
+            ConflictError: Something else has this id.
+            WaitTimeoutError: It has not finished in time; it goes on.
+        """
+        request = await self._request(definition, process_id, priority, tags, inputs)
+        return await self._wait(await self._engine.create(request, start=True), timeout)
+
+    async def wait_process(self, process_id: str, timeout: float | None = None) -> ProcessSnapshot:
+        """Wait for its end.
+
+        Args:
+            process_id: Which one.
+            timeout: Seconds to wait at most.
+
+        Returns:
+            The finished process, also when it FAILED or was CANCELLED.
+
+        Raises:
+            NotFoundError: No such process, or it was deleted meanwhile.
+            WaitTimeoutError: It has not finished in time; it goes on.
+        """
+        return await self._wait(process_id, timeout)
+
+    async def pause_process(self, process_id: str, reason: str | None = None) -> None:
+        """Start nothing new in it or in the runs it has started; what is in flight finishes.
+
+        Raises:
+            NotFoundError: No such process.
+            StateError: It is not under way.
+        """
+        await self._command(process_id, Verb.PAUSE, reason)
+
+    async def resume_process(self, process_id: str) -> None:
+        """Let a paused process go on.
+
+        Raises:
+            NotFoundError: No such process.
+            StateError: It is not under way.
+        """
+        await self._command(process_id, Verb.RESUME)
+
+    async def cancel_process(self, process_id: str, reason: str | None = None) -> None:
+        """End it and what it has started; tasks in flight are told to stop.
+
+        Raises:
+            NotFoundError: No such process.
+            StateError: It has finished already.
+        """
+        await self._command(process_id, Verb.CANCEL, reason)
+
+    async def retry_process(self, process_id: str) -> None:
+        """Run again what failed or was skipped in a FAILED or CANCELLED process, nothing else.
+
+        Raises:
+            NotFoundError: No such process.
+            StateError: It has not failed.
+        """
+        await self._command(process_id, Verb.RETRY)
+
+    async def get_process(self, process_id: str) -> ProcessSnapshot:
+        """The process as it is now. Raises ``NotFoundError``."""
+        return await self._get(process_id)
+
+    async def get_process_status(self, process_id: str) -> ProcessStatus:
+        """Its status. Raises ``NotFoundError``."""
+        return (await self._get(process_id)).status
+
+    async def get_process_results(self, process_id: str) -> Mapping[str, Json]:
+        """What its completed steps returned, by step id. Raises ``NotFoundError``."""
+        return dict((await self._get(process_id)).results)
+
+    async def get_process_errors(self, process_id: str) -> Sequence[RunError]:
+        """Everything that failed in it. Raises ``NotFoundError``."""
+        return (await self._get(process_id)).errors
+
+    async def get_history(self, process_id: str) -> Sequence[HistoryEvent]:
+        """All that happened to it, in order. Raises ``NotFoundError``."""
+        return await self._history(process_id)
+
+    async def list_processes(
+        self,
+        *,
+        status: ProcessStatus | str | Sequence[str] | None = None,
+        name: str | None = None,
+        tag: str | None = None,
+        created_from: datetime | None = None,
+        created_until: datetime | None = None,
+        cursor: str | None = None,
+        limit: int = 100,
+    ) -> Page[RunSummary]:
+        """Processes that match, newest first; arguments as for ``list_workflows``.
+
+        Raises:
+            UsageError: An unknown status, a bad cursor or limit.
+        """
+        return await self._list(
+            status=status,
+            name=name,
+            tag=tag,
+            created_from=created_from,
+            created_until=created_until,
+            cursor=cursor,
+            limit=limit,
+        )
+
+    async def delete_process(self, process_id: str) -> None:
+        """Remove a finished process and the runs it has started.
+
+        Raises:
+            NotFoundError: No such process.
+            StateError: It has not finished.
+        """
+        await self._delete(process_id)
+
+    def watch(self, process_id: str) -> AsyncIterator[HistoryEvent]:
+        """What happened so far, then what happens, until it has finished.
+
+        Raises ``NotFoundError`` at the first step when there is no such process.
+        """
+        return self._watch(process_id)
+
+    async def _request(
+        self,
+        data: Mapping[str, object] | str,
+        process_id: str | None,
+        priority: int | None,
+        tags: Sequence[str],
+        inputs: Mapping[str, object] | None,
+    ) -> RunRequest:
+        described = None if isinstance(data, str) else data.get("id")
+        if described is not None and not isinstance(described, str):
+            raise UsageError(f"the process id must be a text, not {described!r}")
+        definition = await self._definitions.process(data)
+        id = agreed("the process id", process_id, described, None)
+        return self._run_request(definition, id, priority, tags, inputs)

@@ -1,0 +1,133 @@
+"""What the three objects have in common: the doors that need nothing but a run's id."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from datetime import datetime
+from typing import ClassVar, Generic, TypeVar, cast
+
+from kallista.core.commands import Verb
+from kallista.core.definitions import Definition
+from kallista.core.ids import check_id
+from kallista.core.snapshots import AnySnapshot, Explanation, HistoryEvent, Page, RunSummary
+from kallista.core.states import RunKind
+from kallista.core.types import Micros, RunId, ScheduleId
+from kallista.engine.port import Definitions, Engine, ListRequest, RunRequest
+from kallista.errors import UsageError
+
+SnapshotT = TypeVar("SnapshotT", bound=AnySnapshot)
+ValueT = TypeVar("ValueT")
+
+
+def agreed(key: str, argument: ValueT | None, described: ValueT, absent: ValueT) -> ValueT:
+    """One value from the argument and the description.
+
+    Args:
+        key: What it is, for the message.
+        argument: What the caller gave; None: nothing.
+        described: What the description says; ``absent`` when it says nothing.
+
+    Raises:
+        UsageError: Both are given and differ.
+    """
+    if argument is None:
+        return described
+    if described != absent and described != argument:
+        raise UsageError(
+            f"{key} is given twice: {argument!r} as an argument and {described!r} in the"
+            " description; give it once"
+        )
+    return argument
+
+
+class Runs(Generic[SnapshotT]):
+    """The runs of one kind.
+
+    Args:
+        engine: What runs them.
+        definitions: What reads their descriptions.
+    """
+
+    kind: ClassVar[RunKind]
+
+    def __init__(self, engine: Engine, definitions: Definitions) -> None:
+        self._engine = engine
+        self._definitions = definitions
+
+    async def explain(self, id: str) -> Explanation:
+        """Why a run (or schedule) is where it is.
+
+        Args:
+            id: A run of any kind, or a schedule.
+
+        Returns:
+            An object whose ``str()`` is the sentence and whose fields are the same as data.
+
+        Raises:
+            NotFoundError: Nothing has this id.
+        """
+        return await self._engine.explain(id)
+
+    def _run_request(
+        self,
+        definition: Definition,
+        id: str | None,
+        priority: int | None,
+        tags: Sequence[str],
+        inputs: Mapping[str, object] | None,
+        ready_at: Micros | None = None,
+    ) -> RunRequest:
+        return RunRequest(
+            id=None if id is None else RunId(check_id(id, f"{self.kind} id")),
+            definition=definition,
+            inputs=self._definitions.inputs(definition, inputs),
+            priority=agreed("priority", priority, definition.priority, 0),
+            tags=agreed("tags", tuple(tags) or None, definition.tags, ()),
+            ready_at=ready_at,
+        )
+
+    async def _command(self, id: str, verb: Verb, reason: str | None = None) -> bool:
+        return await self._engine.command(self.kind, RunId(id), verb, reason)
+
+    async def _get(self, id: str) -> SnapshotT:
+        return cast(SnapshotT, await self._engine.get(self.kind, RunId(id)))
+
+    async def _wait(self, id: str, timeout: float | None) -> SnapshotT:
+        return cast(SnapshotT, await self._engine.wait(self.kind, RunId(id), timeout))
+
+    async def _history(self, id: str) -> Sequence[HistoryEvent]:
+        return await self._engine.history(self.kind, RunId(id))
+
+    def _watch(self, id: str) -> AsyncIterator[HistoryEvent]:
+        return self._engine.watch(self.kind, RunId(id))
+
+    async def _delete(self, id: str) -> None:
+        await self._engine.delete(self.kind, RunId(id))
+
+    async def _list(
+        self,
+        *,
+        status: str | Sequence[str] | None,
+        name: str | None,
+        tag: str | None,
+        created_from: datetime | None,
+        created_until: datetime | None,
+        cursor: str | None,
+        limit: int,
+        schedule: str | None = None,
+    ) -> Page[RunSummary]:
+        moment = self._definitions.moment
+        statuses = (status,) if isinstance(status, str) else status
+        return await self._engine.list_runs(
+            ListRequest(
+                kind=self.kind,
+                statuses=None if statuses is None else tuple(str(word) for word in statuses),
+                name=name,
+                tag=tag,
+                created_from=created_from and moment(created_from, "created_from"),
+                created_until=created_until and moment(created_until, "created_until"),
+                schedule=None if schedule is None else ScheduleId(schedule),
+                cursor=cursor,
+                limit=limit,
+            )
+        )

@@ -1,0 +1,354 @@
+"""TaskScheduler: tasks at a time, by priority, again and again, many at once."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from datetime import datetime, timedelta
+
+from kallista.core.commands import Verb
+from kallista.core.durations import to_datetime
+from kallista.core.ids import check_id
+from kallista.core.snapshots import HistoryEvent, Page, RunSummary, ScheduleSnapshot, TaskSnapshot
+from kallista.core.states import RunKind, ScheduleStatus, TaskStatus
+from kallista.core.triggers import At, Cron, Every, Trigger
+from kallista.core.types import Json, ScheduleId
+from kallista.engine.port import ScheduleRequest
+from kallista.errors import NotFoundError, StateError, UsageError
+from kallista.workflows.runs import Runs, agreed
+
+
+class TaskScheduler(Runs[TaskSnapshot]):
+    """Runs single tasks when their time has come, the highest priority first."""
+
+    kind = RunKind.TASK
+
+    async def schedule_task(
+        self,
+        task_id: str,
+        task_data: Mapping[str, object],
+        scheduled_time: datetime | str | None = None,
+        priority: int | None = None,
+        *,
+        recurring: bool = False,
+        interval: float | str | timedelta | None = None,
+        cron: str | None = None,
+        timezone: str | None = None,
+        trigger: Trigger | None = None,
+        max_runs: int | None = None,
+        until: datetime | str | None = None,
+        tags: Sequence[str] = (),
+    ) -> str:
+        """Let a task run once at a time, or again and again.
+
+        With ``interval``, ``cron`` or a recurring ``trigger`` the id names a schedule; each firing
+        is a task of its own, ``task_id@moment``. By default a recurring task runs once for any
+        number of firings missed, and a firing is skipped while the one before is unfinished.
+
+        Args:
+            task_id: Its id; scheduling the same content again returns the first.
+            task_data: ``{"type", "config"?, "retry"?, "timeout"?, …}``.
+            scheduled_time: When (of a recurring task: the first time); a naive datetime is in the
+                configured time zone. None: now, or the trigger's own first moment.
+            priority: Higher runs first among what is due; 0 unless ``task_data`` says otherwise.
+            recurring: Says again that it recurs; then an interval, a cron or a trigger is needed.
+            interval: Seconds, "1m30s", ISO 8601 or a timedelta.
+            cron: A cron expression, read in ``timezone``.
+            timezone: An IANA name; the configured time zone when it is None.
+            trigger: ``Cron``, ``Every`` or ``At`` instead of the arguments above.
+            max_runs: After so many firings it is over.
+            until: No firing after this moment.
+            tags: To find it by.
+
+        Returns:
+            The id.
+
+        Raises:
+            DefinitionError: The task has problems; all of them are listed.
+            UsageError: The arguments contradict each other.
+            ConflictError: Something else has this id.
+        """
+        chosen = _trigger(interval, cron, timezone, trigger)
+        if recurring and (chosen is None or isinstance(chosen, At)):
+            raise UsageError("a recurring task needs interval=, cron= or a trigger that recurs")
+        if isinstance(chosen, At):
+            scheduled_time = agreed("the time", scheduled_time, chosen.moment, None)
+            chosen = None
+        moment = (
+            None
+            if scheduled_time is None
+            else self._definitions.moment(scheduled_time, "scheduled_time")
+        )
+        definition = await self._definitions.task(task_id, task_data)
+        if chosen is None:
+            _refuse("only a recurring task has", max_runs=max_runs, until=until, timezone=timezone)
+            request = self._run_request(definition, task_id, priority, tags, None, moment)
+            return await self._engine.create(request, start=True)
+        schedule = ScheduleRequest(
+            id=ScheduleId(check_id(task_id, "task id")),
+            definition=definition,
+            trigger=self._settled(chosen),
+            first=moment,
+            priority=agreed("priority", priority, definition.priority, 0),
+            tags=agreed("tags", tuple(tags) or None, definition.tags, ()),
+            max_runs=_positive("max_runs", max_runs),
+            until=None if until is None else self._definitions.moment(until, "until"),
+        )
+        return await self._engine.create_schedule(schedule)
+
+    async def cancel_task(self, task_id: str, reason: str | None = None) -> bool:
+        """Cancel a task, or end a recurring one together with the firing that is under way.
+
+        A running async task is cancelled; a running thread cannot be stopped, which the task's
+        ``note`` then says.
+
+        Returns:
+            True if something was cancelled; false if it had finished before.
+
+        Raises:
+            NotFoundError: Nothing has this id.
+        """
+        schedule = await self._schedule_or_none(task_id)
+        if schedule is None:
+            return await self._cancel_one(task_id, reason)
+        ended = schedule.status is not ScheduleStatus.FINISHED and await self._engine.set_schedule(
+            schedule.id, ScheduleStatus.FINISHED
+        )
+        firing = schedule.last_run_id
+        return (firing is not None and await self._cancel_one(firing, reason)) or ended
+
+    async def retry_task(self, task_id: str) -> None:
+        """Let a FAILED or CANCELLED task run again, with the same idempotency key.
+
+        Raises:
+            NotFoundError: No such task.
+            StateError: It has not failed.
+        """
+        await self._command(task_id, Verb.RETRY)
+
+    async def delete_task(self, task_id: str) -> None:
+        """Remove a finished task; who waits for it learns how it ended.
+
+        Raises:
+            NotFoundError: No such task.
+            StateError: It has not finished.
+        """
+        await self._delete(task_id)
+
+    async def wait_task(self, task_id: str, timeout: float | None = None) -> TaskSnapshot:
+        """Wait for its end.
+
+        Args:
+            task_id: Which one.
+            timeout: Seconds to wait at most.
+
+        Returns:
+            The finished task, also when it FAILED or was CANCELLED.
+
+        Raises:
+            NotFoundError: No such task, or it was deleted meanwhile.
+            WaitTimeoutError: It has not finished in time; it goes on.
+        """
+        return await self._wait(task_id, timeout)
+
+    async def get_task(self, task_id: str) -> TaskSnapshot:
+        """The task as it is now. Raises ``NotFoundError``."""
+        return await self._get(task_id)
+
+    async def get_task_status(self, task_id: str) -> TaskStatus:
+        """Its status. Raises ``NotFoundError``."""
+        return (await self._get(task_id)).status
+
+    async def get_task_result(self, task_id: str) -> Json:
+        """What it returned.
+
+        Raises:
+            NotFoundError: No such task.
+            StateError: It is not COMPLETED; the message says where it is and why.
+        """
+        task = await self._get(task_id)
+        if task.status is not TaskStatus.COMPLETED:
+            why = f" ({task.error})" if task.error else ""
+            raise StateError(
+                f"task {task_id!r} has no result: it is {task.status}{why};"
+                " wait_task waits for its end, explain says what it waits for"
+            )
+        return task.result
+
+    async def get_history(self, task_id: str) -> Sequence[HistoryEvent]:
+        """All that happened to it, in order. Raises ``NotFoundError``."""
+        return await self._history(task_id)
+
+    async def get_scheduled_tasks(
+        self, *, cursor: str | None = None, limit: int = 100
+    ) -> Page[RunSummary]:
+        """Tasks that have not started: waiting for their time, or READY for a worker."""
+        waiting = (TaskStatus.SCHEDULED, TaskStatus.READY)
+        return await self.list_tasks(status=waiting, cursor=cursor, limit=limit)
+
+    async def get_running_tasks(
+        self, *, cursor: str | None = None, limit: int = 100
+    ) -> Page[RunSummary]:
+        """Tasks that a worker is executing now."""
+        return await self.list_tasks(status=TaskStatus.RUNNING, cursor=cursor, limit=limit)
+
+    async def list_tasks(
+        self,
+        *,
+        status: TaskStatus | str | Sequence[str] | None = None,
+        name: str | None = None,
+        tag: str | None = None,
+        created_from: datetime | None = None,
+        created_until: datetime | None = None,
+        schedule_id: str | None = None,
+        cursor: str | None = None,
+        limit: int = 100,
+    ) -> Page[RunSummary]:
+        """Single tasks that match, newest first; arguments as for ``list_workflows``.
+
+        Args:
+            schedule_id: Only firings of this schedule.
+
+        Raises:
+            UsageError: An unknown status, a bad cursor or limit.
+        """
+        return await self._list(
+            status=status,
+            name=name,
+            tag=tag,
+            created_from=created_from,
+            created_until=created_until,
+            cursor=cursor,
+            limit=limit,
+            schedule=schedule_id,
+        )
+
+    def watch(self, task_id: str) -> AsyncIterator[HistoryEvent]:
+        """What happened so far, then what happens, until it has finished.
+
+        Raises ``NotFoundError`` at the first step when there is no such task.
+        """
+        return self._watch(task_id)
+
+    async def pause_schedule(self, schedule_id: str) -> None:
+        """Let it fire no more until it is resumed; a firing under way goes on.
+
+        Raises:
+            NotFoundError: No such schedule.
+            StateError: It is over.
+        """
+        await self._engine.set_schedule(ScheduleId(schedule_id), ScheduleStatus.PAUSED)
+
+    async def resume_schedule(self, schedule_id: str) -> None:
+        """Let it fire again, in its own rhythm; what it missed counts as one firing.
+
+        Raises:
+            NotFoundError: No such schedule.
+            StateError: It is over.
+        """
+        await self._engine.set_schedule(ScheduleId(schedule_id), ScheduleStatus.ACTIVE)
+
+    async def trigger_schedule(self, schedule_id: str) -> str:
+        """Fire it once now, whatever its trigger says; its rhythm stays.
+
+        Returns:
+            The id of the task that was started.
+
+        Raises:
+            NotFoundError: No such schedule.
+        """
+        return await self._engine.trigger_schedule(ScheduleId(schedule_id))
+
+    async def delete_schedule(self, schedule_id: str) -> None:
+        """Remove it; the tasks it has started stay. Raises ``NotFoundError``."""
+        await self._engine.delete_schedule(ScheduleId(schedule_id))
+
+    async def get_schedule(self, schedule_id: str) -> ScheduleSnapshot:
+        """The schedule as it is now. Raises ``NotFoundError``."""
+        return await self._engine.get_schedule(ScheduleId(schedule_id))
+
+    async def list_schedules(
+        self,
+        *,
+        status: ScheduleStatus | str | None = None,
+        cursor: str | None = None,
+        limit: int = 100,
+    ) -> Page[ScheduleSnapshot]:
+        """Schedules in the order of their ids.
+
+        Raises:
+            UsageError: An unknown status, a bad cursor or limit.
+        """
+        return await self._engine.list_schedules(_schedule_status(status), cursor, limit)
+
+    async def next_fire_times(self, schedule_id: str, count: int = 10) -> Sequence[datetime]:
+        """When it will fire next, in UTC, if nothing changes.
+
+        Args:
+            schedule_id: Which one.
+            count: How many moments at most.
+
+        Raises:
+            NotFoundError: No such schedule.
+        """
+        moments = await self._engine.next_fire_times(ScheduleId(schedule_id), count)
+        return [to_datetime(moment) for moment in moments]
+
+    async def _cancel_one(self, task_id: str, reason: str | None) -> bool:
+        try:
+            return await self._command(task_id, Verb.CANCEL, reason)
+        except StateError:
+            return False
+
+    async def _schedule_or_none(self, id: str) -> ScheduleSnapshot | None:
+        try:
+            return await self._engine.get_schedule(ScheduleId(id))
+        except NotFoundError:
+            return None
+
+    def _settled(self, trigger: Trigger) -> Trigger:
+        """The trigger with what depends on this moment and machine filled in."""
+        if isinstance(trigger, Cron):
+            return trigger.localized(self._definitions.zone(trigger.timezone))
+        return trigger
+
+
+def _trigger(
+    interval: float | str | timedelta | None,
+    cron: str | None,
+    timezone: str | None,
+    trigger: Trigger | None,
+) -> Trigger | None:
+    given = [
+        name
+        for name, value in (("interval", interval), ("cron", cron), ("trigger", trigger))
+        if value is not None
+    ]
+    if len(given) > 1:
+        raise UsageError(f"{' and '.join(given)} exclude each other; give one of them")
+    if interval is not None:
+        return Every(interval)
+    if cron is not None:
+        return Cron(cron, timezone)
+    return trigger
+
+
+def _refuse(why: str, **arguments: object) -> None:
+    given = [name for name, value in arguments.items() if value is not None]
+    if given:
+        raise UsageError(f"{why} {', '.join(given)}; add interval=, cron= or trigger=")
+
+
+def _positive(name: str, value: int | None) -> int | None:
+    if value is not None and value < 1:
+        raise UsageError(f"{name} must be at least 1, not {value}")
+    return value
+
+
+def _schedule_status(status: ScheduleStatus | str | None) -> ScheduleStatus | None:
+    if status is None:
+        return None
+    try:
+        return ScheduleStatus(str(status).upper())
+    except ValueError:
+        known = ", ".join(ScheduleStatus)
+        raise UsageError(f"{status!r} is no status of a schedule; there are {known}") from None

@@ -1,0 +1,238 @@
+"""WorkflowManager: tasks in sequence, with their history, paused, resumed and retried."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from datetime import datetime
+
+from kallista.core.commands import Verb
+from kallista.core.snapshots import HistoryEvent, Page, RunSummary, WorkflowSnapshot
+from kallista.core.states import RunKind, WorkflowStatus
+from kallista.engine.port import RunRequest
+from kallista.workflows.runs import Runs
+
+
+class WorkflowManager(Runs[WorkflowSnapshot]):
+    """Runs tasks one after the other and remembers all of it."""
+
+    kind = RunKind.WORKFLOW
+
+    async def define_workflow(
+        self,
+        name: str,
+        tasks: Sequence[Mapping[str, object]],
+        config: Mapping[str, object] | None = None,
+    ) -> None:
+        """Let ``name`` stand for these tasks from now on, for every program on this store.
+
+        Runs that exist keep the definition they started with.
+
+        Args:
+            name: What to run it by.
+            tasks: As for ``create_workflow``.
+            config: As for ``create_workflow``.
+
+        Raises:
+            DefinitionError: The description has problems; all of them are listed.
+        """
+        definition = await self._definitions.workflow(name, tasks, config)
+        await self._definitions.define(definition)
+
+    async def create_workflow(
+        self,
+        name: str,
+        tasks: Sequence[Mapping[str, object]] | None = None,
+        config: Mapping[str, object] | None = None,
+        *,
+        workflow_id: str | None = None,
+        priority: int | None = None,
+        tags: Sequence[str] = (),
+        inputs: Mapping[str, object] | None = None,
+    ) -> str:
+        """Create a workflow that is PENDING until it is started.
+
+        Args:
+            name: What people read; without ``tasks`` the name of a defined workflow.
+            tasks: Each ``{"type", "id"?, "name"?, "config"?, "retry"?, "timeout"?, "when"?, …}``.
+            config: ``continue_on_error``, ``retry``, ``timeout``, ``deadline``, ``tags``,
+                ``priority``, ``inputs``.
+            workflow_id: Its id; a second creation with the same content returns the first.
+            priority: Higher runs first; 0 unless ``config`` says otherwise.
+            tags: To find it by.
+            inputs: Values for the inputs that the definition declares.
+
+        Returns:
+            The workflow's id.
+
+        Raises:
+            DefinitionError: The description has problems; all of them are listed.
+            ConflictError: Something else has this id.
+        """
+        request = await self._request(name, tasks, config, workflow_id, priority, tags, inputs)
+        return await self._engine.create(request, start=False)
+
+    async def start_workflow(self, workflow_id: str) -> None:
+        """Start it; returns once that is durable, the work goes on in the background.
+
+        Raises:
+            NotFoundError: No such workflow.
+        """
+        await self._command(workflow_id, Verb.START)
+
+    async def run_workflow(
+        self,
+        name: str,
+        tasks: Sequence[Mapping[str, object]] | None = None,
+        config: Mapping[str, object] | None = None,
+        *,
+        workflow_id: str | None = None,
+        priority: int | None = None,
+        tags: Sequence[str] = (),
+        inputs: Mapping[str, object] | None = None,
+        timeout: float | None = None,
+    ) -> WorkflowSnapshot:
+        """Create it, start it and wait for its end: the three in one call.
+
+        Args:
+            timeout: Seconds to wait at most; the others as for ``create_workflow``.
+
+        Returns:
+            The finished workflow, also when it FAILED.
+
+        Raises:
+            DefinitionError: The description has problems; all of them are listed.
+            ConflictError: Something else has this id.
+            WaitTimeoutError: It has not finished in time; it goes on.
+        """
+        request = await self._request(name, tasks, config, workflow_id, priority, tags, inputs)
+        return await self._wait(await self._engine.create(request, start=True), timeout)
+
+    async def wait_workflow(
+        self, workflow_id: str, timeout: float | None = None
+    ) -> WorkflowSnapshot:
+        """Wait for its end.
+
+        Args:
+            workflow_id: Which one.
+            timeout: Seconds to wait at most.
+
+        Returns:
+            The finished workflow, also when it FAILED or was CANCELLED.
+
+        Raises:
+            NotFoundError: No such workflow, or it was deleted meanwhile.
+            WaitTimeoutError: It has not finished in time; it goes on.
+        """
+        return await self._wait(workflow_id, timeout)
+
+    async def pause_workflow(self, workflow_id: str, reason: str | None = None) -> None:
+        """Start nothing new in it; what is in flight finishes and is recorded.
+
+        Raises:
+            NotFoundError: No such workflow.
+            StateError: It is not under way.
+        """
+        await self._command(workflow_id, Verb.PAUSE, reason)
+
+    async def resume_workflow(self, workflow_id: str) -> None:
+        """Let a paused workflow go on.
+
+        Raises:
+            NotFoundError: No such workflow.
+            StateError: It is not under way.
+        """
+        await self._command(workflow_id, Verb.RESUME)
+
+    async def cancel_workflow(self, workflow_id: str, reason: str | None = None) -> None:
+        """End it; tasks in flight are told to stop.
+
+        Raises:
+            NotFoundError: No such workflow.
+            StateError: It has finished already.
+        """
+        await self._command(workflow_id, Verb.CANCEL, reason)
+
+    async def retry_workflow(self, workflow_id: str) -> None:
+        """Let a FAILED or CANCELLED workflow go on from what did not complete.
+
+        Raises:
+            NotFoundError: No such workflow.
+            StateError: It has not failed.
+        """
+        await self._command(workflow_id, Verb.RETRY)
+
+    async def get_workflow(self, workflow_id: str) -> WorkflowSnapshot:
+        """The workflow as it is now. Raises ``NotFoundError``."""
+        return await self._get(workflow_id)
+
+    async def get_workflow_status(self, workflow_id: str) -> WorkflowStatus:
+        """Its status. Raises ``NotFoundError``."""
+        return (await self._get(workflow_id)).status
+
+    async def get_history(self, workflow_id: str) -> Sequence[HistoryEvent]:
+        """All that happened to it, in order. Raises ``NotFoundError``."""
+        return await self._history(workflow_id)
+
+    async def list_workflows(
+        self,
+        *,
+        status: WorkflowStatus | str | Sequence[str] | None = None,
+        name: str | None = None,
+        tag: str | None = None,
+        created_from: datetime | None = None,
+        created_until: datetime | None = None,
+        cursor: str | None = None,
+        limit: int = 100,
+    ) -> Page[RunSummary]:
+        """Workflows that match, newest first.
+
+        Args:
+            status: One status or several.
+            name: Exactly this name.
+            tag: With this tag.
+            created_from: Created at this moment or later.
+            created_until: Created before this moment.
+            cursor: Where the page before ended.
+            limit: How many at most, up to 1,000.
+
+        Raises:
+            UsageError: An unknown status, a bad cursor or limit.
+        """
+        return await self._list(
+            status=status,
+            name=name,
+            tag=tag,
+            created_from=created_from,
+            created_until=created_until,
+            cursor=cursor,
+            limit=limit,
+        )
+
+    async def delete_workflow(self, workflow_id: str) -> None:
+        """Remove a finished workflow; who waits for it learns how it ended.
+
+        Raises:
+            NotFoundError: No such workflow.
+            StateError: It has not finished.
+        """
+        await self._delete(workflow_id)
+
+    def watch(self, workflow_id: str) -> AsyncIterator[HistoryEvent]:
+        """What happened so far, then what happens, until it has finished.
+
+        Raises ``NotFoundError`` at the first step when there is no such workflow.
+        """
+        return self._watch(workflow_id)
+
+    async def _request(
+        self,
+        name: str,
+        tasks: Sequence[Mapping[str, object]] | None,
+        config: Mapping[str, object] | None,
+        workflow_id: str | None,
+        priority: int | None,
+        tags: Sequence[str],
+        inputs: Mapping[str, object] | None,
+    ) -> RunRequest:
+        definition = await self._definitions.workflow(name, tasks, config)
+        return self._run_request(definition, workflow_id, priority, tags, inputs)
