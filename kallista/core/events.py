@@ -37,7 +37,7 @@ class StepState(NamedTuple):
         started_at: When its last attempt started.
         ended_at: When it finished.
         worker: Who executes the running attempt.
-        outcome: The seq of the event that holds its result or failure.
+        outcome: The seq of the event that finished it: its result, failure or reason.
         passed: Whether what depends on it may go on.
     """
 
@@ -65,6 +65,8 @@ class RunHead(NamedTuple):
         ended_at: When it finished; None again after a retry.
         deadline_at: When its time limit is over.
         driven: Of a child: which attempt of the parent's step has driven it last.
+        held: PAUSED because its parent is, and to be resumed with it.
+        outcome: The seq of the event that holds why the run itself failed (its time limit, say).
     """
 
     state: ProcessStatus = ProcessStatus.PENDING
@@ -74,3 +76,5 @@ class RunHead(NamedTuple):
     ended_at: Micros | None = None
     deadline_at: Micros | None = None
     driven: int = 1
+    held: bool = False
+    outcome: int | None = None

@@ -244,7 +244,11 @@ class Store(Protocol):
     async def outcomes(
         self, run: RunKey, steps: Sequence[int] | None = None
     ) -> Mapping[int, JsonText]:
-        """The result or failure of the finished steps (of all, or of these), by position."""
+        """What the ``outcome`` events of the finished steps hold (of all, or of these), by position.
+
+        Position -1 (``WHOLE_RUN``) stands for the head's own outcome. Events without data are
+        left out.
+        """
         ...
 
     async def history(self, run: RunKey, from_seq: int = 0, limit: int = 1000) -> Sequence[Event]:
