@@ -11,6 +11,9 @@ from kallista.core.types import JsonText, Micros, WorkerKey
 class Event(NamedTuple):
     """One line of a run's history.
 
+    ``attempt`` is the step's; on the run itself it is 0, or the attempt of the parent's step that
+    brought it about.
+
     ``data`` is the result itself for TASK_COMPLETED, a ``Failure`` for TASK_FAILED, and otherwise
     the little that folding the event needs; None where kind, step and attempt say it all.
     """

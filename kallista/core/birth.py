@@ -1,0 +1,118 @@
+"""How a run comes to be: what its creation writes, started in the same breath if asked to."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from kallista.core.commands import Command, Verb
+from kallista.core.decide import NO_CAPACITY, Capacity, decide, queue_step
+from kallista.core.definitions import Definition
+from kallista.core.ids import content_hash
+from kallista.core.parsing import definition_hash, definition_text
+from kallista.core.plan import WAKE, Entry, NewRun
+from kallista.core.run import Child, Draft, Run
+from kallista.core.states import EventKind
+from kallista.core.types import Json, JsonText, Micros, RunId, RunKey, ScheduleId
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A run that is to be created.
+
+    Args:
+        id: Its id.
+        definition: What it runs.
+        inputs: Its arguments.
+        priority: Higher runs first.
+        tags: To find it by.
+        ready_at: Of a single task: from when it may run; None: now.
+        parent: The run and the step that start it.
+        schedule: The schedule whose firing it is.
+    """
+
+    id: RunId
+    definition: Definition
+    inputs: Mapping[str, Json]
+    priority: int
+    tags: tuple[str, ...]
+    ready_at: Micros | None = None
+    parent: tuple[RunKey, int] | None = None
+    schedule: ScheduleId | None = None
+
+
+def created(wanted: Wanted) -> Draft:
+    """The draft of a run that waits to be started: PENDING, without a history."""
+    return Draft(Run.new(wanted.id, wanted.definition, wanted.inputs, wanted.priority))
+
+
+def started(wanted: Wanted, now: Micros, capacity: Capacity = NO_CAPACITY) -> Draft:
+    """The draft of a run that is created and started at once.
+
+    A run whose first steps are child runs cannot create those before it exists itself; it only
+    opens, and whoever claims it looks at it and goes on.
+    """
+    run = created(wanted).run
+    if wanted.ready_at is not None and wanted.ready_at > now:
+        draft = _opened(run, now)
+        queue_step(draft, 0, wanted.ready_at, now)
+        return draft
+    draft = decide(run, [Command(Verb.START)], now, capacity)
+    if not draft.children:
+        return draft
+    draft = _opened(run, now)
+    draft.enqueue.append(Entry(WAKE, run.priority, now))
+    return draft
+
+
+def _opened(run: Run, now: Micros) -> Draft:
+    draft = Draft(run)
+    draft.record(EventKind.RUN_STARTED, now)
+    if draft.head.deadline_at is not None:
+        draft.enqueue.append(Entry(WAKE, run.priority, draft.head.deadline_at))
+    return draft
+
+
+def newborn(wanted: Wanted, draft: Draft, now: Micros) -> NewRun:
+    """What the store writes of a run that is to exist."""
+    definition = wanted.definition
+    inputs = JsonText(json.dumps(wanted.inputs, ensure_ascii=False, separators=(",", ":")))
+    definition_id = definition_hash(definition)
+    return NewRun(
+        id=wanted.id,
+        kind=definition.kind,
+        name=definition.name,
+        definition=definition_id,
+        definition_content=definition_text(definition),
+        content=content_hash(
+            [definition.kind.value, definition_id, wanted.inputs, wanted.priority, [*wanted.tags]]
+        ),
+        inputs=inputs,
+        parent=wanted.parent,
+        schedule=wanted.schedule,
+        priority=wanted.priority,
+        tags=wanted.tags,
+        created_at=now,
+        waits_for=definition.dependencies,
+        owner=None,
+        head=draft.head,
+        steps=tuple(draft.step(position) for position in range(len(definition.steps))),
+        events=tuple(draft.events),
+        enqueue=tuple(draft.enqueue),
+    )
+
+
+def newborn_child(child: Child, parent: RunKey, priority: int, now: Micros) -> NewRun:
+    """What the store writes of a child run, which starts as soon as it exists."""
+    wanted = Wanted(
+        id=child.id,
+        definition=child.definition,
+        inputs=child.inputs,
+        priority=child.definition.priority or priority,
+        tags=child.definition.tags,
+        parent=(parent, child.step),
+    )
+    return newborn(wanted, started(wanted, now), now)
+
+

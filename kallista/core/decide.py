@@ -1,0 +1,620 @@
+"""What happens next: ``decide`` looks at a run and a stimulus and drafts all that follows.
+
+Pure: no clock, no luck, no I/O. Time is an argument, noise and ids are hashes, and a repeated or
+outdated stimulus changes nothing.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final, Protocol
+
+from kallista.core.commands import (
+    AttemptEnded,
+    ChildSeen,
+    Command,
+    DependenciesSeen,
+    Dispatch,
+    Due,
+    ParentSeen,
+    Stimulus,
+    Verb,
+    WorkerDied,
+)
+from kallista.core.definitions import ChildSpec, TaskSpec
+from kallista.core.expressions import Compiled
+from kallista.core.ids import child_id
+from kallista.core.outcomes import Asleep, Completed, Failed, Failure, HandedBack, Stopped
+from kallista.core.plan import WAKE, WHOLE_RUN, Entry
+from kallista.core.retry import delay_before, noise, retryable
+from kallista.core.run import SKIPPED_BY_CONDITION, Child, Draft, Run
+from kallista.core.states import FINISHED_RUN, EventKind, ProcessStatus, RunKind, TaskStatus
+from kallista.core.types import Json, JsonText, Micros, RunId, TaskType, WorkerKey
+from kallista.core.wiring import condition, evaluate, reads, wiring
+from kallista.errors import ExpressionError, StateError
+
+_P = ProcessStatus
+
+
+class Capacity(Protocol):
+    """What the deciding worker could start at once."""
+
+    @property
+    def worker(self) -> WorkerKey:
+        """Who would execute it; 0: nobody."""
+        ...
+
+    def take(self, type: TaskType, priority: int) -> bool:
+        """Reserve a place for one attempt, if there is one and nothing more urgent waits."""
+        ...
+
+
+class NoCapacity:
+    """Starts nothing: whatever may run is queued."""
+
+    worker = WorkerKey(0)
+
+    def take(self, type: TaskType, priority: int) -> bool:
+        """Never."""
+        return False
+
+
+NO_CAPACITY: Final = NoCapacity()
+
+_MAY: Final[Mapping[Verb, frozenset[ProcessStatus]]] = {
+    Verb.START: frozenset({_P.PENDING}),
+    Verb.PAUSE: frozenset({_P.WAITING, _P.RUNNING}),
+    Verb.RESUME: frozenset({_P.PAUSED}),
+    Verb.CANCEL: frozenset({_P.PENDING, _P.WAITING, _P.RUNNING, _P.PAUSED}),
+    Verb.RETRY: frozenset({_P.FAILED, _P.CANCELLED}),
+}
+"""In which states a command does something."""
+
+_REPEATS: Final[Mapping[Verb, frozenset[ProcessStatus]]] = {
+    Verb.START: frozenset(_P) - _MAY[Verb.START],
+    Verb.PAUSE: frozenset({_P.PAUSED}),
+    Verb.RESUME: frozenset({_P.RUNNING, _P.WAITING}),
+    Verb.CANCEL: frozenset({_P.CANCELLED}),
+    Verb.RETRY: frozenset({_P.RUNNING, _P.WAITING}),
+}
+"""In which states a command is a repeat and changes nothing; in all others it is an error."""
+
+
+def decide(
+    run: Run, stimuli: Iterable[Stimulus], now: Micros, capacity: Capacity = NO_CAPACITY
+) -> Draft:
+    """All that follows from what was asked or reported.
+
+    Args:
+        run: The run as it is; it is not changed.
+        stimuli: What happened, in order.
+        now: The moment.
+        capacity: What could be started at once; everything else is queued.
+
+    Returns:
+        The draft: ``absorb`` it once it is written. It has no events when nothing follows.
+
+    Raises:
+        StateError: A command does not fit the run's state.
+    """
+    draft = Draft(run)
+    for stimulus in stimuli:
+        _react(draft, stimulus, now, capacity)
+    _finish(draft, now)
+    return draft
+
+
+def possible(state: ProcessStatus) -> Sequence[Verb]:
+    """Which commands do something in a state."""
+    return [verb for verb, states in _MAY.items() if state in states]
+
+
+def _react(draft: Draft, stimulus: Stimulus, now: Micros, capacity: Capacity) -> None:
+    match stimulus:
+        case AttemptEnded():
+            _attempt_ended(draft, stimulus, now, capacity)
+        case Dispatch():
+            _dispatch(draft, stimulus, now, capacity)
+        case Command():
+            _command(draft, stimulus, now, capacity)
+        case Due():
+            _due(draft, stimulus, now, capacity)
+        case ChildSeen():
+            _child_seen(draft, stimulus, now, capacity)
+        case ParentSeen():
+            _parent_seen(draft, stimulus, now, capacity)
+        case DependenciesSeen():
+            _dependencies_seen(draft, stimulus, now, capacity)
+        case WorkerDied():
+            _worker_died(draft, now, capacity)
+
+
+# commands
+
+
+def _command(draft: Draft, command: Command, now: Micros, capacity: Capacity) -> None:
+    state, verb = draft.head.state, command.verb
+    if state in _MAY[verb]:
+        _COMMANDS[verb](draft, command, now, capacity)
+    elif state not in _REPEATS[verb]:
+        choice = ", ".join(possible(state)) or "delete"
+        raise StateError(
+            f"{draft.run.kind} {draft.run.id!r} is {state}, so {verb} does not fit;"
+            f" possible now: {choice}"
+        )
+
+
+def _start(draft: Draft, command: Command, now: Micros, capacity: Capacity) -> None:
+    _begin(draft, EventKind.RUN_STARTED, now, capacity)
+
+
+def _begin(
+    draft: Draft, kind: EventKind, now: Micros, capacity: Capacity, driven: int = 0
+) -> None:
+    """Start or go on, unless other processes have to complete first."""
+    if draft.run.definition.dependencies and draft.head.started_at is None:
+        draft.record(EventKind.RUN_WAITING, now)
+        _look_again(draft, now)
+        return
+    draft.record(kind, now, attempt=driven)
+    _go_on(draft, now, capacity)
+
+
+def _go_on(draft: Draft, now: Micros, capacity: Capacity) -> None:
+    deadline = draft.head.deadline_at
+    if deadline is not None:
+        draft.enqueue.append(Entry(WAKE, draft.run.priority, deadline))
+    _settle(draft, range(len(draft.run.steps)), now, capacity)
+
+
+def _pause(draft: Draft, command: Command, now: Micros, capacity: Capacity) -> None:
+    _hold(draft, _reason(command), now)
+
+
+def _hold(draft: Draft, data: JsonText | None, now: Micros, parent_attempt: int = 0) -> None:
+    draft.record(EventKind.RUN_PAUSED, now, attempt=parent_attempt, data=data)
+    for position in range(len(draft.run.steps)):
+        step = draft.step(position)
+        if step.status is TaskStatus.SCHEDULED and step.ready_at is not None:
+            draft.dequeue.append(_entry(draft, position, step.ready_at))
+        elif step.status is TaskStatus.WAITING and step.ready_at is None:
+            draft.wake.append(_child_id(draft, position))
+
+
+def _resume(draft: Draft, command: Command, now: Micros, capacity: Capacity) -> None:
+    if draft.run.definition.dependencies and draft.head.started_at is None:
+        draft.record(EventKind.RUN_WAITING, now)
+        _look_again(draft, now)
+        return
+    draft.record(EventKind.RUN_RESUMED, now)
+    for position in range(len(draft.run.steps)):
+        step = draft.step(position)
+        if step.status is TaskStatus.SCHEDULED and step.ready_at is not None:
+            draft.enqueue.append(_entry(draft, position, step.ready_at))
+        elif step.status is TaskStatus.WAITING and step.ready_at is None:
+            draft.wake.append(_child_id(draft, position))
+    _settle(draft, range(len(draft.run.steps)), now, capacity)
+
+
+def _cancel(draft: Draft, command: Command, now: Micros, capacity: Capacity) -> None:
+    _stop(draft, EventKind.RUN_CANCELLED, _reason(command), now)
+
+
+def _stop(draft: Draft, kind: EventKind, data: JsonText | None, now: Micros) -> None:
+    """End the run at once; what is in flight is told to stop and reports later."""
+    _drop_deadline(draft)
+    draft.record(kind, now, data=data)
+    for position in range(len(draft.run.steps)):
+        step = draft.step(position)
+        match step.status:
+            case TaskStatus.RUNNING:
+                draft.stopped.append(position)
+            case TaskStatus.SCHEDULED:
+                if step.ready_at is not None:
+                    draft.dequeue.append(_entry(draft, position, step.ready_at))
+                _end_step(draft, EventKind.TASK_CANCELLED, position, now, None)
+            case TaskStatus.WAITING:
+                if step.ready_at is None:
+                    draft.wake.append(_child_id(draft, position))
+                else:
+                    draft.dequeue.append(_wake_entry(draft, position, step.ready_at))
+                _end_step(draft, EventKind.TASK_CANCELLED, position, now, None)
+            case _:
+                pass
+    _tell(draft)
+
+
+def _retry(draft: Draft, command: Command, now: Micros, capacity: Capacity) -> None:
+    _go_again(draft, draft.head.driven, now, capacity)
+
+
+def _go_again(draft: Draft, driven: int, now: Micros, capacity: Capacity) -> None:
+    for position in range(len(draft.run.steps)):
+        step = draft.step(position)
+        if step.status in (TaskStatus.FAILED, TaskStatus.CANCELLED, TaskStatus.SKIPPED):
+            draft.record(EventKind.TASK_RESET, now, position, step.attempt)
+    _begin(draft, EventKind.RUN_RETRIED, now, capacity, driven)
+
+
+_COMMANDS: Final = {
+    Verb.START: _start,
+    Verb.PAUSE: _pause,
+    Verb.RESUME: _resume,
+    Verb.CANCEL: _cancel,
+    Verb.RETRY: _retry,
+}
+
+
+# reports
+
+
+def _dispatch(draft: Draft, stimulus: Dispatch, now: Micros, capacity: Capacity) -> None:
+    step = draft.step(stimulus.step)
+    due = step.ready_at is not None and step.ready_at <= now
+    if draft.head.state is _P.RUNNING and step.status is TaskStatus.SCHEDULED and due:
+        _launch(draft, stimulus.step, now, capacity)
+
+
+def _attempt_ended(draft: Draft, ended: AttemptEnded, now: Micros, capacity: Capacity) -> None:
+    position = ended.step
+    step = draft.step(position)
+    if step.status is not TaskStatus.RUNNING or step.attempt != ended.attempt:
+        return
+    over = draft.head.state in FINISHED_RUN
+    match ended.outcome:
+        case Completed(result):
+            if position in wiring(draft.run.definition).read:
+                draft.outputs[position] = json.loads(result)
+            _end_step(draft, EventKind.TASK_COMPLETED, position, now, result)
+            _settle_after(draft, position, now, capacity)
+        case Failed(failure):
+            _attempt_failed(draft, position, failure, now, capacity)
+        case Asleep(length) if not over:
+            until = Micros(now + length)
+            draft.record(EventKind.TASK_WAITING, now, position, step.attempt, _text(until))
+            draft.enqueue.append(_wake_entry(draft, position, until))
+        case Stopped() | HandedBack() | Asleep() if over:
+            note = ended.outcome.note if isinstance(ended.outcome, Stopped) else None
+            data = None if note is None else _text(note)
+            _end_step(draft, EventKind.TASK_CANCELLED, position, now, data)
+        case _:
+            data = _text("handed back")
+            draft.record(EventKind.TASK_INTERRUPTED, now, position, step.attempt, data)
+            _start_or_queue(draft, position, now, now, capacity)
+
+
+def _attempt_failed(
+    draft: Draft, position: int, failure: Failure, now: Micros, capacity: Capacity
+) -> None:
+    step, task = draft.step(position), _task(draft, position)
+    failures = step.failures + 1
+    over = draft.head.state in FINISHED_RUN
+    again = failures < task.retry.max_attempts and retryable(task.retry, failure.kinds)
+    if over or not again:
+        _fail_step(draft, position, failure, now, capacity)
+        return
+    luck = noise(draft.run.id, draft.run.definition.steps[position].id, step.attempt)
+    ready_at = Micros(now + delay_before(task.retry, failures, luck))
+    ends_at = _ends_at(task, step.since)
+    if ends_at is not None and ready_at >= ends_at:
+        _fail_step(draft, position, _too_late(task, failure), now, capacity)
+        return
+    data = _text({"ready_at": ready_at, "error": _failure_data(failure)})
+    draft.record(EventKind.TASK_RETRYING, now, position, step.attempt, data)
+    _start_or_queue(draft, position, ready_at, now, capacity)
+
+
+def _start_or_queue(
+    draft: Draft, position: int, ready_at: Micros, now: Micros, capacity: Capacity
+) -> None:
+    """Try a step again whose moment is known and recorded."""
+    if draft.head.state is not _P.RUNNING:
+        return
+    type, priority = _task(draft, position).type, _priority(draft, position)
+    if ready_at <= now and capacity.take(type, priority):
+        _launch(draft, position, now, capacity)
+    else:
+        draft.enqueue.append(_entry(draft, position, ready_at))
+
+
+def _worker_died(draft: Draft, now: Micros, capacity: Capacity) -> None:
+    for position, step in enumerate(draft.run.steps):
+        if step.status is not TaskStatus.RUNNING:
+            continue
+        if draft.head.state in FINISHED_RUN:
+            _end_step(draft, EventKind.TASK_CANCELLED, position, now, None)
+        else:
+            draft.record(EventKind.TASK_INTERRUPTED, now, position, step.attempt)
+            _start_or_queue(draft, position, now, now, capacity)
+
+
+def _due(draft: Draft, due: Due, now: Micros, capacity: Capacity) -> None:
+    head = draft.head
+    if due.step == WHOLE_RUN:
+        late = head.deadline_at is not None and head.deadline_at <= now
+        if late and head.state not in FINISHED_RUN:
+            _stop(draft, EventKind.RUN_FAILED, _run_too_late(draft), now)
+        else:
+            _settle(draft, range(len(draft.run.steps)), now, capacity)
+        return
+    step, spec = draft.step(due.step), draft.run.definition.steps[due.step]
+    if step.status is TaskStatus.WAITING and step.ready_at is not None and step.ready_at <= now:
+        _end_step(draft, EventKind.TASK_COMPLETED, due.step, now, JsonText("null"))
+        _settle_after(draft, due.step, now, capacity)
+    elif step.status is TaskStatus.SCHEDULED and isinstance(spec.work, TaskSpec):
+        ends_at = _ends_at(spec.work, step.since)
+        if ends_at is not None and ends_at <= now and head.state not in FINISHED_RUN:
+            if step.ready_at is not None:
+                draft.dequeue.append(_entry(draft, due.step, step.ready_at))
+            _fail_step(draft, due.step, _too_late(spec.work, None), now, capacity)
+
+
+def _child_seen(draft: Draft, child: ChildSeen, now: Micros, capacity: Capacity) -> None:
+    step = draft.step(child.step)
+    if step.status is not TaskStatus.WAITING or child.state not in FINISHED_RUN:
+        return
+    id = _child_id(draft, child.step)
+    if child.state is _P.COMPLETED:
+        draft.outputs[child.step] = child.output
+        _end_step(draft, EventKind.TASK_COMPLETED, child.step, now, _text({"run": id}))
+        _settle_after(draft, child.step, now, capacity)
+    elif child.attempt < step.attempt:
+        draft.wake.append(id)
+    else:
+        kind = "ChildFailed" if child.state is _P.FAILED else "ChildCancelled"
+        message = f"{id!r} is {child.state}" + (f": {child.message}" if child.message else "")
+        _fail_step(draft, child.step, Failure(kind, message, None, (kind,)), now, capacity)
+
+
+def _parent_seen(draft: Draft, parent: ParentSeen, now: Micros, capacity: Capacity) -> None:
+    state = draft.head.state
+    if parent.state in FINISHED_RUN or not parent.waiting:
+        if state in _MAY[Verb.CANCEL]:
+            _stop(draft, EventKind.RUN_CANCELLED, _by_parent(parent), now)
+    elif parent.state is _P.PAUSED:
+        if state in _MAY[Verb.PAUSE]:
+            _hold(draft, _by_parent(parent), now, parent.attempt)
+    elif state is _P.PAUSED and draft.head.held:
+        _resume(draft, Command(Verb.RESUME), now, capacity)
+    elif state in _MAY[Verb.RETRY] and draft.head.driven < parent.attempt:
+        _go_again(draft, parent.attempt, now, capacity)
+    elif state in FINISHED_RUN:
+        draft.wake_parent = True
+
+
+def _dependencies_seen(
+    draft: Draft, seen: DependenciesSeen, now: Micros, capacity: Capacity
+) -> None:
+    completed = all(state is _P.COMPLETED for state in seen.states.values())
+    if draft.head.state is _P.WAITING and completed:
+        draft.record(EventKind.RUN_STARTED, now)
+        _go_on(draft, now, capacity)
+
+
+# what follows inside the graph
+
+
+def _settle(draft: Draft, positions: Iterable[int], now: Micros, capacity: Capacity) -> None:
+    """Let each of these steps take its turn if its turn has come, and all that follows."""
+    if draft.head.state is not _P.RUNNING:
+        return
+    waiting = deque(positions)
+    dependents = draft.run.definition.dependents
+    while waiting:
+        position = waiting.popleft()
+        step = draft.step(position)
+        if step.status is not TaskStatus.SCHEDULED or step.ready_at is not None:
+            continue
+        if draft.blocked_by(position) == 0:
+            _take_turn(draft, position, now, capacity)
+        else:
+            hopeless = _failed_before(draft, position)
+            if hopeless is not None:
+                reason = _text(f"{hopeless!r} did not complete")
+                _end_step(draft, EventKind.TASK_SKIPPED, position, now, reason)
+        if draft.step(position).ended_at is not None:
+            waiting.extend(dependents[position])
+
+
+def _settle_after(draft: Draft, position: int, now: Micros, capacity: Capacity) -> None:
+    _settle(draft, draft.run.definition.dependents[position], now, capacity)
+
+
+def _failed_before(draft: Draft, position: int) -> str | None:
+    """The step before this one because of which it can never run."""
+    specs = draft.run.definition.steps
+    for before in specs[position].depends_on:
+        step = draft.step(before)
+        if step.ended_at is not None and not step.passed:
+            return specs[before].id
+    return None
+
+
+def _take_turn(draft: Draft, position: int, now: Micros, capacity: Capacity) -> None:
+    """All steps before it have passed: skip it, start its child, start it, or queue it."""
+    spec = draft.run.definition.steps[position]
+    try:
+        wanted = _holds(draft, position)
+        if wanted and isinstance(spec.work, ChildSpec):
+            _start_child(draft, position, spec.work, now)
+            return
+    except ExpressionError as error:
+        failure = Failure("ExpressionError", str(error), None, ("ExpressionError",))
+        _end_step(draft, EventKind.TASK_FAILED, position, now, _text(_failure_data(failure)))
+        return
+    if not wanted:
+        _end_step(draft, EventKind.TASK_SKIPPED, position, now, SKIPPED_BY_CONDITION)
+        return
+    task = _task(draft, position)
+    if task.deadline is not None:
+        ends_at = Micros(now + task.deadline)
+        draft.enqueue.append(_wake_entry(draft, position, ends_at))
+    if capacity.take(task.type, _priority(draft, position)):
+        _launch(draft, position, now, capacity)
+    else:
+        queue_step(draft, position, now, now)
+
+
+def queue_step(draft: Draft, position: int, ready_at: Micros, now: Micros) -> None:
+    """Let any worker start the step from a moment on."""
+    draft.record(EventKind.TASK_READY, now, position, data=_text(ready_at))
+    draft.enqueue.append(_entry(draft, position, ready_at))
+
+
+def _launch(draft: Draft, position: int, now: Micros, capacity: Capacity) -> None:
+    step, task = draft.step(position), _task(draft, position)
+    ends_at = _ends_at(task, step.since)
+    if ends_at is not None and ends_at <= now:
+        _fail_step(draft, position, _too_late(task, None), now, capacity)
+        return
+    data = JsonText(str(capacity.worker))
+    draft.record(EventKind.TASK_STARTED, now, position, step.attempt + 1, data)
+    draft.launched.append(position)
+
+
+def _start_child(draft: Draft, position: int, child: ChildSpec, now: Micros) -> None:
+    attempt = draft.step(position).attempt + 1
+    inputs = _values(draft, position, child)
+    id = _child_id(draft, position)
+    draft.record(EventKind.TASK_WAITING, now, position, attempt, _text(id))
+    draft.children.append(Child(position, id, child.definition, inputs))
+    if attempt > 1:
+        draft.wake.append(id)
+
+
+def _fail_step(
+    draft: Draft, position: int, failure: Failure, now: Micros, capacity: Capacity
+) -> None:
+    _end_step(draft, EventKind.TASK_FAILED, position, now, _text(_failure_data(failure)))
+    _settle_after(draft, position, now, capacity)
+
+
+def _end_step(
+    draft: Draft, kind: EventKind, position: int, now: Micros, data: JsonText | None
+) -> None:
+    step, work = draft.step(position), draft.run.definition.steps[position].work
+    if isinstance(work, TaskSpec) and work.deadline is not None and step.since is not None:
+        draft.dequeue.append(_wake_entry(draft, position, Micros(step.since + work.deadline)))
+    draft.record(kind, now, position, step.attempt, data)
+
+
+def _finish(draft: Draft, now: Micros) -> None:
+    """End a run in which nothing is left to do."""
+    if draft.unfinished or draft.head.state is not _P.RUNNING:
+        return
+    _drop_deadline(draft)
+    specs = draft.run.definition.steps
+    failed = any(
+        not draft.step(position).passed and draft.step(position).status is not TaskStatus.SKIPPED
+        for position in range(len(specs))
+    )
+    draft.record(EventKind.RUN_FAILED if failed else EventKind.RUN_COMPLETED, now)
+    _tell(draft)
+
+
+def _tell(draft: Draft) -> None:
+    """Let those know that wait for the run's end."""
+    draft.wake_parent = True
+    draft.announce = draft.run.kind is RunKind.PROCESS
+
+
+# small things
+
+
+def _task(draft: Draft, position: int) -> TaskSpec:
+    work = draft.run.definition.steps[position].work
+    assert isinstance(work, TaskSpec), "only tasks are dispatched, attempted and retried"
+    return work
+
+
+def _priority(draft: Draft, position: int) -> int:
+    own = draft.run.definition.steps[position].priority
+    return draft.run.priority if own is None else own
+
+
+def _entry(draft: Draft, position: int, ready_at: Micros) -> Entry:
+    return Entry(_task(draft, position).type, _priority(draft, position), ready_at, position)
+
+
+def _wake_entry(draft: Draft, position: int, at: Micros) -> Entry:
+    return Entry(WAKE, _priority(draft, position), at, position)
+
+
+def _look_again(draft: Draft, now: Micros) -> None:
+    draft.enqueue.append(Entry(WAKE, draft.run.priority, now))
+
+
+def _drop_deadline(draft: Draft) -> None:
+    deadline = draft.head.deadline_at
+    if deadline is not None:
+        draft.dequeue.append(Entry(WAKE, draft.run.priority, deadline))
+
+
+def _child_id(draft: Draft, position: int) -> RunId:
+    return child_id(draft.run.id, draft.run.definition.steps[position].id)
+
+
+def _holds(draft: Draft, position: int) -> bool:
+    when = wiring(draft.run.definition).steps[position].when
+    return when is None or condition(_evaluate(draft, when))
+
+
+def _values(draft: Draft, position: int, child: ChildSpec) -> Mapping[str, Json]:
+    """The inputs of a child run, references resolved."""
+    compiled = wiring(draft.run.definition).steps[position].values
+    if compiled is None:
+        return child.inputs
+    value = _evaluate(draft, compiled)
+    assert isinstance(value, dict), "a mapping stays one when its references are resolved"
+    return value
+
+
+def _evaluate(draft: Draft, compiled: Compiled) -> Json:
+    definition = draft.run.definition
+    steps = {
+        before: (draft.step(before).status, draft.output(before))
+        for before in reads(compiled, definition)
+    }
+    return evaluate(compiled, definition, draft.run.inputs, steps)
+
+
+def _ends_at(task: TaskSpec, since: Micros | None) -> Micros | None:
+    if task.deadline is None or since is None:
+        return None
+    return Micros(since + task.deadline)
+
+
+def _too_late(task: TaskSpec, last: Failure | None) -> Failure:
+    after = f"; its last failure was {last.type}: {last.message}" if last else ""
+    message = f"its deadline of {(task.deadline or 0) / 1e6:g} s is over{after}"
+    return Failure(
+        "DeadlineExceeded", message, last.traceback if last else None, ("DeadlineExceeded",)
+    )
+
+
+def _run_too_late(draft: Draft) -> JsonText:
+    limit = (draft.run.definition.deadline or 0) / 1e6
+    message = f"the {draft.run.kind}'s deadline of {limit:g} s is over"
+    return _text(_failure_data(Failure("DeadlineExceeded", message, None, ())))
+
+
+def _failure_data(failure: Failure) -> dict[str, Json]:
+    return {
+        "type": failure.type,
+        "message": failure.message,
+        "traceback": failure.traceback,
+    }
+
+
+def _reason(command: Command) -> JsonText | None:
+    return None if command.reason is None else _text({"reason": command.reason})
+
+
+def _by_parent(parent: ParentSeen) -> JsonText:
+    return _text({"reason": f"{parent.cause!r} is {parent.state}"})
+
+
+def _text(value: Json) -> JsonText:
+    return JsonText(json.dumps(value, ensure_ascii=False, separators=(",", ":")))

@@ -1,0 +1,109 @@
+"""Which step reads what: a definition's expressions, compiled once and given what they reference."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+
+from kallista.core.definitions import ChildSpec, Definition, StepSpec, TaskSpec
+from kallista.core.expressions import Compiled, compile_condition, compile_value
+from kallista.core.states import RunKind, TaskStatus
+from kallista.core.types import Json, StepId
+from kallista.errors import ExpressionError
+
+
+@dataclass(frozen=True, slots=True)
+class StepWiring:
+    """The expressions of one step; None where it has none."""
+
+    when: Compiled | None
+    values: Compiled | None
+
+
+@dataclass(frozen=True, slots=True)
+class Wiring:
+    """All expressions of a definition.
+
+    Args:
+        steps: Of each step, by position.
+        read: The positions whose results some expression reads.
+    """
+
+    steps: tuple[StepWiring, ...]
+    read: frozenset[int]
+
+
+def values_of(spec: StepSpec) -> Mapping[str, Json]:
+    """What a step hands on: a task's config, or a child run's inputs."""
+    match spec.work:
+        case TaskSpec(config=config):
+            return config
+        case ChildSpec(inputs=inputs):
+            return inputs
+
+
+@lru_cache(maxsize=1024)
+def wiring(definition: Definition) -> Wiring:
+    """The expressions of a definition; compiled once per definition object."""
+    steps = tuple(
+        StepWiring(
+            when=None if spec.when is None else compile_condition(spec.when),
+            values=compile_value(dict(values_of(spec))),
+        )
+        for spec in definition.steps
+    )
+    read = {
+        definition.position[StepId(reference.name)]
+        for step in steps
+        for compiled in (step.when, step.values)
+        if compiled is not None
+        for reference in compiled.references
+        if reference.root in ("tasks", "steps")
+    }
+    return Wiring(steps, frozenset(read))
+
+
+def evaluate(
+    compiled: Compiled,
+    definition: Definition,
+    inputs: Mapping[str, Json],
+    steps: Mapping[int, tuple[TaskStatus, Json]],
+) -> Json:
+    """The value of an expression.
+
+    Args:
+        compiled: The expression.
+        definition: Whose expression it is.
+        inputs: The run's arguments.
+        steps: Status and result of the steps it reads, by position.
+
+    Raises:
+        ExpressionError: It reads what is not there, or fails on what it is given.
+    """
+    seen: Json = {
+        definition.steps[position].id: {"status": status.value, "result": result}
+        for position, (status, result) in steps.items()
+    }
+    root = "steps" if definition.kind is RunKind.PROCESS else "tasks"
+    return compiled.evaluate({root: seen, "inputs": dict(inputs)})
+
+
+def reads(compiled: Compiled, definition: Definition) -> list[int]:
+    """The positions of the steps an expression reads."""
+    return sorted(
+        definition.position[StepId(reference.name)]
+        for reference in compiled.references
+        if reference.root in ("tasks", "steps")
+    )
+
+
+def condition(value: Json) -> bool:
+    """A condition's value, which has to be true or false.
+
+    Raises:
+        ExpressionError: It is anything else.
+    """
+    if isinstance(value, bool):
+        return value
+    raise ExpressionError(f"a condition must be true or false, not {value!r}")
