@@ -14,7 +14,7 @@ from kallista.core.parsing import definition_hash, definition_text
 from kallista.core.plan import WAKE, Entry, NewRun
 from kallista.core.run import Child, Draft, Run
 from kallista.core.states import EventKind
-from kallista.core.types import Json, JsonText, Micros, RunId, RunKey, ScheduleId
+from kallista.core.types import Json, JsonText, Micros, RunId, RunKey, ScheduleId, WorkerKey
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +74,17 @@ def _opened(run: Run, now: Micros) -> Draft:
     return draft
 
 
-def newborn(wanted: Wanted, draft: Draft, now: Micros) -> NewRun:
-    """What the store writes of a run that is to exist."""
+def newborn(
+    wanted: Wanted, draft: Draft, now: Micros, owner: WorkerKey | None = None
+) -> NewRun:
+    """What the store writes of a run that is to exist.
+
+    Args:
+        wanted: The run.
+        draft: What has happened to it so far.
+        now: The moment.
+        owner: Who drives it from the start; None: whoever claims it.
+    """
     definition = wanted.definition
     inputs = JsonText(json.dumps(wanted.inputs, ensure_ascii=False, separators=(",", ":")))
     definition_id = definition_hash(definition)
@@ -95,7 +104,7 @@ def newborn(wanted: Wanted, draft: Draft, now: Micros) -> NewRun:
         tags=wanted.tags,
         created_at=now,
         waits_for=definition.dependencies,
-        owner=None,
+        owner=owner,
         head=draft.head,
         steps=tuple(draft.step(position) for position in range(len(definition.steps))),
         events=tuple(draft.events),

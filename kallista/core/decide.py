@@ -252,8 +252,8 @@ _COMMANDS: Final = {
 
 def _dispatch(draft: Draft, stimulus: Dispatch, now: Micros, capacity: Capacity) -> None:
     step = draft.step(stimulus.step)
-    due = step.ready_at is not None and step.ready_at <= now
-    if draft.head.state is _P.RUNNING and step.status is TaskStatus.SCHEDULED and due:
+    queued = step.status is TaskStatus.SCHEDULED and step.ready_at is not None
+    if draft.head.state is _P.RUNNING and queued:
         _launch(draft, stimulus.step, now, capacity)
 
 
@@ -553,7 +553,7 @@ def _drop_deadline(draft: Draft) -> None:
 
 
 def _child_id(draft: Draft, position: int) -> RunId:
-    return child_id(draft.run.id, draft.run.definition.steps[position].id)
+    return RunId(child_id(draft.run.id, draft.run.definition.steps[position].id, 0))
 
 
 def _holds(draft: Draft, position: int) -> bool:

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
+from kallista.core.ids import firing_id
 from kallista.core.plan import NewRun
 from kallista.core.states import ScheduleStatus
+from kallista.core.triggers import Trigger, trigger_from_data
 from kallista.core.types import JsonText, Micros, RunId, ScheduleId
+
+
+_FIRST_WINDOW = 1_000_000
+_WINDOW_GROWTH = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,3 +72,71 @@ class Firing:
 
     schedule: Schedule
     run: NewRun | None
+
+
+def fire(schedule: Schedule, now: Micros, *, busy: bool) -> tuple[Schedule, RunId | None]:
+    """What becomes of a schedule whose moment has come.
+
+    However many moments were missed, it fires once, for the latest of them; while the task of the
+    firing before is unfinished it skips. Its rhythm is the trigger's own: the next moment counts
+    from the trigger, never from now.
+
+    Args:
+        schedule: As it is stored; its ``next_at`` is not in the future.
+        now: The moment.
+        busy: Whether the task of its last firing is unfinished.
+
+    Returns:
+        The schedule afterwards, and the id of the task to start, None when it skips.
+    """
+    assert schedule.next_at is not None, "only a schedule with a moment can be due"
+    trigger = trigger_from_data(json.loads(schedule.trigger))
+    due, after = _latest(trigger, schedule.next_at, now)
+    fired = schedule.fired + (not busy)
+    exhausted = schedule.max_runs is not None and fired >= schedule.max_runs
+    late = after is not None and schedule.until is not None and after > schedule.until
+    over = exhausted or late or after is None
+    task = None if busy else firing_id(schedule.id, due)
+    changed = replace(
+        schedule,
+        status=ScheduleStatus.FINISHED if over else schedule.status,
+        fired=fired,
+        skipped=schedule.skipped + busy,
+        next_at=None if over else after,
+        last_at=due,
+        last_run=schedule.last_run if task is None else task,
+    )
+    return changed, task
+
+
+def _latest(trigger: Trigger, due: Micros, now: Micros) -> tuple[Micros, Micros | None]:
+    """The latest due moment, and the one after it.
+
+    Looks back from now in growing windows, so that a long absence costs no more than a short one.
+    """
+    window = _FIRST_WINDOW
+    latest: Micros | None = None
+    while latest is None:
+        back = now - window
+        latest = due if back <= due else trigger.next_after_us(back)
+        if latest is not None and latest > now:
+            latest = None
+        window *= _WINDOW_GROWTH
+    after = trigger.next_after_us(latest)
+    while after is not None and after <= now:
+        latest, after = after, trigger.next_after_us(after)
+    return latest, after
+
+
+def next_moments(schedule: Schedule, count: int) -> Sequence[Micros]:
+    """When it fires next if nothing changes, ``count`` moments at most."""
+    found: list[Micros] = []
+    left = count if schedule.max_runs is None else min(count, schedule.max_runs - schedule.fired)
+    trigger = trigger_from_data(json.loads(schedule.trigger))
+    moment = schedule.next_at
+    while moment is not None and len(found) < left:
+        if schedule.until is not None and moment > schedule.until:
+            break
+        found.append(moment)
+        moment = trigger.next_after_us(moment)
+    return found

@@ -89,6 +89,9 @@ class StepSnapshot(Snapshot):
         ready_at: From when it may run or goes on, where that is a moment.
         started_at: When its last attempt started.
         ended_at: When it finished.
+        progress: How far its running attempt says it is, from 0 to 1; known in the program that
+            executes it.
+        progress_message: What the attempt says it is doing.
     """
 
     id: StepId
@@ -105,6 +108,8 @@ class StepSnapshot(Snapshot):
     ready_at: datetime | None
     started_at: datetime | None
     ended_at: datetime | None
+    progress: float | None
+    progress_message: str | None
 
 
 @dataclass(frozen=True)

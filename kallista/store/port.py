@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from kallista.core.events import Event, RunHead, StepState
 from kallista.core.plan import Entry, NewRun, Plan
@@ -25,6 +25,13 @@ from kallista.core.types import (
     TaskType,
     WorkerKey,
 )
+
+
+NEW_VERSION: Final = 1
+"""The version of a run that was just created."""
+
+NEW_EPOCH: Final = 1
+"""The epoch of a run that was created with an owner; without one it is 0."""
 
 
 class Created(NamedTuple):

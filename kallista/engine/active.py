@@ -1,0 +1,92 @@
+"""A run that this program drives, as it is held in memory meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from kallista.core.commands import Command, Stimulus
+from kallista.core.definitions import Definition
+from kallista.core.parsing import definition_from_data
+from kallista.core.run import Run
+from kallista.core.types import Json, JsonText, RunKey
+from kallista.store.port import RunRecord
+
+
+@dataclass(slots=True)
+class Asked:
+    """A command in a mailbox, and who waits for its answer."""
+
+    command: Command
+    answer: asyncio.Future[bool]
+
+
+@dataclass(slots=True)
+class Progress:
+    """How far a running attempt says it is."""
+
+    fraction: float
+    message: str | None
+
+
+@dataclass(slots=True, eq=False)
+class ActiveRun:
+    """One run, its mailbox, and the attempts that run here.
+
+    Args:
+        key: The store's key.
+        run: Its state, as it is written.
+        version: Of the state that is written.
+        epoch: In which this program drives it.
+        owned: False while the plan by which it takes the run has not been written.
+        parent: The run and step that started it.
+        mailbox: What is to be decided next.
+        looks: Steps whose child runs are to be looked at first; ``WHOLE_RUN``: everything.
+        writing: Whether a plan is on its way to the store, or the run is being read.
+        gone: Whether this program has let go of it.
+        attempts: The task that executes each attempt here, by step.
+        progress: What running attempts report, by step.
+        results: Results of finished steps as they are encoded, by position.
+        all_results: Whether those are all there are.
+    """
+
+    key: RunKey
+    run: Run
+    version: int
+    epoch: int
+    parent: tuple[RunKey, int] | None = None
+    owned: bool = True
+    mailbox: list[Stimulus | Asked] = field(default_factory=list)
+    looks: set[int] = field(default_factory=set)
+    writing: bool = False
+    gone: bool = False
+    attempts: dict[int, asyncio.Task[None]] = field(default_factory=dict)
+    progress: dict[int, Progress] = field(default_factory=dict)
+    results: dict[int, JsonText] = field(default_factory=dict)
+    all_results: bool = False
+
+
+class DefinitionCache:
+    """Definitions by hash, read once; the least recently used are forgotten."""
+
+    def __init__(self, size: int = 1000) -> None:
+        self._size = size
+        self._known: dict[str, Definition] = {}
+
+    def get(self, hash: str, content: JsonText) -> Definition:
+        """The definition of this hash, whose content this is."""
+        known = self._known.pop(hash, None)
+        if known is None:
+            known = definition_from_data(json.loads(content))
+            while len(self._known) >= self._size:
+                del self._known[next(iter(self._known))]
+        self._known[hash] = known
+        return known
+
+
+def run_of(record: RunRecord, definition: Definition) -> Run:
+    """A stored run, ready to be decided on; outputs that references read are not yet filled in."""
+    inputs: Mapping[str, Json] = json.loads(record.inputs)
+    return Run(record.id, definition, inputs, record.priority, record.head, list(record.steps))

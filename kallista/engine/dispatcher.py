@@ -1,0 +1,83 @@
+"""Takes due work from the queue whenever there is room for it, and hands it to the driver."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from kallista.core.commands import Dispatch, Due, Stimulus
+from kallista.core.plan import WAKE
+from kallista.core.types import Micros, RunKey
+from kallista.engine.alarm import Alarm
+from kallista.engine.clock import Clock
+from kallista.engine.driver import Driver
+from kallista.engine.slots import Slots
+from kallista.store.port import ClaimedEntry, ClaimRequest, Store
+
+
+class Dispatcher:
+    """The service that claims.
+
+    Args:
+        store: Whose queue it is.
+        clock: What is due.
+        slots: What there is room for.
+        driver: Who gets what was claimed.
+    """
+
+    def __init__(self, store: Store, clock: Clock, slots: Slots, driver: Driver) -> None:
+        self._store = store
+        self._clock = clock
+        self._slots = slots
+        self._driver = driver
+        self.alarm = Alarm(clock)
+        self.within: RunKey | None = None
+        """The root of the only tree of runs to work on; None: all runs."""
+
+    def queued(self, ready_at: Micros, priority: int) -> None:
+        """Something was queued for a moment."""
+        if ready_at > self._clock.now():
+            self.alarm.set(ready_at)
+        else:
+            self._slots.noted(priority)
+            self.alarm.ring()
+
+    async def once(self) -> Micros | None:
+        """One claim, handed over; returns when the next entry is due."""
+        self._driver.claim_began()
+        try:
+            now = self._clock.now()
+            request = ClaimRequest(
+                self._slots.worker, now, self._slots.free, self._slots.limits(), self.within
+            )
+            claim = await self._store.claim(request)
+            self._slots.waiting = claim.waiting
+            for claimed in claim.entries:
+                if claimed.entry.type != WAKE:
+                    self._slots.reserve(claimed.entry.type)
+            await self._hand_over(claim.entries)
+        finally:
+            self._driver.claim_ended()
+        if claim.entries and claim.waiting is not None and self._slots.free > 0:
+            self.alarm.ring()
+        return claim.next_due
+
+    async def _hand_over(self, entries: Sequence[ClaimedEntry]) -> None:
+        by_run: dict[RunKey, list[ClaimedEntry]] = {}
+        for claimed in entries:
+            by_run.setdefault(claimed.run, []).append(claimed)
+        for run, claimed_entries in by_run.items():
+            await self._give(run, claimed_entries)
+
+    async def _give(self, run: RunKey, entries: Sequence[ClaimedEntry]) -> None:
+        looks = [claimed.entry.step for claimed in entries if claimed.entry.type == WAKE]
+        stimuli: list[Stimulus] = [
+            Due(claimed.entry.step) if claimed.entry.type == WAKE else Dispatch(claimed.entry.step)
+            for claimed in entries
+        ]
+        record, active = entries[0].record, self._driver.get(run)
+        if record is None and active is None:
+            record = await self._store.load(run)
+        if record is not None:
+            self._driver.adopt(record, stimuli, looks)
+        elif active is not None:
+            self._driver.post_all(active, stimuli, looks)

@@ -1,0 +1,531 @@
+"""Drives runs: lets each decide on what has happened, writes the plan, and does what it says.
+
+Of each run one plan at a time is on its way; what arrives meanwhile waits in the run's mailbox and
+goes into the next one. A plan that turns out stale is thrown away: the run is read again and the
+same stimuli are decided on once more, which is harmless because repeats change nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Collection, Coroutine, Sequence
+from functools import partial
+from typing import Protocol
+
+from kallista.core.birth import newborn_child
+from kallista.core.commands import AttemptEnded, Command, Dispatch, Stimulus, WorkerDied
+from kallista.core.decide import NO_CAPACITY, decide
+from kallista.core.definitions import TaskSpec
+from kallista.core.plan import WHOLE_RUN, Fence, Ownership, Plan
+from kallista.core.run import Draft
+from kallista.core.states import FINISHED_RUN, EventKind, TaskStatus
+from kallista.core.types import Micros, RunKey, TaskType
+from kallista.core.wiring import wiring
+from kallista.engine.active import ActiveRun, Asked, DefinitionCache, run_of
+from kallista.engine.clock import Clock
+from kallista.engine.facts import Facts
+from kallista.engine.notices import Notices
+from kallista.engine.slots import LocalCapacity, Slots
+from kallista.errors import LeaseLost, NotFoundError, StateError, StoreError
+from kallista.store.port import NEW_EPOCH, NEW_VERSION, Committed, RunRecord, Store
+
+_log = logging.getLogger("kallista.engine")
+
+RETRY_WRITE_AFTER = Micros(1_000_000)
+"""How long to wait before a plan is tried again that the store could not write."""
+
+
+class Attempts(Protocol):
+    """What executes attempts; they report by posting to the driver."""
+
+    def launch(self, active: ActiveRun, position: int) -> None:
+        """Execute the step's running attempt."""
+        ...
+
+    def stop(self, active: ActiveRun, position: int) -> None:
+        """Tell the step's attempt to stop."""
+        ...
+
+
+def plan_of(draft: Draft, key: RunKey, fence: Fence, ownership: Ownership | None) -> Plan:
+    """What the store writes of a draft."""
+    run = draft.run
+    now = draft.events[-1].at if draft.events else Micros(0)
+    return Plan(
+        run=key,
+        fence=fence,
+        head=draft.head,
+        ownership=ownership,
+        events=tuple(draft.events),
+        steps=tuple(draft.changed.items()),
+        enqueue=tuple(draft.enqueue),
+        dequeue=tuple(draft.dequeue),
+        create=tuple(newborn_child(child, key, run.priority, now) for child in draft.children),
+        wake=tuple(draft.wake),
+        wake_parent=draft.wake_parent,
+        announce=draft.announce,
+        tell_owner=fence.epoch is None,
+    )
+
+
+def changes_something(draft: Draft) -> bool:
+    """Whether there is anything to write."""
+    return bool(draft.events or draft.enqueue or draft.dequeue or draft.wake or draft.wake_parent)
+
+
+class Driver:
+    """All runs that this program drives.
+
+    Args:
+        store: Where plans go.
+        clock: What time it is.
+        slots: What may start.
+        facts: What decisions must be told.
+        definitions: Definitions already read.
+        notices: Who is told of changes.
+        on_queued: Called when something was queued that is due, with the highest priority of it.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        slots: Slots,
+        facts: Facts,
+        definitions: DefinitionCache,
+        notices: Notices,
+        on_queued: Callable[[Micros, int], None],
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._slots = slots
+        self._facts = facts
+        self._definitions = definitions
+        self._notices = notices
+        self._on_queued = on_queued
+        self._active: dict[RunKey, ActiveRun] = {}
+        self._background: set[asyncio.Task[None]] = set()
+        self._idle: set[ActiveRun] = set()
+        self._claiming = 0
+        self._drained = asyncio.Event()
+        self.attempts: Attempts
+
+    def get(self, key: RunKey) -> ActiveRun | None:
+        """The run, if this program drives it."""
+        return self._active.get(key)
+
+    @property
+    def driven(self) -> Sequence[ActiveRun]:
+        """All runs that this program drives."""
+        return list(self._active.values())
+
+    def post(self, active: ActiveRun, stimulus: Stimulus) -> None:
+        """Let a run decide on something as soon as it can."""
+        active.mailbox.append(stimulus)
+        self._advance(active)
+
+    def ask(self, active: ActiveRun, command: Command) -> asyncio.Future[bool]:
+        """Let a run decide on a command; the future tells whether it changed anything."""
+        answer: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        active.mailbox.append(Asked(command, answer))
+        self._advance(active)
+        return answer
+
+    def take(self, record: RunRecord, command: Command) -> asyncio.Future[bool]:
+        """Decide on a command for a run that nobody drives, and drive it if it starts here."""
+        active = self._activate(record)
+        active.epoch = record.epoch + 1
+        active.owned = False
+        return self.ask(active, command)
+
+    def begin(self, key: RunKey, draft: Draft) -> None:
+        """Drive a run that was just created here together with its first attempts."""
+        draft.absorb()
+        active = ActiveRun(key=key, run=draft.run, version=NEW_VERSION, epoch=NEW_EPOCH)
+        self._active[key] = active
+        for position in draft.launched:
+            self.attempts.launch(active, position)
+
+    def adopt(
+        self, record: RunRecord, stimuli: Sequence[Stimulus], looks: Collection[int]
+    ) -> None:
+        """Drive a run that a claim gave to this program.
+
+        Args:
+            record: The run after the claim.
+            stimuli: What the claimed entries said.
+            looks: The steps whose child runs matter; ``WHOLE_RUN``: all other runs may matter.
+        """
+        active = self._activate(record)
+        if any(step.status is TaskStatus.RUNNING for step in record.steps):
+            active.mailbox.append(WorkerDied())
+        active.mailbox.extend(stimuli)
+        if looks or wiring(active.run.definition).read:
+            self._prepare(active, looks, reread=False)
+        else:
+            self._advance(active)
+
+    def post_all(
+        self, active: ActiveRun, stimuli: Sequence[Stimulus], looks: Collection[int]
+    ) -> None:
+        """Let a run that is driven here decide on what claimed entries said.
+
+        After a look at the whole run, for another program may have changed it.
+        """
+        active.mailbox.extend(stimuli)
+        active.looks.update(looks)
+        self._advance(active)
+
+    def claim_began(self) -> None:
+        """From now on no run is let go of, for the claim may be about it."""
+        self._claiming += 1
+
+    def claim_ended(self) -> None:
+        """What the claim brought is in the mailboxes; runs without work may be let go of."""
+        self._claiming -= 1
+        if not self._claiming:
+            idle, self._idle = self._idle, set()
+            for active in idle:
+                self._advance(active)
+
+    async def drain(self) -> None:
+        """Wait until nothing is on its way to the store and nothing waits to be decided on."""
+        while any(active.writing or active.mailbox for active in self._active.values()):
+            self._drained.clear()
+            await self._drained.wait()
+
+    def _activate(self, record: RunRecord) -> ActiveRun:
+        definition = self._definitions.get(record.definition, record.definition_content)
+        active = ActiveRun(
+            key=record.key,
+            run=run_of(record, definition),
+            version=record.version,
+            epoch=record.epoch,
+            parent=record.parent,
+        )
+        self._active[record.key] = active
+        return active
+
+    def _prepare(self, active: ActiveRun, looks: Collection[int], *, reread: bool) -> None:
+        """Bring in what the next decision must be told; until then the run rests."""
+        active.writing = True
+        self._spawn(self._bring_in(active, looks, reread=reread))
+
+    async def _bring_in(self, active: ActiveRun, looks: Collection[int], *, reread: bool) -> None:
+        try:
+            if reread and WHOLE_RUN in looks and not await self._reread(active):
+                return
+            await self._facts.fill_outputs(active.key, active.run)
+            facts = await self._look(active, looks)
+        except StoreError as error:
+            _log.warning("run %s could not be read and is read again: %s", active.run.id, error)
+            await self._pause_before_retry()
+            self._prepare(active, looks, reread=reread)
+            return
+        active.writing = False
+        active.mailbox[:0] = facts
+        self._advance(active)
+
+    async def _look(self, active: ActiveRun, looks: Collection[int]) -> list[Stimulus]:
+        whole = WHOLE_RUN in looks
+        children = range(len(active.run.steps)) if whole else looks
+        facts = [*await self._facts.of_children(active.run, children)]
+        if whole:
+            facts += await self._facts.of_parent(active.parent)
+            facts += await self._facts.of_dependencies(active.run)
+        return facts
+
+    # one decision
+
+    def _advance(self, active: ActiveRun) -> None:
+        if active.writing or active.gone:
+            return
+        if active.looks:
+            looks, active.looks = active.looks, set()
+            self._prepare(active, looks, reread=True)
+            return
+        batch, asked = self._next_batch(active)
+        dispatched = [stimulus.step for stimulus in batch if isinstance(stimulus, Dispatch)]
+        going_on = any(isinstance(stimulus, AttemptEnded) for stimulus in batch)
+        capacity = self._slots.capacity(going_on=going_on)
+        try:
+            draft = decide(active.run, batch, self._clock.now(), capacity)
+        except StateError as error:
+            self._refuse(active, asked, error)
+            return
+        self._free_unused(active, draft, dispatched)
+        letting_go = self._may_let_go(active, draft)
+        if not changes_something(draft) and not letting_go:
+            self._answer(asked, changed=False)
+            self._rest(active)
+            return
+        ownership = self._ownership(active, draft, letting_go=letting_go)
+        fence = Fence(active.version, active.epoch if active.owned else None)
+        plan = plan_of(draft, active.key, fence, ownership)
+        active.writing = True
+        written = self._store.commit(plan)
+        written.add_done_callback(
+            partial(self._written, active, draft, batch, asked, capacity, letting_go)
+        )
+
+    def _next_batch(self, active: ActiveRun) -> tuple[list[Stimulus], Asked | None]:
+        """All that waits, but a command is decided on alone: it may be refused."""
+        mailbox = active.mailbox
+        if mailbox and isinstance(mailbox[0], Asked):
+            asked = mailbox.pop(0)
+            assert isinstance(asked, Asked)
+            return [asked.command], asked
+        batch: list[Stimulus] = []
+        for waiting in mailbox:
+            if isinstance(waiting, Asked):
+                break
+            batch.append(waiting)
+        del mailbox[: len(batch)]
+        return batch, None
+
+    def _free_unused(self, active: ActiveRun, draft: Draft, dispatched: Sequence[int]) -> None:
+        """Places that were reserved for steps which turn out not to start."""
+        for position in dispatched:
+            if position not in draft.launched:
+                self._slots.give_back(_type(active, position))
+
+    def _may_let_go(self, active: ActiveRun, draft: Draft) -> bool:
+        """Nobody needs to drive a run of which nothing is in flight here."""
+        busy = active.attempts or active.mailbox or active.looks
+        idle = draft.head.in_flight == 0 and not busy
+        if idle and active.owned and self._claiming and draft.head.state not in FINISHED_RUN:
+            self._idle.add(active)
+            return False
+        return idle
+
+    def _ownership(self, active: ActiveRun, draft: Draft, *, letting_go: bool) -> Ownership | None:
+        if letting_go:
+            return Ownership(None, active.epoch) if active.owned else None
+        return None if active.owned else Ownership(self._slots.worker, active.epoch)
+
+    def _refuse(self, active: ActiveRun, asked: Asked | None, error: StateError) -> None:
+        if asked is None:
+            raise error
+        if not asked.answer.done():
+            asked.answer.set_exception(error)
+        self._rest(active)
+
+    def _answer(self, asked: Asked | None, *, changed: bool) -> None:
+        if asked is not None and not asked.answer.done():
+            asked.answer.set_result(changed)
+
+    def _rest(self, active: ActiveRun) -> None:
+        """Nothing is being written: go on with what arrived, or forget a run not driven here."""
+        if active.mailbox or active.looks:
+            self._advance(active)
+        elif not active.owned:
+            self._forget(active)
+        self._check_drained()
+
+    def _forget(self, active: ActiveRun) -> None:
+        active.gone = True
+        self._idle.discard(active)
+        if self._active.get(active.key) is active:
+            del self._active[active.key]
+
+    # what came of it
+
+    def _written(
+        self,
+        active: ActiveRun,
+        draft: Draft,
+        batch: list[Stimulus],
+        asked: Asked | None,
+        capacity: LocalCapacity,
+        letting_go: bool,
+        written: asyncio.Future[Committed],
+    ) -> None:
+        active.writing = False
+        error = None if written.cancelled() else written.exception()
+        if error is not None or written.cancelled():
+            for type in capacity.taken:
+                self._slots.give_back(type)
+            again: list[Stimulus | Asked] = [*batch] if asked is None else [asked]
+            active.mailbox[:0] = [item for item in again if not _is_void(item, draft)]
+            self._spawn(self._recover(active, error))
+            return
+        draft.absorb()
+        active.version = written.result().version
+        active.owned = active.owned or not letting_go
+        _remember_results(active, draft)
+        self._answer(asked, changed=bool(draft.events))
+        for position in draft.stopped:
+            self.attempts.stop(active, position)
+        for position in draft.launched:
+            self.attempts.launch(active, position)
+        self._tell(active, draft)
+        if letting_go:
+            self._let_go(active)
+        else:
+            self._rest(active)
+
+    def _tell(self, active: ActiveRun, draft: Draft) -> None:
+        self._notices.tell(active.key)
+        for entry in draft.enqueue:
+            self._on_queued(entry.ready_at, entry.priority)
+        if draft.wake or draft.children or draft.announce or (draft.wake_parent and active.parent):
+            self._on_queued(Micros(0), active.run.priority)
+
+    def _let_go(self, active: ActiveRun) -> None:
+        """Nobody drives it now; what arrived in the last moment goes the way of all others."""
+        left = active.mailbox
+        self._forget(active)
+        for item in left:
+            if isinstance(item, Asked):
+                self._spawn(self._ask_again(active.key, item))
+        self._check_drained()
+
+    async def _ask_again(self, key: RunKey, asked: Asked) -> None:
+        try:
+            changed = await self.command(key, asked.command)
+        except Exception as error:
+            if not asked.answer.done():
+                asked.answer.set_exception(error)
+        else:
+            self._answer(asked, changed=changed)
+
+    async def _recover(self, active: ActiveRun, error: BaseException | None) -> None:
+        """A plan was not written: read the run again, and decide again if it is still ours."""
+        if isinstance(error, StoreError):
+            _log.warning("the store failed, run %s is tried again: %s", active.run.id, error)
+            if not active.owned:
+                self._fail_asked(active, error)
+                self._forget(active)
+                self._check_drained()
+                return
+            await self._pause_before_retry()
+        elif error is not None and not isinstance(error, (LeaseLost, NotFoundError)):
+            _log.error("a plan of run %s was not written: %r", active.run.id, error)
+        active.looks.add(WHOLE_RUN)
+        self._advance(active)
+
+    def _still_ours(self, active: ActiveRun, record: RunRecord) -> bool:
+        if active.owned:
+            return record.owner == self._slots.worker and record.epoch == active.epoch
+        return record.owner is None
+
+    async def _reread(self, active: ActiveRun) -> bool:
+        """Take over what was written meanwhile; false when the run is not ours any more."""
+        record = await self._store.load(active.key)
+        if record is None or not self._still_ours(active, record):
+            self._lose(active)
+            return False
+        if record.version != active.version:
+            outputs = active.run.outputs
+            active.run = run_of(record, active.run.definition)
+            active.run.outputs.update(outputs)
+            active.version = record.version
+            if not active.owned:
+                active.epoch = record.epoch + 1
+        self._match_attempts(active)
+        return True
+
+    def _match_attempts(self, active: ActiveRun) -> None:
+        """Do what was written meanwhile: stop what should not run, start what should."""
+        over = active.run.head.state in FINISHED_RUN
+        for position in list(active.attempts):
+            if over or active.run.steps[position].status is not TaskStatus.RUNNING:
+                self.attempts.stop(active, position)
+        for position, step in enumerate(active.run.steps):
+            mine = step.status is TaskStatus.RUNNING and step.worker == self._slots.worker
+            reported = any(
+                isinstance(item, AttemptEnded) and item.step == position for item in active.mailbox
+            )
+            if mine and active.owned and position not in active.attempts and not reported:
+                self._slots.reserve(_type(active, position))
+                self.attempts.launch(active, position)
+
+    def _lose(self, active: ActiveRun) -> None:
+        """Another worker drives it now, or it is gone: stop what runs here, report nothing."""
+        owned = active.owned
+        left = active.mailbox
+        active.mailbox = []
+        self._forget(active)
+        for position in list(active.attempts):
+            self.attempts.stop(active, position)
+        if owned:
+            _log.warning("run %s is driven by another worker now", active.run.id)
+        for item in left:
+            if isinstance(item, Asked):
+                self._spawn(self._ask_again(active.key, item))
+        self._notices.tell(active.key)
+        self._check_drained()
+
+    def _fail_asked(self, active: ActiveRun, error: BaseException) -> None:
+        for item in active.mailbox:
+            if isinstance(item, Asked) and not item.answer.done():
+                item.answer.set_exception(error)
+
+    async def _pause_before_retry(self) -> None:
+        passed = asyncio.Event()
+        self._clock.call_at(Micros(self._clock.now() + RETRY_WRITE_AFTER), passed.set)
+        await passed.wait()
+
+    # commands for runs that may be driven by anybody
+
+    async def command(self, key: RunKey, command: Command) -> bool:
+        """Decide on a command wherever the run is driven; true when it changed something.
+
+        Raises:
+            NotFoundError: The run is gone.
+            StateError: The command does not fit.
+        """
+        while True:
+            active = self._active.get(key)
+            if active is not None and not active.gone:
+                return await self.ask(active, command)
+            record = await self._store.load(key)
+            if record is None:
+                raise NotFoundError(f"the run with key {key} has been deleted")
+            if self._active.get(key) is not None:
+                continue
+            if record.owner is None and self._slots.free > 0:
+                return await self.take(record, command)
+            try:
+                return await self._command_from_outside(record, command)
+            except LeaseLost:
+                continue
+
+    async def _command_from_outside(self, record: RunRecord, command: Command) -> bool:
+        """Decide for a run that another program drives, or nobody: it is told by the store."""
+        definition = self._definitions.get(record.definition, record.definition_content)
+        run = run_of(record, definition)
+        await self._facts.fill_outputs(record.key, run)
+        draft = decide(run, [command], self._clock.now(), NO_CAPACITY)
+        if not changes_something(draft):
+            return False
+        await self._store.commit(plan_of(draft, record.key, Fence(record.version, None), None))
+        self._notices.tell(record.key)
+        self._on_queued(Micros(0), record.priority)
+        return True
+
+    def _spawn(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+
+    def _check_drained(self) -> None:
+        self._drained.set()
+
+
+def _type(active: ActiveRun, position: int) -> TaskType:
+    work = active.run.definition.steps[position].work
+    assert isinstance(work, TaskSpec), "only tasks take a place"
+    return work.type
+
+
+def _remember_results(active: ActiveRun, draft: Draft) -> None:
+    for event in draft.events:
+        if event.kind is EventKind.TASK_COMPLETED and event.data is not None:
+            active.results[event.step or 0] = event.data
+
+
+def _is_void(item: Stimulus | Asked, draft: Draft) -> bool:
+    """Whether a stimulus need not be decided on again: its reserved place was given back."""
+    return isinstance(item, Dispatch) and item.step not in draft.launched

@@ -1,0 +1,543 @@
+"""The engine that lives in the program itself: it puts the parts together and answers the port."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import os
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+from kallista.core.birth import Wanted, created, newborn, started
+from kallista.core.commands import Command, Verb
+from kallista.core.durations import to_datetime
+from kallista.core.handlers import Handlers
+from kallista.core.ids import content_hash, uuid7
+from kallista.core.parsing import definition_hash, definition_text
+from kallista.core.schedules import Firing, Schedule, next_moments
+from kallista.core.snapshots import (
+    AnySnapshot,
+    Explanation,
+    HistoryEvent,
+    Page,
+    RunSummary,
+    ScheduleSnapshot,
+)
+from kallista.core.states import (
+    FINISHED_RUN,
+    ProcessStatus,
+    RunKind,
+    ScheduleStatus,
+    TaskStatus,
+    WorkflowStatus,
+)
+from kallista.core.triggers import Every
+from kallista.core.types import JsonText, Micros, RunId, RunKey, ScheduleId, TaskType
+from kallista.engine.active import DefinitionCache, Progress
+from kallista.engine.alarm import Alarm, repeat
+from kallista.engine.clock import Clock
+from kallista.engine.dispatcher import Dispatcher
+from kallista.engine.driver import Driver
+from kallista.engine.executor import Executor
+from kallista.engine.explaining import Explainer
+from kallista.engine.facts import Facts
+from kallista.engine.notices import Notices
+from kallista.engine.port import ListRequest, RunRequest, ScheduleRequest
+from kallista.engine.services import Firings, TakeOver
+from kallista.engine.slots import Slots
+from kallista.engine.snapshots import SnapshotBuilder
+from kallista.engine.threads import Threads
+from kallista.errors import (
+    ConflictError,
+    NotFoundError,
+    StateError,
+    UsageError,
+    WaitTimeoutError,
+)
+from kallista.store.port import RunFilter, RunRecord, Store
+
+HISTORY_PAGE = 1000
+MOST_ITEMS = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How an engine works.
+
+    Args:
+        worker: Whether it executes anything; else it only commands and looks.
+        max_concurrency: How many attempts at once.
+        grace: How long attempts in flight may go on when it closes.
+        within: The only run, with its tree, that it works on; None: all.
+        look_every: How often it looks whether another program has written.
+        take_over_every: How often it looks for workers that have died.
+    """
+
+    worker: bool = True
+    max_concurrency: int = 100
+    grace: Micros = Micros(10_000_000)
+    within: RunId | None = None
+    look_every: Micros = Micros(50_000)
+    take_over_every: Micros = Micros(500_000)
+
+
+class EmbeddedEngine:
+    """Runs what is asked of it in this program, on its event loop and threads.
+
+    Args:
+        store: Where everything is kept.
+        handlers: The code behind each task type.
+        clock: What time it is.
+        options: How it works.
+        entropy: Gives as many random bytes as it is asked for; for generated ids.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        handlers: Handlers,
+        clock: Clock,
+        options: Options,
+        entropy: Callable[[int], bytes] = os.urandom,
+    ) -> None:
+        self._store = store
+        self._handlers = handlers
+        self._clock = clock
+        self._options = options
+        self._entropy = entropy
+        self._definitions = DefinitionCache()
+        self._notices = Notices()
+        self._facts = Facts(store, self._definitions)
+        self._slots = Slots(handlers, options.max_concurrency, self._place_is_free)
+        self._driver = Driver(
+            store, clock, self._slots, self._facts, self._definitions, self._notices, self._queued
+        )
+        self._threads = Threads(options.max_concurrency)
+        self._executor = Executor(
+            handlers, self._driver, store, clock, self._slots, self._facts, self._threads
+        )
+        self._driver.attempts = self._executor
+        self._dispatcher = Dispatcher(store, clock, self._slots, self._driver)
+        self._firings = Firings(store, clock, self._definitions, self._queued)
+        self._fire_alarm = Alarm(clock)
+        self._take_over = TakeOver(store, clock, options.take_over_every, self._place_is_free)
+        self._take_over_alarm = Alarm(clock)
+        self._look_alarm = Alarm(clock)
+        self._snapshots = SnapshotBuilder(
+            store, self._definitions, self._facts, self._progress_of, clock.now
+        )
+        self._explainer = Explainer(store, self._definitions, clock.now)
+        self._services: list[asyncio.Task[None]] = []
+
+    # its life
+
+    async def start(self) -> None:
+        """Open the store and begin to work.
+
+        Raises:
+            StoreError: The store cannot be opened; the message says what to do.
+        """
+        await self._store.open()
+        self._serve(self._look, self._look_alarm, "looking for other programs' work")
+        self._look_alarm.ring()
+        if self._options.worker:
+            await self._start_working()
+
+    async def _start_working(self) -> None:
+        types = {
+            type: handler.schema()
+            for type in self._handlers.types()
+            if (handler := self._handlers.get(type)) is not None
+        }
+        now = self._clock.now()
+        name = f"{socket.gethostname()}-{os.getpid()}-{self._entropy(3).hex()}"
+        self._slots.worker = await self._store.register_worker(name, types, now)
+        self._slots.open = True
+        self._serve(self._dispatcher.once, self._dispatcher.alarm, "claiming")
+        self._serve(self._firings.once, self._fire_alarm, "firing schedules")
+        self._serve(self._take_over.once, self._take_over_alarm, "taking over")
+        await self._work_within()
+        self._take_over_alarm.set(await self._take_over.once())
+        self._dispatcher.alarm.ring()
+        self._fire_alarm.ring()
+
+    async def _work_within(self) -> None:
+        """Restrict claims to one tree; until its root exists, to none."""
+        if self._options.within is None:
+            return
+        self._slots.open = False
+        record = await self._store.load(self._options.within)
+        if record is not None:
+            self._restrict(record.key)
+
+    def _restrict(self, root: RunKey) -> None:
+        self._dispatcher.within = root
+        self._slots.open = True
+        self._dispatcher.alarm.ring()
+
+    async def stop(self) -> None:
+        """Stop claiming, let attempts in flight finish for the grace time, hand back the rest."""
+        self._slots.open = False
+        for service in self._services:
+            service.cancel()
+        await asyncio.gather(*self._services, return_exceptions=True)
+        for alarm in (
+            self._dispatcher.alarm, self._fire_alarm, self._take_over_alarm, self._look_alarm,
+        ):  # fmt: skip
+            alarm.clear()
+        if self._executor.running:
+            await self._let_finish()
+        await self._driver.drain()
+        if self._options.worker:
+            await self._store.retire_worker(self._clock.now())
+        self._threads.close()
+        await self._store.close()
+
+    async def _let_finish(self) -> None:
+        timer = self._clock.call_at(
+            Micros(self._clock.now() + self._options.grace), self._executor.hand_back
+        )
+        try:
+            await self._executor.finished()
+        finally:
+            timer.cancel()
+
+    def _serve(
+        self, once: Callable[[], Awaitable[Micros | None]], alarm: Alarm, name: str
+    ) -> None:
+        service = repeat(once, alarm, self._clock, name)
+        self._services.append(asyncio.get_running_loop().create_task(service))
+
+    async def _look(self) -> Micros:
+        """Whether another program has written something that matters here."""
+        if self._store.changed():
+            self._notices.tell_all()
+            self._dispatcher.alarm.ring()
+            self._fire_alarm.ring()
+        return Micros(self._clock.now() + self._options.look_every)
+
+    def _place_is_free(self) -> None:
+        self._dispatcher.alarm.ring()
+
+    def _queued(self, ready_at: Micros, priority: int) -> None:
+        if self._options.worker:
+            self._dispatcher.queued(ready_at, priority)
+
+    def _progress_of(self, key: RunKey) -> Mapping[int, Progress]:
+        active = self._driver.get(key)
+        return {} if active is None else active.progress
+
+    # runs
+
+    def now(self) -> Micros:
+        """The moment, by the engine's clock."""
+        return self._clock.now()
+
+    async def create(self, request: RunRequest, *, start: bool) -> RunId:
+        """Create a run, and start it in the same breath if asked to."""
+        now = self._clock.now()
+        id = request.id or RunId(uuid7(now, self._entropy(10)))
+        wanted = Wanted(
+            id, request.definition, request.inputs, request.priority, request.tags, request.ready_at
+        )
+        here = id == self._options.within
+        capacity = self._slots.capacity(going_on=False)
+        draft = started(wanted, now, capacity) if start else created(wanted)
+        run = newborn(wanted, draft, now, self._slots.worker if draft.launched else None)
+        try:
+            made = await self._store.create(run)
+        except BaseException:
+            self._give_back(capacity.taken)
+            raise
+        if here and self._dispatcher.within is None and self._options.worker:
+            self._restrict(made.key)
+        if not made.new:
+            self._give_back(capacity.taken)
+            if start:
+                await self._driver.command(made.key, Command(Verb.START))
+            return id
+        if draft.launched:
+            self._driver.begin(made.key, draft)
+        for entry in draft.enqueue:
+            self._queued(entry.ready_at, entry.priority)
+        return id
+
+    def _give_back(self, taken: Sequence[TaskType]) -> None:
+        for type in taken:
+            self._slots.give_back(type)
+
+    async def command(self, kind: RunKind, id: RunId, verb: Verb, reason: str | None) -> bool:
+        """Do what was asked; true when it changed something."""
+        record = await self._record(kind, id)
+        return await self._driver.command(record.key, Command(verb, reason))
+
+    async def get(self, kind: RunKind, id: RunId) -> AnySnapshot:
+        """The run as it is now."""
+        return await self._snapshots.run(await self._record(kind, id))
+
+    async def wait(self, kind: RunKind, id: RunId, timeout: float | None) -> AnySnapshot:
+        """The run once it has finished and nothing of it is in flight."""
+        record = await self._record(kind, id)
+        deadline = None if timeout is None else Micros(self._clock.now() + int(timeout * 1e6))
+        with self._notices.subscribed(record.key) as news:
+            timer = None if deadline is None else self._clock.call_at(deadline, news.set)
+            try:
+                while True:
+                    record = await self._record(kind, id)
+                    if _is_over(record):
+                        return await self._snapshots.run(record)
+                    if deadline is not None and self._clock.now() >= deadline:
+                        raise WaitTimeoutError(
+                            f"{kind} {id!r} is still {record.status} after {timeout:g} s; it goes"
+                            " on, explain says what it waits for"
+                        )
+                    await news.wait()
+                    news.clear()
+            finally:
+                if timer is not None:
+                    timer.cancel()
+
+    async def history(self, kind: RunKind, id: RunId) -> Sequence[HistoryEvent]:
+        """All that happened to the run."""
+        record = await self._record(kind, id)
+        events: list[HistoryEvent] = []
+        while page := await self._store.history(record.key, len(events), HISTORY_PAGE):
+            events.extend(self._snapshots.event(record, event) for event in page)
+        return events
+
+    async def watch(self, kind: RunKind, id: RunId) -> AsyncIterator[HistoryEvent]:
+        """What happened so far, then what happens, until the run has finished."""
+        record = await self._record(kind, id)
+        seq = 0
+        with self._notices.subscribed(record.key) as news:
+            while True:
+                over = _is_over(await self._record(kind, id))
+                while page := await self._store.history(record.key, seq, HISTORY_PAGE):
+                    for event in page:
+                        yield self._snapshots.event(record, event)
+                    seq = page[-1].seq + 1
+                if over:
+                    return
+                await news.wait()
+                news.clear()
+
+    async def list_runs(self, request: ListRequest) -> Page[RunSummary]:
+        """Runs that match, newest first."""
+        limit = _checked_limit(request.limit)
+        after = None if request.cursor is None else RunKey(_read_cursor(request.cursor, int))
+        records = await self._store.list_runs(
+            RunFilter(
+                now=self._clock.now(),
+                kind=request.kind,
+                statuses=_checked_statuses(request.kind, request.statuses),
+                name=request.name,
+                tag=request.tag,
+                created_from=request.created_from,
+                created_until=request.created_until,
+                schedule=request.schedule,
+                after=after,
+                limit=limit + 1,
+            )
+        )
+        shown = records[:limit]
+        cursor = _cursor(shown[-1].key) if len(records) > limit else None
+        return Page(tuple(self._snapshots.summary(record) for record in shown), cursor)
+
+    async def delete(self, kind: RunKind, id: RunId) -> None:
+        """Remove a finished run and its children."""
+        record = await self._record(kind, id)
+        if not _is_over(record):
+            raise StateError(
+                f"{kind} {id!r} is {record.status} and cannot be deleted; cancel it first"
+            )
+        if record.parent_id is not None:
+            raise StateError(f"{kind} {id!r} belongs to {record.parent_id!r}; delete that")
+        await self._store.delete_run(record.key, record.version, self._clock.now())
+        self._notices.tell(record.key)
+
+    async def explain(self, id: str) -> Explanation:
+        """Why the run or schedule is where it is."""
+        record = await self._store.load(RunId(id))
+        if record is not None:
+            return await self._explainer.run(record)
+        schedule = await self._store.schedule(ScheduleId(id))
+        if schedule is not None:
+            return await self._explainer.schedule(schedule)
+        raise await self._nothing("run or schedule", id)
+
+    async def kind_of(self, id: str) -> RunKind | None:
+        """Which kind of run has this id, or None."""
+        record = await self._store.load(RunId(id))
+        return None if record is None else record.kind
+
+    async def _record(self, kind: RunKind, id: RunId) -> RunRecord:
+        record = await self._store.load(id)
+        if record is None:
+            raise await self._nothing(kind.value, id)
+        if record.kind is not kind:
+            raise NotFoundError(f"no {kind} has the id {id!r}; it belongs to a {record.kind}")
+        return record
+
+    async def _nothing(self, what: str, id: str) -> NotFoundError:
+        tombstone = await self._store.tombstone(RunId(id))
+        if tombstone is not None:
+            at = to_datetime(tombstone.deleted_at)
+            return NotFoundError(
+                f"{tombstone.kind} {id!r} was deleted at {at:%Y-%m-%d %H:%M:%S} UTC;"
+                f" it was {tombstone.status}"
+            )
+        return NotFoundError(f"no {what} has the id {id!r}; list shows those that exist")
+
+    # schedules
+
+    async def create_schedule(self, request: ScheduleRequest) -> ScheduleId:
+        """Create a schedule."""
+        now = self._clock.now()
+        if await self._store.load(RunId(request.id)) is not None:
+            raise ConflictError(f"{request.id!r} is the id of a run; choose another for a schedule")
+        schedule = _schedule(request, now)
+        if await self._store.create_schedule(schedule) and self._options.worker:
+            self._fire_alarm.ring()
+        return request.id
+
+    async def get_schedule(self, id: ScheduleId) -> ScheduleSnapshot:
+        """The schedule as it is now."""
+        return self._snapshots.schedule(await self._schedule(id))
+
+    async def set_schedule(self, id: ScheduleId, status: ScheduleStatus) -> bool:
+        """Pause, resume or end it; false for a repeat."""
+        while True:
+            schedule = await self._schedule(id)
+            if schedule.status is status:
+                return False
+            if schedule.status is ScheduleStatus.FINISHED:
+                raise StateError(f"schedule {id!r} is over; schedule it anew under another id")
+            if await self._write_schedule(_with_status(schedule, status), None):
+                self._fire_alarm.ring()
+                return True
+
+    async def trigger_schedule(self, id: ScheduleId) -> RunId:
+        """Fire it once, now."""
+        while True:
+            schedule = await self._schedule(id)
+            now = self._clock.now()
+            firing = self._firings.by_hand(schedule, now)
+            assert firing.run is not None, "by hand it always fires"
+            if await self._write_schedule(firing.schedule, firing):
+                self._queued(now, schedule.priority)
+                return firing.run.id
+
+    async def delete_schedule(self, id: ScheduleId) -> None:
+        """Remove it; the tasks it has started stay."""
+        if not await self._store.delete_schedule(id):
+            raise NotFoundError(f"no schedule has the id {id!r}; list shows those that exist")
+
+    async def list_schedules(
+        self, status: ScheduleStatus | None, cursor: str | None, limit: int
+    ) -> Page[ScheduleSnapshot]:
+        """Schedules in the order of their ids."""
+        limit = _checked_limit(limit)
+        after = None if cursor is None else ScheduleId(_read_cursor(cursor, str))
+        found = await self._store.list_schedules(status, after, limit + 1)
+        shown = found[:limit]
+        next_cursor = _cursor(shown[-1].id) if len(found) > limit else None
+        return Page(tuple(self._snapshots.schedule(schedule) for schedule in shown), next_cursor)
+
+    async def next_fire_times(self, id: ScheduleId, count: int) -> Sequence[Micros]:
+        """When it will fire next, if nothing changes."""
+        return next_moments(await self._schedule(id), _checked_limit(count))
+
+    async def _schedule(self, id: ScheduleId) -> Schedule:
+        schedule = await self._store.schedule(id)
+        if schedule is None:
+            raise NotFoundError(f"no schedule has the id {id!r}; list shows those that exist")
+        return schedule
+
+    async def _write_schedule(self, schedule: Schedule, firing: Firing | None) -> bool:
+        [written] = await self._store.fire([firing or Firing(schedule, None)])
+        return written
+
+
+def _is_over(record: RunRecord) -> bool:
+    return record.head.state in FINISHED_RUN and record.head.in_flight == 0
+
+
+def _with_status(schedule: Schedule, status: ScheduleStatus) -> Schedule:
+    over = status is ScheduleStatus.FINISHED
+    return replace(schedule, status=status, next_at=None if over else schedule.next_at)
+
+
+def _schedule(request: ScheduleRequest, now: Micros) -> Schedule:
+    first = request.first
+    trigger = request.trigger
+    if isinstance(trigger, Every):
+        trigger = trigger.anchored(now if first is None else first)
+    if first is None:
+        first = trigger.next_after_us(now - 1)
+    if first is None or (request.until is not None and first > request.until):
+        raise UsageError(f"schedule {request.id!r} would never fire: its time is over already")
+    data = json.dumps(trigger.to_data(), sort_keys=True)
+    content = [
+        definition_hash(request.definition), request.trigger.to_data(), request.priority,
+        list(request.tags), request.max_runs, request.until,
+    ]  # fmt: skip
+    return Schedule(
+        id=request.id,
+        status=ScheduleStatus.ACTIVE,
+        trigger=JsonText(data),
+        definition=definition_hash(request.definition),
+        definition_content=definition_text(request.definition),
+        content=content_hash(content),
+        priority=request.priority,
+        tags=request.tags,
+        max_runs=request.max_runs,
+        until=request.until,
+        fired=0,
+        skipped=0,
+        next_at=first,
+        last_at=None,
+        last_run=None,
+        created_at=now,
+    )
+
+
+def _checked_limit(limit: int) -> int:
+    if not 1 <= limit <= MOST_ITEMS:
+        raise UsageError(f"limit must be from 1 to {MOST_ITEMS:,}, not {limit}")
+    return limit
+
+
+_STATUSES: Mapping[RunKind, Sequence[str]] = {
+    RunKind.WORKFLOW: tuple(WorkflowStatus),
+    RunKind.PROCESS: tuple(ProcessStatus),
+    RunKind.TASK: tuple(TaskStatus),
+}
+
+
+def _checked_statuses(kind: RunKind, given: Sequence[str] | None) -> tuple[str, ...] | None:
+    if given is None:
+        return None
+    words = tuple(word.upper() for word in given)
+    unknown = [word for word in words if word not in _STATUSES[kind]]
+    if unknown:
+        known = ", ".join(_STATUSES[kind])
+        raise UsageError(f"{unknown[0]!r} is no status of a {kind}; there are {known}")
+    return words
+
+
+def _cursor(value: int | str) -> str:
+    return base64.urlsafe_b64encode(str(value).encode()).decode()
+
+
+CursorT = TypeVar("CursorT", int, str)
+
+
+def _read_cursor(cursor: str, read: Callable[[str], CursorT]) -> CursorT:
+    try:
+        return read(base64.urlsafe_b64decode(cursor.encode()).decode())
+    except ValueError:
+        raise UsageError(f"{cursor!r} is no cursor; give the one of the page before") from None
+

@@ -1,0 +1,351 @@
+"""Executes attempts: on the event loop or on threads, with their time limits and endings."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import traceback
+from collections.abc import Awaitable, Iterator, Mapping
+from concurrent.futures import Future
+from typing import Final, cast
+
+from kallista.core.commands import AttemptEnded
+from kallista.core.definitions import Definition, TaskSpec
+from kallista.core.handlers import Handler, Handlers, Invocation
+from kallista.core.ids import idempotency_key
+from kallista.core.outcomes import (
+    Asleep,
+    Completed,
+    Failed,
+    Failure,
+    HandedBack,
+    Outcome,
+    Stopped,
+)
+from kallista.core.states import RunKind, TaskStatus
+from kallista.core.types import Json, JsonText, Micros, RunKey
+from kallista.core.wiring import evaluate, reads, wiring
+from kallista.engine.active import ActiveRun, Progress
+from kallista.engine.clock import Clock
+from kallista.engine.driver import Driver
+from kallista.engine.facts import Facts
+from kallista.engine.slots import Slots
+from kallista.engine.threads import Threads
+from kallista.logs import mask_text, secret_values
+from kallista.store.port import Store
+
+_log = logging.getLogger("kallista.engine")
+
+THREAD_RUNS_ON: Final = "its thread cannot be stopped and runs on; what it returns is dropped"
+
+
+class Executor:
+    """The attempts that run in this program.
+
+    Args:
+        handlers: The code behind each task type.
+        driver: Whom the endings are reported to.
+        store: Where results of earlier steps are, when they are no longer in memory.
+        clock: For time limits.
+        slots: Where places are given back.
+        facts: What earlier steps returned.
+        threads: For handlers that block.
+    """
+
+    def __init__(
+        self,
+        handlers: Handlers,
+        driver: Driver,
+        store: Store,
+        clock: Clock,
+        slots: Slots,
+        facts: Facts,
+        threads: Threads,
+    ) -> None:
+        self._handlers = handlers
+        self._driver = driver
+        self._store = store
+        self._clock = clock
+        self._slots = slots
+        self._facts = facts
+        self._threads = threads
+        self._ends: dict[asyncio.Task[None], _End] = {}
+        self._outliving: dict[tuple[RunKey, int], Future[object]] = {}
+
+    @property
+    def running(self) -> int:
+        """How many attempts run here."""
+        return len(self._ends)
+
+    def launch(self, active: ActiveRun, position: int) -> None:
+        """Execute the step's running attempt; its place is taken already."""
+        end = _End()
+        work = self._attempt(active, position, end)
+        task = asyncio.get_running_loop().create_task(work)
+        self._ends[task] = end
+        active.attempts[position] = task
+
+    def stop(self, active: ActiveRun, position: int) -> None:
+        """Tell the step's attempt to stop; it reports ``Stopped``."""
+        task = active.attempts.get(position)
+        if task is not None:
+            self._end(task, Stopped())
+
+    def hand_back(self) -> None:
+        """Stop every attempt; each reports that another worker has to start it again."""
+        for task in list(self._ends):
+            self._end(task, HandedBack())
+
+    async def finished(self) -> None:
+        """Wait until no attempt runs here."""
+        while self._ends:
+            await asyncio.wait(list(self._ends))
+
+    def _end(self, task: asyncio.Task[None], outcome: Outcome) -> None:
+        end = self._ends.get(task)
+        if end is None or end.outcome is not None:
+            return
+        end.outcome = outcome
+        if end.begun:
+            task.cancel()  # before its first step a task would be cancelled without a trace
+
+    async def _attempt(self, active: ActiveRun, position: int, end: _End) -> None:
+        spec = active.run.definition.steps[position]
+        work = spec.work
+        assert isinstance(work, TaskSpec), "only tasks are attempted"
+        attempt = active.run.steps[position].attempt
+        outcome = await self._outcome(active, position, work, end)
+        task = active.attempts.pop(position)
+        del self._ends[task]
+        active.progress.pop(position, None)
+        outliving = self._outliving.get((active.key, position))
+        if outliving is None:
+            self._slots.give_back(work.type)
+        else:
+            loop = asyncio.get_running_loop()
+            outliving.add_done_callback(
+                lambda _: loop.call_soon_threadsafe(self._outlived, active.key, position, work)
+            )
+        if not active.gone:
+            self._driver.post(active, AttemptEnded(position, attempt, outcome))
+
+    def _outlived(self, key: RunKey, position: int, work: TaskSpec) -> None:
+        """A thread that nobody waited for any more has come to its end."""
+        del self._outliving[key, position]
+        self._slots.give_back(work.type)
+
+    async def _outcome(
+        self, active: ActiveRun, position: int, work: TaskSpec, end: _End
+    ) -> Outcome:
+        """How the attempt ends; whatever the handler does, this is a value."""
+        timer = None
+        config: Mapping[str, Json] = work.config
+        if end.outcome is not None:
+            return end.outcome
+        end.begun = True
+        try:
+            limit = _limit(work, active, position, self._clock.now())
+            if limit is not None:
+                timed_out = _timed_out(work)
+                task = active.attempts[position]
+                timer = self._clock.call_at(limit, lambda: self._end(task, timed_out))
+            handler = self._handlers.get(work.type)
+            if handler is None:
+                return HandedBack()
+            config = self._config(active, position, work)
+            invocation = await self._invocation(active, position, work, handler, config, end)
+            if handler.blocking:
+                answer = await self._on_thread(handler, invocation, active, position)
+            else:
+                answer = await cast(Awaitable[JsonText | Asleep], handler.call(invocation))
+        except asyncio.CancelledError:
+            return self._with_note(end.outcome or _cancelled(), active, position)
+        except BaseException as error:
+            if isinstance(error, (KeyboardInterrupt, SystemExit)) and not _from_handler(error):
+                raise
+            return Failed(failure_of(error, config))
+        finally:
+            if timer is not None:
+                timer.cancel()
+        return answer if isinstance(answer, Asleep) else Completed(answer)
+
+    def _with_note(self, outcome: Outcome, active: ActiveRun, position: int) -> Outcome:
+        if (active.key, position) not in self._outliving:
+            return outcome
+        match outcome:
+            case Stopped():
+                return Stopped(THREAD_RUNS_ON)
+            case Failed(failure):
+                message = f"{failure.message}; {THREAD_RUNS_ON}"
+                return Failed(Failure(failure.type, message, failure.traceback, failure.kinds))
+            case _:
+                return outcome
+
+    async def _on_thread(
+        self, handler: Handler, invocation: Invocation, active: ActiveRun, position: int
+    ) -> JsonText | Asleep:
+        """Call a blocking handler, after an earlier attempt of it that could not be stopped."""
+        place = (active.key, position)
+        earlier = self._outliving.get(place)
+        if earlier is not None:
+            await asyncio.shield(asyncio.wrap_future(earlier))
+        future = self._threads.submit(lambda: handler.call(invocation))
+        try:
+            answer = await asyncio.shield(asyncio.wrap_future(future))
+        except asyncio.CancelledError:
+            if not future.cancel() and not future.done():
+                self._outliving[place] = cast(Future[object], future)
+            raise
+        return cast(JsonText | Asleep, answer)
+
+    def _config(
+        self, active: ActiveRun, position: int, work: TaskSpec
+    ) -> Mapping[str, Json]:
+        run = active.run
+        compiled = wiring(run.definition).steps[position].values
+        if compiled is None:
+            return work.config
+        steps = {
+            before: (run.steps[before].status, run.outputs.get(before))
+            for before in reads(compiled, run.definition)
+        }
+        value = evaluate(compiled, run.definition, run.inputs, steps)
+        assert isinstance(value, dict), "a config stays a mapping"
+        return value
+
+    async def _invocation(
+        self,
+        active: ActiveRun,
+        position: int,
+        work: TaskSpec,
+        handler: Handler,
+        config: Mapping[str, Json],
+        end: _End,
+    ) -> Invocation:
+        run = active.run
+        spec = run.definition.steps[position]
+        results: Mapping[str, Json] = _NOTHING
+        if handler.wants_context:
+            results = await self._results(active, position)
+        return Invocation(
+            run_id=run.id,
+            task_id=spec.id,
+            type=work.type,
+            attempt=run.steps[position].attempt,
+            idempotency_key=idempotency_key(run.id, spec.id, 0),
+            config=config,
+            results=results,
+            progress=lambda fraction, message: self._progress(active, position, fraction, message),
+            cancelled=lambda: end.outcome is not None,
+        )
+
+    async def _results(self, active: ActiveRun, position: int) -> Mapping[str, Json]:
+        """The results of the steps before this one."""
+        run = active.run
+        if not active.all_results:
+            stored = await self._store.outcomes(active.key)
+            active.results = {**stored, **active.results}
+            active.all_results = True
+        before = _before(run.definition, position)
+        found: dict[str, Json] = {}
+        for earlier in before:
+            if run.steps[earlier].status is TaskStatus.COMPLETED and earlier in active.results:
+                found[run.definition.steps[earlier].id] = await self._facts.result(
+                    run, earlier, active.results[earlier]
+                )
+        return found
+
+    def _progress(
+        self, active: ActiveRun, position: int, fraction: float, message: str | None
+    ) -> None:
+        active.progress[position] = Progress(min(1.0, max(0.0, fraction)), message)
+
+
+class _End:
+    """What somebody else decided about a running attempt."""
+
+    __slots__ = ("begun", "outcome")
+
+    def __init__(self) -> None:
+        self.outcome: Outcome | None = None
+        self.begun = False
+
+
+_NOTHING: Final[Mapping[str, Json]] = {}
+
+
+def _before(definition: Definition, position: int) -> Iterator[int]:
+    """The steps that a step comes after, directly or not, in the order of the definition."""
+    if definition.kind is RunKind.WORKFLOW:
+        yield from range(position)
+        return
+    seen: set[int] = set()
+    waiting = list(definition.steps[position].depends_on)
+    while waiting:
+        earlier = waiting.pop()
+        if earlier not in seen:
+            seen.add(earlier)
+            waiting.extend(definition.steps[earlier].depends_on)
+    yield from sorted(seen)
+
+
+def _limit(work: TaskSpec, active: ActiveRun, position: int, now: Micros) -> Micros | None:
+    """When the attempt's time is over: its own time-out, the task's deadline, or the run's."""
+    since = active.run.steps[position].since
+    moments = [
+        None if work.timeout is None else Micros(now + work.timeout),
+        None if work.deadline is None or since is None else Micros(since + work.deadline),
+    ]
+    return min((moment for moment in moments if moment is not None), default=None)
+
+
+def _timed_out(work: TaskSpec) -> Failed:
+    length = work.timeout if work.timeout is not None else work.deadline or 0
+    message = f"the attempt did not finish within {length / 1e6:g} s"
+    return Failed(Failure("TimeoutError", message, None, _kinds(TimeoutError)))
+
+
+def failure_of(error: BaseException, config: Mapping[str, Json]) -> Failure:
+    """What history keeps of an exception: secrets of the config are masked.
+
+    Args:
+        error: What the handler raised.
+        config: The handler's arguments, to know their secrets.
+    """
+    secrets = secret_values(config)
+    trace = "".join(traceback.format_exception(error))
+    return Failure(
+        type=_qualified(type(error)),
+        message=mask_text(str(error), secrets) or type(error).__name__,
+        traceback=mask_text(trace, secrets),
+        kinds=_kinds(type(error)),
+    )
+
+
+def _kinds(type: type[BaseException]) -> tuple[str, ...]:
+    names: dict[str, None] = {}
+    for kind in type.__mro__:
+        if kind is not object:
+            names[kind.__name__] = None
+            names[_qualified(kind)] = None
+    return tuple(names)
+
+
+def _qualified(type: type) -> str:
+    if type.__module__ == "builtins":
+        return type.__qualname__
+    return f"{type.__module__}.{type.__qualname__}"
+
+
+def _cancelled() -> Outcome:
+    """Nobody here asked for it: the program is being torn down, or the handler did it itself."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        return HandedBack()
+    message = "the handler raised CancelledError although nobody cancelled it"
+    return Failed(Failure("CancelledError", message, None, _kinds(asyncio.CancelledError)))
+
+
+def _from_handler(error: BaseException) -> bool:
+    """Whether a handler raised it itself, as ``sys.exit()`` in its code does."""
+    return isinstance(error, SystemExit)

@@ -1,0 +1,207 @@
+"""Says why a run is where it is, in a sentence and as data."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+
+from kallista.core.definitions import ChildSpec, Definition, TaskSpec
+from kallista.core.durations import to_datetime
+from kallista.core.events import StepState
+from kallista.core.ids import child_id
+from kallista.core.schedules import Schedule
+from kallista.core.snapshots import Explanation
+from kallista.core.states import ProcessStatus, RunKind, ScheduleStatus, TaskStatus
+from kallista.core.types import Micros, RunId, TaskType
+from kallista.engine.active import DefinitionCache
+from kallista.engine.snapshots import shown
+from kallista.store.port import RunRecord, Store
+
+_SHOWN_AT_MOST = 3
+
+
+class Explainer:
+    """Looks at a run, and at what it waits for.
+
+    Args:
+        store: Where everything is.
+        definitions: Definitions already read.
+        now: What time it is.
+    """
+
+    def __init__(
+        self, store: Store, definitions: DefinitionCache, now: Callable[[], Micros]
+    ) -> None:
+        self._store = store
+        self._definitions = definitions
+        self._now = now
+
+    async def run(self, record: RunRecord) -> Explanation:
+        """Why a run is where it is."""
+        definition = self._definitions.get(record.definition, record.definition_content)
+        what = f"{record.kind.value.capitalize()} {record.id!r}"
+        match record.head.state:
+            case ProcessStatus.PENDING:
+                return self._said(record, f"{what} waits to be started", "not_started")
+            case ProcessStatus.WAITING:
+                return await self._dependencies(record, definition, what)
+            case ProcessStatus.PAUSED:
+                return self._said(record, f"{what} is paused{_in_flight(record)}", "paused")
+            case ProcessStatus.COMPLETED | ProcessStatus.FAILED | ProcessStatus.CANCELLED:
+                return await self._finished(record, what)
+            case _:
+                return await self._running(record, definition, what)
+
+    async def schedule(self, schedule: Schedule) -> Explanation:
+        """Why a schedule is where it is."""
+        what = f"Schedule {schedule.id!r}"
+        match schedule.status:
+            case ScheduleStatus.PAUSED:
+                sentence, reason = f"{what} is paused and fires nothing", "paused"
+            case ScheduleStatus.FINISHED:
+                sentence, reason = f"{what} is over and fires no more", "finished"
+            case ScheduleStatus.ACTIVE:
+                at = None if schedule.next_at is None else to_datetime(schedule.next_at)
+                sentence = f"{what} waits for its next firing at {at:%Y-%m-%d %H:%M:%S} UTC"
+                reason = "waits_for_moment"
+        return Explanation(schedule.id, schedule.status.value, f"{sentence}.", reason)
+
+    def _said(
+        self, record: RunRecord, sentence: str, reason: str, waits_for: Sequence[str] = ()
+    ) -> Explanation:
+        status = record.status
+        if record.kind is RunKind.TASK and record.steps:
+            status = shown(record.steps[0], self._now()).value
+        return Explanation(record.id, status, f"{sentence}.", reason, tuple(waits_for))
+
+    async def _dependencies(
+        self, record: RunRecord, definition: Definition, what: str
+    ) -> Explanation:
+        heads = await self._store.heads(list(definition.dependencies))
+        missing = []
+        for id in definition.dependencies:
+            head = heads.get(id)
+            if head is None:
+                missing.append((id, f"{id!r}, which does not exist yet"))
+            elif head.head.state in (ProcessStatus.FAILED, ProcessStatus.CANCELLED):
+                missing.append((id, f"{id!r}, which is {head.status}: retry it to go on"))
+            elif head.head.state is not ProcessStatus.COMPLETED:
+                missing.append((id, f"{id!r}, which is {head.status}"))
+        told = " and for ".join(text for _, text in missing) or "a worker to look at it"
+        return self._said(
+            record, f"{what} waits for process {told}", "waits_for_process",
+            [id for id, _ in missing],
+        )  # fmt: skip
+
+    async def _finished(self, record: RunRecord, what: str) -> Explanation:
+        state = record.head.state.value
+        outcomes = await self._store.outcomes(record.key)
+        told = [
+            f"{data['type']}: {data['message']}"
+            for data in map(json.loads, outcomes.values())
+            if isinstance(data, dict) and "message" in data and "type" in data
+        ]
+        why = f" because of {'; '.join(told[:_SHOWN_AT_MOST])}" if told and state == "FAILED" else ""
+        how = "; retry lets it go on" if state in ("FAILED", "CANCELLED") else ""
+        sentence = f"{what} is {state}{why}{_in_flight(record)}{how}"
+        return self._said(record, sentence, "finished")
+
+    async def _running(
+        self, record: RunRecord, definition: Definition, what: str
+    ) -> Explanation:
+        """The most telling of its steps: executed, asleep, a child, or waiting for a worker."""
+        steps = list(enumerate(record.steps))
+        running = [position for position, step in steps if step.status is TaskStatus.RUNNING]
+        if running:
+            names = _names(definition, running)
+            if await self._owner_is_dead(record):
+                sentence = f"{what} was executing {names} when its worker died; a worker takes over"
+                return self._said(record, sentence, "waits_for_worker")
+            sentence = f"{what} is executing {names}"
+            return self._said(record, sentence, "running", _ids(definition, running))
+        children = [
+            position
+            for position, step in steps
+            if step.status is TaskStatus.WAITING and step.ready_at is None
+        ]
+        if children:
+            return self._children(record, definition, what, children)
+        asleep = [step for _, step in steps if step.status is TaskStatus.WAITING]
+        queued = [
+            (position, step)
+            for position, step in steps
+            if step.status is TaskStatus.SCHEDULED and step.ready_at is not None
+        ]
+        if any(step.ready_at is not None and step.ready_at <= self._now() for _, step in queued):
+            return await self._queued(record, definition, what, queued)
+        return self._moment(record, what, [*asleep, *(step for _, step in queued)])
+
+    async def _owner_is_dead(self, record: RunRecord) -> bool:
+        workers = {worker.key: worker for worker in await self._store.workers()}
+        owner = None if record.owner is None else workers.get(record.owner)
+        return owner is None or not owner.alive
+
+    def _children(
+        self, record: RunRecord, definition: Definition, what: str, positions: list[int]
+    ) -> Explanation:
+        ids = [
+            RunId(child_id(record.id, definition.steps[position].id, 0))
+            for position in positions
+            if isinstance(definition.steps[position].work, ChildSpec)
+        ]
+        told = ", ".join(repr(id) for id in ids[:_SHOWN_AT_MOST])
+        return self._said(record, f"{what} waits for its child {told}", "waits_for_child", ids)
+
+    async def _queued(
+        self,
+        record: RunRecord,
+        definition: Definition,
+        what: str,
+        queued: list[tuple[int, StepState]],
+    ) -> Explanation:
+        due = [
+            position
+            for position, step in queued
+            if step.ready_at is not None and step.ready_at <= self._now()
+        ]
+        types: list[TaskType] = []
+        for position in due:
+            work = definition.steps[position].work
+            if isinstance(work, TaskSpec) and work.type not in types:
+                types.append(work.type)
+        alive = [worker for worker in await self._store.workers() if worker.alive]
+        known = {type for worker in alive for type in worker.types}
+        unknown = [type for type in types if type not in known]
+        names = _names(definition, due)
+        if not alive:
+            sentence = f"{what} waits for a worker to start {names}; none is alive"
+            return self._said(record, sentence, "waits_for_worker", types)
+        if unknown:
+            told = ", ".join(repr(type) for type in unknown)
+            sentence = f"{what} waits for a worker with task type {told}; no worker alive has it"
+            return self._said(record, sentence, "waits_for_task_type", unknown)
+        sentence = f"{what} waits for a free place on a worker to start {names}"
+        return self._said(record, sentence, "waits_for_place", types)
+
+    def _moment(self, record: RunRecord, what: str, steps: list[StepState]) -> Explanation:
+        moments = [step.ready_at for step in steps if step.ready_at is not None]
+        if not moments:
+            return self._said(record, f"{what} waits for a worker to look at it", "waits_for_worker")
+        at = f"{to_datetime(min(moments)):%Y-%m-%d %H:%M:%S} UTC"
+        return self._said(record, f"{what} waits until {at}", "waits_for_moment", [at])
+
+
+def _in_flight(record: RunRecord) -> str:
+    count = record.head.in_flight
+    return f"; {count} still in flight" if count else ""
+
+
+def _ids(definition: Definition, positions: list[int]) -> list[str]:
+    return [definition.steps[position].id for position in positions]
+
+
+def _names(definition: Definition, positions: list[int]) -> str:
+    ids = _ids(definition, positions)
+    told = ", ".join(repr(id) for id in ids[:_SHOWN_AT_MOST])
+    more = len(ids) - _SHOWN_AT_MOST
+    return f"{told} and {more} more" if more > 0 else told

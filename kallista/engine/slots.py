@@ -1,0 +1,109 @@
+"""How much this program may execute at once: in all, and of each task type."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+
+from kallista.core.handlers import Handlers
+from kallista.core.types import TaskType, WorkerKey
+
+
+class Slots:
+    """The places for attempts, free and taken.
+
+    Args:
+        handlers: What can be executed at all, and each type's own limit.
+        limit: Attempts at once in all.
+        on_free: Called when a place becomes free while others wait for one.
+    """
+
+    def __init__(self, handlers: Handlers, limit: int, on_free: Callable[[], None]) -> None:
+        self._handlers = handlers
+        self._limit = limit
+        self._on_free = on_free
+        self._taken: Counter[TaskType] = Counter()
+        self._in_use = 0
+        self.worker = WorkerKey(0)
+        self.open = False
+        self.waiting: int | None = None
+        """The highest priority that is known to wait in the queue for a place."""
+
+    @property
+    def free(self) -> int:
+        """How many more attempts may start."""
+        return self._limit - self._in_use if self.open else 0
+
+    @property
+    def in_use(self) -> int:
+        """How many attempts have a place."""
+        return self._in_use
+
+    def limits(self) -> dict[TaskType, int]:
+        """How many more attempts of each type may start."""
+        return {type: self._left(type) for type in self._handlers.types()}
+
+    def reserve(self, type: TaskType) -> None:
+        """Take a place that a claim was granted for."""
+        self._in_use += 1
+        self._taken[type] += 1
+
+    def give_back(self, type: TaskType) -> None:
+        """Free the place of an attempt."""
+        self._in_use -= 1
+        self._taken[type] -= 1
+        if self.waiting is not None:
+            self._on_free()
+
+    def noted(self, priority: int) -> None:
+        """Something of this priority has been queued and may have to wait for a place."""
+        if self.waiting is None or priority > self.waiting:
+            self.waiting = priority
+
+    def capacity(self, *, going_on: bool) -> LocalCapacity:
+        """What one decision may start.
+
+        Args:
+            going_on: The run has just freed a place of its own: it keeps it against waiting work
+                of the same priority, since nothing is gained by changing runs.
+        """
+        return LocalCapacity(self, going_on)
+
+    def try_take(self, type: TaskType, priority: int, *, going_on: bool) -> bool:
+        """Take a place if there is one and nothing in the queue comes first."""
+        if not self.open or self._in_use >= self._limit or self._left(type) <= 0:
+            return False
+        if self.waiting is not None:
+            yields = self.waiting > priority if going_on else self.waiting >= priority
+            if yields:
+                return False
+        self.reserve(type)
+        return True
+
+    def _left(self, type: TaskType) -> int:
+        handler = self._handlers.get(type)
+        if handler is None:
+            return 0
+        if handler.max_concurrency is None:
+            return self._limit
+        return handler.max_concurrency - self._taken[type]
+
+
+class LocalCapacity:
+    """The slots as one decision sees them; remembers what it took, in case it is not written."""
+
+    __slots__ = ("_going_on", "_slots", "taken", "worker")
+
+    def __init__(self, slots: Slots, going_on: bool) -> None:
+        self._slots = slots
+        self._going_on = going_on
+        self.worker = slots.worker
+        self.taken: list[TaskType] = []
+
+    def take(self, type: TaskType, priority: int) -> bool:
+        """Take a place if there is one and nothing in the queue comes first."""
+        granted = self._slots.try_take(type, priority, going_on=self._going_on)
+        if granted:
+            self._going_on = False
+            self.taken.append(type)
+        return granted
