@@ -150,9 +150,7 @@ def _start(draft: Draft, command: Command, now: Micros, capacity: Capacity) -> N
     _begin(draft, EventKind.RUN_STARTED, now, capacity)
 
 
-def _begin(
-    draft: Draft, kind: EventKind, now: Micros, capacity: Capacity, driven: int = 0
-) -> None:
+def _begin(draft: Draft, kind: EventKind, now: Micros, capacity: Capacity, driven: int = 0) -> None:
     """Start or go on, unless other processes have to complete first."""
     if draft.run.definition.dependencies and draft.head.started_at is None:
         draft.record(EventKind.RUN_WAITING, now)

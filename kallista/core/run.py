@@ -67,8 +67,7 @@ class Run:
         self.steps = steps
         self.outputs: dict[int, Json] = {} if outputs is None else outputs
         self.blockers = [
-            sum(not steps[before].passed for before in spec.depends_on)
-            for spec in definition.steps
+            sum(not steps[before].passed for before in spec.depends_on) for spec in definition.steps
         ]
         self.unfinished = sum(step.status not in FINISHED_STEP for step in steps)
 

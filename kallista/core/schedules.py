@@ -12,7 +12,6 @@ from kallista.core.states import ScheduleStatus
 from kallista.core.triggers import Trigger, trigger_from_data
 from kallista.core.types import JsonText, Micros, RunId, ScheduleId
 
-
 _FIRST_WINDOW = 1_000_000
 _WINDOW_GROWTH = 16
 
@@ -96,7 +95,7 @@ def fire(schedule: Schedule, now: Micros, *, busy: bool) -> tuple[Schedule, RunI
     exhausted = schedule.max_runs is not None and fired >= schedule.max_runs
     late = after is not None and schedule.until is not None and after > schedule.until
     over = exhausted or late or after is None
-    task = None if busy else firing_id(schedule.id, due)
+    task = None if busy else RunId(firing_id(schedule.id, due))
     changed = replace(
         schedule,
         status=ScheduleStatus.FINISHED if over else schedule.status,

@@ -24,7 +24,7 @@ TaskType = NewType("TaskType", str)
 Micros = NewType("Micros", int)
 """Whole microseconds: a length, or a moment in UTC since 1970."""
 
-Json: TypeAlias = "None | bool | int | float | str | list[Json] | dict[str, Json]"
+Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
 """What a payload may be once it is plain data."""
 
 JsonMap: TypeAlias = "Mapping[str, Json]"

@@ -1,4 +1,4 @@
-"""Which step reads what: a definition's expressions, compiled once and given what they reference."""
+"""Which step reads what: a definition's expressions, compiled once, given what they read."""
 
 from __future__ import annotations
 

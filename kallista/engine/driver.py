@@ -147,9 +147,7 @@ class Driver:
         for position in draft.launched:
             self.attempts.launch(active, position)
 
-    def adopt(
-        self, record: RunRecord, stimuli: Sequence[Stimulus], looks: Collection[int]
-    ) -> None:
+    def adopt(self, record: RunRecord, stimuli: Sequence[Stimulus], looks: Collection[int]) -> None:
         """Drive a run that a claim gave to this program.
 
         Args:
@@ -260,7 +258,7 @@ class Driver:
             self._answer(asked, changed=False)
             self._rest(active)
             return
-        ownership = self._ownership(active, draft, letting_go=letting_go)
+        ownership = self._ownership(active, letting_go=letting_go)
         fence = Fence(active.version, active.epoch if active.owned else None)
         plan = plan_of(draft, active.key, fence, ownership)
         active.writing = True
@@ -299,7 +297,7 @@ class Driver:
             return False
         return idle
 
-    def _ownership(self, active: ActiveRun, draft: Draft, *, letting_go: bool) -> Ownership | None:
+    def _ownership(self, active: ActiveRun, *, letting_go: bool) -> Ownership | None:
         if letting_go:
             return Ownership(None, active.epoch) if active.owned else None
         return None if active.owned else Ownership(self._slots.worker, active.epoch)

@@ -205,9 +205,7 @@ class EmbeddedEngine:
         finally:
             timer.cancel()
 
-    def _serve(
-        self, once: Callable[[], Awaitable[Micros | None]], alarm: Alarm, name: str
-    ) -> None:
+    def _serve(self, once: Callable[[], Awaitable[Micros | None]], alarm: Alarm, name: str) -> None:
         service = repeat(once, alarm, self._clock, name)
         self._services.append(asyncio.get_running_loop().create_task(service))
 
@@ -540,4 +538,3 @@ def _read_cursor(cursor: str, read: Callable[[str], CursorT]) -> CursorT:
         return read(base64.urlsafe_b64decode(cursor.encode()).decode())
     except ValueError:
         raise UsageError(f"{cursor!r} is no cursor; give the one of the page before") from None
-

@@ -198,9 +198,7 @@ class Executor:
             raise
         return cast(JsonText | Asleep, answer)
 
-    def _config(
-        self, active: ActiveRun, position: int, work: TaskSpec
-    ) -> Mapping[str, Json]:
+    def _config(self, active: ActiveRun, position: int, work: TaskSpec) -> Mapping[str, Json]:
         run = active.run
         compiled = wiring(run.definition).steps[position].values
         if compiled is None:

@@ -101,21 +101,21 @@ class Explainer:
             for data in map(json.loads, outcomes.values())
             if isinstance(data, dict) and "message" in data and "type" in data
         ]
-        why = f" because of {'; '.join(told[:_SHOWN_AT_MOST])}" if told and state == "FAILED" else ""
+        why = (
+            f" because of {'; '.join(told[:_SHOWN_AT_MOST])}" if told and state == "FAILED" else ""
+        )
         how = "; retry lets it go on" if state in ("FAILED", "CANCELLED") else ""
         sentence = f"{what} is {state}{why}{_in_flight(record)}{how}"
         return self._said(record, sentence, "finished")
 
-    async def _running(
-        self, record: RunRecord, definition: Definition, what: str
-    ) -> Explanation:
+    async def _running(self, record: RunRecord, definition: Definition, what: str) -> Explanation:
         """The most telling of its steps: executed, asleep, a child, or waiting for a worker."""
         steps = list(enumerate(record.steps))
         running = [position for position, step in steps if step.status is TaskStatus.RUNNING]
         if running:
             names = _names(definition, running)
             if await self._owner_is_dead(record):
-                sentence = f"{what} was executing {names} when its worker died; a worker takes over"
+                sentence = f"{what} was executing {names} when its worker died; another goes on"
                 return self._said(record, sentence, "waits_for_worker")
             sentence = f"{what} is executing {names}"
             return self._said(record, sentence, "running", _ids(definition, running))
@@ -186,7 +186,8 @@ class Explainer:
     def _moment(self, record: RunRecord, what: str, steps: list[StepState]) -> Explanation:
         moments = [step.ready_at for step in steps if step.ready_at is not None]
         if not moments:
-            return self._said(record, f"{what} waits for a worker to look at it", "waits_for_worker")
+            sentence = f"{what} waits for a worker to look at it"
+            return self._said(record, sentence, "waits_for_worker")
         at = f"{to_datetime(min(moments)):%Y-%m-%d %H:%M:%S} UTC"
         return self._said(record, f"{what} waits until {at}", "waits_for_moment", [at])
 

@@ -116,7 +116,6 @@ class Runs(Generic[SnapshotT]):
         limit: int,
         schedule: str | None = None,
     ) -> Page[RunSummary]:
-        moment = self._definitions.moment
         statuses = (status,) if isinstance(status, str) else status
         return await self._engine.list_runs(
             ListRequest(
@@ -124,10 +123,13 @@ class Runs(Generic[SnapshotT]):
                 statuses=None if statuses is None else tuple(str(word) for word in statuses),
                 name=name,
                 tag=tag,
-                created_from=created_from and moment(created_from, "created_from"),
-                created_until=created_until and moment(created_until, "created_until"),
+                created_from=self._moment(created_from, "created_from"),
+                created_until=self._moment(created_until, "created_until"),
                 schedule=None if schedule is None else ScheduleId(schedule),
                 cursor=cursor,
                 limit=limit,
             )
         )
+
+    def _moment(self, value: datetime | str | None, what: str) -> Micros | None:
+        return None if value is None else self._definitions.moment(value, what)

@@ -73,11 +73,7 @@ class TaskScheduler(Runs[TaskSnapshot]):
         if isinstance(chosen, At):
             scheduled_time = agreed("the time", scheduled_time, chosen.moment, None)
             chosen = None
-        moment = (
-            None
-            if scheduled_time is None
-            else self._definitions.moment(scheduled_time, "scheduled_time")
-        )
+        moment = self._moment(scheduled_time, "scheduled_time")
         definition = await self._definitions.task(task_id, task_data)
         if chosen is None:
             _refuse("only a recurring task has", max_runs=max_runs, until=until, timezone=timezone)
@@ -91,7 +87,7 @@ class TaskScheduler(Runs[TaskSnapshot]):
             priority=agreed("priority", priority, definition.priority, 0),
             tags=agreed("tags", tuple(tags) or None, definition.tags, ()),
             max_runs=_positive("max_runs", max_runs),
-            until=None if until is None else self._definitions.moment(until, "until"),
+            until=self._moment(until, "until"),
         )
         return await self._engine.create_schedule(schedule)
 

@@ -1,0 +1,88 @@
+"""Durable workflows for Python, from one file to a cluster, with the same three objects."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from kallista.app import Kallista
+    from kallista.core.states import (
+        ProcessStatus,
+        RunKind,
+        ScheduleStatus,
+        TaskStatus,
+        WorkflowStatus,
+    )
+    from kallista.core.triggers import At, Cron, Every
+    from kallista.errors import (
+        ConflictError,
+        DefinitionError,
+        ExpressionError,
+        KallistaError,
+        LeaseLost,
+        NotFoundError,
+        RunFailedError,
+        StateError,
+        StoreError,
+        StoreUnavailableError,
+        StoreUncertainError,
+        UsageError,
+        WaitTimeoutError,
+    )
+    from kallista.tasks import TaskContext, task
+
+_HOMES = {
+    "kallista.app": ("Kallista",),
+    "kallista.core.states": (
+        "ProcessStatus", "RunKind", "ScheduleStatus", "TaskStatus", "WorkflowStatus",
+    ),
+    "kallista.core.triggers": ("At", "Cron", "Every"),
+    "kallista.errors": (
+        "ConflictError", "DefinitionError", "ExpressionError", "KallistaError", "LeaseLost",
+        "NotFoundError", "RunFailedError", "StateError", "StoreError", "StoreUnavailableError",
+        "StoreUncertainError", "UsageError", "WaitTimeoutError",
+    ),
+    "kallista.tasks": ("TaskContext", "task"),
+}  # fmt: skip
+_HOME = {name: home for home, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "At",
+    "ConflictError",
+    "Cron",
+    "DefinitionError",
+    "Every",
+    "ExpressionError",
+    "Kallista",
+    "KallistaError",
+    "LeaseLost",
+    "NotFoundError",
+    "ProcessStatus",
+    "RunFailedError",
+    "RunKind",
+    "ScheduleStatus",
+    "StateError",
+    "StoreError",
+    "StoreUnavailableError",
+    "StoreUncertainError",
+    "TaskContext",
+    "TaskStatus",
+    "UsageError",
+    "WaitTimeoutError",
+    "WorkflowStatus",
+    "task",
+]
+
+
+def __getattr__(name: str) -> object:
+    """Import a public name when it is first used, so that ``import kallista`` costs nothing."""
+    home = _HOME.get(name)
+    if home is None:
+        raise AttributeError(f"module 'kallista' has no attribute {name!r}")
+    from importlib import import_module
+
+    value = getattr(import_module(home), name)
+    globals()[name] = value
+    return value
