@@ -9,6 +9,8 @@ asynchronous one; a test fails when the two differ. Run it after changing a publ
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 PACKAGE = Path(__file__).parent.parent / "kallista" / "workflows"
@@ -72,11 +74,15 @@ def main() -> None:
 
 
 def generated() -> str:
-    """The whole text of the generated module."""
+    """The whole text of the generated module, formatted as all code is."""
     shared = _methods(SHARED, "Runs")
-    return HEADER + "".join(
+    text = HEADER + "".join(
         _class(name, [*_methods(path, name), *shared]) for name, path in SOURCES.items()
     )
+    command = [sys.executable, "-m", "ruff", "format", "--stdin-filename", str(TARGET), "-"]
+    return subprocess.run(
+        command, input=text, capture_output=True, text=True, encoding="utf-8", check=True
+    ).stdout
 
 
 def _methods(path: Path, name: str) -> list[ast.FunctionDef | ast.AsyncFunctionDef]:

@@ -294,7 +294,7 @@ def _attempt_failed(
         _fail_step(draft, position, failure, now, capacity)
         return
     luck = noise(draft.run.id, draft.run.definition.steps[position].id, step.attempt)
-    ready_at = Micros(now + delay_before(task.retry, failures, luck))
+    ready_at = Micros(now + delay_before(task.retry, failures + 1, luck))
     ends_at = _ends_at(task, step.since)
     if ends_at is not None and ready_at >= ends_at:
         _fail_step(draft, position, _too_late(task, failure), now, capacity)

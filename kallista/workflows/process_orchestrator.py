@@ -162,7 +162,8 @@ class ProcessOrchestrator(Runs[ProcessSnapshot]):
 
     async def get_process_results(self, process_id: str) -> Mapping[str, Json]:
         """What its completed steps returned, by step id. Raises ``NotFoundError``."""
-        return {**(await self._get(process_id)).results}
+        results = (await self._get(process_id)).results
+        return {str(step): result for step, result in results.items()}
 
     async def get_process_errors(self, process_id: str) -> Sequence[RunError]:
         """Everything that failed in it. Raises ``NotFoundError``."""
