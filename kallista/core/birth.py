@@ -74,9 +74,7 @@ def _opened(run: Run, now: Micros) -> Draft:
     return draft
 
 
-def newborn(
-    wanted: Wanted, draft: Draft, now: Micros, owner: WorkerKey | None = None
-) -> NewRun:
+def newborn(wanted: Wanted, draft: Draft, now: Micros, owner: WorkerKey | None = None) -> NewRun:
     """What the store writes of a run that is to exist.
 
     Args:
@@ -123,5 +121,3 @@ def newborn_child(child: Child, parent: RunKey, priority: int, now: Micros) -> N
         parent=(parent, child.step),
     )
     return newborn(wanted, started(wanted, now), now)
-
-

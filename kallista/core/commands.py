@@ -102,12 +102,5 @@ class DependenciesSeen:
 
 
 Stimulus: TypeAlias = (
-    Command
-    | Dispatch
-    | AttemptEnded
-    | WorkerDied
-    | Due
-    | ChildSeen
-    | ParentSeen
-    | DependenciesSeen
+    Command | Dispatch | AttemptEnded | WorkerDied | Due | ChildSeen | ParentSeen | DependenciesSeen
 )

@@ -376,4 +376,3 @@ class Store(Protocol):
     def changed(self) -> bool:
         """Whether another program has committed since the last call; cheap and immediate."""
         ...
-
