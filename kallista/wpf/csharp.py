@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Final
 
@@ -13,6 +14,9 @@ DECIMAL_LIMIT: Final = Decimal(922_337_203_685_477)
 """The largest decimal: amounts are kept as 64-bit integers of ten-thousandths."""
 
 _ESCAPES: Final = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
+
+_LINE: Final = 100
+"""How long an attribute may be before each of its arguments gets a line."""
 
 _FORMAT_RULES: Final[dict[PropertyType, tuple[str, str]]] = {
     "email": ("EmailAddress", "must be an e-mail address."),
@@ -57,6 +61,19 @@ def doc(text: str) -> str:
 def doc_words(text: str) -> str:
     """Words inside an XML documentation comment."""
     return one_line(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def sorted_usings(text: str) -> str:
+    """A source file with its using directives in their usual order: System before the others."""
+    lines = text.split("\n")
+    count = next(i for i, line in enumerate(lines) if not line.startswith("using "))
+    usings = sorted(lines[:count], key=_using_key)
+    return "\n".join([*usings, *lines[count:]])
+
+
+def _using_key(line: str) -> tuple[bool, list[str]]:
+    parts = line.removeprefix("using ").rstrip(";").split(".")
+    return parts[0] != "System", parts
 
 
 def number(value: float | Decimal, cs_type: str) -> str:
@@ -115,8 +132,19 @@ def rules(prop: Property) -> list[str]:
 
 
 def _rule(attribute: str, prop: Property, message: str, *arguments: str) -> str:
-    text = format_string(f"{prop.title} {message}")
-    return f"{attribute}({', '.join([*arguments, f'ErrorMessage = {text}'])})"
+    return _attribute(attribute, [*arguments, _error_message(prop, message)])
+
+
+def _error_message(prop: Property, message: str) -> str:
+    return f"ErrorMessage = {format_string(f'{prop.title} {message}')}"
+
+
+def _attribute(name: str, arguments: Sequence[str]) -> str:
+    line = f"{name}({', '.join(arguments)})"
+    if len(line) <= _LINE:
+        return line
+    indented = ",\n        ".join(arguments)
+    return f"{name}(\n        {indented})"
 
 
 def _range(prop: Property) -> list[str]:
@@ -144,9 +172,10 @@ def _decimal_range(prop: Property) -> str:
         string(f"{DECIMAL_LIMIT if high is None else Decimal(str(high)):f}"),
     ]
     message = _range_message(low, high)
-    rule = _rule("Range", prop, message, "typeof(decimal)", *bounds)
-    invariant = "ParseLimitsInInvariantCulture = true, ConvertValueInInvariantCulture = true"
-    return f"{rule[:-1]}, {invariant})"
+    invariant = ["ParseLimitsInInvariantCulture = true", "ConvertValueInInvariantCulture = true"]
+    return _attribute(
+        "Range", ["typeof(decimal)", *bounds, _error_message(prop, message), *invariant]
+    )
 
 
 def _range_message(low: float | None, high: float | None) -> str:

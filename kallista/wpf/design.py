@@ -212,6 +212,14 @@ class Entity:
         return next(iter(required or lines), None)
 
     @property
+    def newest_first(self) -> Property | None:
+        """The moment its lists are ordered by, when it has no name to be ordered by."""
+        if self.display is not None and self.display.required:
+            return None
+        dates = [prop for prop in self.properties if prop.type in DATES]
+        return next((prop for prop in dates if prop.required), next(iter(dates), None))
+
+    @property
     def searched(self) -> tuple[Property, ...]:
         """The properties that a search looks into."""
         return tuple(prop for prop in self.properties if prop.is_text)

@@ -29,9 +29,9 @@ class OutputConflictError(ConflictError):
 
     def __init__(self, folder: str, problems: Sequence[str]) -> None:
         self.problems: tuple[str, ...] = tuple(problems)
-        lines = [
+        message = (
             f"{folder} already holds other content under {len(self.problems)} of these names; "
-            + "choose another output_dir, or set overwrite: true to replace it:",
-            *(f"  - {problem}" for problem in self.problems),
-        ]
+            "choose another output_dir, or set overwrite: true to replace it:"
+        )
+        lines = [message, *(f"  - {problem}" for problem in self.problems)]
         super().__init__("\n".join(lines))

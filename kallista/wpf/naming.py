@@ -77,6 +77,11 @@ def words(name: str) -> str:
     return " ".join([parts[0], *later])
 
 
+def lowered(text: str) -> str:
+    """A title inside a sentence: ``Stock movement`` becomes ``stock movement``, ``SKU`` stays."""
+    return text if text[1:2].isupper() else text[:1].lower() + text[1:]
+
+
 def one_line(text: str) -> str:
     """A text without line breaks."""
     return " ".join(text.split())

@@ -30,6 +30,8 @@ def render_source(
     """Render one template over a design, and over the part of it that the file is about."""
     template = _environment().get_template(source)
     text = template.render(design=design, subject=subject, ns=design.namespace)
+    if source.endswith(".cs.j2"):
+        text = csharp.sorted_usings(text)
     return text.encode("utf-8")
 
 
@@ -59,6 +61,7 @@ def _environment() -> Environment:
         guid=guid,
         initial=csharp.initial_value,
         interpolated=csharp.interpolated,
+        lowered=naming.lowered,
         line=naming.one_line,
         rules=csharp.rules,
         sample=csharp.sample,

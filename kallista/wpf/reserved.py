@@ -27,8 +27,8 @@ GENERATED_TYPES: Final = _names(
     DataConflictException DataService DatabaseInitializer DatabaseLocation DateOnlyConverter
     DialogService EditorClosedEventArgs Entity EntityEditorViewModel EntityListViewModel
     EntityNotFoundException EnumText FixedPointConverter HumanizedConverter IDataService
-    IDialogService INavigationService InputErrors LocalTimeConverter MainViewModel MainViewModelTests MainWindow
-    NavigationItem NavigationService NavigationServiceTests PageViewModel RecordingDialogs
+    IDialogService INavigationService InputErrors LocalTimeConverter MainViewModel
+    MainViewModelTests MainWindow NavigationItem NavigationService NavigationServiceTests PageViewModel RecordingDialogs
     RecordingNavigation Samples ServiceRegistration TestDatabase UtcConverter
     """
 )
