@@ -26,12 +26,15 @@ from kallista.core.types import (
     WorkerKey,
 )
 
-
 NEW_VERSION: Final = 1
 """The version of a run that was just created."""
 
 NEW_EPOCH: Final = 1
 """The epoch of a run that was created with an owner; without one it is 0."""
+
+
+WAKES_AT_ONCE: Final = 1_000
+"""How many WAKE entries one claim hands out at most."""
 
 
 class Created(NamedTuple):
@@ -251,7 +254,7 @@ class Store(Protocol):
     async def outcomes(
         self, run: RunKey, steps: Sequence[int] | None = None
     ) -> Mapping[int, JsonText]:
-        """What the ``outcome`` events of the finished steps hold (of all, or of these), by position.
+        """What the ``outcome`` events of finished steps hold (of all, or of these), by position.
 
         Position -1 (``WHOLE_RUN``) stands for the head's own outcome. Events without data are
         left out.

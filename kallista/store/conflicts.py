@@ -1,0 +1,32 @@
+"""Says what stands in the way of a creation, in the same words for every store."""
+
+from __future__ import annotations
+
+from kallista.core.plan import NewRun
+from kallista.core.schedules import Schedule
+from kallista.core.states import RunKind
+
+
+def id_conflict(run: NewRun, kind: RunKind, name: str) -> str:
+    """How the run that has an id already differs from the one that is wanted.
+
+    Args:
+        run: What is wanted.
+        kind: What the run there is a run of.
+        name: How the run there is named.
+    """
+    if kind is not run.kind:
+        difference = f"is a {kind}, not a {run.kind}"
+    elif name != run.name:
+        difference = f"is named {name!r}, not {run.name!r}"
+    else:
+        difference = "has another content (definition, inputs, priority or tags)"
+    return f"the id {run.id!r} is taken by a run that {difference}; choose another id"
+
+
+def schedule_conflict(schedule: Schedule) -> str:
+    """What to do about a schedule whose id is taken."""
+    return (
+        f"the schedule {schedule.id!r} exists and starts another task or fires otherwise;"
+        " choose another id, or delete that one first"
+    )

@@ -1,0 +1,566 @@
+"""The executable model of a store: plain dictionaries that show what each method means.
+
+It forgets everything when the program ends. Every write happens at once, so futures are done when
+they are returned.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import count, islice
+from typing import NamedTuple, TypeVar
+
+from kallista.core.events import Event, StepState
+from kallista.core.plan import WAKE, WHOLE_RUN, Entry, NewRun, Plan
+from kallista.core.schedules import Firing, Schedule
+from kallista.core.states import RunKind, ScheduleStatus, TaskStatus
+from kallista.core.types import JsonText, Micros, RunId, RunKey, ScheduleId, TaskType, WorkerKey
+from kallista.errors import (
+    ConflictError,
+    KallistaError,
+    LeaseLost,
+    NotFoundError,
+    StateError,
+    StoreError,
+)
+from kallista.store.conflicts import id_conflict, schedule_conflict
+from kallista.store.port import (
+    NEW_EPOCH,
+    NEW_VERSION,
+    WAKES_AT_ONCE,
+    Claim,
+    ClaimedEntry,
+    ClaimRequest,
+    Committed,
+    Created,
+    RunFilter,
+    RunRecord,
+    Tombstone,
+    WorkerRecord,
+)
+
+_T = TypeVar("_T")
+
+
+class _Line(NamedTuple):
+    """A line of the queue, in the order in which lines are served."""
+
+    rank: int
+    ready_at: Micros
+    run: RunKey
+    step: int
+    type: TaskType
+
+    @property
+    def entry(self) -> Entry:
+        return Entry(self.type, -self.rank, self.ready_at, self.step)
+
+
+def _line(run: RunKey, entry: Entry) -> _Line:
+    return _Line(-entry.priority, entry.ready_at, run, entry.step, entry.type)
+
+
+@dataclass(slots=True)
+class MemoryState:
+    """What several memory stores share, as programs share a file.
+
+    Args:
+        runs: All runs, the oldest first.
+        keys: Their keys by id.
+        events: Their histories.
+        waits: For each awaited id the runs that want to be woken.
+        queue: All lines.
+        alive: The workers whose stores are open.
+    """
+
+    runs: dict[RunKey, RunRecord] = field(default_factory=dict)
+    keys: dict[RunId, RunKey] = field(default_factory=dict)
+    events: dict[RunKey, list[Event]] = field(default_factory=dict)
+    waits: dict[RunId, set[RunKey]] = field(default_factory=dict)
+    queue: set[_Line] = field(default_factory=set)
+    tombstones: dict[RunId, Tombstone] = field(default_factory=dict)
+    definitions: dict[tuple[RunKind, str], JsonText] = field(default_factory=dict)
+    schedules: dict[ScheduleId, Schedule] = field(default_factory=dict)
+    workers: dict[WorkerKey, WorkerRecord] = field(default_factory=dict)
+    alive: set[WorkerKey] = field(default_factory=set)
+    schemas: dict[TaskType, JsonText] = field(default_factory=dict)
+    run_keys: Iterator[int] = field(default_factory=lambda: count(1))
+    worker_keys: Iterator[int] = field(default_factory=lambda: count(1))
+    writes: int = 0
+
+
+class MemoryStore:
+    """A store for tests and for trying things out.
+
+    Args:
+        state: What other stores see too; None: a state of its own.
+    """
+
+    def __init__(self, state: MemoryState | None = None) -> None:
+        self._state = MemoryState() if state is None else state
+        self._worker: WorkerKey | None = None
+        self._open = False
+        self._seen = 0
+
+    async def open(self) -> None:
+        """See the port."""
+        self._open = True
+        self._seen = self._state.writes
+
+    async def close(self) -> None:
+        """See the port."""
+        self._open = False
+        if self._worker is not None:
+            self._state.alive.discard(self._worker)
+            self._worker = None
+
+    # runs
+
+    def create(self, run: NewRun) -> asyncio.Future[Created]:
+        """See the port."""
+        return self._write(lambda: self._create(run))
+
+    def _create(self, run: NewRun) -> Created:
+        key = self._state.keys.get(run.id)
+        if key is None:
+            return Created(self._insert(run), new=True)
+        there = self._state.runs[key]
+        if there.kind is run.kind and there.content == run.content:
+            return Created(key, new=False)
+        raise ConflictError(id_conflict(run, there.kind, there.name))
+
+    def _insert(self, run: NewRun) -> RunKey:
+        state = self._state
+        parent = None if run.parent is None else state.runs.get(run.parent[0])
+        if run.parent is not None and parent is None:
+            raise NotFoundError(f"the run that was to start {run.id!r} is gone; it was deleted")
+        key = RunKey(next(state.run_keys))
+        state.runs[key] = RunRecord(
+            key=key,
+            id=run.id,
+            kind=run.kind,
+            name=run.name,
+            status=_status(run.kind, run.steps, run.head.state),
+            definition=run.definition,
+            definition_content=run.definition_content,
+            content=run.content,
+            inputs=run.inputs,
+            parent=run.parent,
+            parent_id=None if parent is None else parent.id,
+            root=key if parent is None else parent.root,
+            schedule=run.schedule,
+            priority=run.priority,
+            tags=run.tags,
+            created_at=run.created_at,
+            owner=run.owner,
+            epoch=0 if run.owner is None else NEW_EPOCH,
+            version=NEW_VERSION,
+            head=run.head,
+            steps=run.steps,
+        )
+        state.keys[run.id] = key
+        state.events[key] = list(run.events)
+        state.tombstones.pop(run.id, None)
+        state.queue.update(_line(key, entry) for entry in run.enqueue)
+        for awaited in run.waits_for:
+            state.waits.setdefault(awaited, set()).add(key)
+        return key
+
+    def _insert_unless_there(self, run: NewRun) -> None:
+        if run.id not in self._state.keys:
+            self._insert(run)
+
+    def commit(self, plan: Plan) -> asyncio.Future[Committed]:
+        """See the port."""
+        return self._write(lambda: self._commit(plan))
+
+    def _commit(self, plan: Plan) -> Committed:
+        state = self._state
+        run = state.runs.get(plan.run)
+        if run is None:
+            raise NotFoundError(f"run {plan.run} is gone; it was deleted")
+        version, epoch = plan.fence
+        if version != run.version or epoch not in (None, run.epoch):
+            raise LeaseLost(f"run {run.id!r} has moved on to version {run.version}")
+        steps = list(run.steps)
+        for position, step in plan.steps:
+            steps[position] = step
+        owner, epoch = plan.ownership or (run.owner, run.epoch)
+        state.runs[plan.run] = replace(
+            run,
+            status=_status(run.kind, steps, plan.head.state),
+            owner=owner,
+            epoch=epoch,
+            version=version + 1,
+            head=plan.head,
+            steps=tuple(steps),
+        )
+        state.events[plan.run].extend(plan.events)
+        state.queue.difference_update(_line(plan.run, entry) for entry in plan.dequeue)
+        state.queue.update(_line(plan.run, entry) for entry in plan.enqueue)
+        self._tell_others(plan, state.runs[plan.run])
+        return Committed(version + 1)
+
+    def _tell_others(self, plan: Plan, run: RunRecord) -> None:
+        state = self._state
+        for child in plan.create:
+            self._insert_unless_there(child)
+        for id in plan.wake:
+            self._wake(state.keys.get(id))
+        if plan.wake_parent and run.parent is not None:
+            self._wake(*run.parent)
+        if plan.announce:
+            for waiting in state.waits.get(run.id, ()):
+                if state.runs[waiting].head.ended_at is None:
+                    self._wake(waiting)
+        if plan.tell_owner and run.owner is not None:
+            self._wake(run.key)
+
+    def _wake(self, key: RunKey | None, step: int = WHOLE_RUN) -> None:
+        run = None if key is None else self._state.runs.get(key)
+        if run is not None:
+            self._state.queue.add(_Line(-run.priority, Micros(0), run.key, step, WAKE))
+
+    def claim(self, request: ClaimRequest) -> asyncio.Future[Claim]:
+        """See the port."""
+        return self._write(lambda: self._claim(request))
+
+    def _claim(self, request: ClaimRequest) -> Claim:
+        lines = [line for line in sorted(self._state.queue) if self._may_take(request, line)]
+        due = [line for line in lines if line.ready_at <= request.now]
+        wakes = [line for line in due if line.type == WAKE]
+        room = dict(request.limits)
+        tasks: list[_Line] = []
+        waiting: int | None = None
+        for line in due:
+            if line.type == WAKE or room[line.type] == 0:
+                continue
+            if len(tasks) == request.slots:
+                waiting = -line.rank
+                break
+            tasks.append(line)
+            room[line.type] -= 1
+        later = [line.ready_at for line in lines if line.ready_at > request.now]
+        missed = [line.ready_at for line in wakes[WAKES_AT_ONCE:]]
+        return Claim(
+            entries=[self._take(request, line) for line in [*wakes[:WAKES_AT_ONCE], *tasks]],
+            next_due=missed[0] if missed else min(later, default=None),
+            waiting=waiting,
+        )
+
+    def _may_take(self, request: ClaimRequest, line: _Line) -> bool:
+        run = self._state.runs[line.run]
+        return (
+            (line.type == WAKE or line.type in request.limits)
+            and run.owner in (None, request.worker)
+            and request.within in (None, run.root)
+        )
+
+    def _take(self, request: ClaimRequest, line: _Line) -> ClaimedEntry:
+        self._state.queue.remove(line)
+        run = self._state.runs[line.run]
+        if run.owner is not None:
+            return ClaimedEntry(line.run, line.entry, None)
+        return ClaimedEntry(line.run, line.entry, self._change_owner(run, request.worker))
+
+    def _change_owner(self, run: RunRecord, owner: WorkerKey | None) -> RunRecord:
+        changed = replace(run, owner=owner, epoch=run.epoch + 1, version=run.version + 1)
+        self._state.runs[run.key] = changed
+        return changed
+
+    async def load(self, run: RunId | RunKey) -> RunRecord | None:
+        """See the port."""
+        key = RunKey(run) if isinstance(run, int) else self._read.keys.get(run)
+        return None if key is None else self._read.runs.get(key)
+
+    async def heads(self, runs: Sequence[RunId]) -> Mapping[RunId, RunRecord]:
+        """See the port."""
+        state = self._read
+        return {
+            id: replace(state.runs[state.keys[id]], steps=()) for id in runs if id in state.keys
+        }
+
+    async def outcomes(
+        self, run: RunKey, steps: Sequence[int] | None = None
+    ) -> Mapping[int, JsonText]:
+        """See the port."""
+        there = self._read.runs.get(run)
+        if there is None:
+            return {}
+        seqs = {position: step.outcome for position, step in enumerate(there.steps)}
+        seqs[WHOLE_RUN] = there.head.outcome
+        events = self._read.events[run]
+        return {
+            position: data
+            for position, seq in seqs.items()
+            if seq is not None
+            and (steps is None or position in steps)
+            and (data := next(event.data for event in events if event.seq == seq)) is not None
+        }
+
+    async def history(self, run: RunKey, from_seq: int = 0, limit: int = 1000) -> Sequence[Event]:
+        """See the port."""
+        events = self._read.events.get(run, [])
+        return list(islice((event for event in events if event.seq >= from_seq), limit))
+
+    async def list_runs(self, wanted: RunFilter) -> Sequence[RunRecord]:
+        """See the port."""
+        matching = (run for run in reversed(self._read.runs.values()) if _matches(run, wanted))
+        return [
+            run if run.kind is RunKind.TASK else replace(run, steps=())
+            for run in islice(matching, wanted.limit)
+        ]
+
+    async def count_runs(self) -> Mapping[tuple[RunKind, str], int]:
+        """See the port."""
+        counts: dict[tuple[RunKind, str], int] = {}
+        for run in self._read.runs.values():
+            counts[run.kind, run.status] = counts.get((run.kind, run.status), 0) + 1
+        return counts
+
+    async def queued_types(self) -> Mapping[TaskType, int]:
+        """See the port."""
+        counts: dict[TaskType, int] = {}
+        for line in self._read.queue:
+            if line.type != WAKE:
+                counts[line.type] = counts.get(line.type, 0) + 1
+        return counts
+
+    def delete_run(self, run: RunKey, version: int, now: Micros) -> asyncio.Future[None]:
+        """See the port."""
+        return self._write(lambda: self._delete_run(run, version, now))
+
+    def _delete_run(self, key: RunKey, version: int, now: Micros) -> None:
+        run = self._state.runs.get(key)
+        if run is None:
+            raise NotFoundError(f"run {key} is gone; it was deleted already")
+        if run.version != version:
+            raise LeaseLost(f"run {run.id!r} has moved on to version {run.version}")
+        if run.head.ended_at is None:
+            raise StateError(f"{run.kind} {run.id!r} is {run.status}; cancel it first")
+        self._remove(run, now)
+
+    def _remove(self, run: RunRecord, now: Micros) -> None:
+        state = self._state
+        children = [
+            child
+            for child in state.runs.values()
+            if child.parent is not None and child.parent[0] == run.key
+        ]
+        for child in children:
+            if child.head.ended_at is not None:
+                self._remove(child, now)
+            else:
+                state.runs[child.key] = replace(child, parent_id=None)
+        del state.runs[run.key], state.keys[run.id], state.events[run.key]
+        state.queue = {line for line in state.queue if line.run != run.key}
+        for waiting in state.waits.values():
+            waiting.discard(run.key)
+        state.tombstones[run.id] = Tombstone(run.id, run.kind, run.status, now)
+
+    async def tombstone(self, run: RunId) -> Tombstone | None:
+        """See the port."""
+        return self._read.tombstones.get(run)
+
+    # named definitions
+
+    def define(
+        self, kind: RunKind, name: str, definition: str, content: JsonText, now: Micros
+    ) -> asyncio.Future[None]:
+        """See the port."""
+        return self._write(lambda: self._state.definitions.update({(kind, name): content}))
+
+    async def definition(self, kind: RunKind, name: str) -> JsonText | None:
+        """See the port."""
+        return self._read.definitions.get((kind, name))
+
+    async def definition_names(self, kind: RunKind) -> Sequence[str]:
+        """See the port."""
+        return sorted(name for of, name in self._read.definitions if of is kind)
+
+    # schedules
+
+    def create_schedule(self, schedule: Schedule) -> asyncio.Future[bool]:
+        """See the port."""
+        return self._write(lambda: self._create_schedule(schedule))
+
+    def _create_schedule(self, schedule: Schedule) -> bool:
+        there = self._state.schedules.setdefault(schedule.id, schedule)
+        if there.content != schedule.content:
+            raise ConflictError(schedule_conflict(schedule))
+        return there is schedule
+
+    def fire(self, firings: Sequence[Firing]) -> asyncio.Future[Sequence[bool]]:
+        """See the port."""
+        return self._write(lambda: [self._fire(firing) for firing in firings])
+
+    def _fire(self, firing: Firing) -> bool:
+        schedule = firing.schedule
+        there = self._state.schedules.get(schedule.id)
+        if there is None or there.version != schedule.version:
+            return False
+        self._state.schedules[schedule.id] = replace(schedule, version=schedule.version + 1)
+        if firing.run is not None:
+            self._insert_unless_there(firing.run)
+        return True
+
+    async def schedule(self, schedule: ScheduleId) -> Schedule | None:
+        """See the port."""
+        return self._read.schedules.get(schedule)
+
+    async def due_schedules(self, now: Micros, limit: int) -> Sequence[tuple[Schedule, bool]]:
+        """See the port."""
+        due = sorted(
+            (schedule.next_at, schedule.id, schedule)
+            for schedule in self._read.schedules.values()
+            if schedule.status is ScheduleStatus.ACTIVE
+            and schedule.next_at is not None
+            and schedule.next_at <= now
+        )
+        return [(schedule, self._unfinished(schedule.last_run)) for _, _, schedule in due[:limit]]
+
+    def _unfinished(self, id: RunId | None) -> bool:
+        key = None if id is None else self._state.keys.get(id)
+        return key is not None and self._state.runs[key].head.ended_at is None
+
+    async def next_schedule_at(self) -> Micros | None:
+        """See the port."""
+        moments = (
+            schedule.next_at
+            for schedule in self._read.schedules.values()
+            if schedule.status is ScheduleStatus.ACTIVE and schedule.next_at is not None
+        )
+        return min(moments, default=None)
+
+    async def list_schedules(
+        self, status: ScheduleStatus | None, after: ScheduleId | None, limit: int
+    ) -> Sequence[Schedule]:
+        """See the port."""
+        wanted = (
+            schedule
+            for id, schedule in sorted(self._read.schedules.items())
+            if id > (after or "") and status in (None, schedule.status)
+        )
+        return list(islice(wanted, limit))
+
+    def delete_schedule(self, schedule: ScheduleId) -> asyncio.Future[bool]:
+        """See the port."""
+        return self._write(lambda: self._state.schedules.pop(schedule, None) is not None)
+
+    # workers
+
+    def register_worker(
+        self, name: str, types: Mapping[TaskType, JsonText], now: Micros
+    ) -> asyncio.Future[WorkerKey]:
+        """See the port."""
+        return self._write(lambda: self._register(name, types, now))
+
+    def _register(self, name: str, types: Mapping[TaskType, JsonText], now: Micros) -> WorkerKey:
+        state = self._state
+        state.schemas.update(types)
+        if self._worker is None:
+            self._worker = WorkerKey(next(state.worker_keys))
+            state.alive.add(self._worker)
+            started_at = now
+        else:
+            started_at = state.workers[self._worker].started_at
+        state.workers[self._worker] = WorkerRecord(
+            self._worker, name, dict(types), started_at, alive=True
+        )
+        return self._worker
+
+    def release_dead(self, now: Micros) -> asyncio.Future[int]:
+        """See the port."""
+        return self._write(self._release_dead)
+
+    def _release_dead(self) -> int:
+        owners = {run.owner for run in self._state.runs.values() if run.owner is not None}
+        dead = {*self._state.workers, *owners} - self._state.alive
+        return sum(self._free(worker) for worker in dead)
+
+    def retire_worker(self, now: Micros) -> asyncio.Future[None]:
+        """See the port."""
+        return self._write(self._retire)
+
+    def _retire(self) -> None:
+        if self._worker is not None:
+            self._free(self._worker)
+            self._state.alive.discard(self._worker)
+            self._worker = None
+
+    def _free(self, worker: WorkerKey) -> int:
+        driven = [run for run in self._state.runs.values() if run.owner == worker]
+        for run in driven:
+            self._change_owner(run, None)
+            self._wake(run.key)
+        self._state.workers.pop(worker, None)
+        return len(driven)
+
+    async def workers(self) -> Sequence[WorkerRecord]:
+        """See the port."""
+        state = self._read
+        return [
+            replace(worker, alive=key in state.alive)
+            for key, worker in sorted(state.workers.items())
+        ]
+
+    async def type_schemas(self) -> Mapping[TaskType, JsonText]:
+        """See the port."""
+        return dict(self._read.schemas)
+
+    # changes by others
+
+    def changed(self) -> bool:
+        """See the port."""
+        changed = self._state.writes != self._seen
+        self._seen = self._state.writes
+        return changed
+
+    @property
+    def _read(self) -> MemoryState:
+        if not self._open:
+            raise _closed()
+        return self._state
+
+    def _write(self, change: Callable[[], _T]) -> asyncio.Future[_T]:
+        future: asyncio.Future[_T] = asyncio.get_running_loop().create_future()
+        try:
+            if not self._open:
+                raise _closed()
+            future.set_result(change())
+        except KallistaError as error:
+            future.set_exception(error)
+        self._state.writes += 1
+        self._seen += 1
+        return future
+
+
+def _closed() -> StoreError:
+    return StoreError("the memory store is closed; open it first")
+
+
+def _status(kind: RunKind, steps: Sequence[StepState], state: str) -> str:
+    """The word that users see: a single task's is its step's."""
+    return steps[0].status if kind is RunKind.TASK and steps else state
+
+
+def _matches(run: RunRecord, wanted: RunFilter) -> bool:
+    status = run.status
+    if run.kind is RunKind.TASK and status == TaskStatus.SCHEDULED:
+        ready_at = run.steps[0].ready_at
+        if ready_at is not None and ready_at <= wanted.now:
+            status = TaskStatus.READY
+    return (
+        wanted.kind in (None, run.kind)
+        and (wanted.statuses is None or status in wanted.statuses)
+        and wanted.name in (None, run.name)
+        and (wanted.tag is None or wanted.tag in run.tags)
+        and (wanted.created_from is None or run.created_at >= wanted.created_from)
+        and (wanted.created_until is None or run.created_at < wanted.created_until)
+        and wanted.schedule in (None, run.schedule)
+        and (wanted.parent is None or (run.parent is not None and run.parent[0] == wanted.parent))
+        and not (wanted.roots and run.parent is not None)
+        and (wanted.after is None or run.key < wanted.after)
+    )

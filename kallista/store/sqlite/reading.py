@@ -1,0 +1,229 @@
+"""Answers questions, each from one snapshot of the file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from heapq import merge
+from itertools import islice
+from typing import Final, cast
+
+import apsw
+
+from kallista.core.events import Event
+from kallista.core.plan import WHOLE_RUN
+from kallista.core.schedules import Schedule
+from kallista.core.states import ProcessStatus, RunKind, ScheduleStatus, TaskStatus
+from kallista.core.types import JsonText, Micros, RunId, RunKey, ScheduleId, TaskType, WorkerKey
+from kallista.store.port import RunFilter, RunRecord, Tombstone, WorkerRecord
+from kallista.store.sqlite import rows
+from kallista.store.sqlite.rows import DefinitionCache, Row, bare_record, full_record, key_list
+from kallista.store.sqlite.statements import statement
+
+_RECORDS_BY_KEY = statement("records_by_key")
+_RECORD_BY_ID = statement("record_by_id")
+_RECORDS_BY_ID = statement("records_by_id")
+_HISTORY = statement("history")
+_STEP_OUTCOMES = statement("step_outcomes")
+_RUN_OUTCOME = statement("run_outcome")
+_KEYS = statement("keys")
+_KEYS_BY_STATUS = statement("keys_by_status")
+_KEYS_BY_NAME = statement("keys_by_name")
+_KEYS_BY_TAG = statement("keys_by_tag")
+_KEYS_BY_SCHEDULE = statement("keys_by_schedule")
+_KEYS_BY_PARENT = statement("keys_by_parent")
+_MATCHING_RECORDS = statement("matching_records")
+_COUNT_RUNS = statement("count_runs")
+_QUEUED_TYPES = statement("queued_types")
+_TOMBSTONE = statement("tombstone")
+_DEFINITION_BY_NAME = statement("definition_by_name")
+_DEFINITION_NAMES = statement("definition_names")
+_SCHEDULE = statement("schedule")
+_DUE_SCHEDULES = statement("due_schedules")
+_NEXT_SCHEDULE_AT = statement("next_schedule_at")
+_LIST_SCHEDULES = statement("list_schedules")
+_WORKERS = statement("workers")
+_TYPE_SCHEMAS = statement("type_schemas")
+
+_LAST_KEY: Final = (1 << 63) - 1
+_KEYS_AT_ONCE: Final = 500
+_ALL_STATUSES: Final = (*ProcessStatus, *TaskStatus)
+
+
+class Reading:
+    """The questions of the port, asked on one connection.
+
+    Args:
+        db: A connection of its own; every call runs inside a read transaction.
+    """
+
+    def __init__(self, db: apsw.Connection) -> None:
+        self._db = db
+        self._definitions = DefinitionCache(db)
+
+    def load(self, run: RunId | RunKey) -> RunRecord | None:
+        """One run with its steps."""
+        if isinstance(run, int):
+            row = self._row(_RECORDS_BY_KEY, (key_list([run]),))
+        else:
+            row = self._row(_RECORD_BY_ID, (run,))
+        return None if row is None else full_record(self._db, self._definitions, row)
+
+    def heads(self, runs: Sequence[RunId]) -> Mapping[RunId, RunRecord]:
+        """Those runs that exist, without steps."""
+        found = self._db.execute(_RECORDS_BY_ID, (rows.id_list(runs),))
+        records = (bare_record(self._definitions, row) for row in found.fetchall())
+        return {record.id: record for record in records}
+
+    def outcomes(self, run: RunKey, steps: Sequence[int] | None) -> Mapping[int, JsonText]:
+        """What the outcome events hold, by position."""
+        wanted = None if steps is None else json.dumps(list(steps))
+        found = {
+            cast(int, step): JsonText(str(data))
+            for step, data in self._db.execute(_STEP_OUTCOMES, (run, wanted))
+        }
+        if steps is None or WHOLE_RUN in steps:
+            row = self._row(_RUN_OUTCOME, (run,))
+            if row is not None:
+                found[WHOLE_RUN] = JsonText(row[0])
+        return found
+
+    def history(self, run: RunKey, from_seq: int, limit: int) -> Sequence[Event]:
+        """A page of a run's events."""
+        return [rows.event(row) for row in self._db.execute(_HISTORY, (run, from_seq, limit))]
+
+    def list_runs(self, wanted: RunFilter) -> Sequence[RunRecord]:
+        """A page of runs, newest first."""
+        return list(islice(self._matching(wanted), max(wanted.limit, 0)))
+
+    def _matching(self, wanted: RunFilter) -> Iterator[RunRecord]:
+        keys = _candidates(self._db, wanted)
+        values = _filter_values(wanted)
+        while chunk := list(islice(keys, _KEYS_AT_ONCE)):
+            values["keys"] = key_list(chunk)
+            for row in self._db.execute(_MATCHING_RECORDS, values).fetchall():
+                task = row[2] == RunKind.TASK
+                yield (
+                    full_record(self._db, self._definitions, row)
+                    if task
+                    else bare_record(self._definitions, row)
+                )
+
+    def count_runs(self) -> Mapping[tuple[RunKind, str], int]:
+        """How many runs there are of each kind and status."""
+        found = self._db.execute(_COUNT_RUNS)
+        return {(RunKind(kind), str(status)): cast(int, count) for kind, status, count in found}
+
+    def queued_types(self) -> Mapping[TaskType, int]:
+        """How many entries of each type wait."""
+        return {
+            TaskType(str(type)): cast(int, count) for type, count in self._db.execute(_QUEUED_TYPES)
+        }
+
+    def tombstone(self, run: RunId) -> Tombstone | None:
+        """What stayed of a deleted run."""
+        row = self._row(_TOMBSTONE, (run,))
+        return None if row is None else rows.tombstone(row)
+
+    def definition(self, kind: RunKind, name: str) -> JsonText | None:
+        """What a name means."""
+        row = self._row(_DEFINITION_BY_NAME, (kind, name))
+        return None if row is None else JsonText(row[0])
+
+    def definition_names(self, kind: RunKind) -> Sequence[str]:
+        """All names of a kind."""
+        return [str(name) for (name,) in self._db.execute(_DEFINITION_NAMES, (kind,))]
+
+    def schedule(self, schedule: ScheduleId) -> Schedule | None:
+        """One schedule."""
+        row = self._row(_SCHEDULE, (schedule,))
+        return None if row is None else rows.schedule(row)
+
+    def due_schedules(self, now: Micros, limit: int) -> Sequence[tuple[Schedule, bool]]:
+        """Schedules that are due, with whether their last firing is unfinished."""
+        return [
+            (rows.schedule(row), bool(unfinished))
+            for *row, unfinished in self._db.execute(_DUE_SCHEDULES, (now, limit))
+        ]
+
+    def next_schedule_at(self) -> Micros | None:
+        """When the next schedule is due."""
+        moment = self._db.execute(_NEXT_SCHEDULE_AT).get
+        return None if moment is None else Micros(cast(int, moment))
+
+    def list_schedules(
+        self, status: ScheduleStatus | None, after: ScheduleId | None, limit: int
+    ) -> Sequence[Schedule]:
+        """A page of schedules."""
+        found = self._db.execute(_LIST_SCHEDULES, (after or "", status, limit))
+        return [rows.schedule(row) for row in found]
+
+    def workers(self, alive: Callable[[WorkerKey], bool]) -> Sequence[WorkerRecord]:
+        """All workers known."""
+        found = self._db.execute(_WORKERS).fetchall()
+        return [rows.worker(row, alive=alive(WorkerKey(cast(int, row[0])))) for row in found]
+
+    def type_schemas(self) -> Mapping[TaskType, JsonText]:
+        """The schemas of all types."""
+        return {
+            TaskType(str(type)): JsonText(str(schema))
+            for type, schema in self._db.execute(_TYPE_SCHEMAS)
+        }
+
+    def _row(self, sql: str, values: tuple[object, ...]) -> Row | None:
+        return self._db.execute(sql, values).fetchone()
+
+
+def _candidates(db: apsw.Connection, wanted: RunFilter) -> Iterator[RunKey]:
+    """The keys of runs that could match, newest first, by the index that narrows most."""
+    if wanted.parent is not None:
+        return _keys(db, wanted, _KEYS_BY_PARENT, {"parent": wanted.parent})
+    if wanted.schedule is not None:
+        return _keys(db, wanted, _KEYS_BY_SCHEDULE, {"schedule": wanted.schedule})
+    if wanted.tag is not None:
+        return _keys(db, wanted, _KEYS_BY_TAG, {"tag": wanted.tag})
+    if wanted.name is not None:
+        return _keys(db, wanted, _KEYS_BY_NAME, {"name": wanted.name})
+    if wanted.statuses is not None or wanted.kind is not None:
+        return _keys_by_status(db, wanted)
+    return _keys(db, wanted, _KEYS, {})
+
+
+def _keys_by_status(db: apsw.Connection, wanted: RunFilter) -> Iterator[RunKey]:
+    kinds = list(RunKind) if wanted.kind is None else [wanted.kind]
+    statuses = _ALL_STATUSES if wanted.statuses is None else wanted.statuses
+    stored = {TaskStatus.SCHEDULED if status == TaskStatus.READY else status for status in statuses}
+    streams = [
+        _keys(db, wanted, _KEYS_BY_STATUS, {"kind": kind, "status": status})
+        for kind in kinds
+        for status in stored
+    ]
+    return merge(*streams, reverse=True)
+
+
+def _keys(
+    db: apsw.Connection, wanted: RunFilter, sql: str, values: dict[str, object]
+) -> Iterator[RunKey]:
+    before = _LAST_KEY if wanted.after is None else wanted.after
+    while True:
+        found = db.execute(sql, values | {"before": before, "limit": _KEYS_AT_ONCE}).fetchall()
+        for (key,) in found:
+            yield RunKey(cast(int, key))
+        if len(found) < _KEYS_AT_ONCE:
+            return
+        before = RunKey(cast(int, found[-1][0]))
+
+
+def _filter_values(wanted: RunFilter) -> dict[str, object]:
+    return {
+        "kind": wanted.kind,
+        "name": wanted.name,
+        "created_from": wanted.created_from,
+        "created_until": wanted.created_until,
+        "schedule": wanted.schedule,
+        "parent": wanted.parent,
+        "roots": wanted.roots,
+        "tag": wanted.tag,
+        "statuses": None if wanted.statuses is None else json.dumps(wanted.statuses),
+        "now": wanted.now,
+    }

@@ -1,0 +1,233 @@
+"""Turns rows into what the port speaks of, and back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, TypeAlias
+
+import apsw
+
+from kallista.core.events import Event, RunHead, StepState
+from kallista.core.plan import NewRun
+from kallista.core.schedules import Schedule
+from kallista.core.states import EventKind, ProcessStatus, RunKind, ScheduleStatus, TaskStatus
+from kallista.core.types import JsonText, Micros, RunId, RunKey, ScheduleId, TaskType, WorkerKey
+from kallista.store.port import NEW_EPOCH, NEW_VERSION, RunRecord, Tombstone, WorkerRecord
+from kallista.store.sqlite.statements import statement
+
+Row: TypeAlias = tuple[Any, ...]
+
+_STEPS_OF = statement("steps_of")
+_DEFINITION_CONTENT = statement("definition_content")
+
+_DEFINITIONS_KEPT = 8 * 1024 * 1024
+_NEW_STEP = StepState()
+
+
+class DefinitionCache:
+    """The contents of definitions that were read lately, so that many runs share one text.
+
+    A definition never changes, and keys are only given again once no run has the old one; a key is
+    therefore remembered together with its hash.
+    """
+
+    def __init__(self, db: apsw.Connection) -> None:
+        self._db = db
+        self._kept: dict[str, JsonText] = {}
+        self._size = 0
+
+    def content(self, key: int, hash: str) -> JsonText:
+        """The content of a definition."""
+        kept = self._kept.get(hash)
+        return self._read(key, hash) if kept is None else kept
+
+    def _read(self, key: int, hash: str) -> JsonText:
+        content = JsonText(str(self._db.execute(_DEFINITION_CONTENT, (key,)).get))
+        if self._size + len(content) > _DEFINITIONS_KEPT:
+            self._kept.clear()
+            self._size = 0
+        self._kept[hash] = content
+        self._size += len(content)
+        return content
+
+
+def run_record(row: Row, content: JsonText, steps: tuple[StepState, ...]) -> RunRecord:
+    """A row of ``run_records``."""
+    (
+        key, id, kind, name, status, _, definition, request, inputs, parent, parent_step,
+        parent_id, root, schedule, priority, tags, created_at, owner, epoch, version, _, *head,
+    ) = row  # fmt: skip
+    return RunRecord(
+        key=key,
+        id=id,
+        kind=RunKind(kind),
+        name=name,
+        status=status,
+        definition=definition,
+        definition_content=content,
+        content=request,
+        inputs=inputs,
+        parent=None if parent is None else (parent, parent_step),
+        parent_id=parent_id,
+        root=root,
+        schedule=schedule,
+        priority=priority,
+        tags=tags_of(tags),
+        created_at=created_at,
+        owner=owner,
+        epoch=epoch,
+        version=version,
+        head=_run_head(*head),
+        steps=steps,
+    )
+
+
+def full_record(db: apsw.Connection, definitions: DefinitionCache, row: Row) -> RunRecord:
+    """A row of ``run_records`` with its steps."""
+    return run_record(row, definitions.content(row[5], row[6]), run_steps(db, row[0], row[20]))
+
+
+def bare_record(definitions: DefinitionCache, row: Row) -> RunRecord:
+    """A row of ``run_records`` without its steps."""
+    return run_record(row, definitions.content(row[5], row[6]), ())
+
+
+def run_steps(db: apsw.Connection, run: int, count: int) -> tuple[StepState, ...]:
+    """The steps of a run; those without a row are as they were at the start."""
+    steps = [_NEW_STEP] * count
+    row: Row
+    for row in db.execute(_STEPS_OF, (run,)):
+        position, status, *counts_and_moments, passed = row
+        state = (TaskStatus(status), *counts_and_moments, bool(passed))
+        steps[position] = StepState._make(state)
+    return tuple(steps)
+
+
+def _run_head(
+    state: str,
+    seq: int,
+    in_flight: int,
+    started_at: Micros | None,
+    ended_at: Micros | None,
+    deadline_at: Micros | None,
+    driven: int,
+    held: int,
+    outcome: int | None,
+) -> RunHead:
+    return RunHead(
+        ProcessStatus(state), seq, in_flight, started_at, ended_at, deadline_at, driven,
+        bool(held), outcome,
+    )  # fmt: skip
+
+
+def new_run_row(run: NewRun, root: int | None) -> Row:
+    """The values of ``insert_run``."""
+    parent, parent_step = (None, None) if run.parent is None else run.parent
+    return (
+        *run.head,
+        NEW_VERSION,
+        run.owner,
+        0 if run.owner is None else NEW_EPOCH,
+        first_status(run),
+        run.id,
+        run.kind,
+        run.name,
+        parent,
+        parent_step,
+        root,
+        run.schedule,
+        run.priority,
+        run.created_at,
+        len(run.steps),
+    )
+
+
+def first_status(run: NewRun) -> str:
+    """The word that users see: a single task's is its step's."""
+    return run.steps[0].status if run.kind is RunKind.TASK and run.steps else run.head.state
+
+
+def changed_steps(run: NewRun) -> list[Row]:
+    """The rows of the steps to which creation itself did something."""
+    return [(position, *step) for position, step in enumerate(run.steps) if step != _NEW_STEP]
+
+
+def event(row: Row) -> Event:
+    """A row of ``history``."""
+    seq, at, kind, step, attempt, data = row
+    return Event(seq, at, EventKind(kind), step, attempt, data)
+
+
+def tags_text(tags: Iterable[str]) -> str:
+    """Tags as they are stored."""
+    return json.dumps(list(tags), ensure_ascii=False) if tags else "[]"
+
+
+def tags_of(text: str) -> tuple[str, ...]:
+    """Tags as they are given."""
+    return () if text == "[]" else tuple(json.loads(text))
+
+
+def schedule(row: Row) -> Schedule:
+    """A row of ``schedule`` and its like."""
+    (
+        id, status, trigger, definition, definition_content, content, priority, tags, *rest
+    ) = row  # fmt: skip
+    return Schedule(
+        ScheduleId(id), ScheduleStatus(status), trigger, definition, definition_content, content,
+        priority, tags_of(tags), *rest,
+    )  # fmt: skip
+
+
+def schedule_values(schedule: Schedule) -> dict[str, Any]:
+    """The values of ``insert_schedule`` and ``advance_schedule``, but for the definition's key."""
+    return {
+        "id": schedule.id,
+        "status": schedule.status,
+        "trigger": schedule.trigger,
+        "content": schedule.content,
+        "priority": schedule.priority,
+        "tags": tags_text(schedule.tags),
+        "max_runs": schedule.max_runs,
+        "until": schedule.until,
+        "fired": schedule.fired,
+        "skipped": schedule.skipped,
+        "next_at": schedule.next_at,
+        "last_at": schedule.last_at,
+        "last_run": schedule.last_run,
+        "created_at": schedule.created_at,
+        "version": schedule.version,
+    }
+
+
+def tombstone(row: Row) -> Tombstone:
+    """A row of ``tombstone``."""
+    id, kind, status, deleted_at = row
+    return Tombstone(RunId(id), RunKind(kind), status, deleted_at)
+
+
+def worker(row: Row, *, alive: bool) -> WorkerRecord:
+    """A row of ``workers``."""
+    key, name, types, started_at = row
+    return WorkerRecord(WorkerKey(key), name, types_of(types), started_at, alive)
+
+
+def types_text(types: Mapping[TaskType, JsonText]) -> str:
+    """A worker's types as they are stored."""
+    return json.dumps(types, ensure_ascii=False)
+
+
+def types_of(text: str) -> Mapping[TaskType, JsonText]:
+    """A worker's types as they were given."""
+    return {TaskType(type): JsonText(schema) for type, schema in json.loads(text).items()}
+
+
+def id_list(ids: Sequence[RunId]) -> str:
+    """Ids as ``json_each`` reads them."""
+    return json.dumps(ids)
+
+
+def key_list(keys: Iterable[RunKey | int]) -> str:
+    """Keys as ``json_each`` reads them."""
+    return json.dumps(list(keys))

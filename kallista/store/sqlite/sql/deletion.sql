@@ -1,0 +1,52 @@
+-- name: doomed_runs
+-- A finished run with the finished children below it; an unfinished child stays, with all of its own.
+WITH RECURSIVE doomed (key) AS (
+    VALUES (:key)
+    UNION ALL
+    SELECT r.key FROM doomed AS d JOIN runs AS r ON r.parent = d.key
+    WHERE r.ended_at IS NOT NULL
+)
+SELECT d.key, q.definition FROM doomed AS d JOIN requests AS q ON q.run = d.key;
+
+-- name: deletable_run
+-- Shows whether it is still what the caller saw.
+SELECT id, kind, version, state, ended_at FROM runs WHERE key = :key;
+
+-- name: insert_tombstone
+-- Who waits for the run learns how it ended.
+INSERT OR REPLACE INTO tombstones (id, kind, status, deleted_at)
+SELECT id, kind, status, :now FROM runs WHERE key = :key;
+
+-- name: delete_tags
+-- Tags are found by what the request says, for their own index runs the other way.
+DELETE FROM run_tags
+WHERE run = :run
+  AND tag IN (SELECT value FROM json_each((SELECT tags FROM requests WHERE run = :run)));
+
+-- name: delete_waits
+-- Nobody is to be woken any more.
+DELETE FROM waits WHERE run = :run;
+
+-- name: delete_entries
+-- Nothing is to be done any more.
+DELETE FROM queue WHERE run = :run;
+
+-- name: delete_events
+-- The history goes with its run.
+DELETE FROM events WHERE run = :run;
+
+-- name: delete_steps
+-- The steps go with their run.
+DELETE FROM steps WHERE run = :run;
+
+-- name: delete_request
+-- The request goes with its run.
+DELETE FROM requests WHERE run = :run;
+
+-- name: delete_run
+-- Last of all the run itself.
+DELETE FROM runs WHERE key = :key;
+
+-- name: tombstone
+-- What stayed of a deleted run.
+SELECT id, kind, status, deleted_at FROM tombstones WHERE id = :id;

@@ -1,0 +1,15 @@
+-- name: next_commit
+-- Numbers the group, so that after a failed COMMIT its number tells whether it happened.
+UPDATE store SET commits = commits + 1 RETURNING commits;
+
+-- name: last_commit
+-- Which group was written last.
+SELECT commits FROM store;
+
+-- name: compatible_from
+-- The oldest program that may use this file.
+SELECT compatible_from FROM store;
+
+-- name: schema_objects
+-- A file without any is empty or was left half-made, and may become a store.
+SELECT count(*) FROM sqlite_schema;

@@ -1,0 +1,225 @@
+"""The store on one SQLite file: each method of the port, handed to the writer or to a reader."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+from kallista.core.events import Event
+from kallista.core.plan import NewRun, Plan
+from kallista.core.schedules import Firing, Schedule
+from kallista.core.states import RunKind, ScheduleStatus
+from kallista.core.types import JsonText, Micros, RunId, RunKey, ScheduleId, TaskType, WorkerKey
+from kallista.errors import StoreError
+from kallista.store.port import (
+    Claim,
+    ClaimRequest,
+    Committed,
+    Created,
+    RunFilter,
+    RunRecord,
+    Tombstone,
+    WorkerRecord,
+)
+from kallista.store.sqlite import changes, creation
+from kallista.store.sqlite.claims import claim
+from kallista.store.sqlite.liveness import Liveness
+from kallista.store.sqlite.opening import beside
+from kallista.store.sqlite.reader import Readers
+from kallista.store.sqlite.writer import Writer
+
+BUSY_TIMEOUT: Final = 30.0
+
+
+class SqliteStore:
+    """Keeps everything in one file, which several programs may have open at once.
+
+    Beside the file lie those of its write-ahead log, two lock files and a folder with a lock file
+    for each worker; they belong to it and are made anew where they are missing.
+
+    Args:
+        path: The file; it is created with its folder when it is not there.
+        busy_timeout: Seconds after which a write gives up because another program is in the way.
+        vfs: The name of the SQLite file layer to use; None: the operating system's.
+    """
+
+    def __init__(
+        self, path: Path, *, busy_timeout: float = BUSY_TIMEOUT, vfs: str | None = None
+    ) -> None:
+        # Absolute from the start: a program may change its working folder.
+        self._path = Path(os.path.abspath(path))
+        self._busy_timeout = busy_timeout
+        self._vfs = vfs
+        self._liveness = Liveness(beside(self._path, ".workers"))
+        self._writer: Writer | None = None
+        self._readers: Readers | None = None
+
+    async def open(self) -> None:
+        """Open the store, creating or migrating it; see the port."""
+        program = f"process {os.getpid()} on {socket.gethostname()}"
+        writer = Writer(self._path, program, self._busy_timeout, self._vfs)
+        await writer.start()
+        self._writer = writer
+        self._readers = Readers(self._path, self._busy_timeout, self._vfs)
+
+    async def close(self) -> None:
+        """Write what was submitted, then close; see the port."""
+        if self._readers is not None:
+            await self._readers.stop()
+        if self._writer is not None:
+            await self._writer.stop()
+        self._liveness.end()
+
+    @property
+    def _reading(self) -> Readers:
+        if self._readers is None:
+            raise StoreError(f"{self._path} is not open; open the store first")
+        return self._readers
+
+    @property
+    def _writing(self) -> Writer:
+        if self._writer is None:
+            raise StoreError(f"{self._path} is not open; open the store first")
+        return self._writer
+
+    # runs
+
+    def create(self, run: NewRun) -> asyncio.Future[Created]:
+        """See the port."""
+        return self._writing.submit(lambda writing: creation.create_run(writing.db, run))
+
+    def commit(self, plan: Plan) -> asyncio.Future[Committed]:
+        """See the port."""
+        return self._writing.submit_plan(plan)
+
+    def claim(self, request: ClaimRequest) -> asyncio.Future[Claim]:
+        """See the port."""
+        return self._writing.submit(lambda writing: claim(writing.db, writing.definitions, request))
+
+    async def load(self, run: RunId | RunKey) -> RunRecord | None:
+        """See the port."""
+        return await self._reading.ask(lambda reading: reading.load(run))
+
+    async def heads(self, runs: Sequence[RunId]) -> Mapping[RunId, RunRecord]:
+        """See the port."""
+        return await self._reading.ask(lambda reading: reading.heads(runs))
+
+    async def outcomes(
+        self, run: RunKey, steps: Sequence[int] | None = None
+    ) -> Mapping[int, JsonText]:
+        """See the port."""
+        return await self._reading.ask(lambda reading: reading.outcomes(run, steps))
+
+    async def history(self, run: RunKey, from_seq: int = 0, limit: int = 1000) -> Sequence[Event]:
+        """See the port."""
+        return await self._reading.ask(lambda reading: reading.history(run, from_seq, limit))
+
+    async def list_runs(self, wanted: RunFilter) -> Sequence[RunRecord]:
+        """See the port."""
+        return await self._reading.ask(lambda reading: reading.list_runs(wanted))
+
+    async def count_runs(self) -> Mapping[tuple[RunKind, str], int]:
+        """See the port."""
+        return await self._reading.ask(lambda reading: reading.count_runs())
+
+    async def queued_types(self) -> Mapping[TaskType, int]:
+        """See the port."""
+        return await self._reading.ask(lambda reading: reading.queued_types())
+
+    def delete_run(self, run: RunKey, version: int, now: Micros) -> asyncio.Future[None]:
+        """See the port."""
+        return self._writing.submit(
+            lambda writing: changes.delete_run(writing.db, run, version, now)
+        )
+
+    async def tombstone(self, run: RunId) -> Tombstone | None:
+        """See the port."""
+        return await self._reading.ask(lambda reading: reading.tombstone(run))
+
+    # named definitions
+
+    def define(
+        self, kind: RunKind, name: str, definition: str, content: JsonText, now: Micros
+    ) -> asyncio.Future[None]:
+        """See the port."""
+        return self._writing.submit(
+            lambda writing: creation.name_definition(
+                writing.db, kind, name, definition, content, now
+            )
+        )
+
+    async def definition(self, kind: RunKind, name: str) -> JsonText | None:
+        """See the port."""
+        return await self._reading.ask(lambda reading: reading.definition(kind, name))
+
+    async def definition_names(self, kind: RunKind) -> Sequence[str]:
+        """See the port."""
+        return await self._reading.ask(lambda reading: reading.definition_names(kind))
+
+    # schedules
+
+    def create_schedule(self, schedule: Schedule) -> asyncio.Future[bool]:
+        """See the port."""
+        return self._writing.submit(lambda writing: creation.create_schedule(writing.db, schedule))
+
+    def fire(self, firings: Sequence[Firing]) -> asyncio.Future[Sequence[bool]]:
+        """See the port."""
+        return self._writing.submit(lambda writing: changes.fire(writing.db, firings))
+
+    async def schedule(self, schedule: ScheduleId) -> Schedule | None:
+        """See the port."""
+        return await self._reading.ask(lambda reading: reading.schedule(schedule))
+
+    async def due_schedules(self, now: Micros, limit: int) -> Sequence[tuple[Schedule, bool]]:
+        """See the port."""
+        return await self._reading.ask(lambda reading: reading.due_schedules(now, limit))
+
+    async def next_schedule_at(self) -> Micros | None:
+        """See the port."""
+        return await self._reading.ask(lambda reading: reading.next_schedule_at())
+
+    async def list_schedules(
+        self, status: ScheduleStatus | None, after: ScheduleId | None, limit: int
+    ) -> Sequence[Schedule]:
+        """See the port."""
+        return await self._reading.ask(lambda reading: reading.list_schedules(status, after, limit))
+
+    def delete_schedule(self, schedule: ScheduleId) -> asyncio.Future[bool]:
+        """See the port."""
+        return self._writing.submit(lambda writing: changes.delete_schedule(writing.db, schedule))
+
+    # workers
+
+    def register_worker(
+        self, name: str, types: Mapping[TaskType, JsonText], now: Micros
+    ) -> asyncio.Future[WorkerKey]:
+        """See the port."""
+        return self._writing.submit(
+            lambda writing: changes.register_worker(writing, self._liveness, name, types, now)
+        )
+
+    def release_dead(self, now: Micros) -> asyncio.Future[int]:
+        """See the port."""
+        return self._writing.submit(lambda writing: changes.release_dead(writing, self._liveness))
+
+    def retire_worker(self, now: Micros) -> asyncio.Future[None]:
+        """See the port."""
+        return self._writing.submit(lambda writing: changes.retire_worker(writing, self._liveness))
+
+    async def workers(self) -> Sequence[WorkerRecord]:
+        """See the port."""
+        return await self._reading.ask(lambda reading: reading.workers(self._liveness.alive))
+
+    async def type_schemas(self) -> Mapping[TaskType, JsonText]:
+        """See the port."""
+        return await self._reading.ask(lambda reading: reading.type_schemas())
+
+    # changes by others
+
+    def changed(self) -> bool:
+        """See the port."""
+        return self._writer is not None and self._writer.changed()

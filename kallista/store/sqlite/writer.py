@@ -1,0 +1,407 @@
+"""The one writer: gathers what is to be written, writes it in groups, answers when it is durable.
+
+While a group is being synced the next one gathers, so the price of a sync is shared by all who
+wait. See docs/adr/0002-group-commit.md.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from itertools import islice
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import Any, Final, NamedTuple, TypeAlias, TypeVar, cast
+
+import apsw
+
+from kallista.core.plan import Plan
+from kallista.core.types import RunKey
+from kallista.errors import KallistaError, StoreError, StoreUncertainError
+from kallista.store.port import Committed
+from kallista.store.sqlite.connection import connect, store_error
+from kallista.store.sqlite.file_locks import FileLock, holder_name
+from kallista.store.sqlite.opening import beside, prepare
+from kallista.store.sqlite.plans import write_plans
+from kallista.store.sqlite.rows import DefinitionCache
+from kallista.store.sqlite.statements import statement
+from kallista.store.sqlite.writing import Writing
+
+GROUP_SIZE: Final = 2_000
+CHECKPOINT_PAGES: Final = 1_500
+TRUNCATE_PAGES: Final = 16_000
+_TRUNCATE_PATIENCE: Final = 0.1
+
+_NEXT_COMMIT = statement("next_commit")
+_LAST_COMMIT = statement("last_commit")
+
+
+_T = TypeVar("_T")
+
+Change: TypeAlias = Callable[[Writing], Any]
+"""Anything but a plan: it checks before it writes, and raises ``KallistaError`` if it may not."""
+
+
+class Request(NamedTuple):
+    """Something to write, and who waits for it."""
+
+    what: Plan | Change
+    future: asyncio.Future[Any]
+
+
+Answer: TypeAlias = Any
+"""What a request's future is to hold; a ``KallistaError`` is to be raised."""
+
+
+class _Stop(NamedTuple):
+    future: asyncio.Future[None]
+
+
+class Writer:
+    """A thread with the only connection that writes.
+
+    Args:
+        path: The database file.
+        program: Who this is, for programs that wait for us.
+        busy_timeout: Seconds to wait for other programs.
+        vfs: The SQLite file layer; None: the operating system's.
+    """
+
+    def __init__(self, path: Path, program: str, busy_timeout: float, vfs: str | None) -> None:
+        self._path = path
+        self._program = program
+        self._holder = holder_name(program)
+        self._busy_timeout = busy_timeout
+        self._vfs = vfs
+        self._loop = asyncio.get_running_loop()
+        self._inbox: SimpleQueue[Request | _Stop] = SimpleQueue()
+        self._closed = False
+        self._guard = threading.Lock()
+        self._db: apsw.Connection | None = None
+        self._definitions: DefinitionCache | None = None
+        self._lock: FileLock | None = None
+        self._pages = 0
+        self._seen = 0
+
+    # on the event loop
+
+    async def start(self) -> None:
+        """Open the store and begin to write.
+
+        Raises:
+            StoreError: It cannot be opened.
+        """
+        opened: asyncio.Future[None] = self._loop.create_future()
+        thread = threading.Thread(
+            target=self._run, args=(opened,), name="kallista-writer", daemon=True
+        )
+        thread.start()
+        await opened
+
+    def submit_plan(self, plan: Plan) -> asyncio.Future[Committed]:
+        """Write a plan with the next group."""
+        return self._enqueue(plan)
+
+    def submit(self, change: Callable[[Writing], _T]) -> asyncio.Future[_T]:
+        """Write something else with the next group."""
+        return self._enqueue(change)
+
+    def _enqueue(self, what: Plan | Change) -> asyncio.Future[Any]:
+        future: asyncio.Future[Any] = self._loop.create_future()
+        if self._closed:
+            future.set_exception(StoreError(f"{self._path} is closed; open the store first"))
+        else:
+            self._inbox.put(Request(what, future))
+        return future
+
+    async def stop(self) -> None:
+        """Write what was submitted, and close."""
+        if not self._closed:
+            self._closed = True
+            stopped: asyncio.Future[None] = self._loop.create_future()
+            self._inbox.put(_Stop(stopped))
+            await stopped
+
+    def changed(self) -> bool:
+        """Whether another program has committed since the last call.
+
+        The writer's own connection is asked, for only there own commits don't count. While it is
+        busy the answer waits until it is free again, or for the next call.
+        """
+        if not self._guard.acquire(blocking=False):
+            return False
+        try:
+            if self._db is None:
+                return False
+            version = cast(int, self._db.pragma("data_version"))
+        except apsw.Error:
+            return False
+        finally:
+            self._guard.release()
+        changed = version != self._seen
+        self._seen = version
+        return changed
+
+    # on the thread
+
+    def _run(self, opened: asyncio.Future[None]) -> None:
+        with suppress(_LoopGone):
+            try:
+                prepare(self._path, self._program, self._busy_timeout, self._vfs)
+                self._lock = FileLock(beside(self._path, ".write-lock"))
+                db = self._connection()
+                self._seen = cast(int, db.pragma("data_version"))
+            except Exception as error:
+                self._closed = True
+                self._answer([(opened, _as_kallista(self._path, "open", error))])
+                return
+            self._answer([(opened, None)])
+            for group, stop in self._groups():
+                if group:
+                    self._serve(group)
+                if stop is not None:
+                    self._close()
+                    self._answer([(stop.future, None)])
+                    return
+
+    def _groups(self) -> Iterator[tuple[list[Request], _Stop | None]]:
+        while True:
+            group: list[Request] = []
+            item = self._inbox.get()
+            try:
+                while isinstance(item, Request):
+                    group.append(item)
+                    if len(group) == GROUP_SIZE:
+                        break
+                    item = self._inbox.get_nowait()
+            except Empty:
+                pass
+            yield group, item if isinstance(item, _Stop) else None
+
+    def _serve(self, group: Sequence[Request]) -> None:
+        """Write a group under the lock that all programs share, and answer it."""
+        assert self._lock is not None
+        try:
+            self._lock.acquire(self._holder, self._busy_timeout, f"write to {self._path.name}")
+        except (KallistaError, OSError) as error:
+            self._fail(group, _as_kallista(self._path, "write", error))
+            return
+        try:
+            with self._guard:
+                self._write(group)
+                self._checkpoint()
+        except _LoopGone:
+            raise
+        except Exception as error:
+            self._fail(group, _as_kallista(self._path, "write", error))
+        finally:
+            self._lock.release()
+
+    def _write(self, group: Sequence[Request]) -> None:
+        try:
+            answers = self._transact(group)
+        except KallistaError as error:
+            self._fail(group, error)
+        except (apsw.FullError, apsw.IOError, apsw.BusyError, apsw.CorruptError) as error:
+            self._fail(group, store_error(self._path, "write", error))
+        except Exception as error:
+            # Something in the group cannot be written at all; alone, it fails alone.
+            if len(group) == 1:
+                self._fail(group, _as_kallista(self._path, "write", error))
+            else:
+                for request in group:
+                    self._write([request])
+        else:
+            pairs = zip(group, answers, strict=True)
+            self._answer([(request.future, answer) for request, answer in pairs])
+
+    def _transact(self, group: Sequence[Request]) -> list[Answer]:
+        writing = self._begin()
+        try:
+            answers = self._fill(writing, group)
+        except BaseException:
+            _all_of(writing.on_rollback)
+            raise
+        _all_of(writing.on_commit)
+        return answers
+
+    def _begin(self) -> Writing:
+        db = self._connection()
+        db.execute("BEGIN IMMEDIATE")
+        assert self._definitions is not None
+        return Writing(db, self._definitions)
+
+    def _fill(self, writing: Writing, group: Sequence[Request]) -> list[Answer]:
+        db = writing.db
+        try:
+            answers = list(_execute(writing, group))
+            number = cast(int, db.execute(_NEXT_COMMIT).get)
+        except BaseException:
+            self._roll_back(db)
+            raise
+        try:
+            db.execute("COMMIT")
+        except apsw.FullError:
+            # The log was not even written to its end, so nothing can come back after a crash.
+            self._roll_back(db)
+            raise
+        except apsw.Error as error:
+            self._settle(number, error)
+        return answers
+
+    def _roll_back(self, db: apsw.Connection) -> None:
+        try:
+            if db.in_transaction:
+                db.execute("ROLLBACK")
+        except apsw.Error:
+            self._disconnect()
+
+    def _settle(self, number: int, error: apsw.Error) -> None:
+        """Learn what became of a commit that failed; nobody else has written since.
+
+        Returns:
+            When the group is written, and durable.
+
+        Raises:
+            StoreError: It is not written, and never will be.
+            StoreUncertainError: It cannot be known.
+        """
+        self._disconnect()
+        try:
+            db = self._connection()
+            written = cast(int, db.execute(_LAST_COMMIT).get) >= number
+            if written:
+                # Its sync may have failed: only what the database file itself holds is certain.
+                self._checkpoint_fully(db)
+            else:
+                # Its pages may lie in the log complete but not counted, and would come back after
+                # a crash: the next commit overwrites them.
+                db.execute("BEGIN IMMEDIATE")
+                db.execute(_NEXT_COMMIT).get  # noqa: B018
+                db.execute("COMMIT")
+        except Exception as second:
+            self._disconnect()
+            raise StoreUncertainError(
+                f"a commit to {self._path} failed ({error}), and it could not be learned whether it"
+                f" took effect ({second}); check the disk, then look before you try again"
+            ) from error
+        if not written:
+            raise store_error(self._path, "write", error) from error
+
+    def _checkpoint_fully(self, db: apsw.Connection) -> None:
+        left, done = db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_FULL)
+        if left != done:
+            raise StoreError("the log could not be written back")
+
+    def _connection(self) -> apsw.Connection:
+        if self._db is None:
+            db = connect(self._path, self._busy_timeout, self._vfs)
+            db.set_wal_hook(self._note_pages)
+            self._db = db
+            self._definitions = DefinitionCache(db)
+        return self._db
+
+    def _disconnect(self) -> None:
+        db, self._db = self._db, None
+        if db is not None:
+            with suppress(apsw.Error):
+                db.close(True)
+
+    def _note_pages(self, db: apsw.Connection, name: str, pages: int) -> int:
+        self._pages = pages
+        return apsw.SQLITE_OK
+
+    def _checkpoint(self) -> None:
+        """Write the log back once it has grown; those who wait have been answered already."""
+        db = self._db
+        if db is None or self._pages < CHECKPOINT_PAGES:
+            return
+        # Failing here loses nothing: the log stays, and the next group tries again.
+        with suppress(apsw.Error):
+            if self._pages < TRUNCATE_PAGES:
+                db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+            else:
+                db.set_busy_timeout(int(_TRUNCATE_PATIENCE * 1000))
+                db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+        db.set_busy_timeout(int(self._busy_timeout * 1000))
+
+    def _close(self) -> None:
+        assert self._lock is not None
+        with suppress(KallistaError, OSError, apsw.Error):
+            self._lock.acquire(self._holder, self._busy_timeout, f"close {self._path.name}")
+            with self._guard:
+                if self._db is not None:
+                    self._db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+        with self._guard:
+            self._disconnect()
+        self._lock.close()
+
+    def _fail(self, group: Sequence[Request], error: KallistaError) -> None:
+        self._answer([(request.future, error) for request in group])
+
+    def _answer(self, answers: list[tuple[asyncio.Future[Any], Answer]]) -> None:
+        """Hand all answers to the event loop at once."""
+        try:
+            self._loop.call_soon_threadsafe(_resolve, answers)
+        except RuntimeError as error:
+            raise _LoopGone from error
+
+
+class _LoopGone(Exception):
+    """The program ended its event loop without closing the store: nobody waits any more."""
+
+
+def _resolve(answers: list[tuple[asyncio.Future[Any], Answer]]) -> None:
+    for future, answer in answers:
+        if future.done():
+            continue
+        if isinstance(answer, KallistaError):
+            future.set_exception(answer)
+        else:
+            future.set_result(answer)
+
+
+def _execute(writing: Writing, group: Sequence[Request]) -> Iterator[Answer]:
+    """Do what is asked in the order it was asked, neighbouring plans together."""
+    at = 0
+    while at < len(group):
+        plans = _next_plans(group, at)
+        if plans:
+            yield from write_plans(writing.db, plans)
+            at += len(plans)
+        else:
+            yield _do(writing, cast(Change, group[at].what))
+            at += 1
+
+
+def _next_plans(group: Sequence[Request], at: int) -> list[Plan]:
+    """Plans that stand next to each other, up to the second one of some run."""
+    plans: list[Plan] = []
+    runs: set[RunKey] = set()
+    for request in islice(group, at, None):
+        plan = request.what
+        if not isinstance(plan, Plan) or plan.run in runs:
+            break
+        plans.append(plan)
+        runs.add(plan.run)
+    return plans
+
+
+def _do(writing: Writing, change: Change) -> Answer:
+    try:
+        return change(writing)
+    except KallistaError as error:
+        return error
+
+
+def _all_of(actions: Sequence[Callable[[], None]]) -> None:
+    for action in actions:
+        # A lock file that cannot be deleted now only looks untidy.
+        with suppress(OSError):
+            action()
+
+
+def _as_kallista(path: Path, doing: str, error: Exception) -> KallistaError:
+    return error if isinstance(error, KallistaError) else store_error(path, doing, error)
