@@ -16,6 +16,7 @@ from kallista.errors import ExpressionError
 
 MAX_DEPTH = 24
 MAX_CHAIN = 64
+_SHOWN = 100
 
 _TOKEN = re.compile(
     r"""
@@ -132,9 +133,10 @@ def _is_digits(text: str) -> bool:
 
 
 def _at(source: str, position: int, problem: str) -> str:
+    shown = source if len(source) <= _SHOWN else source[:_SHOWN] + "…"
     if position >= len(source):
-        return f"the expression {source!r} ends too early"
-    return f"{problem}, at character {position + 1} of {source!r}: {source[position:][:20]!r}"
+        return f"the expression {shown!r} ends too early"
+    return f"{problem}, at character {position + 1} of {shown!r}: {source[position:][:20]!r}"
 
 
 class _Parser:
