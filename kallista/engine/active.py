@@ -11,6 +11,7 @@ from kallista.core.commands import Command, Stimulus
 from kallista.core.definitions import Definition
 from kallista.core.parsing import definition_from_data
 from kallista.core.run import Run
+from kallista.core.states import FINISHED_RUN
 from kallista.core.types import Json, JsonText, RunKey
 from kallista.store.port import RunRecord
 
@@ -66,6 +67,12 @@ class ActiveRun:
     progress: dict[int, Progress] = field(default_factory=dict)
     results: dict[int, JsonText] = field(default_factory=dict)
     all_results: bool = False
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it has finished and nothing of it is in flight."""
+        head = self.run.head
+        return head.state in FINISHED_RUN and head.in_flight == 0
 
 
 class DefinitionCache:

@@ -20,7 +20,7 @@ from kallista.core.definitions import TaskSpec
 from kallista.core.plan import WHOLE_RUN, Fence, Ownership, Plan
 from kallista.core.run import Draft
 from kallista.core.states import FINISHED_RUN, EventKind, TaskStatus
-from kallista.core.types import Micros, RunKey, TaskType
+from kallista.core.types import Micros, RunId, RunKey, TaskType
 from kallista.core.wiring import wiring
 from kallista.engine.active import ActiveRun, Asked, DefinitionCache, run_of
 from kallista.engine.clock import Clock
@@ -105,6 +105,7 @@ class Driver:
         self._notices = notices
         self._on_queued = on_queued
         self._active: dict[RunKey, ActiveRun] = {}
+        self._keys: dict[RunId, RunKey] = {}
         self._background: set[asyncio.Task[None]] = set()
         self._idle: set[ActiveRun] = set()
         self._claiming = 0
@@ -114,6 +115,11 @@ class Driver:
     def get(self, key: RunKey) -> ActiveRun | None:
         """The run, if this program drives it."""
         return self._active.get(key)
+
+    def find(self, id: RunId) -> ActiveRun | None:
+        """The run of this id, if this program drives it."""
+        key = self._keys.get(id)
+        return None if key is None else self._active.get(key)
 
     @property
     def driven(self) -> Sequence[ActiveRun]:
@@ -144,6 +150,7 @@ class Driver:
         draft.absorb()
         active = ActiveRun(key=key, run=draft.run, version=NEW_VERSION, epoch=NEW_EPOCH)
         self._active[key] = active
+        self._keys[active.run.id] = key
         for position in draft.launched:
             self.attempts.launch(active, position)
 
@@ -203,6 +210,7 @@ class Driver:
             parent=record.parent,
         )
         self._active[record.key] = active
+        self._keys[record.id] = record.key
         return active
 
     def _prepare(self, active: ActiveRun, looks: Collection[int], *, reread: bool) -> None:
@@ -326,6 +334,7 @@ class Driver:
         self._idle.discard(active)
         if self._active.get(active.key) is active:
             del self._active[active.key]
+            del self._keys[active.run.id]
 
     # what came of it
 

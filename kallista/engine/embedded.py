@@ -49,7 +49,7 @@ from kallista.engine.port import ListRequest, RunRequest, ScheduleRequest
 from kallista.engine.services import Firings, TakeOver
 from kallista.engine.slots import Slots
 from kallista.engine.snapshots import SnapshotBuilder
-from kallista.engine.threads import Threads
+from kallista.engine.threads import ThreadPool, Threads
 from kallista.errors import (
     ConflictError,
     NotFoundError,
@@ -92,6 +92,7 @@ class EmbeddedEngine:
         handlers: The code behind each task type.
         clock: What time it is.
         options: How it works.
+        threads: What calls blocking handlers; a pool of its own by default.
         entropy: Gives as many random bytes as it is asked for; for generated ids.
     """
 
@@ -101,6 +102,7 @@ class EmbeddedEngine:
         handlers: Handlers,
         clock: Clock,
         options: Options,
+        threads: ThreadPool | None = None,
         entropy: Callable[[int], bytes] = os.urandom,
     ) -> None:
         self._store = store
@@ -115,7 +117,7 @@ class EmbeddedEngine:
         self._driver = Driver(
             store, clock, self._slots, self._facts, self._definitions, self._notices, self._queued
         )
-        self._threads = Threads(options.max_concurrency)
+        self._threads = threads or Threads(options.max_concurrency)
         self._executor = Executor(
             handlers, self._driver, store, clock, self._slots, self._facts, self._threads
         )
@@ -278,19 +280,24 @@ class EmbeddedEngine:
 
     async def wait(self, kind: RunKind, id: RunId, timeout: float | None) -> AnySnapshot:
         """The run once it has finished and nothing of it is in flight."""
-        record = await self._record(kind, id)
+        active = self._driver.find(id)
+        key = (await self._record(kind, id)).key if active is None else active.key
         deadline = None if timeout is None else Micros(self._clock.now() + int(timeout * 1e6))
-        with self._notices.subscribed(record.key) as news:
+        with self._notices.subscribed(key) as news:
             timer = None if deadline is None else self._clock.call_at(deadline, news.set)
             try:
                 while True:
-                    record = await self._record(kind, id)
-                    if _is_over(record):
-                        return await self._snapshots.run(record)
+                    # What is driven here is known without asking the store at every step.
+                    active = self._driver.get(key)
+                    if active is None or active.is_over:
+                        record = await self._record(kind, id)
+                        if _is_over(record):
+                            return await self._snapshots.run(record)
                     if deadline is not None and self._clock.now() >= deadline:
+                        status = (await self._record(kind, id)).status
                         raise WaitTimeoutError(
-                            f"{kind} {id!r} is still {record.status} after {timeout:g} s; it goes"
-                            " on, explain says what it waits for"
+                            f"{kind} {id!r} is still {status} after {timeout:g} s; it goes on,"
+                            " explain says what it waits for"
                         )
                     await news.wait()
                     news.clear()

@@ -30,7 +30,7 @@ from kallista.engine.clock import Clock
 from kallista.engine.driver import Driver
 from kallista.engine.facts import Facts
 from kallista.engine.slots import Slots
-from kallista.engine.threads import Threads
+from kallista.engine.threads import ThreadPool
 from kallista.logs import mask_text, secret_values
 from kallista.store.port import Store
 
@@ -60,7 +60,7 @@ class Executor:
         clock: Clock,
         slots: Slots,
         facts: Facts,
-        threads: Threads,
+        threads: ThreadPool,
     ) -> None:
         self._handlers = handlers
         self._driver = driver

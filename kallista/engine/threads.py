@@ -10,9 +10,21 @@ import queue
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 ResultT = TypeVar("ResultT")
+
+
+class ThreadPool(Protocol):
+    """What calls blocking handlers."""
+
+    def submit(self, call: Callable[[], ResultT]) -> Future[ResultT]:
+        """Make the call elsewhere; the future holds what it returns or raises."""
+        ...
+
+    def close(self) -> None:
+        """Take no more calls."""
+        ...
 
 
 class Threads:
