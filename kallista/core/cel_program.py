@@ -71,9 +71,15 @@ class CelProgram:
         return quoted(self._source)
 
     def references(self) -> Iterator[Reference]:
+        """Everything it may read."""
         return map(reference, self._paths)
 
     def evaluate(self, scope: Scope) -> Json:
+        """The value as plain data.
+
+        Raises:
+            ExpressionError: It failed on the values, or its work goes beyond the bounds.
+        """
         given = {root: _picked(scope.get(root, {}), self._wanted.get(root, {})) for root in ROOTS}
         meter = _Meter(self._source)
         weight = meter.weigh(given)
