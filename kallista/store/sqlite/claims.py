@@ -63,16 +63,18 @@ def claim(db: apsw.Connection, definitions: DefinitionCache, request: ClaimReque
         request,
         [pile for pile in piles if pile.type == WAKE],
         WAKES_AT_ONCE,
-        {WAKE: WAKES_AT_ONCE},
+        {WAKE: WAKES_AT_ONCE + 1},
     )
     tasks, tasks_left = _pick(
         db, request, [pile for pile in piles if pile.type != WAKE], request.slots, request.limits
     )
+    # Taking a run moves its entries, so what waits is looked at before.
+    next_due = wakes_left.ready_at if wakes_left else _next_due(db, request, piles)
     lines = [*wakes, *tasks]
     records = _take(db, definitions, request, lines)
     return Claim(
         entries=[ClaimedEntry(line.run, line.entry, records.pop(line.run, None)) for line in lines],
-        next_due=wakes_left.ready_at if wakes_left else _next_due(db, request, piles),
+        next_due=next_due,
         waiting=-tasks_left.rank if tasks_left else None,
     )
 

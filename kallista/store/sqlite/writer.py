@@ -76,6 +76,7 @@ class Writer:
         self._busy_timeout = busy_timeout
         self._vfs = vfs
         self._loop = asyncio.get_running_loop()
+        self._gathered: list[Request] = []
         self._inbox: SimpleQueue[Request | _Stop] = SimpleQueue()
         self._closed = False
         self._guard = threading.Lock()
@@ -83,6 +84,7 @@ class Writer:
         self._definitions: DefinitionCache | None = None
         self._lock: FileLock | None = None
         self._pages = 0
+        self._newest = 0
         self._seen = 0
 
     # on the event loop
@@ -113,14 +115,24 @@ class Writer:
         if self._closed:
             future.set_exception(StoreError(f"{self._path} is closed; open the store first"))
         else:
-            self._inbox.put(Request(what, future))
+            if not self._gathered:
+                # What the loop does in one turn goes into one group: a group of one costs as much
+                # as a group of fifty.
+                self._loop.call_soon(self._hand_over)
+            self._gathered.append(Request(what, future))
         return future
+
+    def _hand_over(self) -> None:
+        gathered, self._gathered = self._gathered, []
+        for request in gathered:
+            self._inbox.put(request)
 
     async def stop(self) -> None:
         """Write what was submitted, and close."""
         if not self._closed:
             self._closed = True
             stopped: asyncio.Future[None] = self._loop.create_future()
+            self._hand_over()
             self._inbox.put(_Stop(stopped))
             await stopped
 
@@ -128,20 +140,15 @@ class Writer:
         """Whether another program has committed since the last call.
 
         The writer's own connection is asked, for only there own commits don't count. While it is
-        busy the answer waits until it is free again, or for the next call.
+        busy, what it saw when it began its transaction is the answer.
         """
-        if not self._guard.acquire(blocking=False):
-            return False
-        try:
-            if self._db is None:
-                return False
-            version = cast(int, self._db.pragma("data_version"))
-        except apsw.Error:
-            return False
-        finally:
-            self._guard.release()
-        changed = version != self._seen
-        self._seen = version
+        if self._guard.acquire(blocking=False):
+            try:
+                self._note_version()
+            finally:
+                self._guard.release()
+        changed = self._newest != self._seen
+        self._seen = self._newest
         return changed
 
     # on the thread
@@ -151,8 +158,9 @@ class Writer:
             try:
                 prepare(self._path, self._program, self._busy_timeout, self._vfs)
                 self._lock = FileLock(beside(self._path, ".write-lock"))
-                db = self._connection()
-                self._seen = cast(int, db.pragma("data_version"))
+                self._connection()
+                self._note_version()
+                self._seen = self._newest
             except Exception as error:
                 self._closed = True
                 self._answer([(opened, _as_kallista(self._path, "open", error))])
@@ -230,6 +238,7 @@ class Writer:
     def _begin(self) -> Writing:
         db = self._connection()
         db.execute("BEGIN IMMEDIATE")
+        self._note_version()
         assert self._definitions is not None
         return Writing(db, self._definitions)
 
@@ -250,6 +259,11 @@ class Writer:
         except apsw.Error as error:
             self._settle(number, error)
         return answers
+
+    def _note_version(self) -> None:
+        with suppress(apsw.Error):
+            if self._db is not None:
+                self._newest = cast(int, self._db.pragma("data_version"))
 
     def _roll_back(self, db: apsw.Connection) -> None:
         try:

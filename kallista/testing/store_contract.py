@@ -1,0 +1,1163 @@
+"""What every store must do: subclass ``StoreContract``, say how a store is made, run pytest.
+
+Behaviour is compared, never names: several handles are open on the same data at once, and what
+they see and get is what counts. It needs pytest, and anyio's pytest plug-in to run the tests.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TypeAlias
+
+import pytest
+
+from kallista.core.events import Event, RunHead, StepState
+from kallista.core.plan import WAKE, WHOLE_RUN, Entry, Fence, NewRun, Ownership, Plan
+from kallista.core.schedules import Firing, Schedule
+from kallista.core.states import EventKind, ProcessStatus, RunKind, ScheduleStatus, TaskStatus
+from kallista.core.types import JsonText, Micros, RunId, RunKey, ScheduleId, TaskType, WorkerKey
+from kallista.errors import ConflictError, LeaseLost, NotFoundError, StateError, StoreError
+from kallista.store.port import (
+    NEW_EPOCH,
+    NEW_VERSION,
+    WAKES_AT_ONCE,
+    ClaimRequest,
+    RunFilter,
+    RunRecord,
+    Store,
+)
+
+NOW = Micros(1_700_000_000_123_457)
+BUILD = TaskType("build")
+DEPLOY = TaskType("deploy")
+WAKE_UP = Entry(WAKE, 0, Micros(0))
+
+OpenStore: TypeAlias = Callable[[], Store]
+"""Makes one more handle, not yet open, on the same data."""
+
+
+def new_run(
+    id: str = "run",
+    *,
+    kind: RunKind = RunKind.WORKFLOW,
+    name: str = "a run",
+    content: str = "content",
+    definition: str = "definition",
+    definition_content: str = '{"steps":[]}',
+    inputs: str = "{}",
+    parent: tuple[RunKey, int] | None = None,
+    schedule: str | None = None,
+    priority: int = 0,
+    tags: tuple[str, ...] = (),
+    created_at: Micros = NOW,
+    waits_for: Sequence[str] = (),
+    owner: WorkerKey | None = None,
+    head: RunHead | None = None,
+    steps: Sequence[StepState] = (StepState(), StepState()),
+    events: Sequence[Event] | None = None,
+    enqueue: Sequence[Entry] = (),
+) -> NewRun:
+    """A run that has started, with two steps to which nothing has happened."""
+    started = Event(0, created_at, EventKind.RUN_STARTED, None, 0, None)
+    return NewRun(
+        id=RunId(id),
+        kind=kind,
+        name=name,
+        definition=definition,
+        definition_content=JsonText(definition_content),
+        content=content,
+        inputs=JsonText(inputs),
+        parent=parent,
+        schedule=None if schedule is None else ScheduleId(schedule),
+        priority=priority,
+        tags=tags,
+        created_at=created_at,
+        waits_for=tuple(RunId(awaited) for awaited in waits_for),
+        owner=owner,
+        head=head or RunHead(ProcessStatus.RUNNING, 1, 0, created_at),
+        steps=tuple(steps),
+        events=(started,) if events is None else tuple(events),
+        enqueue=tuple(enqueue),
+    )
+
+
+def new_task(
+    id: str,
+    type: TaskType = BUILD,
+    *,
+    priority: int = 0,
+    ready_at: Micros = NOW,
+    tags: tuple[str, ...] = (),
+    schedule: str | None = None,
+) -> NewRun:
+    """A single task that waits in the queue for its moment."""
+    return new_run(
+        id,
+        kind=RunKind.TASK,
+        priority=priority,
+        tags=tags,
+        schedule=schedule,
+        steps=[StepState(ready_at=ready_at, since=ready_at)],
+        enqueue=[Entry(type, priority, ready_at, 0)],
+    )
+
+
+def new_schedule(
+    id: str = "nightly",
+    *,
+    content: str = "content",
+    status: ScheduleStatus = ScheduleStatus.ACTIVE,
+    next_at: Micros | None = NOW,
+) -> Schedule:
+    """A schedule that is due."""
+    return Schedule(
+        id=ScheduleId(id),
+        status=status,
+        trigger=JsonText('{"every":60000000}'),
+        definition="nightly build",
+        definition_content=JsonText('{"steps":["build"]}'),
+        content=content,
+        priority=3,
+        tags=("night",),
+        max_runs=7,
+        until=Micros(NOW + 1),
+        fired=0,
+        skipped=0,
+        next_at=next_at,
+        last_at=None,
+        last_run=None,
+        created_at=NOW,
+    )
+
+
+def fence(record: RunRecord) -> Fence:
+    """The proof of who saw this record and drives the run."""
+    return Fence(record.version, record.epoch)
+
+
+def finished(record: RunRecord, state: ProcessStatus = ProcessStatus.COMPLETED) -> Plan:
+    """The plan that ends a run."""
+    head = record.head._replace(state=state, ended_at=NOW)
+    return Plan(record.key, fence(record), head)
+
+
+def happened(seq: int, data: str | None = None, step: int | None = 0) -> Event:
+    """A line of history."""
+    kind = EventKind.RUN_PAUSED if step is None else EventKind.TASK_COMPLETED
+    return Event(seq, NOW, kind, step, 1, None if data is None else JsonText(data))
+
+
+class StoreContract(ABC):
+    """The tests; ``open_store`` is all that a store has to bring."""
+
+    @abstractmethod
+    def handles(self, folder: Path) -> OpenStore:
+        """Say how handles on one set of data, new for each test, are made.
+
+        Args:
+            folder: An empty folder for this test alone.
+        """
+
+    @pytest.fixture
+    def anyio_backend(self) -> str:
+        """Stores live on asyncio."""
+        return "asyncio"
+
+    @pytest.fixture
+    def handle(self, tmp_path: Path) -> OpenStore:
+        """Makes handles on this test's data."""
+        return self.handles(tmp_path)
+
+    @pytest.fixture
+    async def store(self, handle: OpenStore) -> AsyncIterator[Store]:
+        """One open handle."""
+        async with opened(handle) as store:
+            yield store
+
+    @pytest.fixture
+    async def other(self, handle: OpenStore) -> AsyncIterator[Store]:
+        """Another open handle on the same data."""
+        async with opened(handle) as store:
+            yield store
+
+    # creation
+
+    @pytest.mark.anyio
+    async def test_a_created_run_is_found_as_it_was_given(self, store: Store) -> None:
+        """Whatever is stored of a run comes back the same, by its id and by its key."""
+        step = StepState(
+            TaskStatus.WAITING, 3, 2, 1, NOW, Micros(1), Micros(2), Micros(3), WorkerKey(4), 0, True
+        )
+        head = RunHead(
+            ProcessStatus.PAUSED, 1, 2, Micros(3), Micros(4), Micros(5), 6, held=True, outcome=0
+        )
+        run = new_run(
+            inputs='{"a":[1,2.5,"ü"]}',
+            schedule="nightly",
+            priority=-5,
+            tags=("b", "a"),
+            head=head,
+            steps=[StepState(), step, StepState()],
+        )
+        key, new = await store.create(run)
+        record = await store.load(run.id)
+        assert new
+        assert record == await store.load(key)
+        assert record == RunRecord(
+            key=key,
+            id=run.id,
+            kind=run.kind,
+            name=run.name,
+            status="PAUSED",
+            definition=run.definition,
+            definition_content=run.definition_content,
+            content=run.content,
+            inputs=run.inputs,
+            parent=None,
+            parent_id=None,
+            root=key,
+            schedule=run.schedule,
+            priority=-5,
+            tags=("b", "a"),
+            created_at=NOW,
+            owner=None,
+            epoch=0,
+            version=NEW_VERSION,
+            head=head,
+            steps=run.steps,
+        )
+        assert await store.history(key) == list(run.events)
+
+    @pytest.mark.anyio
+    async def test_creating_the_same_twice_returns_the_first(
+        self, store: Store, other: Store
+    ) -> None:
+        """An id is an idempotency key: the same content under it writes nothing, from anywhere."""
+        first = await store.create(new_run(enqueue=[WAKE_UP]))
+        again = await other.create(
+            new_run(created_at=Micros(NOW + 1), enqueue=[WAKE_UP._replace(priority=9)])
+        )
+        assert again == (first.key, False)
+        record = await found(store, "run")
+        assert (record.created_at, record.version) == (NOW, NEW_VERSION)
+        worker = await store.register_worker("w", {}, NOW)
+        assert await taken(store, worker) == [(first.key, WAKE_UP)]
+
+    @pytest.mark.anyio
+    async def test_one_id_never_means_two_things(self, store: Store) -> None:
+        """The same id with other content, or of another kind, is a conflict and writes nothing."""
+        await store.create(new_run())
+        before = await store.load(RunId("run"))
+        for different in (new_run(content="other"), new_run(kind=RunKind.PROCESS)):
+            with pytest.raises(ConflictError, match="run"):
+                await store.create(different)
+        assert await store.load(RunId("run")) == before
+
+    @pytest.mark.anyio
+    async def test_everything_may_be_empty(self, store: Store) -> None:
+        """A run without steps, events, tags and words, and a plan without changes, are fine."""
+        run = new_run(name="", inputs="", definition_content="", steps=[], events=[])
+        key, _ = await store.create(run)
+        record = await found(store, "run")
+        assert (record.name, record.inputs, record.steps) == ("", "", ())
+        assert await store.commit(Plan(key, fence(record), record.head)) == (NEW_VERSION + 1,)
+        assert await store.history(key) == []
+        assert await store.outcomes(key) == {}
+        assert await store.heads([]) == {}
+        assert await store.fire([]) == []
+
+    @pytest.mark.anyio
+    async def test_an_empty_store_answers(self, store: Store) -> None:
+        """Every question has an answer before anything was stored."""
+        nobody = RunKey(99)
+        assert await store.load(RunId("run")) is None
+        assert await store.load(nobody) is None
+        assert await store.heads([RunId("run")]) == {}
+        assert await store.outcomes(nobody) == {}
+        assert await store.history(nobody) == []
+        assert await store.list_runs(RunFilter(now=NOW)) == []
+        assert await store.count_runs() == {}
+        assert await store.queued_types() == {}
+        assert await store.tombstone(RunId("run")) is None
+        assert await store.definition(RunKind.TASK, "name") is None
+        assert await store.definition_names(RunKind.TASK) == []
+        assert await store.schedule(ScheduleId("nightly")) is None
+        assert await store.due_schedules(NOW, 10) == []
+        assert await store.next_schedule_at() is None
+        assert await store.list_schedules(None, None, 10) == []
+        assert await store.workers() == []
+        assert await store.type_schemas() == {}
+        assert await store.delete_schedule(ScheduleId("nightly")) is False
+        assert await store.release_dead(NOW) == 0
+        assert await store.claim(request(WorkerKey(1))) == ([], None, None)
+
+    @pytest.mark.anyio
+    @pytest.mark.parametrize(
+        "text",
+        [
+            '"nothing special"',
+            '"a\\u0000b"',
+            '"\'; DROP TABLE runs; -- %s :name ?1 {}"',
+            '"\U0001d4a6allista ✓ \u202e \u0301 \ufeff"',
+            '"' + "x" * 1_048_576 + '"',
+        ],
+        ids=["plain", "nul", "quotes", "unicode", "a mebibyte"],
+    )
+    async def test_payloads_come_back_byte_for_byte(self, store: Store, text: str) -> None:
+        """Results, inputs, definitions and names are carried, never looked into."""
+        name = text[:80]
+        run = new_run(name=name, inputs=text, definition_content=text, tags=(name,))
+        key, _ = await store.create(run)
+        record = await found(store, "run")
+        await store.commit(
+            Plan(
+                key,
+                fence(record),
+                record.head._replace(seq=2),
+                events=(happened(1, text),),
+                steps=((0, StepState(TaskStatus.COMPLETED, outcome=1)),),
+            )
+        )
+        listed = await store.list_runs(RunFilter(now=NOW, name=name, tag=name))
+        assert [(found.name, found.inputs, found.tags) for found in listed] == [
+            (name, text, (name,))
+        ]
+        assert record.definition_content == text
+        assert await store.outcomes(key) == {0: text}
+
+    # plans
+
+    @pytest.mark.anyio
+    async def test_a_plan_is_written_whole(self, store: Store) -> None:
+        """Head, steps, history and queue change together, and the version rises by one."""
+        key, _ = await store.create(new_run(enqueue=[Entry(BUILD, 0, NOW, 0)]))
+        record = await found(store, "run")
+        head = RunHead(ProcessStatus.PAUSED, 3, 1, NOW, None, Micros(NOW + 9), 2, True, 2)
+        done = StepState(TaskStatus.COMPLETED, 1, 0, 0, None, NOW, NOW, NOW, None, 1, True)
+        next_entry = Entry(DEPLOY, 4, Micros(NOW + 1), 1)
+        answer = await store.commit(
+            Plan(
+                key,
+                fence(record),
+                head,
+                events=(happened(1, '"result"'), happened(2, '"why"', step=None)),
+                steps=((0, done),),
+                enqueue=(next_entry,),
+                dequeue=(Entry(BUILD, 0, NOW, 0), Entry(BUILD, 0, NOW, 77)),
+            )
+        )
+        after = await found(store, "run")
+        assert answer.version == after.version == NEW_VERSION + 1
+        assert after == replace(
+            record, status="PAUSED", version=after.version, head=head, steps=(done, StepState())
+        )
+        assert [event.seq for event in await store.history(key)] == [0, 1, 2]
+        assert await store.outcomes(key) == {0: '"result"', WHOLE_RUN: '"why"'}
+        assert await store.outcomes(key, [0, 1]) == {0: '"result"'}
+        assert await store.outcomes(key, [WHOLE_RUN]) == {WHOLE_RUN: '"why"'}
+        assert await store.queued_types() == {DEPLOY: 1}
+
+    @pytest.mark.anyio
+    async def test_a_stale_plan_changes_no_row(self, store: Store, other: Store) -> None:
+        """Who decided on an older version, or in an older epoch, writes nothing at all."""
+        worker = await store.register_worker("w", {}, NOW)
+        key, _ = await store.create(new_run(owner=worker))
+        record = await found(store, "run")
+        wrong = [Fence(0, NEW_EPOCH), Fence(2, NEW_EPOCH), Fence(1, 0), Fence(1, 2), Fence(2, None)]
+        for proof in wrong:
+            plan = Plan(
+                key,
+                proof,
+                RunHead(ProcessStatus.FAILED, 9, 9),
+                ownership=Ownership(None, 9),
+                events=(happened(1),),
+                steps=((0, StepState(TaskStatus.FAILED)),),
+                enqueue=(WAKE_UP,),
+                create=(new_run("child", parent=(key, 0)),),
+                wake=(RunId("run"),),
+                tell_owner=True,
+            )
+            with pytest.raises(LeaseLost, match="run"):
+                await other.commit(plan)
+        assert await found(other, "run") == record
+        assert len(await store.history(key)) == 1
+        assert await store.load(RunId("child")) is None
+        assert await taken(store, worker) == []
+
+    @pytest.mark.anyio
+    async def test_a_command_needs_no_ownership(self, store: Store, other: Store) -> None:
+        """A fence without an epoch holds whoever drives the run."""
+        worker = await store.register_worker("w", {}, NOW)
+        key, _ = await store.create(new_run(owner=worker))
+        record = await found(other, "run")
+        assert await other.commit(Plan(key, Fence(record.version, None), record.head)) == (2,)
+
+    @pytest.mark.anyio
+    async def test_a_stale_plan_leaves_its_neighbours_alone(self, store: Store) -> None:
+        """In one group the stale plan drops out, and the others are written."""
+        records = [await made(store, new_run(f"run-{number}")) for number in range(9)]
+        plans = [Plan(record.key, fence(record), record.head) for record in records]
+        plans[4] = replace(plans[4], fence=Fence(7, None))
+        plans.append(Plan(RunKey(99), Fence(1, None), RunHead()))
+        answers = await asyncio.gather(
+            *(store.commit(plan) for plan in plans), return_exceptions=True
+        )
+        assert isinstance(answers[4], LeaseLost)
+        assert isinstance(answers[9], NotFoundError)
+        assert [answer for answer in answers if not isinstance(answer, Exception)] == [(2,)] * 8
+        versions = [(await found(store, record.id)).version for record in records]
+        assert versions == [2, 2, 2, 2, 1, 2, 2, 2, 2]
+
+    @pytest.mark.anyio
+    async def test_order_holds_inside_a_group(self, store: Store) -> None:
+        """What one program asks for is done in the order it asked, also within one transaction."""
+        worker = await store.register_worker("w", {}, NOW)
+        record = await made(store, new_run())
+
+        def step(version: int, status: TaskStatus) -> Plan:
+            return Plan(
+                record.key,
+                Fence(version, None),
+                record.head._replace(seq=version + 1),
+                events=(happened(version, str(version)),),
+                steps=((0, StepState(status, version)),),
+                enqueue=(Entry(BUILD, 0, NOW, version),),
+                dequeue=(Entry(BUILD, 0, NOW, version - 1),),
+            )
+
+        answers = await asyncio.gather(
+            store.commit(step(1, TaskStatus.RUNNING)),
+            store.commit(step(2, TaskStatus.FAILED)),
+            store.commit(step(3, TaskStatus.SCHEDULED)),
+            store.claim(request(worker)),
+            store.create(new_run("second")),
+            store.commit(step(4, TaskStatus.RUNNING)),
+            return_exceptions=True,
+        )
+        claim, late = answers[3], answers[5]
+        assert isinstance(claim, tuple)
+        assert [entry.entry.step for entry in claim.entries] == [3]
+        assert isinstance(late, LeaseLost), "the claim came before it and raised the version"
+        after = await found(store, "run")
+        assert (after.version, after.owner) == (5, worker)
+        assert after.steps[0] == StepState(TaskStatus.SCHEDULED, 3)
+        assert [event.data for event in await store.history(record.key)] == [None, "1", "2", "3"]
+
+    @pytest.mark.anyio
+    async def test_a_plan_hands_the_run_over(self, store: Store, other: Store) -> None:
+        """After a plan that gives the run up, its entries are anybody's."""
+        first = await store.register_worker("first", {}, NOW)
+        second = await other.register_worker("second", {}, NOW)
+        record = await made(store, new_run(owner=first, enqueue=[Entry(BUILD, 0, NOW, 0)]))
+        assert await taken(other, second) == []
+        release = Plan(
+            record.key,
+            fence(record),
+            record.head,
+            ownership=Ownership(None, record.epoch + 1),
+            enqueue=(Entry(BUILD, 0, NOW, 1),),
+        )
+        await store.commit(release)
+        claim = await other.claim(request(second))
+        assert [entry.entry.step for entry in claim.entries] == [0, 1]
+        assert (await found(store, "run")).epoch == record.epoch + 2
+
+    @pytest.mark.anyio
+    async def test_children_are_created_once_and_wake_each_other(self, store: Store) -> None:
+        """A plan creates its children, a repeat leaves them as they are; parent and child wake."""
+        worker = await store.register_worker("w", {}, NOW)
+        parent = await made(store, new_run("parent", priority=4))
+        child = new_run("child", parent=(parent.key, 1), priority=2)
+        head = parent.head
+        await store.commit(Plan(parent.key, Fence(1, None), head, create=(child,)))
+        made_child = await found(store, "child")
+        assert (made_child.parent, made_child.parent_id) == ((parent.key, 1), "parent")
+        assert made_child.root == parent.key
+        again = replace(child, content="other", enqueue=(WAKE_UP,))
+        await store.commit(
+            Plan(
+                parent.key,
+                Fence(2, None),
+                head,
+                create=(again,),
+                wake=(RunId("child"), RunId("nobody")),
+            )
+        )
+        assert await found(store, "child") == made_child
+        wake_child = Entry(WAKE, 2, Micros(0), WHOLE_RUN)
+        assert await taken(store, worker) == [(made_child.key, wake_child)]
+        made_child = await found(store, "child")
+        await store.commit(replace(finished(made_child), wake_parent=True))
+        assert await taken(store, worker) == [(parent.key, Entry(WAKE, 4, Micros(0), 1))]
+
+    @pytest.mark.anyio
+    async def test_grandchildren_belong_to_the_tree(self, store: Store) -> None:
+        """The root of a run is the run at the very top."""
+        top = await made(store, new_run("top"))
+        middle = await made(store, new_run("middle", parent=(top.key, 0)))
+        leaf = await made(store, new_run("leaf", parent=(middle.key, 0)))
+        assert (top.root, middle.root, leaf.root) == (top.key, top.key, top.key)
+
+    @pytest.mark.anyio
+    async def test_who_waits_is_woken_by_the_end(self, store: Store) -> None:
+        """An announced end wakes every unfinished run that waits for the id, each time."""
+        worker = await store.register_worker("w", {}, NOW)
+        waiting = await made(store, new_run("waiting", waits_for=["setup", "other"], priority=1))
+        over = await made(store, new_run("over", waits_for=["setup"]))
+        await store.commit(finished(over))
+        awaited = await made(store, new_run("setup"))
+        assert await taken(store, worker) == [], "being created is no reason to wake anybody"
+        await store.commit(replace(finished(awaited, ProcessStatus.FAILED), announce=True))
+        woken = [(waiting.key, Entry(WAKE, 1, Micros(0)))]
+        assert await taken(store, worker) == woken
+        awaited = await found(store, "setup")
+        await store.commit(replace(finished(awaited), announce=True))
+        assert await taken(store, worker) == woken
+
+    @pytest.mark.anyio
+    async def test_the_owner_is_told_of_a_command(self, store: Store, other: Store) -> None:
+        """A command from elsewhere wakes the worker that drives the run, and nobody else."""
+        worker = await store.register_worker("w", {}, NOW)
+        driven = await made(store, new_run("driven", owner=worker))
+        idle = await made(store, new_run("idle"))
+        for record in (driven, idle):
+            plan = Plan(record.key, Fence(record.version, None), record.head, tell_owner=True)
+            await other.commit(plan)
+        assert await taken(other, WorkerKey(77)) == []
+        assert await taken(store, worker) == [(driven.key, WAKE_UP)]
+
+    @pytest.mark.anyio
+    async def test_a_task_is_called_by_the_state_of_its_step(self, store: Store) -> None:
+        """Of a single task users see the step's word, of all others the run's."""
+        record = await made(store, new_task("task"))
+        assert record.status == "SCHEDULED"
+        waiting = ((0, StepState(TaskStatus.WAITING)),)
+        await store.commit(Plan(record.key, fence(record), record.head, steps=waiting))
+        record = await found(store, "task")
+        assert record.status == "WAITING"
+        await store.commit(Plan(record.key, fence(record), record.head._replace(in_flight=1)))
+        assert (await found(store, "task")).status == "WAITING"
+        assert await store.count_runs() == {(RunKind.TASK, "WAITING"): 1}
+
+    @pytest.mark.anyio
+    async def test_moments_keep_their_microseconds(self, store: Store) -> None:
+        """From 1970 to 9999, before 1970 too, a moment comes back exactly."""
+        moments = [Micros(at) for at in (-1, 0, 1, NOW, 253_402_300_799_999_999)]
+        record = await made(
+            store,
+            new_run(
+                head=RunHead(ProcessStatus.RUNNING, 5),
+                events=[
+                    Event(seq, at, EventKind.TASK_READY, 0, 0, None)
+                    for seq, at in enumerate(moments)
+                ],
+                steps=[StepState(since=at) for at in moments],
+            ),
+        )
+        assert [event.at for event in await store.history(record.key)] == moments
+        assert [step.since for step in record.steps] == moments
+
+    @pytest.mark.anyio
+    async def test_history_is_read_in_pages(self, store: Store) -> None:
+        """Events come in order, from a seq on, and no more than wanted."""
+        record = await made(store, new_run(events=[happened(seq) for seq in range(25)]))
+
+        async def seqs(from_seq: int, limit: int) -> list[int]:
+            return [event.seq for event in await store.history(record.key, from_seq, limit)]
+
+        assert await seqs(0, 10) == list(range(10))
+        assert await seqs(20, 10) == list(range(20, 25))
+        assert await seqs(25, 10) == []
+        assert await seqs(3, 0) == []
+
+    # claims
+
+    @pytest.mark.anyio
+    async def test_claimers_at_once_get_everything_once(self, handle: OpenStore) -> None:
+        """Eight workers, each on a handle of its own, share a queue without a gap or a double."""
+        async with opened(handle) as store:
+            keys = {
+                answer.key
+                for answer in await asyncio.gather(
+                    *(store.create(new_task(f"task-{number}")) for number in range(240))
+                )
+            }
+
+        async def work(number: int) -> list[RunKey]:
+            got: list[RunKey] = []
+            async with opened(handle) as store:
+                worker = await store.register_worker(f"w-{number}", {}, NOW)
+                while entries := await taken(store, worker, slots=7):
+                    got += [key for key, _ in entries]
+            return got
+
+        shares = await asyncio.gather(*(work(number) for number in range(8)))
+        everything = [key for share in shares for key in share]
+        assert len(everything) == len(keys)
+        assert set(everything) == keys
+
+    @pytest.mark.anyio
+    async def test_a_claim_makes_the_worker_the_owner(self, store: Store) -> None:
+        """The first entry of a run brings the run as it is after the claim, the next ones don't."""
+        worker = await store.register_worker("w", {}, NOW)
+        entries = [Entry(BUILD, 0, NOW, step) for step in (1, 0)]
+        record = await made(store, new_run(enqueue=entries))
+        claim = await store.claim(request(worker))
+        after = replace(record, owner=worker, epoch=1, version=2)
+        assert [(entry.entry.step, entry.record) for entry in claim.entries] == [
+            (0, after),
+            (1, None),
+        ]
+        assert await found(store, "run") == after
+        await store.commit(Plan(record.key, fence(after), record.head, enqueue=(WAKE_UP,)))
+        claim = await store.claim(request(worker))
+        assert [(entry.entry, entry.record) for entry in claim.entries] == [(WAKE_UP, None)]
+        assert (await found(store, "run")).version == 3, "a run that is mine already stays as it is"
+
+    @pytest.mark.anyio
+    async def test_entries_come_in_the_order_of_service(self, store: Store) -> None:
+        """Wakes first; then by priority, moment, creation and position, over all types."""
+        worker = await store.register_worker("w", {}, NOW)
+        wanted = [
+            (5, Entry(WAKE, -1, Micros(NOW - 1))),
+            (4, Entry(DEPLOY, 9, NOW, 0)),
+            (4, Entry(BUILD, 7, Micros(NOW - 2), 0)),
+            (1, Entry(DEPLOY, 7, Micros(NOW - 1), 0)),
+            (1, Entry(BUILD, 7, NOW, 0)),
+            (1, Entry(DEPLOY, 7, NOW, 1)),
+            (2, Entry(BUILD, 7, NOW, 0)),
+            (3, Entry(BUILD, 0, Micros(1), 0)),
+            (3, Entry(BUILD, -3, Micros(0), 0)),
+        ]
+        for number in range(1, 6):
+            mine = [entry for run, entry in reversed(wanted) if run == number]
+            await store.create(new_run(f"run-{number}", enqueue=mine))
+        runs = {number: (await found(store, f"run-{number}")).key for number in range(1, 6)}
+        expected = [(runs[number], entry) for number, entry in wanted]
+        assert await taken(store, worker, slots=4) == expected[:5]
+        assert await taken(store, worker) == expected[5:]
+
+    @pytest.mark.anyio
+    async def test_nothing_is_claimed_before_its_moment(self, store: Store) -> None:
+        """An entry can be had from its moment on; the claim tells when the next one is due."""
+        worker = await store.register_worker("w", {}, NOW)
+        later, latest = Micros(NOW + 1), Micros(NOW + 50)
+        record = await made(
+            store, new_run(enqueue=[Entry(BUILD, 0, latest, 0), Entry(WAKE, 0, later)])
+        )
+        claim = await store.claim(request(worker))
+        assert (claim.entries, claim.next_due) == ([], later)
+        claim = await store.claim(request(worker, now=later))
+        assert [entry.run for entry in claim.entries] == [record.key]
+        assert claim.next_due == latest
+        claim = await store.claim(request(worker, now=latest))
+        assert [entry.run for entry in claim.entries] == [record.key]
+        assert claim.next_due is None
+
+    @pytest.mark.anyio
+    async def test_limits_bind_each_type_and_slots_all(self, store: Store) -> None:
+        """No more of a type than its limit, no more in all than slots, wakes on top."""
+        worker = await store.register_worker("w", {}, NOW)
+        for number in range(4):
+            await store.create(new_task(f"build-{number}", BUILD, priority=5))
+            await store.create(new_task(f"deploy-{number}", DEPLOY, priority=1))
+        await store.create(new_run("woken", enqueue=[WAKE_UP]))
+
+        async def types(slots: int, **limits: int) -> tuple[list[str], int | None]:
+            room = {TaskType(type): limit for type, limit in limits.items()}
+            claim = await store.claim(ClaimRequest(worker, NOW, slots, room))
+            return [entry.entry.type for entry in claim.entries], claim.waiting
+
+        assert await types(0, build=5, deploy=5) == ([WAKE], 5)
+        assert await types(3, build=1, deploy=5) == (["build", "deploy", "deploy"], 1)
+        assert await types(9, build=0, deploy=1) == (["deploy"], None)
+        assert await types(1, build=9) == (["build"], 5)
+        assert await types(9, other=9) == ([], None)
+        assert await types(9, build=9, deploy=9) == (["build", "build", "deploy"], None)
+
+    @pytest.mark.anyio
+    async def test_types_unknown_to_the_worker_stay(self, store: Store) -> None:
+        """An entry waits for a worker that has its type, and is no reason to come back early."""
+        worker = await store.register_worker("w", {}, NOW)
+        await store.create(new_task("other", TaskType("other"), ready_at=Micros(NOW + 1)))
+        claim = await store.claim(ClaimRequest(worker, NOW, 5, {BUILD: 5}))
+        assert claim == ([], None, None)
+        assert await store.queued_types() == {TaskType("other"): 1}
+
+    @pytest.mark.anyio
+    async def test_entries_of_other_owners_are_passed_over(
+        self, store: Store, other: Store
+    ) -> None:
+        """However many entries of somebody else's run lie ahead, they hold nobody up."""
+        mine = await store.register_worker("mine", {}, NOW)
+        theirs = await other.register_worker("theirs", {}, NOW)
+        many = [Entry(BUILD, 9, Micros(NOW - 1), step) for step in range(2_000)]
+        await store.create(new_run("theirs", owner=theirs, enqueue=[*many, Entry(WAKE, 9, NOW)]))
+        key, _ = await store.create(new_task("free"))
+        claim = await store.claim(request(mine, slots=2))
+        assert [entry.run for entry in claim.entries] == [key]
+        assert (claim.next_due, claim.waiting) == (None, None)
+        assert len(await taken(other, theirs, slots=5_000)) == 2_001
+
+    @pytest.mark.anyio
+    async def test_a_claim_can_stay_within_one_tree(self, store: Store) -> None:
+        """A program that executes one tree takes nothing else."""
+        worker = await store.register_worker("w", {}, NOW)
+        top = await made(store, new_run("top"))
+        child = new_run("child", parent=(top.key, 0), enqueue=[Entry(BUILD, 0, NOW, 0)])
+        inside, _ = await store.create(child)
+        await store.create(new_task("outside", priority=9))
+        await store.create(new_task("later", ready_at=Micros(NOW + 1)))
+        claim = await store.claim(request(worker)._replace(within=top.key))
+        assert [entry.run for entry in claim.entries] == [inside]
+        assert (claim.next_due, claim.waiting) == (None, None)
+
+    @pytest.mark.anyio
+    async def test_a_line_stands_in_the_queue_once(self, store: Store) -> None:
+        """The same line twice is one line, and one that differs in anything is another."""
+        worker = await store.register_worker("w", {}, NOW)
+        lines = [
+            Entry(BUILD, 1, NOW, 0),
+            Entry(BUILD, 0, Micros(NOW - 1), 0),
+            Entry(BUILD, 0, NOW, 0),
+            Entry(BUILD, 0, NOW, 1),
+        ]
+        record = await made(store, new_run(enqueue=lines))
+        await store.commit(Plan(record.key, fence(record), record.head, enqueue=(*lines, *lines)))
+        assert await taken(store, worker) == [(record.key, line) for line in lines]
+
+    @pytest.mark.anyio
+    async def test_wakes_beyond_one_claim_are_due_at_once(self, store: Store) -> None:
+        """A claim hands out so many wakes and says that there are more."""
+        worker = await store.register_worker("w", {}, NOW)
+        many = [Entry(WAKE, 0, Micros(step), step) for step in range(WAKES_AT_ONCE + 3)]
+        await store.create(new_run(enqueue=many))
+        claim = await store.claim(request(worker))
+        assert (len(claim.entries), claim.next_due) == (WAKES_AT_ONCE, WAKES_AT_ONCE)
+        claim = await store.claim(request(worker))
+        assert (len(claim.entries), claim.next_due) == (3, None)
+
+    @pytest.mark.anyio
+    async def test_ten_thousand_steps_are_queued_and_claimed(self, store: Store) -> None:
+        """A large run is stored, loaded and claimed whole."""
+        worker = await store.register_worker("w", {}, NOW)
+        many = 10_000
+        record = await made(
+            store,
+            new_run(
+                steps=[StepState(since=Micros(step)) for step in range(many)],
+                enqueue=[Entry(BUILD, 0, NOW, step) for step in range(many)],
+            ),
+        )
+        assert [step.since for step in record.steps] == list(range(many))
+        entries = await taken(store, worker, slots=many)
+        assert [entry.step for _, entry in entries] == list(range(many))
+
+    # questions
+
+    @pytest.mark.anyio
+    async def test_heads_shows_what_exists(self, store: Store) -> None:
+        """Those of the runs that exist, without steps, each once."""
+        record = await made(store, new_run("a", steps=[StepState(TaskStatus.FAILED)]))
+        ids = [RunId("a"), RunId("b"), RunId("a")]
+        assert await store.heads(ids) == {"a": replace(record, steps=())}
+
+    @pytest.mark.anyio
+    async def test_lists_filter_by_everything(self, store: Store) -> None:
+        """Each filter leaves what matches, all of them together what matches all."""
+        top = await made(store, new_run("top", name="x", tags=("red", "blue")))
+        await store.create(new_run("kid", parent=(top.key, 0), created_at=Micros(NOW + 5)))
+        await store.create(new_run("process", kind=RunKind.PROCESS, tags=("red",), name="x"))
+        await store.create(new_task("ready", tags=("red",)))
+        await store.create(new_task("later", ready_at=Micros(NOW + 1), schedule="nightly"))
+        failed = await made(store, new_run("failed", name="x"))
+        await store.commit(finished(failed, ProcessStatus.FAILED))
+        everything = RunFilter(now=NOW)
+
+        async def ids(**wanted: object) -> str:
+            runs = await store.list_runs(replace(everything, **wanted))  # type: ignore[arg-type]
+            return " ".join(run.id for run in runs)
+
+        assert await ids() == "failed later ready process kid top"
+        assert await ids(kind=RunKind.TASK) == "later ready"
+        assert await ids(statuses=("READY",)) == "ready"
+        assert await ids(statuses=("SCHEDULED",)) == "later"
+        assert await ids(statuses=("SCHEDULED",), now=Micros(NOW + 1)) == ""
+        assert await ids(statuses=("READY", "FAILED")) == "failed ready"
+        assert await ids(statuses=("RUNNING",), kind=RunKind.WORKFLOW) == "kid top"
+        assert await ids(statuses=()) == ""
+        assert await ids(name="x") == "failed process top"
+        assert await ids(name="X") == ""
+        assert await ids(tag="red") == "ready process top"
+        assert await ids(tag="re") == ""
+        assert await ids(created_from=Micros(NOW + 1)) == "kid"
+        assert await ids(created_until=Micros(NOW + 5)) == "failed later ready process top"
+        assert await ids(schedule=ScheduleId("nightly")) == "later"
+        assert await ids(parent=top.key) == "kid"
+        assert await ids(roots=True) == "failed later ready process top"
+        assert await ids(name="x", tag="red", kind=RunKind.WORKFLOW) == "top"
+        assert await ids(limit=2) == "failed later"
+        assert await ids(limit=0) == ""
+
+    @pytest.mark.anyio
+    async def test_lists_page_by_a_cursor(self, store: Store) -> None:
+        """Pages join without a gap or a double, also while new runs arrive."""
+        for number in range(25):
+            await store.create(new_run(f"run-{number:02}", tags=("t",), name="n"))
+        for narrowed in (RunFilter(now=NOW), RunFilter(now=NOW, tag="t", name="n")):
+            seen: list[str] = []
+            page = await store.list_runs(replace(narrowed, limit=10))
+            while page:
+                seen += [run.id for run in page]
+                await store.create(new_run(f"new-{len(seen)}-{narrowed.tag}", tags=("t",)))
+                page = await store.list_runs(replace(narrowed, limit=10, after=page[-1].key))
+            assert [id for id in seen if id.startswith("run")] == [
+                f"run-{number:02}" for number in reversed(range(25))
+            ]
+            assert len(seen) == len(set(seen))
+
+    @pytest.mark.anyio
+    async def test_lists_show_the_step_of_a_task_only(self, store: Store) -> None:
+        """A list is light: of a task its one step, of others none."""
+        task = await made(store, new_task("task"))
+        run = await made(store, new_run("run"))
+        listed = await store.list_runs(RunFilter(now=NOW))
+        assert listed == [replace(run, steps=()), task]
+
+    # deletion
+
+    @pytest.mark.anyio
+    async def test_a_deleted_run_leaves_a_tombstone(self, store: Store) -> None:
+        """Who asks for a deleted run learns how it ended; nothing else of it stays."""
+        worker = await store.register_worker("w", {}, NOW)
+        record = await made(
+            store, new_run(tags=("t",), waits_for=["x"], enqueue=[Entry(WAKE, 0, NOW)])
+        )
+        await store.commit(finished(record, ProcessStatus.FAILED))
+        await store.delete_run(record.key, 2, Micros(NOW + 3))
+        assert await store.tombstone(record.id) == ("run", RunKind.WORKFLOW, "FAILED", NOW + 3)
+        assert await store.load(record.key) is None
+        assert await store.load(record.id) is None
+        assert await store.history(record.key) == []
+        assert await store.list_runs(RunFilter(now=NOW, tag="t")) == []
+        assert await taken(store, worker) == []
+        with pytest.raises(NotFoundError):
+            await store.commit(finished(record))
+        with pytest.raises(NotFoundError):
+            await store.delete_run(record.key, 2, NOW)
+
+    @pytest.mark.anyio
+    async def test_an_id_can_be_used_again_after_deletion(self, store: Store) -> None:
+        """A new run under a deleted one's id is another run, and takes the tombstone's place."""
+        record = await made(store, new_run())
+        await store.commit(finished(record))
+        await store.delete_run(record.key, 2, NOW)
+        again = await made(store, new_run(content="other"))
+        assert again.key != record.key
+        assert await store.tombstone(record.id) is None
+        assert len(await store.history(again.key)) == 1
+
+    @pytest.mark.anyio
+    async def test_only_what_is_over_and_unchanged_is_deleted(self, store: Store) -> None:
+        """An unfinished run, and one that changed since the caller looked, stays."""
+        record = await made(store, new_run())
+        with pytest.raises(StateError, match="RUNNING"):
+            await store.delete_run(record.key, 1, NOW)
+        await store.commit(finished(record))
+        with pytest.raises(LeaseLost):
+            await store.delete_run(record.key, 1, NOW)
+        assert (await found(store, "run")).version == 2
+
+    @pytest.mark.anyio
+    async def test_finished_children_go_with_their_parent(self, store: Store) -> None:
+        """Deleting a run deletes the finished tree below it; what is unfinished stays."""
+        top = await made(store, new_run("top"))
+        for name in ("over", "open"):
+            child = await made(store, new_run(name, parent=(top.key, 0)))
+            leaf = await made(store, new_run(f"{name}-leaf", parent=(child.key, 0)))
+            await store.commit(finished(leaf))
+            if name == "over":
+                await store.commit(finished(child))
+        await store.commit(finished(top))
+        await store.delete_run(top.key, 2, NOW)
+        left = await store.list_runs(RunFilter(now=NOW))
+        assert [(run.id, run.parent_id) for run in left] == [("open-leaf", "open"), ("open", None)]
+        assert await store.tombstone(RunId("over-leaf")) is not None
+        assert await store.tombstone(RunId("open")) is None
+
+    # named definitions
+
+    @pytest.mark.anyio
+    async def test_a_name_means_the_newest_definition(self, store: Store, other: Store) -> None:
+        """A name can be given anew; runs keep what they started with; kinds don't mix."""
+        record = await made(store, new_run(definition="h1", definition_content='{"v":1}'))
+        await store.define(RunKind.WORKFLOW, "build", "h1", JsonText('{"v":1}'), NOW)
+        await store.define(RunKind.WORKFLOW, "build", "h2", JsonText('{"v":2}'), NOW)
+        await store.define(RunKind.WORKFLOW, "a", "h2", JsonText('{"v":2}'), NOW)
+        await store.define(RunKind.PROCESS, "build", "h3", JsonText('{"v":3}'), NOW)
+        assert await other.definition(RunKind.WORKFLOW, "build") == '{"v":2}'
+        assert await other.definition(RunKind.PROCESS, "build") == '{"v":3}'
+        assert await other.definition_names(RunKind.WORKFLOW) == ["a", "build"]
+        assert await found(store, "run") == record
+
+    # schedules
+
+    @pytest.mark.anyio
+    async def test_a_schedule_is_created_once(self, store: Store) -> None:
+        """The same schedule twice is one; another one under its id is a conflict."""
+        assert await store.create_schedule(new_schedule()) is True
+        assert await store.create_schedule(new_schedule()) is False
+        with pytest.raises(ConflictError, match="nightly"):
+            await store.create_schedule(new_schedule(content="other"))
+        assert await store.schedule(ScheduleId("nightly")) == new_schedule()
+
+    @pytest.mark.anyio
+    async def test_a_moment_fires_once(self, store: Store, other: Store) -> None:
+        """Two schedulers that see the same moment due start one run between them."""
+        await store.create_schedule(new_schedule())
+        looks = [await handle.due_schedules(NOW, 10) for handle in (store, other)]
+        firings = [
+            Firing(
+                replace(schedule, fired=1, last_run=RunId("nightly@1"), next_at=Micros(NOW + 60)),
+                new_task("nightly@1", schedule="nightly"),
+            )
+            for ((schedule, _),) in looks
+        ]
+        answers = await asyncio.gather(store.fire(firings[:1]), other.fire(firings[1:]))
+        assert sorted(answer for (answer,) in answers) == [False, True]
+        after = await store.schedule(ScheduleId("nightly"))
+        assert after == replace(firings[0].schedule, version=1)
+        assert [run.id for run in await store.list_runs(RunFilter(now=NOW))] == ["nightly@1"]
+
+    @pytest.mark.anyio
+    async def test_a_stale_firing_drops_out_alone(self, store: Store) -> None:
+        """Of several firings those on a newer version are refused, the others written."""
+        schedules = [new_schedule(name) for name in "abc"]
+        for schedule in schedules:
+            await store.create_schedule(schedule)
+        firings = [Firing(replace(schedule, fired=1), None) for schedule in schedules]
+        firings[1] = Firing(replace(schedules[1], version=5), new_task("b@1"))
+        gone = Firing(new_schedule("gone"), new_task("gone@1"))
+        assert await store.fire([*firings, gone]) == [True, False, True, False]
+        assert await store.list_runs(RunFilter(now=NOW)) == []
+
+    @pytest.mark.anyio
+    async def test_a_firing_that_exists_is_left_alone(self, store: Store) -> None:
+        """A run that stands under the firing's id already is not touched; the schedule goes on."""
+        record = await made(store, new_task("nightly@1"))
+        await store.create_schedule(new_schedule())
+        firing = Firing(replace(new_schedule(), fired=1), new_run("nightly@1", content="other"))
+        assert await store.fire([firing]) == [True]
+        assert await found(store, "nightly@1") == record
+
+    @pytest.mark.anyio
+    async def test_due_schedules_come_the_longest_due_first(self, store: Store) -> None:
+        """Only active schedules whose moment has come, with whether the last firing still runs."""
+        record = await made(store, new_run("b@1"))
+        over = await made(store, new_run("a@1"))
+        await store.commit(finished(over))
+        await store.create_schedule(replace(new_schedule("a"), last_run=RunId("a@1")))
+        early = new_schedule("b", next_at=Micros(NOW - 1))
+        await store.create_schedule(replace(early, last_run=RunId("b@1")))
+        await store.create_schedule(new_schedule("later", next_at=Micros(NOW + 1)))
+        await store.create_schedule(new_schedule("never", next_at=None))
+        paused = new_schedule("paused", status=ScheduleStatus.PAUSED, next_at=Micros(1))
+        await store.create_schedule(paused)
+
+        async def due(now: Micros, limit: int = 9) -> list[tuple[str, bool]]:
+            return [(one.id, open) for one, open in await store.due_schedules(now, limit)]
+
+        assert await due(NOW) == [("b", True), ("a", False)]
+        assert await due(NOW, 1) == [("b", True)]
+        assert await due(Micros(NOW - 2)) == []
+        assert await store.next_schedule_at() == NOW - 1
+        await store.commit(finished(record))
+        assert await due(NOW) == [("b", False), ("a", False)]
+
+    @pytest.mark.anyio
+    async def test_schedules_are_listed_by_id(self, store: Store) -> None:
+        """By status, page by page, until they are deleted."""
+        for name in "dbac":
+            status = ScheduleStatus.PAUSED if name == "b" else ScheduleStatus.ACTIVE
+            await store.create_schedule(new_schedule(name, status=status))
+
+        async def ids(
+            status: ScheduleStatus | None = None, after: str | None = None, limit: int = 9
+        ) -> str:
+            cursor = None if after is None else ScheduleId(after)
+            return "".join(one.id for one in await store.list_schedules(status, cursor, limit))
+
+        assert await ids() == "abcd"
+        assert await ids(ScheduleStatus.ACTIVE) == "acd"
+        assert await ids(after="b") == "cd"
+        assert await ids(limit=2) == "ab"
+        assert await store.delete_schedule(ScheduleId("c")) is True
+        assert await store.delete_schedule(ScheduleId("c")) is False
+        assert await ids() == "abd"
+
+    # workers
+
+    @pytest.mark.anyio
+    async def test_a_worker_is_known_while_it_is_there(self, store: Store, other: Store) -> None:
+        """Others see a worker, its types and that it lives; its schemas outlast it."""
+        key = await store.register_worker("host-1", {BUILD: JsonText('{"a":1}')}, NOW)
+        types = {BUILD: JsonText('{"a":2}'), DEPLOY: JsonText("{}")}
+        assert await store.register_worker("host-1", types, Micros(NOW + 1)) == key
+        (worker,) = await other.workers()
+        assert (worker.key, worker.name, worker.types) == (key, "host-1", types)
+        assert (worker.started_at, worker.alive) == (NOW, True)
+        assert await other.type_schemas() == types
+        await store.retire_worker(NOW)
+        assert await other.workers() == []
+        assert await other.type_schemas() == types
+        assert await store.register_worker("host-1", {}, NOW) != key
+
+    @pytest.mark.anyio
+    async def test_the_dead_are_seen_and_their_runs_freed(self, handle: OpenStore) -> None:
+        """What a dead worker drove is free at once, woken, and stale for whoever was it."""
+        async with opened(handle) as store:
+            me = await store.register_worker("me", {}, NOW)
+            async with opened(handle) as dying:
+                dead = await dying.register_worker("dying", {}, NOW)
+                held = Entry(BUILD, 3, NOW, 1)
+                driven = await made(
+                    store, new_run("driven", owner=dead, priority=3, enqueue=[held])
+                )
+                mine = await made(store, new_run("mine", owner=me))
+                assert await store.release_dead(NOW) == 0, "it still lives"
+            assert [worker.alive for worker in await store.workers()] == [True, False]
+            assert await store.release_dead(NOW) == 1
+            freed = await found(store, "driven")
+            assert (freed.owner, freed.epoch, freed.version) == (None, 2, 2)
+            assert await found(store, "mine") == mine
+            assert [worker.key for worker in await store.workers()] == [me]
+            with pytest.raises(LeaseLost):
+                await store.commit(finished(driven))
+            wake = Entry(WAKE, 3, Micros(0))
+            assert await taken(store, me) == [(driven.key, wake), (driven.key, held)]
+            assert await store.release_dead(NOW) == 0
+
+    @pytest.mark.anyio
+    async def test_runs_of_a_worker_nobody_knows_are_freed(self, store: Store) -> None:
+        """A run can't be stuck with an owner that was removed before the run was handed to it."""
+        me = await store.register_worker("me", {}, NOW)
+        await store.create(new_run(owner=WorkerKey(me + 70)))
+        assert await store.release_dead(NOW) == 1
+        assert (await found(store, "run")).owner is None
+
+    @pytest.mark.anyio
+    async def test_who_retires_hands_everything_back(self, store: Store, other: Store) -> None:
+        """A worker that leaves in peace frees what it drives, so that others go on."""
+        me = await store.register_worker("me", {}, NOW)
+        you = await other.register_worker("you", {}, NOW)
+        record = await made(store, new_run(owner=me))
+        await store.retire_worker(NOW)
+        assert await taken(other, you) == [(record.key, WAKE_UP)]
+        assert [worker.key for worker in await other.workers()] == [you]
+
+    # several handles
+
+    @pytest.mark.anyio
+    async def test_a_handle_notices_what_others_write(self, store: Store, other: Store) -> None:
+        """Others' commits are changes, each told once; a handle's own commits are not."""
+        store.changed()
+        assert not store.changed()
+        record = await made(store, new_run("mine"))
+        await store.commit(finished(record))
+        await store.load(RunId("mine"))
+        assert not store.changed()
+        await other.create(new_run("theirs"))
+        assert store.changed()
+        assert not store.changed()
+
+    @pytest.mark.anyio
+    async def test_what_is_acknowledged_is_seen_by_all(self, store: Store, other: Store) -> None:
+        """Once a future is done, every handle reads what was written."""
+        for number in range(20):
+            writer, reader = (store, other) if number % 2 else (other, store)
+            key, _ = await writer.create(new_run(f"run-{number}"))
+            assert await reader.load(key) is not None
+            assert await writer.load(key) is not None
+
+    @pytest.mark.anyio
+    async def test_handles_race_for_one_run_and_one_wins(self, handle: OpenStore) -> None:
+        """Of several plans decided on one version exactly one is written."""
+        async with opened(handle) as store:
+            record = await made(store, new_run())
+
+        async def try_it() -> bool:
+            async with opened(handle) as mine:
+                try:
+                    await mine.commit(Plan(record.key, fence(record), record.head))
+                except LeaseLost:
+                    return False
+                return True
+
+        assert sum(await asyncio.gather(*(try_it() for _ in range(6)))) == 1
+
+    @pytest.mark.anyio
+    async def test_everything_outlives_the_handle(self, handle: OpenStore) -> None:
+        """What was written before closing is there for the next one to open."""
+        async with opened(handle) as store:
+            record = await made(store, new_run(enqueue=[WAKE_UP]))
+            await store.create_schedule(new_schedule())
+        async with opened(handle) as store:
+            assert await found(store, "run") == record
+            assert await store.schedule(ScheduleId("nightly")) == new_schedule()
+
+    @pytest.mark.anyio
+    async def test_closing_writes_what_was_asked_for(self, handle: OpenStore) -> None:
+        """Writes under way when the store is closed are finished; later ones fail."""
+        store = handle()
+        await store.open()
+        asked = [store.create(new_run(f"run-{number}")) for number in range(50)]
+        await store.close()
+        answers = await asyncio.gather(*asked)
+        assert all(answer.new for answer in answers)
+        with pytest.raises(StoreError, match="open"):
+            await store.create(new_run("late"))
+        with pytest.raises(StoreError, match="open"):
+            await store.load(RunId("run-1"))
+        await store.close()
+        async with opened(handle) as again:
+            assert len(await again.list_runs(RunFilter(now=NOW))) == 50
+
+
+@asynccontextmanager
+async def opened(handle: OpenStore) -> AsyncIterator[Store]:
+    """A handle, open for as long as it is needed."""
+    store = handle()
+    await store.open()
+    try:
+        yield store
+    finally:
+        await store.close()
+
+
+def request(worker: WorkerKey, *, slots: int = 100, now: Micros = NOW) -> ClaimRequest:
+    """A worker that has both types and room for many."""
+    return ClaimRequest(worker, now, slots, {BUILD: slots, DEPLOY: slots})
+
+
+async def taken(store: Store, worker: WorkerKey, *, slots: int = 100) -> list[tuple[RunKey, Entry]]:
+    """What a claim gets, in order."""
+    claim = await store.claim(request(worker, slots=slots))
+    return [(entry.run, entry.entry) for entry in claim.entries]
+
+
+async def found(store: Store, id: str) -> RunRecord:
+    """The run, which must exist."""
+    record = await store.load(RunId(id))
+    assert record is not None, f"there is no run {id!r}"
+    return record
+
+
+async def made(store: Store, run: NewRun) -> RunRecord:
+    """Create a run and look at it."""
+    await store.create(run)
+    return await found(store, run.id)
