@@ -35,7 +35,7 @@ from kallista.core.types import Json
 from kallista.errors import ExpressionError
 
 MAX_DATA_DEPTH = 64
-MAX_WORK = 10_000_000
+MAX_WORK = 5_000_000
 
 _GROWING = frozenset(("filter", "map"))
 _OVER = "kallista_over"
@@ -80,7 +80,7 @@ class CelProgram:
         Raises:
             ExpressionError: It failed on the values, or its work goes beyond the bounds.
         """
-        given = {root: _picked(scope.get(root, {}), self._wanted.get(root, {})) for root in ROOTS}
+        given = {root: _picked(scope.get(root, {}), inner) for root, inner in self._wanted.items()}
         meter = _Meter(self._source)
         weight = meter.weigh(given)
         meter.spend(self._size + weight * len(self._paths))
@@ -265,7 +265,7 @@ class _Over:
         rounds = len(items) if isinstance(items, list | tuple | Mapping) else 0
         each = loop.size + loop.copies * (loop.reads * self._given + self._meter.weigh(outer))
         own = self._meter.weigh(items) * (1 + loop.copies * loop.uses)
-        self._meter.spend(own + rounds * each + (rounds * rounds if loop.grows else 0))
+        self._meter.spend(own + rounds * each + (rounds * rounds // 2 if loop.grows else 0))
 
 
 def _plain(value: object, error: Callable[[str], ExpressionError]) -> Json:

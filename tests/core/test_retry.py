@@ -15,6 +15,7 @@ SECOND = 1_000_000
 
 
 def seconds(amount: float) -> Micros:
+    """So many seconds."""
     return Micros(int(amount * SECOND))
 
 

@@ -8,6 +8,7 @@ exists twice runs once, the first time. Expressions for every hour follow real t
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, timezone
 from zoneinfo import ZoneInfo
 
@@ -42,41 +43,158 @@ def walls(trigger: Trigger, zone: str, start: str, count: int) -> list[str]:
     ("expression", "zone", "start", "expected"),
     [
         # Europe/Berlin: 2024-03-31 02:00 becomes 03:00.
-        ("30 2 * * *", "Europe/Berlin", "2024-03-30T12:00", ["03-31 03:00+0200", "04-01 02:30+0200"]),
-        ("*/15 2 * * *", "Europe/Berlin", "2024-03-30T12:00", ["03-31 03:00+0200", "04-01 02:00+0200"]),
-        ("0 2,3 * * *", "Europe/Berlin", "2024-03-30T12:00", ["03-31 03:00+0200", "04-01 02:00+0200"]),
-        ("0 */2 * * *", "Europe/Berlin", "2024-03-31T00:00", ["03-31 03:00+0200", "03-31 04:00+0200"]),
+        (
+            "30 2 * * *",
+            "Europe/Berlin",
+            "2024-03-30T12:00",
+            ["03-31 03:00+0200", "04-01 02:30+0200"],
+        ),
+        (
+            "*/15 2 * * *",
+            "Europe/Berlin",
+            "2024-03-30T12:00",
+            ["03-31 03:00+0200", "04-01 02:00+0200"],
+        ),
+        (
+            "0 2,3 * * *",
+            "Europe/Berlin",
+            "2024-03-30T12:00",
+            ["03-31 03:00+0200", "04-01 02:00+0200"],
+        ),
+        (
+            "0 */2 * * *",
+            "Europe/Berlin",
+            "2024-03-31T00:00",
+            ["03-31 03:00+0200", "03-31 04:00+0200"],
+        ),
         # 2024-10-27 03:00 becomes 02:00.
-        ("30 2 * * *", "Europe/Berlin", "2024-10-26T12:00", ["10-27 02:30+0200", "10-28 02:30+0100"]),
-        ("0,59 2 * * *", "Europe/Berlin", "2024-10-26T12:00", ["10-27 02:00+0200", "10-27 02:59+0200", "10-28 02:00+0100"]),
+        (
+            "30 2 * * *",
+            "Europe/Berlin",
+            "2024-10-26T12:00",
+            ["10-27 02:30+0200", "10-28 02:30+0100"],
+        ),
+        (
+            "0,59 2 * * *",
+            "Europe/Berlin",
+            "2024-10-26T12:00",
+            ["10-27 02:00+0200", "10-27 02:59+0200", "10-28 02:00+0100"],
+        ),
         ("0 3 * * *", "Europe/Berlin", "2024-10-26T12:00", ["10-27 03:00+0100"]),
-        ("30 0 2 * * *", "Europe/Berlin", "2024-10-26T12:00", ["10-27 02:00+0200", "10-28 02:00+0100"]),
+        (
+            "30 0 2 * * *",
+            "Europe/Berlin",
+            "2024-10-26T12:00",
+            ["10-27 02:00+0200", "10-28 02:00+0100"],
+        ),
         # Every hour follows real time: no firing is missing, none comes early.
-        ("*/30 * * * *", "Europe/Berlin", "2024-10-27T02:00", ["10-27 02:30+0200", "10-27 02:00+0100", "10-27 02:30+0100", "10-27 03:00+0100"]),
-        ("*/30 * * * *", "Europe/Berlin", "2024-03-31T01:00", ["03-31 01:30+0100", "03-31 03:00+0200", "03-31 03:30+0200"]),
-        ("@hourly", "America/Sao_Paulo", "2018-11-03T22:00", ["11-03 23:00-0300", "11-04 01:00-0200", "11-04 02:00-0200"]),
-        # Australia/Lord_Howe moves by half an hour: 2024-10-06 02:00 becomes 02:30, 2024-04-07 02:00 becomes 01:30.
-        ("15 2 * * *", "Australia/Lord_Howe", "2024-10-05T12:00", ["10-06 02:30+1100", "10-07 02:15+1100"]),
-        ("45 1 * * *", "Australia/Lord_Howe", "2024-04-06T12:00", ["04-07 01:45+1100", "04-08 01:45+1030"]),
-        ("0 2 * * *", "Australia/Lord_Howe", "2024-04-06T12:00", ["04-07 02:00+1030", "04-08 02:00+1030"]),
-        # America/Sao_Paulo changed at midnight: 2018-11-04 00:00 became 01:00, 2018-02-18 00:00 became 2018-02-17 23:00.
-        ("0 0 * * *", "America/Sao_Paulo", "2018-11-03T12:00", ["11-04 01:00-0200", "11-05 00:00-0200"]),
-        ("@daily", "America/Sao_Paulo", "2018-02-17T12:00", ["02-18 00:00-0300", "02-19 00:00-0300"]),
-        ("30 23 * * *", "America/Sao_Paulo", "2018-02-17T12:00", ["02-17 23:30-0200", "02-18 23:30-0300"]),
-        ("0 0 4 11 *", "America/Sao_Paulo", "2018-01-01T00:00", ["11-04 01:00-0200", "11-04 00:00-0300"]),
+        (
+            "*/30 * * * *",
+            "Europe/Berlin",
+            "2024-10-27T02:00",
+            ["10-27 02:30+0200", "10-27 02:00+0100", "10-27 02:30+0100", "10-27 03:00+0100"],
+        ),
+        (
+            "*/30 * * * *",
+            "Europe/Berlin",
+            "2024-03-31T01:00",
+            ["03-31 01:30+0100", "03-31 03:00+0200", "03-31 03:30+0200"],
+        ),
+        (
+            "@hourly",
+            "America/Sao_Paulo",
+            "2018-11-03T22:00",
+            ["11-03 23:00-0300", "11-04 01:00-0200", "11-04 02:00-0200"],
+        ),
+        # Australia/Lord_Howe moves by half an hour: 2024-10-06 02:00 becomes 02:30,
+        # 2024-04-07 02:00 becomes 01:30.
+        (
+            "15 2 * * *",
+            "Australia/Lord_Howe",
+            "2024-10-05T12:00",
+            ["10-06 02:30+1100", "10-07 02:15+1100"],
+        ),
+        (
+            "45 1 * * *",
+            "Australia/Lord_Howe",
+            "2024-04-06T12:00",
+            ["04-07 01:45+1100", "04-08 01:45+1030"],
+        ),
+        (
+            "0 2 * * *",
+            "Australia/Lord_Howe",
+            "2024-04-06T12:00",
+            ["04-07 02:00+1030", "04-08 02:00+1030"],
+        ),
+        # America/Sao_Paulo changed at midnight: 2018-11-04 00:00 became 01:00,
+        # 2018-02-18 00:00 became 2018-02-17 23:00.
+        (
+            "0 0 * * *",
+            "America/Sao_Paulo",
+            "2018-11-03T12:00",
+            ["11-04 01:00-0200", "11-05 00:00-0200"],
+        ),
+        (
+            "@daily",
+            "America/Sao_Paulo",
+            "2018-02-17T12:00",
+            ["02-18 00:00-0300", "02-19 00:00-0300"],
+        ),
+        (
+            "30 23 * * *",
+            "America/Sao_Paulo",
+            "2018-02-17T12:00",
+            ["02-17 23:30-0200", "02-18 23:30-0300"],
+        ),
+        (
+            "0 0 4 11 *",
+            "America/Sao_Paulo",
+            "2018-01-01T00:00",
+            ["11-04 01:00-0200", "11-04 00:00-0300"],
+        ),
         # Zones of half and quarter hours.
         ("0 9 * * *", "Asia/Kolkata", "2024-01-01T09:00", ["01-02 09:00+0530"]),
         ("0 9 * * *", "Asia/Kathmandu", "2024-01-01T08:59", ["01-01 09:00+0545"]),
-        ("45 2 * * *", "Pacific/Chatham", "2024-09-28T12:00", ["09-29 03:45+1345", "09-30 02:45+1345"]),
-        ("30 2 * * *", "America/St_Johns", "2024-03-09T12:00", ["03-10 03:00-0230", "03-11 02:30-0230"]),
+        (
+            "45 2 * * *",
+            "Pacific/Chatham",
+            "2024-09-28T12:00",
+            ["09-29 03:45+1345", "09-30 02:45+1345"],
+        ),
+        (
+            "30 2 * * *",
+            "America/St_Johns",
+            "2024-03-09T12:00",
+            ["03-10 03:00-0230", "03-11 02:30-0230"],
+        ),
         # Pacific/Apia left out 2011-12-30.
-        ("0 12 * * *", "Pacific/Apia", "2011-12-29T00:00", ["12-29 12:00-1000", "12-31 00:00+1400", "12-31 12:00+1400"]),
+        (
+            "0 12 * * *",
+            "Pacific/Apia",
+            "2011-12-29T00:00",
+            ["12-29 12:00-1000", "12-31 00:00+1400", "12-31 12:00+1400"],
+        ),
         # Africa/Casablanca turns its clocks back before Ramadan: 2024-03-10 03:00 became 02:00.
-        ("30 2 * * *", "Africa/Casablanca", "2024-03-09T12:00", ["03-10 02:30+0100", "03-11 02:30+0000"]),
-        ("30 2 * * *", "America/New_York", "2024-03-09T12:00", ["03-10 03:00-0400", "03-11 02:30-0400"]),
-        ("30 1 * * *", "America/New_York", "2024-11-02T12:00", ["11-03 01:30-0400", "11-04 01:30-0500"]),
+        (
+            "30 2 * * *",
+            "Africa/Casablanca",
+            "2024-03-09T12:00",
+            ["03-10 02:30+0100", "03-11 02:30+0000"],
+        ),
+        (
+            "30 2 * * *",
+            "America/New_York",
+            "2024-03-09T12:00",
+            ["03-10 03:00-0400", "03-11 02:30-0400"],
+        ),
+        (
+            "30 1 * * *",
+            "America/New_York",
+            "2024-11-02T12:00",
+            ["11-03 01:30-0400", "11-04 01:30-0500"],
+        ),
     ],
-)  # fmt: skip
+)
 def test_change_overs(expression: str, zone: str, start: str, expected: list[str]) -> None:
     """What does not exist runs after the gap, what exists twice runs once, rhythms go on."""
     assert walls(Cron(expression, zone), zone, start, len(expected)) == expected
@@ -163,6 +281,13 @@ def test_any_text_is_either_an_expression_or_a_usage_error(text: str) -> None:
     assert cron.next_after_us(NOON) is not None
 
 
+def firings(trigger: Trigger, after: int) -> Iterator[int]:
+    """All due moments after one."""
+    while (found := trigger.next_after_us(after)) is not None:
+        yield found
+        after = found
+
+
 ZONES = ["Europe/Berlin", "Australia/Lord_Howe", "America/Sao_Paulo", "America/St_Johns", "UTC"]
 EXPRESSIONS = ["*/20 * * * *", "30 * * * *", "15,45 1 * * *", "0 0 * * *", "*/10 1-3 * * *"]
 
@@ -240,8 +365,10 @@ def test_where_one_starts_to_look_does_not_matter(
     """Due moments are a fixed set: a later start never finds an earlier or another one."""
     cron = Cron(text, zone)
     first = cron.next_after_us(moment)
-    assert first is not None and first > moment
-    assert first in itertools.chain(next_fire_times(cron, moment - before, 30))
+    assert first is not None
+    assert first > moment
+    # Between the earlier start and the moment there may be many: each is skipped in turn.
+    assert first in itertools.islice(firings(cron, moment - before), 400)
     assert cron.next_after_us(first - 1) == first
 
 
