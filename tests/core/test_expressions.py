@@ -210,6 +210,7 @@ BIG = "inputs.many"
         f"{BIG}.exists(a, {BIG}.exists(b, {BIG}.exists(c, c < 0)))",
         f"{BIG}.filter(a, a in {BIG})",
         "[1]" + ".map(x, [x, x, x, x, x, x, x, x, x, x])" * 12,
+        "[1]" + ".map(x, [x, x, x, x, x, x, x, x, x, x])" * 7,
         "['aaaaaaaaaaaaaaaa']" + ".map(x, x + x + x + x + x + x + x + x)" * 20,
         "[[1]]" + ".map(x, x.map(y, [x, x, x, x, x, x]))" * 8,
     ],

@@ -372,6 +372,14 @@ def test_where_one_starts_to_look_does_not_matter(
     assert cron.next_after_us(first - 1) == first
 
 
+def test_the_second_pass_of_an_hour_finds_nothing_that_ran_in_the_first() -> None:
+    """Asked amid the hour that is shown again, the next firing still lies ahead."""
+    cron = Cron("30 2 * * *", "Europe/Berlin")
+    amid = datetime(2024, 10, 27, 1, 15, tzinfo=UTC)
+    assert amid.astimezone(ZoneInfo("Europe/Berlin")).hour == 2
+    assert cron.next_after(amid) == datetime(2024, 10, 28, 1, 30, tzinfo=UTC)
+
+
 def test_cron_without_a_zone() -> None:
     """It reads the clock of the moment it is asked about, or UTC, until a zone is filled in."""
     cron = Cron("0 9 * * *")
