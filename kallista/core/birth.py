@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from kallista.core.commands import Command, Verb
 from kallista.core.decide import NO_CAPACITY, Capacity, decide, queue_step
 from kallista.core.definitions import Definition
+from kallista.core.encoding import definition_hash, definition_text
 from kallista.core.ids import content_hash
-from kallista.core.parsing import definition_hash, definition_text
 from kallista.core.plan import WAKE, Entry, NewRun
 from kallista.core.run import Child, Draft, Run
 from kallista.core.states import EventKind

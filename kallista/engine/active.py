@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from kallista.core.commands import Command, Stimulus
 from kallista.core.definitions import Definition
-from kallista.core.parsing import definition_from_data
+from kallista.core.encoding import definition_from_data
 from kallista.core.run import Run
 from kallista.core.states import FINISHED_RUN
 from kallista.core.types import Json, JsonText, RunKey

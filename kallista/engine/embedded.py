@@ -14,9 +14,9 @@ from typing import TypeVar
 from kallista.core.birth import Wanted, created, newborn, started
 from kallista.core.commands import Command, Verb
 from kallista.core.durations import to_datetime
+from kallista.core.encoding import definition_hash, definition_text
 from kallista.core.handlers import Handlers
 from kallista.core.ids import content_hash, uuid7
-from kallista.core.parsing import definition_hash, definition_text
 from kallista.core.schedules import Firing, Schedule, next_moments
 from kallista.core.snapshots import (
     AnySnapshot,

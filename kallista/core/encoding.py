@@ -1,0 +1,173 @@
+"""Definitions as plain data and back: what the store keeps, and the hash it is known by."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, cast
+
+from kallista.core.definitions import (
+    ChildSpec,
+    Definition,
+    InputSpec,
+    StepSpec,
+    TaskSpec,
+)
+from kallista.core.ids import canonical_json, content_hash
+from kallista.core.retry import RetryPolicy
+from kallista.core.states import RunKind
+from kallista.core.types import Json, JsonText, Micros, RunId, StepId, TaskType
+
+
+def definition_text(definition: Definition) -> JsonText:
+    """The definition as canonical JSON."""
+    return canonical_json(definition_to_data(definition))
+
+
+def definition_hash(definition: Definition) -> str:
+    """The hash of a definition's content: equal definitions have equal hashes."""
+    return content_hash(definition_to_data(definition))
+
+
+def definition_to_data(definition: Definition) -> dict[str, Json]:
+    """The definition as plain data; what has its default is left out."""
+    return _without_defaults(
+        {
+            "kind": (definition.kind.value, None),
+            "name": (definition.name, None),
+            "steps": ([_step_to_data(step) for step in definition.steps], None),
+            "continue_on_error": (definition.continue_on_error, False),
+            "deadline": (definition.deadline, None),
+            "inputs": (
+                {name: _input_to_data(spec) for name, spec in definition.inputs.items()},
+                {},
+            ),
+            "dependencies": (list(definition.dependencies), []),
+            "priority": (definition.priority, 0),
+            "tags": (list(definition.tags), []),
+        }
+    )
+
+
+def definition_from_data(data: object) -> Definition:
+    """The definition that ``definition_to_data`` made the data from; it is trusted."""
+    known = cast(Mapping[str, Any], data)
+    return Definition(
+        kind=RunKind(known["kind"]),
+        name=known["name"],
+        steps=tuple(_step_from_data(step) for step in known["steps"]),
+        continue_on_error=known.get("continue_on_error", False),
+        deadline=known.get("deadline"),
+        inputs={
+            name: InputSpec(spec["schema"], spec.get("required", True), spec.get("default"))
+            for name, spec in known.get("inputs", {}).items()
+        },
+        dependencies=tuple(RunId(id) for id in known.get("dependencies", ())),
+        priority=known.get("priority", 0),
+        tags=tuple(known.get("tags", ())),
+    )
+
+
+def _input_to_data(spec: InputSpec) -> dict[str, Json]:
+    return _without_defaults(
+        {
+            "schema": (dict(spec.schema), None),
+            "required": (spec.required, True),
+            "default": (spec.default, None),
+        }
+    )
+
+
+def _step_to_data(step: StepSpec) -> dict[str, Json]:
+    match step.work:
+        case TaskSpec() as task:
+            work = _task_to_data(task)
+        case ChildSpec() as child:
+            work = _without_defaults(
+                {
+                    "child": (definition_to_data(child.definition), None),
+                    "inputs": (dict(child.inputs), {}),
+                }
+            )
+    own = _without_defaults(
+        {
+            "id": (step.id, None),
+            "name": (step.name, step.id),
+            "after": (list(step.depends_on), []),
+            "when": (step.when, None),
+            "continue_on_error": (step.continue_on_error, False),
+            "priority": (step.priority, None),
+        }
+    )
+    return {**own, **work}
+
+
+def _task_to_data(task: TaskSpec) -> dict[str, Json]:
+    return _without_defaults(
+        {
+            "type": (task.type, None),
+            "config": (dict(task.config), {}),
+            "retry": (_retry_to_data(task.retry), {}),
+            "timeout": (task.timeout, None),
+            "deadline": (task.deadline, None),
+        }
+    )
+
+
+def _step_from_data(data: Mapping[str, Any]) -> StepSpec:
+    work: TaskSpec | ChildSpec
+    if "child" in data:
+        work = ChildSpec(definition_from_data(data["child"]), data.get("inputs", {}))
+    else:
+        work = TaskSpec(
+            type=TaskType(data["type"]),
+            config=data.get("config", {}),
+            retry=_retry_from_data(data.get("retry", {})),
+            timeout=data.get("timeout"),
+            deadline=data.get("deadline"),
+        )
+    return StepSpec(
+        id=StepId(data["id"]),
+        name=data.get("name", data["id"]),
+        work=work,
+        depends_on=tuple(data.get("after", ())),
+        when=data.get("when"),
+        continue_on_error=data.get("continue_on_error", False),
+        priority=data.get("priority"),
+    )
+
+
+_NO_RETRY = RetryPolicy()
+
+
+def _retry_to_data(policy: RetryPolicy) -> dict[str, Json]:
+    if policy == _NO_RETRY:
+        return {}
+    return _without_defaults(
+        {
+            "max_attempts": (policy.max_attempts, 1),
+            "delay": (policy.delay, 0),
+            "backoff": (policy.backoff, 2.0),
+            "max_delay": (policy.max_delay, None),
+            "jitter": (policy.jitter, 0.0),
+            "retry_on": (list(policy.retry_on), []),
+            "give_up_on": (list(policy.give_up_on), []),
+        }
+    )
+
+
+def _retry_from_data(data: Mapping[str, Any]) -> RetryPolicy:
+    if not data:
+        return _NO_RETRY
+    return RetryPolicy(
+        max_attempts=data.get("max_attempts", 1),
+        delay=Micros(data.get("delay", 0)),
+        backoff=data.get("backoff", 2.0),
+        max_delay=data.get("max_delay"),
+        jitter=data.get("jitter", 0.0),
+        retry_on=tuple(data.get("retry_on", ())),
+        give_up_on=tuple(data.get("give_up_on", ())),
+    )
+
+
+def _without_defaults(fields: Mapping[str, tuple[Any, Json]]) -> dict[str, Json]:
+    return {key: value for key, (value, default) in fields.items() if value != default}

@@ -1,0 +1,136 @@
+"""Reads what users describe, against the task types and the names that exist."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from difflib import get_close_matches
+from zoneinfo import ZoneInfo
+
+from kallista.core.definitions import Definition
+from kallista.core.durations import parse_moment
+from kallista.core.encoding import definition_from_data, definition_hash, definition_text
+from kallista.core.inputs import check_inputs
+from kallista.core.parsing import (
+    CheckTask,
+    Limits,
+    named_definitions,
+    parse_process,
+    parse_task,
+    parse_workflow,
+)
+from kallista.core.states import RunKind
+from kallista.core.triggers import zone_named
+from kallista.core.types import Json, Micros
+from kallista.engine.clock import Clock
+from kallista.errors import NotFoundError, UsageError
+from kallista.store.port import Store
+
+
+class StoredDefinitions:
+    """Definitions, some of them under names that the store keeps.
+
+    Args:
+        store: Where names are kept.
+        clock: What time it is.
+        shipped: Definitions that come with the program; a stored one of the same name wins.
+        check_task: Says what is wrong with a task's type and config.
+        limits: How large a definition may be.
+        timezone: The IANA name that naive datetimes are read by.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        shipped: Sequence[Definition],
+        check_task: Callable[[], CheckTask],
+        limits: Limits,
+        timezone: Callable[[], str],
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._shipped = {(definition.kind, definition.name): definition for definition in shipped}
+        self._check_task = check_task
+        self._limits = limits
+        self._timezone = timezone
+
+    async def workflow(
+        self,
+        name: str,
+        tasks: Sequence[Mapping[str, object]] | None,
+        config: Mapping[str, object] | None,
+    ) -> Definition:
+        """A workflow of these tasks, or the defined one of this name when there are none."""
+        if tasks is None:
+            if config is not None:
+                raise UsageError(
+                    f"config belongs to a definition, and {name!r} is run by its name alone;"
+                    " give its tasks too, or define it with this config"
+                )
+            return await self._named(RunKind.WORKFLOW, name)
+        return parse_workflow(name, tasks, config, self._check_task(), self._limits)
+
+    async def process(self, data: Mapping[str, object] | str) -> Definition:
+        """A process described by this data, or the defined one of this name."""
+        if isinstance(data, str):
+            return await self._named(RunKind.PROCESS, data)
+        known = {
+            named: found
+            for named in named_definitions(data)
+            if (found := await self._find(*named)) is not None
+        }
+        return parse_process(
+            data, lambda kind, name: known.get((kind, name)), self._check_task(), self._limits
+        )
+
+    async def task(self, id: str, data: Mapping[str, object]) -> Definition:
+        """A single task."""
+        return parse_task(id, data, self._check_task(), self._limits)
+
+    def inputs(
+        self, definition: Definition, values: Mapping[str, object] | None
+    ) -> Mapping[str, Json]:
+        """The arguments of a run, checked and completed by defaults."""
+        return check_inputs(definition, values or {})
+
+    async def define(self, definition: Definition) -> None:
+        """Let the definition's name mean it from now on."""
+        await self._store.define(
+            definition.kind,
+            definition.name,
+            definition_hash(definition),
+            definition_text(definition),
+            self._clock.now(),
+        )
+
+    async def names(self, kind: RunKind) -> Sequence[str]:
+        """The names that are defined."""
+        shipped = {name for shipped_kind, name in self._shipped if shipped_kind is kind}
+        return sorted(shipped | set(await self._store.definition_names(kind)))
+
+    def zone(self, name: str | None) -> str:
+        """The IANA name to read local times by: this one, or the configured one."""
+        return self._timezone() if name is None else zone_named(name).key
+
+    def moment(self, value: object, what: str) -> Micros:
+        """A moment from a datetime or ISO text; a naive one is in the configured time zone."""
+        try:
+            return parse_moment(value, ZoneInfo(self._timezone()))
+        except UsageError as error:
+            raise UsageError(f"{what}: {error}") from error
+
+    async def _named(self, kind: RunKind, name: str) -> Definition:
+        found = await self._find(kind, name)
+        if found is not None:
+            return found
+        known = await self.names(kind)
+        near = get_close_matches(name, known, 3)
+        hint = f"did you mean {' or '.join(map(repr, near))}?" if near else "define it first"
+        raise NotFoundError(f"no {kind} is defined under the name {name!r}; {hint}")
+
+    async def _find(self, kind: RunKind, name: str) -> Definition | None:
+        content = await self._store.definition(kind, name)
+        if content is not None:
+            return definition_from_data(json.loads(content))
+        return self._shipped.get((kind, name))
