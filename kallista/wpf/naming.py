@@ -6,7 +6,12 @@ import re
 import unicodedata
 from typing import Final
 
-from kallista.wpf.reserved import FRAMEWORK_TYPES, GENERATED_TYPES, KEYWORDS
+from kallista.wpf.reserved import (
+    FRAMEWORK_TYPES,
+    GENERATED_TYPES,
+    KEYWORDS,
+    OTHER_FRAMEWORK_NAMES,
+)
 
 _DEVICES: Final = frozenset(
     ["con", "prn", "aux", "nul", "conin$", "conout$", "clock$"]
@@ -40,8 +45,8 @@ def namespace_problem(namespace: str) -> str | None:
             return f"has the part {part!r}, which is a C# keyword"
         if not _is_identifier(part):
             return f"has the part {part!r}, which is no C# identifier"
-        if part in GENERATED_TYPES or part in FRAMEWORK_TYPES:
-            return f"has the part {part!r}, which is a type that the generated code uses"
+        if part in GENERATED_TYPES | FRAMEWORK_TYPES | OTHER_FRAMEWORK_NAMES:
+            return f"has the part {part!r}, which is a name that the generated code uses"
     return "is longer than 120 characters" if len(namespace) > 120 else None
 
 

@@ -28,55 +28,62 @@ GENERATED_TYPES: Final = _names(
     DialogService EditorClosedEventArgs Entity EntityEditorViewModel EntityListViewModel
     EntityNotFoundException EnumText FixedPointConverter HumanizedConverter IDataService
     IDialogService INavigationService InputErrors LocalTimeConverter MainViewModel
-    MainViewModelTests MainWindow NavigationItem NavigationService NavigationServiceTests PageViewModel RecordingDialogs
-    RecordingNavigation Samples ServiceRegistration TestDatabase UtcConverter
+    MainViewModelTests MainWindow NavigationItem NavigationService NavigationServiceTests
+    PageViewModel RecordingDialogs RecordingNavigation Samples ServiceRegistration
+    TestDatabase UtcConverter
     """
 )
 """The types that every generated solution declares, whatever its design."""
 
 FRAMEWORK_TYPES: Final = _names(
     """
-    Action Activator AggregateException AppContext AppDomain Application ApplicationException
-    ArgumentException ArgumentNullException Array Assert Assembly AsyncRelayCommand Attribute
-    Attachment Barrier BaseRelayCommand Binding Bindable Boolean Brush Buffer Button Byte
-    CancelEventArgs CancellationToken CancellationTokenSource Char CheckBox Collection ComboBox
-    Command Comparer Comparison Component Console Container Control Convert Converter CultureInfo
-    DataGrid DataType DataTemplate DateOnly DateTime DateTimeOffset DayOfWeek DbContext
-    DbContextOptions DbContextOptionsBuilder DbSet DbUpdateException DbUpdateConcurrencyException
-    Debug Decimal Delegate DependencyObject DependencyProperty Dictionary Directory Dispatcher
-    DispatcherUnhandledExceptionEventArgs Display DispatcherObject Double EF EditorBrowsable
-    Enum Enumerable Environment EntityTypeBuilder Event EventArgs EventHandler Exception Execution
-    ExecutionContext Fact File FileInfo Frame FrameworkElement FrameworkPropertyMetadata Func Grid
-    GC Group Guid HashCode HashSet Host HostApplicationBuilder HostApplicationBuilderSettings
-    HostOptions IAsyncDisposable IAsyncRelayCommand ICollection ICommand IComparable
-    IDbContextFactory IDesignTimeDbContextFactory IDisposable IEntityTypeConfiguration IEnumerable
-    IHost IHostApplicationBuilder IList ILogger INotifyPropertyChanged IProgress IQueryable
-    IReadOnlyCollection IReadOnlyList IRelayCommand IServiceCollection IServiceProvider
-    IValueConverter Image ImmutableObject Index Int16 Int32 Int64 InteractionTrigger Interlocked
-    InvalidOperationException JsonSerializer KeyAttribute KeyValuePair Label Lazy License
-    LicenseContext LicenseManager LinkedList List ListBox ListView Localizable Lock Lookup Math
-    MaxLength Memory MemberInfo Menu MessageBox MessageBoxButton MessageBoxImage MessageBoxResult
-    MigrationBuilder Model ModelBuilder ModelConfigurationBuilder Monitor Mutex Namespace
-    NavigationEventArgs NotifyDataErrorValidationRule Nullable Object ObservableCollection
-    ObservableObject ObservableProperty ObservableRecipient ObservableValidator OperatingSystem
-    OrderedDictionary Overlapped Page Parallel PasswordPropertyText Path PeriodicTimer Popup
-    PriorityQueue Progress Property PropertyBuilder PropertyChangedEventArgs
-    PropertyChangedEventHandler Queryable Queue Random Range ReadOnly RelayCommand Required
-    RequiredAttribute ResourceDictionary RoutedEventArgs Semaphore SemaphoreSlim
-    ServiceCollection ServiceLifetime ServiceProvider Set Setter Single SortedDictionary SortedList
-    SortedSet Span SpinLock SpinWait SqliteConnection SqliteException Stack StartupEventArgs
-    ExitEventArgs String StringComparer StringComparison StringLength Style System Task
-    TaskCompletionSource TaskFactory TaskScheduler TextBlock TextBox Theory Thread
+    Action Activator AggregateException AppContext AppDomain ApplicationException ArgumentException
+    ArgumentNullException Array Assert AsyncRelayCommand Attribute Barrier BaseRelayCommand Boolean
+    Buffer Byte CancellationToken CancellationTokenSource Char Collection CommunityToolkit Comparer
+    Comparison Console Convert CultureInfo DataType DateOnly DateTime DateTimeKind DateTimeOffset
+    DateTimeStyles DayOfWeek DbContext DbContextOptions DbContextOptionsBuilder DbSet
+    DbUpdateConcurrencyException DbUpdateException Debug Decimal Delegate DeleteBehavior Dictionary
+    Double EF EntityTypeBuilder Enum Enumerable Environment EventArgs EventHandler Exception
+    ExecutionContext Fact Func GC Guid HashCode HashSet IAsyncDisposable IAsyncRelayCommand
+    ICollection IComparable IDbContextFactory IDesignTimeDbContextFactory IDisposable
+    IEntityTypeConfiguration IEnumerable IList IProgress IQueryable IReadOnlyCollection
+    IReadOnlyList IRelayCommand IServiceCollection IServiceProvider Index Int16 Int32 Int64
+    Interlocked InvalidOperationException KeyAttribute KeyValuePair Lazy LinkedList List Lock Lookup
+    Math Memory Microsoft MidpointRounding MigrationBuilder ModelBuilder ModelConfigurationBuilder
+    Monitor Mutex NotSupportedException Nullable Object ObservableCollection ObservableObject
+    ObservableProperty ObservableRecipient ObservableValidator OperatingSystem
+    OperationCanceledException OrderedDictionary Overlapped Parallel PeriodicTimer PriorityQueue
+    Progress PropertyBuilder Queryable Queue Random Range RelayCommand Required RequiredAttribute
+    Semaphore SemaphoreSlim ServiceCollection ServiceLifetime ServiceProvider Single
+    SortedDictionary SortedList SortedSet Span SpinLock SpinWait SqliteConnection
+    SqliteConnectionStringBuilder SqliteException Stack String StringComparer StringComparison
+    StringLength System Task TaskCompletionSource TaskFactory TaskScheduler Theory Thread
     ThreadLocal ThreadPool ThreadState TimeOnly TimeProvider TimeSpan TimeZone TimeZoneInfo Timeout
-    TimeoutException Timer Timestamp ToolTip Trigger Tuple Type TypeCode TypeConverter
-    TypeDescriptor UIElement UIntPtr Uri UriBuilder UserControl Validation ValidationAttribute
-    ValidationContext ValidationErrorEventAction ValidationErrorEventArgs ValidationException
-    ValidationResult ValidationRule Validator ValueConverter ValueTask ValueTuple ValueType Version
-    Visibility Visual Void Volatile WeakReference Window WindowState XmlLanguage
-    ConversionValidationRule DesignTimeVisible Microsoft Windows Xunit CommunityToolkit Humanized
+    TimeoutException Timer Timestamp Tuple Type TypeCode UIntPtr Uri UriBuilder ValidationAttribute
+    ValidationContext ValidationException ValidationResult Validator ValueConverter ValueTask
+    ValueTuple ValueType Version Void Volatile WeakReference Windows Xunit
     """
 )
-"""Types that the generated code uses, or that the namespaces it imports hold besides."""
+"""Types of .NET in namespaces that are imported where entities and enums are used."""
+
+OTHER_FRAMEWORK_NAMES: Final = _names(
+    """
+    Application Assembly Binding Brush Button CancelEventArgs CheckBox ComboBox Component Container
+    Control DataGrid DataTemplate DependencyObject DependencyProperty
+    DependencyPropertyChangedEventArgs Directory Dispatcher DispatcherObject
+    DispatcherUnhandledExceptionEventArgs ExitEventArgs File FileInfo Frame FrameworkElement
+    FrameworkPropertyMetadata FrameworkPropertyMetadataOptions Grid Host HostApplicationBuilder
+    HostApplicationBuilderSettings HostOptions ICommand IHost IHostApplicationBuilder ILogger
+    INotifyPropertyChanged IValueConverter Image JsonSerializer Label License LicenseContext
+    LicenseManager ListBox ListView MemberInfo Menu MessageBox MessageBoxButton MessageBoxImage
+    MessageBoxResult NavigationEventArgs NotifyDataErrorValidationRule Page Path Popup
+    PropertyChangedEventArgs PropertyChangedEventHandler PropertyMetadata ReadOnly Regex
+    ResourceDictionary RoutedEventArgs Setter StartupEventArgs Style TextBlock TextBox ToolTip
+    Trigger TypeConverter TypeDescriptor UIElement UserControl Validation ValidationErrorEventAction
+    ValidationErrorEventArgs ValidationRule Visibility Visual Window WindowState XmlLanguage
+    """
+)
+"""Types and namespaces of .NET that an entity does not hide, but a part of a namespace would."""
 
 DB_CONTEXT_MEMBERS: Final = _names(
     """
