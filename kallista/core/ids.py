@@ -74,13 +74,13 @@ def child_id(run_id: str, step_id: str, generation: int) -> str:
     Args:
         run_id: The parent's id.
         step_id: The step's id.
-        generation: 1 at first, one more each time the step is done afresh.
+        generation: 0 at first, one more each time the step is done afresh.
 
     Returns:
-        ``run/step``, or ``run/step~generation`` from the second on; a hash takes the place of
+        ``run/step``, or ``run/step~generation`` afterwards; a hash takes the place of
         the end where that would be longer than 200 characters.
     """
-    return _bounded(f"{run_id}/{step_id}" + (f"~{generation}" if generation > 1 else ""))
+    return _bounded(f"{run_id}/{step_id}" + (f"~{generation}" if generation else ""))
 
 
 def firing_id(schedule_id: str, moment: int) -> str:
