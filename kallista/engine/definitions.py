@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from difflib import get_close_matches
+from functools import cached_property
 from zoneinfo import ZoneInfo
 
 from kallista.core.definitions import Definition
@@ -33,8 +34,8 @@ class StoredDefinitions:
     Args:
         store: Where names are kept.
         clock: What time it is.
-        shipped: Definitions that come with the program; a stored one of the same name wins.
-        check_task: Says what is wrong with a task's type and config.
+        shipped: Gives definitions that come with the program; a stored one of the same name wins.
+        check_task: Gives what says what is wrong with a task's type and config.
         limits: How large a definition may be.
         timezone: The IANA name that naive datetimes are read by.
     """
@@ -43,17 +44,21 @@ class StoredDefinitions:
         self,
         store: Store,
         clock: Clock,
-        shipped: Sequence[Definition],
-        check_task: Callable[[], CheckTask],
+        shipped: Callable[[], Sequence[Definition]],
+        check_task: Callable[[], Awaitable[CheckTask]],
         limits: Limits,
         timezone: Callable[[], str],
     ) -> None:
         self._store = store
         self._clock = clock
-        self._shipped = {(definition.kind, definition.name): definition for definition in shipped}
+        self._ship = shipped
         self._check_task = check_task
         self._limits = limits
         self._timezone = timezone
+
+    @cached_property
+    def _shipped(self) -> Mapping[tuple[RunKind, str], Definition]:
+        return {(definition.kind, definition.name): definition for definition in self._ship()}
 
     async def workflow(
         self,
@@ -69,7 +74,7 @@ class StoredDefinitions:
                     " give its tasks too, or define it with this config"
                 )
             return await self._named(RunKind.WORKFLOW, name)
-        return parse_workflow(name, tasks, config, self._check_task(), self._limits)
+        return parse_workflow(name, tasks, config, await self._check_task(), self._limits)
 
     async def process(self, data: Mapping[str, object] | str) -> Definition:
         """A process described by this data, or the defined one of this name."""
@@ -81,12 +86,12 @@ class StoredDefinitions:
             if (found := await self._find(*named)) is not None
         }
         return parse_process(
-            data, lambda kind, name: known.get((kind, name)), self._check_task(), self._limits
+            data, lambda kind, name: known.get((kind, name)), await self._check_task(), self._limits
         )
 
     async def task(self, id: str, data: Mapping[str, object]) -> Definition:
         """A single task."""
-        return parse_task(id, data, self._check_task(), self._limits)
+        return parse_task(id, data, await self._check_task(), self._limits)
 
     def inputs(
         self, definition: Definition, values: Mapping[str, object] | None

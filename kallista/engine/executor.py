@@ -7,6 +7,7 @@ import logging
 import traceback
 from collections.abc import Awaitable, Iterator, Mapping
 from concurrent.futures import Future
+from inspect import isawaitable
 from typing import Final, cast
 
 from kallista.core.commands import AttemptEnded
@@ -156,6 +157,8 @@ class Executor:
             invocation = await self._invocation(active, position, work, handler, config, end)
             if handler.blocking:
                 answer = await self._on_thread(handler, invocation, active, position)
+                if isawaitable(answer):
+                    answer = await answer
             else:
                 answer = await cast(Awaitable[JsonText | Asleep], handler.call(invocation))
         except asyncio.CancelledError:
@@ -183,7 +186,7 @@ class Executor:
 
     async def _on_thread(
         self, handler: Handler, invocation: Invocation, active: ActiveRun, position: int
-    ) -> JsonText | Asleep:
+    ) -> JsonText | Asleep | Awaitable[JsonText | Asleep]:
         """Call a blocking handler, after an earlier attempt of it that could not be stopped."""
         place = (active.key, position)
         earlier = self._outliving.get(place)
@@ -196,7 +199,7 @@ class Executor:
             if not future.cancel() and not future.done():
                 self._outliving[place] = cast(Future[object], future)
             raise
-        return cast(JsonText | Asleep, answer)
+        return answer
 
     def _config(self, active: ActiveRun, position: int, work: TaskSpec) -> Mapping[str, Json]:
         run = active.run

@@ -303,9 +303,8 @@ class TaskScheduler(Runs[TaskSnapshot]):
 
     def _settled(self, trigger: Trigger) -> Trigger:
         """The trigger with what depends on this moment and machine filled in."""
-        if isinstance(trigger, Cron):
-            return trigger.localized(self._definitions.zone(trigger.timezone))
-        return trigger
+        named = trigger.timezone if isinstance(trigger, Cron) else None
+        return trigger.localized(self._definitions.zone(named))
 
 
 def _trigger(

@@ -1,0 +1,415 @@
+"""``Kallista``: puts store, engine and the three objects together; alone in knowing all of them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Collection,
+    Iterator,
+    Mapping,
+    Sequence,
+)
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Self, TypeVar
+
+from kallista.config import Config, load_config
+from kallista.core.definitions import Definition
+from kallista.core.durations import to_datetime
+from kallista.core.handlers import Handler
+from kallista.core.parsing import CheckTask, Limits, parse_workflow
+from kallista.core.snapshots import Snapshot
+from kallista.core.states import RunKind
+from kallista.core.types import Json, RunId, TaskType
+from kallista.engine.clock import Clock, SystemClock
+from kallista.engine.definitions import StoredDefinitions
+from kallista.engine.embedded import EmbeddedEngine, Options
+from kallista.engine.threads import ThreadPool
+from kallista.errors import UsageError
+from kallista.store.port import Store
+from kallista.tasks import Registry, TaskChecker, general_handlers, program_registry
+from kallista.workflows import ProcessOrchestrator, TaskScheduler, WorkflowManager
+from kallista.wpf import HANDLERS, SYSTEM_DESIGN_WORKFLOW
+
+if TYPE_CHECKING:
+    from anyio.abc import BlockingPortal
+
+    from kallista.workflows.sync import (
+        SyncProcessOrchestrator,
+        SyncTaskScheduler,
+        SyncWorkflowManager,
+    )
+
+ResultT = TypeVar("ResultT")
+TaskFunction = Callable[..., object]
+
+
+@dataclass(frozen=True)
+class WorkerInfo(Snapshot):
+    """A program that executes tasks.
+
+    Args:
+        name: Host, process id and a random part.
+        types: The task types it has.
+        started_at: When it started.
+        alive: Whether it is still there.
+    """
+
+    name: str
+    types: tuple[TaskType, ...]
+    started_at: datetime
+    alive: bool
+
+
+@dataclass(frozen=True)
+class TypeInfo(Snapshot):
+    """A task type that this program has.
+
+    Args:
+        type: The name it is registered under.
+        description: The first line of the handler's docstring.
+        schema: The JSON Schema of its config.
+        blocking: Whether it runs on a thread.
+    """
+
+    type: TaskType
+    description: str
+    schema: Mapping[str, Json]
+    blocking: bool
+
+
+@dataclass(frozen=True)
+class Diagnosis(Snapshot):
+    """How the store and its workers are.
+
+    Args:
+        store: Where everything is kept.
+        details: What the store says of itself, such as its version and size.
+        runs: How many runs there are, by kind and status (``workflow COMPLETED``).
+        workers: All workers known.
+        missing_types: Task types that queued work needs and no living worker has.
+    """
+
+    store: str
+    details: Mapping[str, str]
+    runs: Mapping[str, int]
+    workers: tuple[WorkerInfo, ...]
+    missing_types: tuple[TaskType, ...]
+
+
+class Kallista:
+    """The door to everything: open it with ``async with``, or ``with Kallista.sync()``.
+
+    Args:
+        url: Where everything is kept, such as ``sqlite:///data.db``; by default the file
+            ``kallista.db`` in ``data/workflows/``.
+        config: Settings, as a ``Config`` or a mapping of its fields; arguments here win.
+        tasks: Handlers for this app alone, besides those registered by ``@task``.
+        worker: Whether this program executes tasks; if not, it only commands and looks.
+        max_concurrency: How many tasks this program executes at once; 100 by default.
+        within: Execute only this run and the runs it starts.
+
+    Raises:
+        UsageError: A setting is wrong.
+    """
+
+    workflow_manager: WorkflowManager
+    scheduler: TaskScheduler
+    orchestrator: ProcessOrchestrator
+
+    def __init__(
+        self,
+        url: str | None = None,
+        *,
+        config: Config | Mapping[str, object] | None = None,
+        tasks: Sequence[TaskFunction] = (),
+        worker: bool = True,
+        max_concurrency: int | None = None,
+        within: str | None = None,
+    ) -> None:
+        settings = load_config(config, url=url, max_concurrency=max_concurrency)
+        self._assemble(
+            store=_store(settings),
+            clock=SystemClock(),
+            tasks=tasks,
+            options=Options(
+                worker=worker,
+                max_concurrency=settings.max_concurrency,
+                grace=settings.grace,
+                within=None if within is None else RunId(within),
+            ),
+            settings=settings,
+            threads=None,
+        )
+
+    @classmethod
+    def assembled(
+        cls,
+        store: Store,
+        clock: Clock,
+        *,
+        tasks: Sequence[TaskFunction] = (),
+        options: Options,
+        threads: ThreadPool | None = None,
+    ) -> Self:
+        """An app of parts that somebody else made; ``kallista.testing`` does so.
+
+        Args:
+            store: Where everything is kept.
+            clock: What time it is.
+            tasks: Handlers for this app alone.
+            options: How the engine works.
+            threads: What calls blocking handlers; a pool by default.
+        """
+        app = cls.__new__(cls)
+        settings = load_config(None, timezone="UTC")
+        app._assemble(store, clock, tasks, options, settings, threads)
+        return app
+
+    def _assemble(
+        self,
+        store: Store,
+        clock: Clock,
+        tasks: Sequence[TaskFunction],
+        options: Options,
+        settings: Config,
+        threads: ThreadPool | None,
+    ) -> None:
+        self._settings = settings
+        self._store = store
+        self._clock = clock
+        self._options = options
+        self._handlers = Registry(parent=_shipped_handlers())
+        for function in tasks:
+            self._handlers.add(function)
+        self._engine = EmbeddedEngine(store, self._handlers, clock, options, threads)
+        limits = Limits(
+            settings.max_steps, settings.max_payload_bytes, settings.max_definition_bytes
+        )
+        definitions = StoredDefinitions(
+            store, clock, _shipped_definitions, self._checker, limits, settings.zone_name
+        )
+        self.workflow_manager = WorkflowManager(self._engine, definitions)
+        self.scheduler = TaskScheduler(self._engine, definitions)
+        self.orchestrator = ProcessOrchestrator(self._engine, definitions)
+
+    @classmethod
+    def sync(
+        cls,
+        url: str | None = None,
+        *,
+        config: Config | Mapping[str, object] | None = None,
+        tasks: Sequence[TaskFunction] = (),
+        worker: bool = True,
+        max_concurrency: int | None = None,
+    ) -> SyncKallista:
+        """The same for programs without an event loop: ``with Kallista.sync() as app:``.
+
+        Args:
+            url: As for ``Kallista``, like all the others.
+        """
+        return SyncKallista(
+            cls(url, config=config, tasks=tasks, worker=worker, max_concurrency=max_concurrency)
+        )
+
+    async def __aenter__(self) -> Self:
+        """Open the store and begin to work.
+
+        Raises:
+            StoreError: The store cannot be opened; the message says what to do.
+        """
+        await self._engine.start()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Stop claiming, let tasks in flight finish for the grace time, hand back the rest."""
+        await self._engine.stop()
+
+    async def serve(self) -> None:
+        """Work until cancelled."""
+        await asyncio.get_running_loop().create_future()
+
+    async def kind_of(self, id: str) -> RunKind | None:
+        """Which kind of run has this id; None: no run has it."""
+        return await self._engine.kind_of(id)
+
+    def type_of(self, handler: TaskFunction) -> TaskType:
+        """The task type under which a function is registered.
+
+        Raises:
+            UsageError: It is registered under none.
+        """
+        type = self._handlers.type_of(handler)
+        if type is None:
+            raise UsageError(f"{handler!r} is no handler here; give it in tasks=, or use @task")
+        return type
+
+    async def workers(self) -> Sequence[WorkerInfo]:
+        """All programs that execute tasks on this store."""
+        return [
+            WorkerInfo(
+                worker.name, tuple(worker.types), to_datetime(worker.started_at), worker.alive
+            )
+            for worker in await self._store.workers()
+        ]
+
+    def task_types(self) -> Sequence[TypeInfo]:
+        """The task types that this program has, in alphabetical order."""
+        found = (self._handlers.get(type) for type in sorted(self._handlers.types()))
+        return [_type_info(handler) for handler in found if handler is not None]
+
+    async def diagnose(self) -> Diagnosis:
+        """How the store and its workers are."""
+        counts = await self._store.count_runs()
+        workers = tuple(await self.workers())
+        alive = {type for worker in workers if worker.alive for type in worker.types}
+        queued = await self._store.queued_types()
+        return Diagnosis(
+            store=self._settings.url,
+            details=await self._store.describe(),
+            runs={f"{kind} {status}": count for (kind, status), count in sorted(counts.items())},
+            workers=workers,
+            missing_types=tuple(sorted(type for type in queued if type not in alive)),
+        )
+
+    async def _checker(self) -> CheckTask:
+        """What checks tasks: by the handlers here, else by what other workers say of theirs."""
+        return TaskChecker(self._handlers, await self._store.type_schemas())
+
+
+class SyncKallista:
+    """``Kallista`` for scripts and notebooks: the same objects, every call waits for its answer.
+
+    The work itself goes on, on an event loop in a thread of its own.
+
+    Args:
+        app: The app to open.
+    """
+
+    workflow_manager: SyncWorkflowManager
+    scheduler: SyncTaskScheduler
+    orchestrator: SyncProcessOrchestrator
+
+    def __init__(self, app: Kallista) -> None:
+        self._app = app
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Self:
+        """Open the store and begin to work.
+
+        Raises:
+            StoreError: The store cannot be opened; the message says what to do.
+            UsageError: It is opened on a running event loop.
+        """
+        from anyio.from_thread import start_blocking_portal
+
+        from kallista.workflows.sync import (
+            SyncProcessOrchestrator,
+            SyncTaskScheduler,
+            SyncWorkflowManager,
+        )
+
+        _refuse_on_loop()
+        portal = _Portal(self._stack.enter_context(start_blocking_portal()))
+        try:
+            self._stack.enter_context(portal.inner.wrap_async_context_manager(self._app))
+        except BaseException:
+            self._stack.close()
+            raise
+        self.workflow_manager = SyncWorkflowManager(self._app.workflow_manager, portal)
+        self.scheduler = SyncTaskScheduler(self._app.scheduler, portal)
+        self.orchestrator = SyncProcessOrchestrator(self._app.orchestrator, portal)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Stop claiming, let tasks in flight finish for the grace time, hand back the rest."""
+        self._stack.__exit__(kind, error, trace)
+
+
+class _Portal:
+    """The way from a thread to the event loop that does the work."""
+
+    def __init__(self, inner: BlockingPortal) -> None:
+        self.inner = inner
+
+    def call(self, function: Callable[[], Awaitable[ResultT]]) -> ResultT:
+        """Let the loop await what the function returns, and wait for it here."""
+        _refuse_on_loop()
+        return self.inner.call(function)
+
+    def iterate(self, items: AsyncIterator[ResultT]) -> Iterator[ResultT]:
+        """The items, each awaited on the loop."""
+        while True:
+            try:
+                yield self.call(items.__anext__)
+            except StopAsyncIteration:
+                return
+
+
+def _refuse_on_loop() -> None:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return
+    raise UsageError(
+        "the synchronous door was used on a running event loop, which it would block; use"
+        " `async with Kallista() as app:` there"
+    )
+
+
+def _store(settings: Config) -> Store:
+    from kallista.store.sqlite import SqliteStore
+
+    return SqliteStore(Path(settings.store_path))
+
+
+def _shipped_handlers() -> Registry:
+    """Kallista's own task types, below those that the program registers."""
+    for handler in general_handlers():
+        program_registry.add(handler)
+    for type, function in HANDLERS.items():
+        program_registry.add(function, type)
+    return program_registry
+
+
+def _shipped_definitions() -> Sequence[Definition]:
+    """The definitions that come with Kallista."""
+    shipped = SYSTEM_DESIGN_WORKFLOW
+    return [
+        parse_workflow(
+            shipped["name"],
+            shipped["tasks"],
+            {"inputs": shipped["inputs"]},
+            _anything_goes,
+            Limits(),
+        )
+    ]
+
+
+def _type_info(handler: Handler) -> TypeInfo:
+    description = str(getattr(handler, "description", ""))
+    return TypeInfo(handler.type, description, json.loads(handler.schema()), handler.blocking)
+
+
+def _anything_goes(
+    type: TaskType, config: Mapping[str, Json], unresolved: Collection[str]
+) -> Sequence[str]:
+    """What ships needs no check: its task types ship too."""
+    return ()
