@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from kallista.core.outcomes import Asleep
-from kallista.core.types import Json, JsonText, RunId, StepId, TaskType
+from kallista.core.types import MAX_PAYLOAD_BYTES, Json, JsonText, RunId, StepId, TaskType
 
 
 @dataclass(slots=True)
@@ -24,6 +24,7 @@ class Invocation:
         results: The results of the tasks or steps before it, by id.
         progress: Called with a fraction from 0 to 1 and a message.
         cancelled: Tells whether the attempt should stop.
+        max_result_bytes: How long the encoded result may be.
     """
 
     run_id: RunId
@@ -35,6 +36,7 @@ class Invocation:
     results: Mapping[str, Json]
     progress: Callable[[float, str | None], None]
     cancelled: Callable[[], bool]
+    max_result_bytes: int = MAX_PAYLOAD_BYTES
 
 
 class Handler(Protocol):
@@ -63,9 +65,10 @@ class Handler(Protocol):
     def call(self, invocation: Invocation) -> JsonText | Asleep | Awaitable[JsonText | Asleep]:
         """Validate the config, run the handler, and encode what it returns.
 
-        A blocking handler returns the answer itself and must be called on a thread; another one
-        returns an awaitable. Raises whatever the handler raises, and ``UsageError`` for a config
-        or a result that does not fit.
+        A blocking handler must be called on a thread and returns the answer itself, or an
+        awaitable that is to be awaited on the loop (what it called turned out to be async);
+        another handler returns an awaitable. Raises whatever the handler raises, and
+        ``UsageError`` for a config or a result that does not fit.
         """
         ...
 

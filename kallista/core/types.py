@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NewType, TypeAlias
+from typing import Final, NewType, TypeAlias
 
 RunId = NewType("RunId", str)
 """What a user calls a run: given by the user, or a generated UUIDv7."""
@@ -31,3 +31,6 @@ JsonMap: TypeAlias = "Mapping[str, Json]"
 
 JsonText = NewType("JsonText", str)
 """A payload already encoded: it is encoded once and carried as text."""
+
+MAX_PAYLOAD_BYTES: Final = 1024 * 1024
+"""How long one encoded payload may be unless configured otherwise: 1 MiB."""

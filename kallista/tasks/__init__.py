@@ -1,0 +1,22 @@
+"""Task types: how programs register handlers, what handlers see, and the types for everybody."""
+
+from __future__ import annotations
+
+from kallista.tasks.checking import TaskChecker
+from kallista.tasks.context import TaskContext
+from kallista.tasks.general import general_handlers
+from kallista.tasks.handler import FunctionHandler
+from kallista.tasks.loading import load_module, load_plugins
+from kallista.tasks.registry import Registry, program_registry, task
+
+__all__ = [
+    "FunctionHandler",
+    "Registry",
+    "TaskChecker",
+    "TaskContext",
+    "general_handlers",
+    "load_module",
+    "load_plugins",
+    "program_registry",
+    "task",
+]
