@@ -291,13 +291,13 @@ class MemoryStore:
             return {}
         seqs = {position: step.outcome for position, step in enumerate(there.steps)}
         seqs[WHOLE_RUN] = there.head.outcome
-        events = self._read.events[run]
+        texts = {event.seq: event.data for event in self._read.events[run]}
         return {
-            position: data
+            position: text
             for position, seq in seqs.items()
-            if seq is not None
-            and (steps is None or position in steps)
-            and (data := next(event.data for event in events if event.seq == seq)) is not None
+            if (steps is None or position in steps)
+            and seq is not None
+            and (text := texts.get(seq)) is not None
         }
 
     async def history(self, run: RunKey, from_seq: int = 0, limit: int = 1000) -> Sequence[Event]:
@@ -401,7 +401,16 @@ class MemoryStore:
         there = self._state.schedules.get(schedule.id)
         if there is None or there.version != schedule.version:
             return False
-        self._state.schedules[schedule.id] = replace(schedule, version=schedule.version + 1)
+        self._state.schedules[schedule.id] = replace(
+            there,
+            status=schedule.status,
+            fired=schedule.fired,
+            skipped=schedule.skipped,
+            next_at=schedule.next_at,
+            last_at=schedule.last_at,
+            last_run=schedule.last_run,
+            version=schedule.version + 1,
+        )
         if firing.run is not None:
             self._insert_unless_there(firing.run)
         return True

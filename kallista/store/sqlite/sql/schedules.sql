@@ -43,9 +43,8 @@ INSERT INTO schedules (
 -- name: advance_schedule
 -- The fence: who looked at an older version changes nothing.
 UPDATE schedules
-SET status = :status, trigger = :trigger, priority = :priority, tags = :tags,
-    max_runs = :max_runs, until = :until, fired = :fired, skipped = :skipped, next_at = :next_at,
-    last_at = :last_at, last_run = :last_run, version = version + 1
+SET status = :status, fired = :fired, skipped = :skipped, next_at = :next_at, last_at = :last_at,
+    last_run = :last_run, version = version + 1
 WHERE id = :id AND version = :version;
 
 -- name: delete_schedule
