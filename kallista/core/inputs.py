@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
 
 from kallista.core.definitions import Definition, InputSpec
-from kallista.core.ids import canonical_json
+from kallista.core.plain import plain, shown
 from kallista.core.types import Json
 from kallista.errors import UsageError
 
@@ -74,10 +74,10 @@ def misfits(value: object, schema: Mapping[str, object]) -> list[str]:
     """In what a value does not fit a schema; empty when it fits."""
     types = _types(schema)
     if types and not any(TYPES[type](value) for type in types):
-        return [f"must be of type {' or '.join(types)}, not {_shown(value)}"]
+        return [f"must be of type {' or '.join(types)}, not {shown(value)}"]
     enum = schema.get("enum")
     if isinstance(enum, list) and value not in enum:
-        return [f"must be one of {', '.join(map(_shown, enum))}, not {_shown(value)}"]
+        return [f"must be one of {', '.join(map(shown, enum))}, not {shown(value)}"]
     items = schema.get("items")
     if isinstance(items, Mapping) and isinstance(value, list):
         return [
@@ -93,7 +93,7 @@ def check_inputs(definition: Definition, values: Mapping[str, object]) -> dict[s
 
     Args:
         definition: What declares them.
-        values: What was given, plain data.
+        values: What was given.
 
     Raises:
         UsageError: Some are unknown, missing or of the wrong type; all of it is listed.
@@ -106,8 +106,9 @@ def check_inputs(definition: Definition, values: Mapping[str, object]) -> dict[s
     complete: dict[str, Json] = {}
     for name, spec in definition.inputs.items():
         if name in values:
-            problems += [f"input {name!r} {text}" for text in misfits(values[name], spec.schema)]
-            complete[name] = values[name]  # type: ignore[assignment]
+            value = plain(values[name], f"input {name!r}", problems)
+            problems += [f"input {name!r} {text}" for text in misfits(value, spec.schema)]
+            complete[name] = value
         elif spec.required:
             problems.append(f"input {name!r} is missing")
         else:
@@ -115,7 +116,6 @@ def check_inputs(definition: Definition, values: Mapping[str, object]) -> dict[s
     if problems:
         what = f"{definition.kind} {definition.name!r}"
         raise UsageError(f"the inputs of {what} do not fit", problems)
-    canonical_json(complete)
     return complete
 
 
@@ -133,8 +133,3 @@ def _hint(name: str, known: Mapping[str, InputSpec]) -> str:
     if near:
         return f"; did you mean {' or '.join(map(repr, near))}?"
     return f"; there are {', '.join(known)}" if known else "; the definition declares none"
-
-
-def _shown(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:60]}…"

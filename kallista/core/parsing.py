@@ -13,6 +13,7 @@ from kallista.core.encoding import definition_text
 from kallista.core.expressions import Compiled, compile_condition, compile_value
 from kallista.core.ids import canonical_json, check_id
 from kallista.core.inputs import misfits, read_input
+from kallista.core.plain import MAX_DEPTH, plain, shown
 from kallista.core.retry import RetryPolicy, parse_retry
 from kallista.core.states import RunKind
 from kallista.core.types import Json, Micros, RunId, StepId, TaskType
@@ -23,8 +24,6 @@ CheckTask: TypeAlias = "Callable[[TaskType, Mapping[str, Json], frozenset[str]],
 
 Lookup: TypeAlias = "Callable[[RunKind, str], Definition | None]"
 """The definition that a name stands for."""
-
-MAX_DEPTH: Final = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +118,7 @@ class _Reader:
             return {}
         if isinstance(value, Mapping) and all(isinstance(key, str) for key in value):
             return value
-        self.wrong(f"{what} must be a mapping, not {_shown(value)}")
+        self.wrong(f"{what} must be a mapping, not {shown(value)}")
         return {}
 
     def known_keys(self, data: Mapping[str, object], known: frozenset[str], what: str) -> None:
@@ -155,13 +154,13 @@ class _Reader:
     def flag(self, value: object, what: str) -> bool:
         """True or false."""
         if not isinstance(value, bool):
-            self.wrong(f"{what} must be true or false, not {_shown(value)}")
+            self.wrong(f"{what} must be true or false, not {shown(value)}")
         return bool(value)
 
     def priority(self, value: object) -> int:
         """A whole number."""
         if isinstance(value, bool) or not isinstance(value, int) or abs(value) >= 2**31:
-            self.wrong(f"priority must be a whole number, not {_shown(value)}")
+            self.wrong(f"priority must be a whole number, not {shown(value)}")
             return 0
         return value
 
@@ -169,14 +168,14 @@ class _Reader:
         """A list of texts."""
         if isinstance(value, (list, tuple)) and all(isinstance(tag, str) and tag for tag in value):
             return tuple(value)
-        self.wrong(f"tags must be a list of texts, not {_shown(value)}")
+        self.wrong(f"tags must be a list of texts, not {shown(value)}")
         return ()
 
     def name(self, value: object, what: str) -> str:
         """A text that is not empty."""
         if isinstance(value, str) and value.strip() and len(value) <= 500:
             return value
-        self.wrong(f"{what} must be a text of 1 to 500 characters, not {_shown(value)}")
+        self.wrong(f"{what} must be a text of 1 to 500 characters, not {shown(value)}")
         return ""
 
     def id(self, value: object, what: str) -> str:
@@ -189,17 +188,15 @@ class _Reader:
 
     def json(self, value: object, what: str) -> Json:
         """Plain data within the size of a payload."""
-        if _deeper_than(value, MAX_DEPTH):
-            self.wrong(f"{what} is nested more than {MAX_DEPTH} levels deep")
-            return None
-        try:
-            size = len(canonical_json(value).encode())
-        except UsageError as error:
-            self.wrong(f"{what}: {error}")
-            return None
-        if size > self.limits.payload:
-            self.wrong(f"{what} takes {size:,} bytes; {self.limits.payload:,} are allowed")
-        return value  # type: ignore[return-value]
+        problems: list[str] = []
+        data = plain(value, what, problems)
+        for problem in problems:
+            self.wrong(problem)
+        if not problems:
+            size = len(canonical_json(data).encode())
+            if size > self.limits.payload:
+                self.wrong(f"{what} takes {size:,} bytes; {self.limits.payload:,} are allowed")
+        return None if problems else data
 
     # settings
 
@@ -287,7 +284,7 @@ class _Reader:
             if isinstance(when, bool):
                 when = "true" if when else "false"
             else:
-                self.wrong(f"when must be a condition, not {_shown(when)}")
+                self.wrong(f"when must be a condition, not {shown(when)}")
                 when = None
         return StepSpec(
             id=StepId(id),
@@ -369,7 +366,7 @@ class _Reader:
         if isinstance(wanted, str):
             wanted = [wanted]
         if not isinstance(wanted, (list, tuple)):
-            self.wrong(f"depends_on must be a list of step ids, not {_shown(wanted)}")
+            self.wrong(f"depends_on must be a list of step ids, not {shown(wanted)}")
             return ()
         found = set()
         for id in wanted:
@@ -490,7 +487,7 @@ class _Reader:
         if value is None:
             return ()
         if not isinstance(value, (list, tuple)):
-            self.wrong(f"dependencies must be a list of process ids, not {_shown(value)}")
+            self.wrong(f"dependencies must be a list of process ids, not {shown(value)}")
             return ()
         return tuple(dict.fromkeys(RunId(self.id(id, "process id")) for id in value))
 
@@ -740,26 +737,6 @@ def _holds_reference(value: Json) -> bool:
     return isinstance(value, list) and any(_holds_reference(item) for item in value)
 
 
-def _deeper_than(value: object, depth: int) -> bool:
-    layer = [value]
-    for _ in range(depth):
-        layer = [item for outer in layer for item in _items(outer)]
-        if not layer:
-            return False
-    return True
-
-
-def _items(value: object) -> Sequence[object]:
-    if isinstance(value, Mapping):
-        return list(value.values())
-    return value if isinstance(value, (list, tuple)) else ()
-
-
 def _near(word: str, known: Iterable[str]) -> str:
     near = get_close_matches(word, list(known), 3)
     return f"; did you mean {' or '.join(map(repr, near))}?" if near else ""
-
-
-def _shown(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:60]}…"
