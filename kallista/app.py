@@ -39,7 +39,7 @@ from kallista.workflows import ProcessOrchestrator, TaskScheduler, WorkflowManag
 from kallista.wpf import HANDLERS, SYSTEM_DESIGN_WORKFLOW
 
 if TYPE_CHECKING:
-    from anyio.abc import BlockingPortal
+    from anyio.from_thread import BlockingPortal
 
     from kallista.workflows.sync import (
         SyncProcessOrchestrator,

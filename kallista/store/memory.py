@@ -521,6 +521,10 @@ class MemoryStore:
 
     # changes by others
 
+    async def describe(self) -> Mapping[str, str]:
+        """What there is to know of it."""
+        return {"kind": "memory"}
+
     def changed(self) -> bool:
         """See the port."""
         changed = self._state.writes != self._seen

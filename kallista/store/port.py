@@ -374,6 +374,10 @@ class Store(Protocol):
         """The JSON Schemas of all task types that any worker has had."""
         ...
 
+    async def describe(self) -> Mapping[str, str]:
+        """What there is to know of the store itself, for people: versions, place, size."""
+        ...
+
     # changes by others
 
     def changed(self) -> bool:

@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
+import apsw
+
 from kallista.core.events import Event
 from kallista.core.plan import NewRun, Plan
 from kallista.core.schedules import Firing, Schedule
@@ -30,6 +32,7 @@ from kallista.store.sqlite.claims import claim
 from kallista.store.sqlite.liveness import Liveness
 from kallista.store.sqlite.opening import beside
 from kallista.store.sqlite.reader import Readers
+from kallista.store.sqlite.statements import migrations
 from kallista.store.sqlite.writer import Writer
 
 BUSY_TIMEOUT: Final = 30.0
@@ -219,6 +222,18 @@ class SqliteStore:
         return await self._reading.ask(lambda reading: reading.type_schemas())
 
     # changes by others
+
+    async def describe(self) -> Mapping[str, str]:
+        """What there is to know of the file; see the port."""
+        sizes = [beside(self._path, suffix) for suffix in ("", "-wal")]
+        size = sum(file.stat().st_size for file in sizes if file.exists())
+        return {
+            "kind": "sqlite",
+            "file": str(self._path),
+            "size_bytes": str(size),
+            "sqlite_version": apsw.sqlite_lib_version(),
+            "schema_version": str(len(migrations())),
+        }
 
     def changed(self) -> bool:
         """See the port."""
