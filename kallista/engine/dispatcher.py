@@ -45,7 +45,7 @@ class Dispatcher:
         """One claim, handed over; returns when the next entry is due."""
         self._driver.claim_began()
         try:
-            now = self._clock.now()
+            now, given_back = self._clock.now(), self._slots.given_back
             request = ClaimRequest(
                 self._slots.worker, now, self._slots.free, self._slots.limits(), self.within
             )
@@ -57,8 +57,8 @@ class Dispatcher:
             await self._hand_over(claim.entries)
         finally:
             self._driver.claim_ended()
-        if claim.entries and claim.waiting is not None and self._slots.free > 0:
-            self.alarm.ring()
+        if claim.waiting is not None and self._slots.given_back != given_back:
+            self.alarm.ring()  # a place became free while the claim was under way
         return claim.next_due
 
     async def _hand_over(self, entries: Sequence[ClaimedEntry]) -> None:

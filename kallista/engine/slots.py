@@ -24,6 +24,8 @@ class Slots:
         self._on_free = on_free
         self._taken: Counter[TaskType] = Counter()
         self._in_use = 0
+        self.given_back = 0
+        """How many places have been freed so far."""
         self.worker = WorkerKey(0)
         self.open = False
         self.waiting: int | None = None
@@ -52,6 +54,7 @@ class Slots:
         """Free the place of an attempt."""
         self._in_use -= 1
         self._taken[type] -= 1
+        self.given_back += 1
         if self.waiting is not None:
             self._on_free()
 
