@@ -29,7 +29,7 @@ def identifier_problem(name: str) -> str | None:
         return "is a C# keyword"
     if not _is_identifier(name):
         return "is no C# identifier (letters, digits and underscores, not starting with a digit)"
-    if not name[0].isupper():
+    if not _is_capital(name[0]):
         return f"must start with a capital letter, such as {pascal(name)}"
     if len(name) > MAX_LENGTH:
         return f"is longer than {MAX_LENGTH} characters"
@@ -52,6 +52,11 @@ def namespace_problem(namespace: str) -> str | None:
 
 def _is_identifier(name: str) -> bool:
     return name.isidentifier() and unicodedata.is_normalized("NFC", name)
+
+
+def _is_capital(letter: str) -> bool:
+    """Whether a field can start with the small letter and its property with the capital again."""
+    return letter.isalpha() and letter.lower().upper() == letter
 
 
 def is_device(name: str) -> bool:

@@ -171,7 +171,7 @@ MEMBERS: Final = _names(
     HasConversion HasErrors HasForeignKey HasIndex HasMany HasMaxLength HasOne HaveConversion
     IetfLanguageTag InnerException Invoke InvariantCulture IsCancellationRequested IsRequired
     IsType IsUnique LanguageProperty Length LocalApplicationData LogError MaxValue MigrateAsync
-    Min MinValue Model NewValue No NotEmpty NotNull Null OK OnDelete OnExit OnStartup Open Options
+    Max Min MinValue Model NewValue No NotEmpty NotNull Null OK OnDelete OnExit OnStartup Open Options
     OrderBy OrderByDescending OverrideMetadata Parse Properties Property Question RegisterAttached
     RemoveErrorHandler Replace Restrict Cascade SetNull Round RuleInError Run SaveChangesAsync
     Select Services Set SetCurrentValue SetValue Show Single SpecialFolder SpecifyKind

@@ -72,6 +72,7 @@ def test_all_problems_are_told_at_once() -> None:
         ("2Fast", "is no C# identifier"),
         ("order", "must start with a capital letter, such as Order"),
         ("_Order", "must start with a capital letter, such as Order"),
+        ("\u0130d", "must start with a capital letter"),
         ("Con", "is a device on Windows"),
         ("Aux", "is a device on Windows"),
         ("Com1", "is a device on Windows"),
@@ -98,8 +99,10 @@ def test_namespaces_that_would_hide_others_are_refused() -> None:
 
 def test_names_in_other_alphabets_are_welcome() -> None:
     """C# takes letters of every alphabet, and so does a design."""
-    made = design(specification_of({"entities": [_entity("Descrição"), _entity("Größe")]}))
-    assert [entity.name for entity in made.entities] == ["Descrição", "Größe"]
+    made = design(
+        specification_of({"entities": [_entity("Descrição"), _entity("Größe"), _entity("商品")]})
+    )
+    assert [entity.name for entity in made.entities] == ["Descrição", "Größe", "商品"]
 
 
 def test_names_that_differ_only_by_case_are_refused() -> None:

@@ -30,7 +30,7 @@ _TYPES: list[PropertyType] = [
     "bool", "date", "datetime", "enum",
 ]  # fmt: skip
 
-_ENTITIES = ["Alpha", "Bêta", "GammaRay", "Delta2", "Class", "Event", "Z"]
+_ENTITIES = ["Alpha", "Bêta", "GammaRay", "Delta2", "Class", "Event", "Z", "商品"]
 _MEMBERS = ["Title", "Name", "URL", "X", "Größe", "Value", "Text", "Items", "Value_2", "Record"]
 _RELATIONS = ["Owner", "Parent", "Members", "Source", "Target"]
 _KINDS: list[RelationKind] = ["many_to_one", "one_to_many", "many_to_many"]
