@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from typing import Final
 
 from kallista.core.handlers import Handlers
 from kallista.core.types import TaskType, WorkerKey
+
+_UNLIMITED: Final = 1_000_000_000
 
 
 class Slots:
@@ -55,7 +58,7 @@ class Slots:
         self._in_use -= 1
         self._taken[type] -= 1
         self.given_back += 1
-        if self.waiting is not None:
+        if self.waiting is not None or self._is_limited(type):
             self._on_free()
 
     def noted(self, priority: int) -> None:
@@ -88,8 +91,13 @@ class Slots:
         if handler is None:
             return 0
         if handler.max_concurrency is None:
-            return self._limit
+            return _UNLIMITED
         return handler.max_concurrency - self._taken[type]
+
+    def _is_limited(self, type: TaskType) -> bool:
+        """Whether work of this type may wait although places of the program are free."""
+        handler = self._handlers.get(type)
+        return handler is not None and handler.max_concurrency is not None
 
 
 class LocalCapacity:
