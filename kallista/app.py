@@ -27,7 +27,7 @@ from kallista.core.handlers import Handler
 from kallista.core.parsing import CheckTask, Limits, parse_workflow
 from kallista.core.snapshots import Snapshot
 from kallista.core.states import RunKind
-from kallista.core.types import Json, RunId, TaskType
+from kallista.core.types import Json, JsonText, RunId, TaskType
 from kallista.engine.clock import Clock, SystemClock
 from kallista.engine.definitions import StoredDefinitions
 from kallista.engine.embedded import EmbeddedEngine, Options
@@ -142,7 +142,7 @@ class Kallista:
             options=Options(
                 worker=worker,
                 max_concurrency=settings.max_concurrency,
-                grace=settings.grace,
+                grace=Micros(round(settings.grace * 1_000_000)),
                 within=None if within is None else RunId(within),
             ),
             settings=settings,
@@ -284,9 +284,9 @@ class Kallista:
             missing_types=tuple(sorted(type for type in queued if type not in alive)),
         )
 
-    async def _checker(self) -> CheckTask:
+    def _checker(self, elsewhere: Mapping[TaskType, JsonText]) -> CheckTask:
         """What checks tasks: by the handlers here, else by what other workers say of theirs."""
-        return TaskChecker(self._handlers, await self._store.type_schemas())
+        return TaskChecker(self._handlers, elsewhere)
 
 
 class SyncKallista:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, cast
 
 from kallista.core.definitions import (
@@ -18,11 +19,13 @@ from kallista.core.states import RunKind
 from kallista.core.types import Json, JsonText, Micros, RunId, StepId, TaskType
 
 
+@lru_cache(maxsize=1024)
 def definition_text(definition: Definition) -> JsonText:
-    """The definition as canonical JSON."""
+    """The definition as canonical JSON; encoded once per definition object."""
     return canonical_json(definition_to_data(definition))
 
 
+@lru_cache(maxsize=1024)
 def definition_hash(definition: Definition) -> str:
     """The hash of a definition's content: equal definitions have equal hashes."""
     return content_hash(definition_to_data(definition))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
 from functools import cached_property
 from zoneinfo import ZoneInfo
@@ -22,9 +22,9 @@ from kallista.core.parsing import (
 )
 from kallista.core.states import RunKind
 from kallista.core.triggers import zone_named
-from kallista.core.types import Json, Micros
+from kallista.core.types import Json, JsonText, Micros, TaskType
 from kallista.engine.clock import Clock
-from kallista.errors import NotFoundError, UsageError
+from kallista.errors import DefinitionError, NotFoundError, UsageError
 from kallista.store.port import Store
 
 
@@ -35,7 +35,8 @@ class StoredDefinitions:
         store: Where names are kept.
         clock: What time it is.
         shipped: Gives definitions that come with the program; a stored one of the same name wins.
-        check_task: Gives what says what is wrong with a task's type and config.
+        check_task: Gives what says what is wrong with a task's type and config, given the schemas
+            of the types that other workers have.
         limits: How large a definition may be.
         timezone: The IANA name that naive datetimes are read by.
     """
@@ -45,7 +46,7 @@ class StoredDefinitions:
         store: Store,
         clock: Clock,
         shipped: Callable[[], Sequence[Definition]],
-        check_task: Callable[[], Awaitable[CheckTask]],
+        check_task: Callable[[Mapping[TaskType, JsonText]], CheckTask],
         limits: Limits,
         timezone: Callable[[], str],
     ) -> None:
@@ -74,7 +75,9 @@ class StoredDefinitions:
                     " give its tasks too, or define it with this config"
                 )
             return await self._named(RunKind.WORKFLOW, name)
-        return parse_workflow(name, tasks, config, await self._check_task(), self._limits)
+        return await self._read(
+            lambda check: parse_workflow(name, tasks, config, check, self._limits)
+        )
 
     async def process(self, data: Mapping[str, object] | str) -> Definition:
         """A process described by this data, or the defined one of this name."""
@@ -85,13 +88,15 @@ class StoredDefinitions:
             for named in named_definitions(data)
             if (found := await self._find(*named)) is not None
         }
-        return parse_process(
-            data, lambda kind, name: known.get((kind, name)), await self._check_task(), self._limits
+        return await self._read(
+            lambda check: parse_process(
+                data, lambda kind, name: known.get((kind, name)), check, self._limits
+            )
         )
 
     async def task(self, id: str, data: Mapping[str, object]) -> Definition:
         """A single task."""
-        return parse_task(id, data, await self._check_task(), self._limits)
+        return await self._read(lambda check: parse_task(id, data, check, self._limits))
 
     def inputs(
         self, definition: Definition, values: Mapping[str, object] | None
@@ -124,6 +129,16 @@ class StoredDefinitions:
             return parse_moment(value, ZoneInfo(self._timezone()))
         except UsageError as error:
             raise UsageError(f"{what}: {error}") from error
+
+    async def _read(self, parse: Callable[[CheckTask], Definition]) -> Definition:
+        """Read a description; task types that only other workers have are asked for if need be."""
+        try:
+            return parse(self._check_task({}))
+        except DefinitionError:
+            elsewhere = await self._store.type_schemas()
+            if not elsewhere:
+                raise
+            return parse(self._check_task(elsewhere))
 
     async def _named(self, kind: RunKind, name: str) -> Definition:
         found = await self._find(kind, name)

@@ -373,7 +373,7 @@ class Driver:
             self._rest(active)
 
     def _tell(self, active: ActiveRun, draft: Draft) -> None:
-        self._notices.tell(active.key)
+        self._notices.tell(active.key, over=active.is_over)
         for entry in draft.enqueue:
             self._on_queued(entry.ready_at, entry.priority)
         if draft.wake or draft.children or draft.announce or (draft.wake_parent and active.parent):
@@ -461,7 +461,7 @@ class Driver:
         for item in left:
             if isinstance(item, Asked):
                 self._spawn(self._ask_again(active.key, item))
-        self._notices.tell(active.key)
+        self._notices.tell(active.key, over=True)
         self._check_drained()
 
     def _fail_asked(self, active: ActiveRun, error: BaseException) -> None:
@@ -508,7 +508,7 @@ class Driver:
         if not changes_something(draft):
             return False
         await self._store.commit(plan_of(draft, record.key, Fence(record.version, None), None))
-        self._notices.tell(record.key)
+        self._notices.tell(record.key, over=True)
         self._on_queued(Micros(0), record.priority)
         return True
 

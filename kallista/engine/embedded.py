@@ -283,7 +283,7 @@ class EmbeddedEngine:
         active = self._driver.find(id)
         key = (await self._record(kind, id)).key if active is None else active.key
         deadline = None if timeout is None else Micros(self._clock.now() + int(timeout * 1e6))
-        with self._notices.subscribed(key) as news:
+        with self._notices.subscribed(key, to_its_end=True) as news:
             timer = None if deadline is None else self._clock.call_at(deadline, news.set)
             try:
                 while True:
@@ -361,7 +361,7 @@ class EmbeddedEngine:
         if record.parent_id is not None:
             raise StateError(f"{kind} {id!r} belongs to {record.parent_id!r}; delete that")
         await self._store.delete_run(record.key, record.version, self._clock.now())
-        self._notices.tell(record.key)
+        self._notices.tell(record.key, over=True)
 
     async def explain(self, id: str) -> Explanation:
         """Why the run or schedule is where it is."""

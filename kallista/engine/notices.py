@@ -17,28 +17,36 @@ class Notices:
     """
 
     def __init__(self) -> None:
-        self._events: dict[RunKey, set[asyncio.Event]] = {}
-
-    def __bool__(self) -> bool:
-        return bool(self._events)
+        self._events: dict[RunKey, dict[asyncio.Event, bool]] = {}
 
     @contextmanager
-    def subscribed(self, run: RunKey) -> Iterator[asyncio.Event]:
-        """An event that is set at each piece of news, for as long as the block lasts."""
+    def subscribed(self, run: RunKey, *, to_its_end: bool = False) -> Iterator[asyncio.Event]:
+        """An event that is set at each piece of news, for as long as the block lasts.
+
+        Args:
+            run: Whose news.
+            to_its_end: Only its end, or its loss, is news.
+        """
         event = asyncio.Event()
-        self._events.setdefault(run, set()).add(event)
+        self._events.setdefault(run, {})[event] = to_its_end
         try:
             yield event
         finally:
             events = self._events[run]
-            events.discard(event)
+            del events[event]
             if not events:
                 del self._events[run]
 
-    def tell(self, run: RunKey) -> None:
-        """The run has changed."""
-        for event in self._events.get(run, ()):
-            event.set()
+    def tell(self, run: RunKey, *, over: bool) -> None:
+        """The run has changed.
+
+        Args:
+            run: Which one.
+            over: Whether it has ended, or may have ended where this program does not see it.
+        """
+        for event, to_its_end in self._events.get(run, {}).items():
+            if over or not to_its_end:
+                event.set()
 
     def tell_all(self) -> None:
         """Any run may have changed: another program has written."""
