@@ -4,22 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final, Literal, TypeAlias, get_args
+from typing import TypeAlias
 
 from kallista.wpf.design import Design, Entity, Enum, View
-
-Template: TypeAlias = Literal[
-    "wpf_project",
-    "wpf_main",
-    "wpf_model",
-    "wpf_data",
-    "wpf_viewmodel",
-    "wpf_view",
-    "wpf_tests",
-]
-"""The parts that can be generated on their own; each file belongs to exactly one."""
-
-TEMPLATES: Final[tuple[Template, ...]] = get_args(Template)
+from kallista.wpf.specification import Template
 
 Subject: TypeAlias = Entity | Enum | View | None
 

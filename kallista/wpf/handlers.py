@@ -1,30 +1,23 @@
-"""The task types of this package: design an application, generate it, take stock of it."""
+"""The task types of this package, with the config that each of them takes.
+
+Most programs never generate anything, so the work is imported when it is first asked for.
+"""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from xml.etree import ElementTree as ET
 
-from kallista.wpf import document
 from kallista.wpf.context import Context
-from kallista.wpf.design import Design
-from kallista.wpf.errors import DesignError, OutputError
-from kallista.wpf.files import TEMPLATES, PlannedFile, Template, planned
-from kallista.wpf.output import OutputFolder, record_of
-from kallista.wpf.rendering import render
-from kallista.wpf.review import design as design_of
 from kallista.wpf.specification import (
     STRICT,
     EntitySpec,
     EnumSpec,
     Pattern,
     Specification,
+    Template,
     ViewSpec,
 )
-
-MANIFEST_PATH = "docs/manifest.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +65,8 @@ def system_design(
         DesignError: When the specification cannot become an application.
         OutputConflictError: When the folder holds another design.
     """
+    from kallista.wpf.generation import design_application
+
     specification = Specification(
         name=name,
         namespace=namespace,
@@ -82,18 +77,7 @@ def system_design(
         enums=tuple(enums),
         views=tuple(views),
     )
-    made = design_of(specification)
-    ctx.progress(0.5, f"designed {made.name}: {len(made.entities)} entities")
-    folder = output_dir or f"output/{made.name}"
-    documents = _folder(ctx, folder).write(
-        {
-            document.JSON_PATH: document.json_document(made),
-            document.MARKDOWN_PATH: document.markdown_document(made),
-        },
-        overwrite=overwrite,
-    )
-    ctx.progress(1.0, f"wrote {document.MARKDOWN_PATH}")
-    return {**document.as_data(made), "output_dir": folder, "documents": documents}
+    return design_application(ctx, specification, output_dir, overwrite)
 
 
 def code_generation(
@@ -122,20 +106,10 @@ def code_generation(
         DesignError: When the design cannot be read, or has nothing of that name.
         OutputConflictError: When the folder holds other files of these names.
     """
-    data = design if design is not None else document.find(ctx.results)
-    made = document.load(data) if data is not None else design_of(Specification())
-    files = _chosen(planned(made), template, params.name if params else None)
-    contents = _rendered(ctx, files, made)
-    folder = _output_dir(output_dir, data, made)
-    records = _folder(ctx, folder).write(contents, overwrite=overwrite)
-    ctx.progress(1.0, f"wrote {len(records)} files")
-    return {
-        "name": made.name,
-        "template": template,
-        "output_dir": folder,
-        "files": records,
-        "size": sum(record["size"] for record in records),
-    }
+    from kallista.wpf.generation import generate
+
+    name = params.name if params else None
+    return generate(ctx, design, template, name, output_dir, overwrite)
 
 
 def solution_manifest(
@@ -161,88 +135,6 @@ def solution_manifest(
         OutputError: When files are missing, are not those that the results before it list, or
             are no XML where they should be.
     """
-    data = design if design is not None else document.find(ctx.results)
-    if data is None:
-        raise DesignError("There is no design to check against; run system_design before.")
-    made = document.load(data)
-    shown = _output_dir(output_dir, data, made)
-    folder = _folder(ctx, shown)
-    paths = [document.JSON_PATH, document.MARKDOWN_PATH, *(file.path for file in planned(made))]
-    contents = {path: folder.read(path) for path in paths}
-    ctx.progress(0.5, f"looked at {len(contents)} files")
-    _refuse_gaps(shown, contents, document.recorded(ctx.results, shown))
-    records = [
-        record_of(path, content) for path, content in contents.items() if content is not None
-    ]
-    manifest = json.dumps({"name": made.name, "files": records}, indent=1, ensure_ascii=False)
-    written = folder.write({MANIFEST_PATH: f"{manifest}\n".encode()}, overwrite=overwrite)
-    ctx.progress(1.0, f"{len(records)} files are whole")
-    return {
-        "name": made.name,
-        "output_dir": shown,
-        "solution": f"{made.name}.sln",
-        "files": records,
-        "size": sum(record["size"] for record in records),
-        "manifest": written[0],
-    }
+    from kallista.wpf.generation import take_stock
 
-
-def _folder(ctx: Context, path: str) -> OutputFolder:
-    if ctx.cancelled:
-        raise OutputError(f"The task was cancelled before it wrote anything into {path}.")
-    return OutputFolder(path, run=ctx.run_id, writer=ctx.task_id)
-
-
-def _output_dir(asked: str | None, data: Mapping[str, object] | None, made: Design) -> str:
-    written = data.get("output_dir") if data else None
-    return asked or (written if isinstance(written, str) else f"output/{made.name}")
-
-
-def _chosen(
-    files: Sequence[PlannedFile], template: Template | None, name: str | None
-) -> list[PlannedFile]:
-    if template is not None and template not in TEMPLATES:
-        raise DesignError(f"There is no template {template!r}; there are: {', '.join(TEMPLATES)}.")
-    part = [file for file in files if template in (None, file.part)]
-    chosen = [file for file in part if name in (None, file.name)]
-    if not chosen:
-        names = ", ".join(dict.fromkeys(file.name for file in part))
-        raise DesignError(f"{template or 'The solution'} has no {name!r}; it has: {names}.")
-    return chosen
-
-
-def _rendered(ctx: Context, files: Sequence[PlannedFile], made: Design) -> dict[str, bytes]:
-    contents: dict[str, bytes] = {}
-    for file in files:
-        contents[file.path] = render(file, made)
-        if len(contents) % 20 == 0:
-            ctx.progress(0.8 * len(contents) / len(files), file.path)
-    return contents
-
-
-def _refuse_gaps(
-    folder: str, contents: Mapping[str, bytes | None], recorded: Mapping[str, str]
-) -> None:
-    problems = [
-        problem
-        for path, content in contents.items()
-        if (problem := _gap(path, content, recorded.get(path))) is not None
-    ]
-    if problems:
-        lines = "\n".join(f"  - {problem}" for problem in problems)
-        raise OutputError(
-            f"The solution in {folder} is not what was generated; generate it again:\n{lines}"
-        )
-
-
-def _gap(path: str, content: bytes | None, sha256: str | None) -> str | None:
-    if content is None:
-        return f"{path} is missing"
-    if sha256 is not None and record_of(path, content)["sha256"] != sha256:
-        return f"{path} was changed since it was generated"
-    if path.endswith((".xaml", ".csproj")):
-        try:
-            ET.fromstring(content)
-        except ET.ParseError as error:
-            return f"{path} is no XML: {error}"
-    return None
+    return take_stock(ctx, design, output_dir, overwrite)

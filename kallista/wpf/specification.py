@@ -1,9 +1,9 @@
-"""The words in which a user describes an application: what ``system_design`` takes."""
+"""The words in which a user says what to design and what to generate."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final, Literal, TypeAlias
+from typing import Final, Literal, TypeAlias, get_args
 
 Pattern: TypeAlias = Literal["MVVM"]
 """The architectures there are templates for."""
@@ -30,7 +30,20 @@ RelationKind: TypeAlias = Literal["many_to_one", "one_to_many", "many_to_many"]
 
 OnDelete: TypeAlias = Literal["restrict", "cascade", "set_null"]
 
-PATTERNS: Final[tuple[Pattern, ...]] = ("MVVM",)
+Template: TypeAlias = Literal[
+    "wpf_project",
+    "wpf_main",
+    "wpf_model",
+    "wpf_data",
+    "wpf_viewmodel",
+    "wpf_view",
+    "wpf_tests",
+]
+"""The parts of a solution that can be generated on their own."""
+
+TEMPLATES: Final[tuple[Template, ...]] = get_args(Template)
+
+PATTERNS: Final[tuple[Pattern, ...]] = get_args(Pattern)
 
 STRICT: Final = {"extra": "forbid", "use_attribute_docstrings": True}
 """How pydantic reads these classes: unknown keys are errors, docstrings are descriptions."""

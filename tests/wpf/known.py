@@ -160,27 +160,26 @@ EXTENSIONS: Final[dict[str, str]] = {
 
 MEMBERS: Final = _names(
     """
-    AddErrorHandler AddRange Add Any ApplyConfigurationsFromAssembly AsNoTracking Assembly
-    AssumeLocal AwayFromZero BaseDirectory BindsTwoWayByDefault Build BuildServiceProvider
-    CanExecute Clear Combine CompletedTask ConnectionString Contains Count
-    CreateApplicationBuilder CreateDbContextAsync CreateDirectory CurrentCulture Database Default
-    Dispose Empty EnsureCreated EnsureCreatedAsync Equal Errors Error ErrorContent EventHandler
-    Exception Execute ExecuteAsync ExecutionTask ExtendedErrorCode False First FirstOrDefault
-    FromDateTime FromResult Functions GetAwaiter GetEntityTypes GetErrors GetFolderPath
-    GetLanguage GetResult GetTableName GetValue GetValueOrDefault GetValues Handled
-    HasConversion HasErrors HasForeignKey HasIndex HasMany HasMaxLength HasOne HaveConversion
-    IetfLanguageTag InnerException Invoke InvariantCulture IsCancellationRequested IsRequired
-    IsType IsUnique LanguageProperty Length LocalApplicationData LogError MaxValue MigrateAsync
-    Max Min MinValue Model NewValue No NotEmpty NotNull Null OK OnDelete OnExit OnStartup Open Options
-    OrderBy OrderByDescending OverrideMetadata Parse Properties Property Question RegisterAttached
-    RemoveErrorHandler Replace Restrict Cascade SetNull Round RuleInError Run SaveChangesAsync
-    Select Services Set SetCurrentValue SetValue Show Single SpecialFolder SpecifyKind
-    SqliteErrorCode SqliteExtendedErrorCode StartAsync StopAsync ThenBy ThrowsAsync ToDateTime
-    ToHashSet ToList ToLocalTime ToLowerInvariant ToString ToUniversalTime Today Trim True
-    TryParse UnsetValue UsingEntity Utc UtcNow Value Where WithMany Yes Added Action FromSeconds
-    IsNullOrWhiteSpace AddDbContextFactory AddSingleton AddTransient GetRequiredService
-    UseSqlite ExecuteDeleteAsync GetMigrations Include Like SingleOrDefaultAsync ToListAsync
-    ToTable Message MainWindow YesNo
+    Action Add AddDbContextFactory AddErrorHandler AddRange AddSingleton AddTransient Added Any
+    ApplyConfigurationsFromAssembly AsNoTracking Assembly AssumeLocal AwayFromZero BaseDirectory
+    BindsTwoWayByDefault Build BuildServiceProvider CanExecute Cascade Clear Combine CompletedTask
+    ConnectionString Contains Count CreateApplicationBuilder CreateDbContextAsync CreateDirectory
+    CurrentCulture Database Default Dispose Empty EnsureCreated EnsureCreatedAsync Equal Error
+    ErrorContent Errors EventHandler Exception Execute ExecuteAsync ExecuteDeleteAsync ExecutionTask
+    ExtendedErrorCode False First FirstOrDefault FromDateTime FromResult FromSeconds Functions
+    GetAwaiter GetEntityTypes GetErrors GetFolderPath GetLanguage GetMigrations GetRequiredService
+    GetResult GetTableName GetValue GetValueOrDefault GetValues Handled HasConversion HasErrors
+    HasForeignKey HasIndex HasMany HasMaxLength HasOne HaveConversion IetfLanguageTag Include
+    InnerException InvariantCulture Invoke IsCancellationRequested IsNullOrWhiteSpace IsRequired
+    IsType IsUnique LanguageProperty Length Like LocalApplicationData LogError MainWindow Max
+    MaxValue Message MigrateAsync Min MinValue Model NewValue No NotEmpty NotNull Null OK OnDelete
+    OnExit OnStartup Open Options OrderBy OrderByDescending OverrideMetadata Parse Properties
+    Property Question RegisterAttached RemoveErrorHandler Replace Restrict Round RuleInError Run
+    SaveChangesAsync Select Services Set SetCurrentValue SetNull SetValue Show Single
+    SingleOrDefaultAsync SpecialFolder SpecifyKind SqliteErrorCode SqliteExtendedErrorCode
+    StartAsync StopAsync ThenBy ThrowsAsync ToDateTime ToHashSet ToList ToListAsync ToLocalTime
+    ToLowerInvariant ToString ToTable ToUniversalTime Today Trim True TryParse UnsetValue UseSqlite
+    UsingEntity Utc UtcNow Value Where WithMany Yes YesNo
     """
 )
 """Members of .NET types that follow a dot in generated code."""

@@ -10,8 +10,7 @@ from pathlib import Path
 import yaml
 
 from kallista.wpf import code_generation, solution_manifest
-from kallista.wpf.files import TEMPLATES, Template
-from kallista.wpf.specification import Specification
+from kallista.wpf.specification import TEMPLATES, Specification, Template
 
 from .support import EXAMPLE, FakeContext, bytes_of, designed
 

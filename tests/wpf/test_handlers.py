@@ -20,9 +20,8 @@ from kallista.wpf import (
     system_design,
 )
 from kallista.wpf.errors import DesignError, OutputConflictError, OutputError
-from kallista.wpf.files import TEMPLATES
 from kallista.wpf.handlers import Params
-from kallista.wpf.specification import Specification
+from kallista.wpf.specification import TEMPLATES, Specification
 
 from .support import FakeContext, bytes_of, designed
 

@@ -12,9 +12,8 @@ import yaml
 from pydantic import TypeAdapter
 
 from kallista.wpf import HANDLERS, code_generation, system_design
-from kallista.wpf.files import TEMPLATES
 from kallista.wpf.handlers import Params
-from kallista.wpf.specification import PropertyType
+from kallista.wpf.specification import TEMPLATES, PropertyType
 
 from .support import FakeContext, specification_of
 
