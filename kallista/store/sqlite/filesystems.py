@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 from typing import Final
@@ -9,6 +10,8 @@ from typing import Final
 NETWORK_TYPES: Final = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "afs", "ncpfs"})
 
 _MOUNTS = Path("/proc/self/mounts")
+# The table writes blanks, tabs, line ends and backslashes in octal.
+_OCTAL = re.compile(r"\\([0-7]{3})")
 
 
 def network_type(path: Path) -> str | None:
@@ -35,8 +38,7 @@ def mounted_network_type(path: Path, mounts: str) -> str | None:
         _, _, rest = line.partition(" ")
         place, _, rest = rest.partition(" ")
         kind, _, _ = rest.partition(" ")
-        # The table writes blanks and the like in octal.
-        folder = Path(place.encode().decode("unicode_escape"))
+        folder = Path(_OCTAL.sub(lambda found: chr(int(found[1], 8)), place))
         if path.is_relative_to(folder) and len(folder.parts) >= best:
             best, found = len(folder.parts), kind
     return found if found in NETWORK_TYPES else None

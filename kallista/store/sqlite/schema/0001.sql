@@ -25,6 +25,8 @@ CREATE TABLE definition_names (
     PRIMARY KEY (kind, name)
 ) STRICT, WITHOUT ROWID;
 
+CREATE INDEX definition_names_by_definition ON definition_names (definition);
+
 -- What every plan rewrites, and little else, so that a plan rewrites little. Keys are never used
 -- twice: what still points to a deleted run must not find another one. `root` is NULL at the top.
 CREATE TABLE runs (

@@ -1,0 +1,308 @@
+"""Opening a store: what is missing is made, what is old migrated, what is not ours refused."""
+
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from pathlib import Path
+
+import apsw
+import pytest
+from programs import content, ended, heard, start
+
+from kallista.core.types import RunId
+from kallista.errors import StoreError, StoreUnavailableError
+from kallista.store.port import RunFilter
+from kallista.store.sqlite import SqliteStore
+from kallista.store.sqlite.file_locks import FileLock, holder_name
+from kallista.store.sqlite.filesystems import mounted_network_type
+from kallista.store.sqlite.opening import APPLICATION_ID, prepare
+from kallista.store.sqlite.statements import migrations
+from kallista.testing.store_contract import NOW, new_run, opened
+
+pytestmark = pytest.mark.anyio
+
+MARK_NEWER = "CREATE TABLE newer (x); UPDATE store SET compatible_from = {};"
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    """Stores live on asyncio."""
+    return "asyncio"
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Where the store lies; its folder is not there yet."""
+    return tmp_path / "data" / "workflows" / "kallista.db"
+
+
+def ready(path: Path, scripts: Sequence[str] | None = None) -> None:
+    """Make the file a store, and wait for nobody."""
+    prepare(path, "a test", 0, scripts=scripts)
+
+
+def version(path: Path) -> tuple[object, object]:
+    """Whose file it is, and in which version."""
+    with closing(apsw.Connection(str(path))) as db:
+        return db.pragma("application_id"), db.pragma("user_version")
+
+
+def empty_file(path: Path) -> None:
+    """A file that somebody has only touched."""
+    path.write_bytes(b"")
+
+
+def half_made(path: Path) -> None:
+    """A program died after it had set the log mode and before it had made a table."""
+    with closing(apsw.Connection(str(path))) as db:
+        db.pragma("journal_mode", "wal")
+
+
+@pytest.mark.parametrize("leave", [empty_file, half_made])
+async def test_what_is_empty_or_half_made_becomes_a_store(
+    path: Path, leave: Callable[[Path], None]
+) -> None:
+    """A crash while opening, or an empty file, is no reason to refuse."""
+    path.parent.mkdir(parents=True)
+    leave(path)
+    async with opened(lambda: SqliteStore(path)) as store:
+        assert (await store.create(new_run())).new
+    assert version(path) == (APPLICATION_ID, len(migrations()))
+
+
+async def test_a_relative_path_stays_where_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A program that changes its working folder keeps its store."""
+    monkeypatch.chdir(tmp_path)
+    store = SqliteStore(Path("data/kallista.db"))
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    async with opened(lambda: store):
+        pass
+    assert (tmp_path / "data" / "kallista.db").exists()
+
+
+def text_file(path: Path) -> None:
+    """Something that is no database."""
+    path.write_text("dear diary\n" * 500)
+
+
+def other_database(path: Path) -> None:
+    """A database of another program."""
+    with closing(apsw.Connection(str(path))) as db:
+        db.execute("CREATE TABLE songs (title); INSERT INTO songs VALUES ('Kallisti')")
+
+
+def marked_database(path: Path) -> None:
+    """A database that bears another program's mark and has no table yet."""
+    with closing(apsw.Connection(str(path))) as db:
+        db.pragma("application_id", 4711)
+
+
+def damaged(path: Path) -> None:
+    """A store whose first page has been overwritten in part."""
+    ready(path)
+    with path.open("r+b") as file:
+        file.seek(100)
+        file.write(b"\xff" * 3000)
+
+
+def newer(path: Path) -> None:
+    """A store of a program that has moved on too far."""
+    ready(path, [*migrations(), MARK_NEWER.format(2)])
+
+
+def a_folder(path: Path) -> None:
+    """A folder under the store's name."""
+    path.mkdir()
+
+
+@pytest.mark.parametrize(
+    ("leave", "message"),
+    [
+        (text_file, "is not a Kallista store but some other file; choose another path"),
+        (other_database, "database of another program; choose another path"),
+        (marked_database, "database of another program; choose another path"),
+        (damaged, "is damaged .* restore it from a backup"),
+        (newer, r"newer Kallista \(store version 2; .* up to 1\); upgrade Kallista"),
+        (a_folder, "cannot be opened"),
+    ],
+)
+async def test_what_is_not_ours_is_refused_and_left_as_it_is(
+    path: Path, leave: Callable[[Path], None], message: str
+) -> None:
+    """The error says what the file is and what to do, and not a byte of it changes."""
+    path.parent.mkdir(parents=True)
+    leave(path)
+    before = content(path)
+    with pytest.raises(StoreError, match=message):
+        await SqliteStore(path).open()
+    assert content(path) == before
+
+
+async def test_a_path_below_a_file_is_refused(tmp_path: Path) -> None:
+    """A folder that cannot be made gives an error of ours, with the path."""
+    (tmp_path / "file").touch()
+    with pytest.raises(StoreError, match=r"kallista\.db"):
+        await SqliteStore(tmp_path / "file" / "kallista.db").open()
+
+
+async def test_a_store_that_is_not_open_says_so(path: Path) -> None:
+    """Forgetting to open is a mistake with a plain message."""
+    store = SqliteStore(path)
+    with pytest.raises(StoreError, match="open the store first"):
+        store.create(new_run())
+    with pytest.raises(StoreError, match="open the store first"):
+        await store.load(RunId("run"))
+    assert store.changed() is False
+    await store.close()
+
+
+def test_migrations_lead_forward_one_by_one(path: Path) -> None:
+    """An old store gets what is missing and keeps what it has; opening again does nothing."""
+    scripts = [*migrations(), "CREATE TABLE second (x)", "CREATE TABLE third (x)"]
+    ready(path, scripts[:1])
+    with closing(apsw.Connection(str(path))) as db:
+        db.execute("INSERT INTO tombstones VALUES ('kept', 'task', 'FAILED', 1)")
+    ready(path, scripts)
+    ready(path, scripts)
+    assert version(path) == (APPLICATION_ID, 3)
+    with closing(apsw.Connection(str(path))) as db:
+        assert db.execute("SELECT id FROM tombstones").get == "kept"
+        assert db.table_exists(None, "second")
+        assert db.table_exists(None, "third")
+
+
+def test_a_migration_that_fails_changes_nothing(path: Path) -> None:
+    """Each step is one transaction: the store stays at the version before."""
+    ready(path)
+    with pytest.raises(StoreError, match="cannot open"):
+        ready(path, [*migrations(), "CREATE TABLE second (x); SELECT nonsense FROM nowhere"])
+    assert version(path) == (APPLICATION_ID, 1)
+    with closing(apsw.Connection(str(path))) as db:
+        assert not db.table_exists(None, "second")
+    ready(path)
+
+
+async def test_a_newer_store_that_is_compatible_is_used(path: Path) -> None:
+    """A newer program may say that older ones can go on with its store."""
+    ready(path, [*migrations(), MARK_NEWER.format(1)])
+    async with opened(lambda: SqliteStore(path)) as store:
+        assert (await store.create(new_run())).new
+    assert version(path) == (APPLICATION_ID, 2)
+
+
+async def test_who_opens_for_too_long_is_named(path: Path) -> None:
+    """A program that hangs while opening is named to those who wait."""
+    path.parent.mkdir(parents=True)
+    with closing(FileLock(path.with_name("kallista.db.open-lock"))) as lock:
+        lock.acquire(holder_name("process 7 on elsewhere"), 0, "open")
+        with pytest.raises(StoreUnavailableError, match=r"process 7 on elsewhere .* end it"):
+            await SqliteStore(path, busy_timeout=0).open()
+
+
+def test_sixteen_programs_open_one_new_file(path: Path) -> None:
+    """All of them get a working store, at the same moment, and nobody waits for a time-out."""
+    script = """
+async def main(path, number):
+    store = SqliteStore(Path(path))
+    await store.open()
+    await store.register_worker(f"worker-{number}", {}, 1)
+    await store.close()
+print("ready", flush=True)
+sys.stdin.readline()
+asyncio.run(main(*sys.argv[1:]))
+"""
+    others = [start(script, path, number) for number in range(16)]
+    assert [heard(other) for other in others] == ["ready"] * 16
+    for other in others:
+        assert other.stdin is not None
+        other.stdin.write("go\n")
+        other.stdin.flush()
+    assert [ended(other) for other in others] == [(0, "")] * 16
+    with closing(apsw.Connection(str(path))) as db:
+        assert db.execute("SELECT count(DISTINCT name) FROM workers").get == 16
+        assert db.pragma("integrity_check") == "ok"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="folders have no write permission there")
+@pytest.mark.parametrize("what", ["folder", "file"])
+def test_what_is_read_only_is_refused_with_advice(what: str) -> None:
+    """Without permission to write the error says so."""
+    # An administrator may write anywhere, so the program becomes nobody when it runs as one.
+    script = """
+if os.geteuid() == 0:
+    os.seteuid(65534)
+asyncio.run(SqliteStore(Path(sys.argv[1])).open())
+"""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        path = folder / "kallista.db"
+        if what == "file":
+            ready(path)
+            path.chmod(0o444)
+        folder.chmod(0o777 if what == "file" else 0o555)
+        code, complaint = ended(start(script, path))
+        folder.chmod(0o755)
+    assert code == 1
+    assert "writing is not permitted; make the file and its folder writable" in complaint
+
+
+async def test_a_store_forgotten_open_does_not_keep_the_program(path: Path) -> None:
+    """A program that never closes its store ends all the same, and nothing written is lost."""
+    script = """
+from kallista.testing.store_contract import new_run
+async def main():
+    store = SqliteStore(Path(sys.argv[1]))
+    await store.open()
+    await store.create(new_run())
+    store.create(new_run("late"))
+asyncio.run(main())
+"""
+    assert ended(start(script, path)) == (0, "")
+    async with opened(lambda: SqliteStore(path)) as store:
+        assert "run" in [run.id for run in await store.list_runs(RunFilter(now=NOW))]
+
+
+MOUNTS = """\
+/dev/vda / ext4 rw 0 0
+nas:/home /home nfs4 rw 0 0
+/dev/vdb /home/me/local xfs rw 0 0
+//nas/share /mnt/our\\040share cifs rw 0 0
+host /shared 9p rw 0 0
+overlay /var/lib overlay rw 0 0
+"""
+
+
+@pytest.mark.parametrize(
+    ("place", "kind"),
+    [
+        ("/data/kallista.db", None),
+        ("/home/me/kallista.db", "nfs4"),
+        ("/homely/kallista.db", None),
+        ("/home/me/local/kallista.db", None),
+        ("/mnt/our share/kallista.db", "cifs"),
+        ("/shared/kallista.db", None),
+        ("/var/lib/kallista.db", None),
+    ],
+)
+@pytest.mark.skipif(sys.platform == "win32", reason="paths are written otherwise there")
+def test_network_file_systems_are_known_by_the_table_of_mounts(
+    place: str, kind: str | None
+) -> None:
+    """The innermost mount counts; what may be local is let pass."""
+    assert mounted_network_type(Path(place), MOUNTS) == kind
+
+
+async def test_a_network_file_system_is_refused(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Locks between machines cannot be trusted, so nothing is made there."""
+    monkeypatch.setattr("kallista.store.sqlite.opening.network_type", lambda path: "nfs4")
+    with pytest.raises(StoreError, match=r"network file system \(nfs4\).* local disk"):
+        await SqliteStore(path).open()
+    assert not path.parent.exists()
+    assert os.listdir(path.parents[2]) == []

@@ -1,0 +1,261 @@
+"""What only a file can show: its indexes, its size, other programs that hang or die."""
+
+import asyncio
+import json
+import re
+from contextlib import closing
+from pathlib import Path
+
+import apsw
+import pytest
+from programs import heard, killed, size, start
+
+from kallista.core.events import Event, RunHead, StepState
+from kallista.core.plan import Fence, Plan
+from kallista.core.states import EventKind, ProcessStatus, TaskStatus
+from kallista.core.types import JsonText, RunId, WorkerKey
+from kallista.errors import StoreUnavailableError
+from kallista.store.port import NEW_EPOCH, NEW_VERSION
+from kallista.store.sqlite import SqliteStore
+from kallista.store.sqlite.claims import claim
+from kallista.store.sqlite.file_locks import FileLock, holder_name
+from kallista.store.sqlite.opening import prepare
+from kallista.store.sqlite.rows import DefinitionCache
+from kallista.store.sqlite.statements import all_statements, statement
+from kallista.testing.store_contract import (
+    NOW,
+    fence,
+    found,
+    made,
+    new_run,
+    opened,
+    request,
+)
+
+pytestmark = pytest.mark.anyio
+
+WHOLE_TABLE_ON_PURPOSE = {
+    "count_runs": "runs",
+    "definition_names": "definition_names",
+    "queued_types": "queue",
+    "schema_objects": "sqlite_master",
+    "last_commit": "store",
+    "next_commit": "store",
+    "compatible_from": "store",
+    "type_schemas": "type_schemas",
+    "worker_keys": "workers",
+    "workers": "workers",
+}
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    """Stores live on asyncio."""
+    return "asyncio"
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Where a store lies."""
+    path = tmp_path / "kallista.db"
+    prepare(path, "a test", 0)
+    return path
+
+
+@pytest.mark.parametrize("name", sorted(all_statements()))
+def test_every_statement_seeks(path: Path, name: str) -> None:
+    """No statement reads a whole table unless that is its purpose, and each gives its reason."""
+    assert all_statements()[name].reason.startswith("-- ")
+    plan = query_plan(path, name)
+    allowed = {"json_each", "found", "doomed", "d", "CONSTANT", WHOLE_TABLE_ON_PURPOSE.get(name)}
+    scanned = {match[1] for step in plan if (match := re.match(r"SCAN (\w+)", step))}
+    assert scanned <= allowed, plan
+    assert not any("AUTOMATIC" in step for step in plan), plan
+
+
+def test_the_claim_query_reads_the_queue_in_its_own_order(path: Path) -> None:
+    """Due entries come straight from the primary key, without sorting."""
+    plan = query_plan(path, "due_entries")
+    assert plan[0] == (
+        "SEARCH queue USING PRIMARY KEY (holder=? AND type=? AND rank=? AND ready_at<?)"
+    )
+    assert not any("TEMP B-TREE" in step for step in plan)
+
+
+def query_plan(path: Path, name: str) -> list[str]:
+    """How SQLite goes about a statement."""
+    before = apsw.allow_missing_dict_bindings(True)
+    try:
+        with closing(apsw.Connection(str(path))) as db:
+            rows = db.execute(f"EXPLAIN QUERY PLAN {statement(name)}", {})
+            return [str(row[3]) for row in rows]
+    finally:
+        apsw.allow_missing_dict_bindings(before)
+
+
+def test_a_claim_costs_the_same_however_much_lies_ahead(path: Path) -> None:
+    """Entries of other types, owners and moments are never read, be there 100,000 of them."""
+    work = []
+    for number, ahead in enumerate((10, 100_000)):
+        place = path.with_name(f"{number}.db")
+        prepare(place, "a test", 0)
+        with closing(apsw.Connection(str(place))) as db:
+            fill(db, ahead)
+            work.append(work_of_a_claim(db))
+    assert work[1] < work[0] * 1.5
+
+
+def fill(db: apsw.Connection, ahead: int) -> None:
+    """Entries ahead in every way an entry can be, and a free one behind them all."""
+    db.execute("BEGIN")
+    db.execute(
+        "INSERT INTO definitions VALUES (1, 'd', '{}');"
+        "INSERT INTO runs VALUES (7, 'RUNNING', 1, 0, NULL, NULL, NULL, 1, 0, NULL, 1, NULL, 0,"
+        " 'RUNNING', 'free', 'workflow', 'n', NULL, NULL, NULL, NULL, 0, 1, 1);"
+        "INSERT INTO requests VALUES (7, 1, 'c', '[]', '{}')"
+    )
+    for holder, type, rank, ready_at in (
+        (0, "another type", -9, 0),
+        (0, "build", -9, NOW + 1),
+        (0, "build", 0, NOW + 1),
+        (2, "build", -9, 0),
+        (2, "", -9, 0),
+    ):
+        db.execute(
+            "WITH RECURSIVE n (i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n WHERE i < ?)"
+            " INSERT INTO queue SELECT ?, ?, ?, ?, 8, i FROM n",
+            (ahead, holder, type, rank, ready_at),
+        )
+    db.execute("INSERT INTO queue VALUES (0, 'build', 0, ?, 7, 0)", (NOW,))
+    db.execute("COMMIT")
+
+
+def work_of_a_claim(db: apsw.Connection) -> int:
+    """How many steps SQLite's machine takes for one claim."""
+    steps = 0
+
+    def count() -> bool:
+        nonlocal steps
+        steps += 1
+        return False
+
+    db.set_progress_handler(count, 1)
+    got = claim(db, DefinitionCache(db), request(WorkerKey(1)))
+    db.set_progress_handler(None)
+    assert [entry.run for entry in got.entries] == [7]
+    assert got.next_due == NOW + 1
+    return steps
+
+
+async def test_a_writer_that_hangs_is_named(path: Path) -> None:
+    """Nobody sees "database is locked": the error names who holds the store, and writes go on."""
+    async with opened(lambda: SqliteStore(path, busy_timeout=0)) as store:
+        with closing(FileLock(path.with_name("kallista.db.write-lock"))) as lock:
+            lock.acquire(holder_name("process 7 on elsewhere"), 0, "write")
+            with pytest.raises(StoreUnavailableError, match=r"process 7 on elsewhere .* end it"):
+                await store.create(new_run())
+            assert await store.load(RunId("run")) is None
+        assert (await store.create(new_run())).new
+
+
+async def test_a_foreign_program_that_keeps_the_file_is_reported(path: Path) -> None:
+    """A program that knows nothing of our locks and holds a transaction gives a clear error."""
+    async with opened(lambda: SqliteStore(path, busy_timeout=0)) as store:
+        with closing(apsw.Connection(str(path))) as browser:
+            browser.execute("BEGIN IMMEDIATE")
+            with pytest.raises(StoreUnavailableError, match=r"not Kallista .* close it"):
+                await store.create(new_run())
+            assert await store.load(RunId("run")) is None
+        assert (await store.create(new_run())).new
+
+
+async def test_a_killed_program_is_seen_dead_at_once(path: Path) -> None:
+    """The operating system takes its lock back, so its runs are free without any time-out."""
+    script = """
+from kallista.testing.store_contract import NOW, new_task, taken
+async def main():
+    store = SqliteStore(Path(sys.argv[1]))
+    await store.open()
+    worker = await store.register_worker("doomed", {}, NOW)
+    await store.create(new_task("task"))
+    await taken(store, worker)
+    print("driving", flush=True)
+    await asyncio.Event().wait()
+asyncio.run(main())
+"""
+    async with opened(lambda: SqliteStore(path)) as store:
+        program = start(script, path)
+        assert heard(program) == "driving"
+        assert store.changed()
+        assert [worker.alive for worker in await store.workers()] == [True]
+        assert await store.release_dead(NOW) == 0
+        killed(program)
+        assert [worker.alive for worker in await store.workers()] == [False]
+        assert await store.release_dead(NOW) == 1
+        assert (await found(store, "task")).owner is None
+        assert list(path.with_name("kallista.db.workers").iterdir()) == []
+
+
+async def test_steps_nothing_happened_to_take_no_room(path: Path) -> None:
+    """Creating a process of 10,000 steps writes a handful of rows, and it loads whole."""
+    async with opened(lambda: SqliteStore(path)) as store:
+        record = await made(store, new_run(steps=[*new_run().steps] * 5_000))
+        assert len(record.steps) == 10_000
+    with closing(apsw.Connection(str(path))) as db:
+        assert db.execute("SELECT count(*) FROM steps").get == 0
+        assert size(path) < 200_000
+
+
+async def test_a_definition_is_stored_once_and_goes_with_its_last_user(path: Path) -> None:
+    """Many runs share one text; nothing is left of it when nobody uses it any more."""
+    async with opened(lambda: SqliteStore(path)) as store:
+        records = [await made(store, new_run(f"run-{number}")) for number in range(3)]
+        with closing(apsw.Connection(str(path))) as db:
+            for left, record in zip((1, 1, 0), records, strict=True):
+                assert db.execute("SELECT count(*) FROM definitions").get == 1
+                head = record.head._replace(ended_at=NOW)
+                await store.commit(Plan(record.key, fence(record), head))
+                await store.delete_run(record.key, 2, NOW)
+                assert db.execute("SELECT count(*) FROM definitions").get == left
+            for table in ("runs", "requests", "events", "steps", "queue", "waits", "run_tags"):
+                assert db.execute(f"SELECT count(*) FROM {table}").get == 0
+
+
+async def test_the_log_is_written_back_and_stays_small(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However much is written, the write-ahead log does not grow for ever."""
+    monkeypatch.setattr("kallista.store.sqlite.writer.CHECKPOINT_PAGES", 20)
+    monkeypatch.setattr("kallista.store.sqlite.writer.TRUNCATE_PAGES", 60)
+    payload = json.dumps("x" * 40_000)
+    async with opened(lambda: SqliteStore(path)) as store:
+        for number in range(30):
+            await store.create(new_run(f"run-{number}", inputs=payload))
+        assert size(path.with_name("kallista.db-wal")) < 1_000_000
+        assert size(path) > 1_000_000
+
+
+async def test_a_run_of_ten_tasks_is_small(path: Path) -> None:
+    """A workflow of ten tasks takes less than 2,500 bytes, history and results included."""
+    many = 300
+    empty = size(path)
+    async with opened(lambda: SqliteStore(path)) as store:
+        await asyncio.gather(*(ten_tasks(store, number) for number in range(many)))
+    assert (size(path) - empty) / many < 2_500
+
+
+async def ten_tasks(store: SqliteStore, number: int) -> None:
+    """Take a workflow through ten tasks."""
+    id = f"0198c0de-0000-7000-8000-{number:012}"
+    key, _ = await store.create(new_run(id, owner=WorkerKey(1), steps=[StepState()] * 10))
+    for step in range(10):
+        seq = 1 + 2 * step
+        started = Event(seq, NOW, EventKind.TASK_STARTED, step, 1, JsonText("1"))
+        result = JsonText('{"path":"Views/MainWindow.xaml","size":1234}')
+        ended = Event(seq + 1, NOW, EventKind.TASK_COMPLETED, step, 1, result)
+        done = StepState(
+            TaskStatus.COMPLETED, 1, 0, 0, None, NOW, NOW, NOW, None, seq + 1, passed=True
+        )
+        head = RunHead(ProcessStatus.RUNNING, seq + 2, 0, NOW)
+        proof = Fence(NEW_VERSION + step, NEW_EPOCH)
+        await store.commit(Plan(key, proof, head, events=(started, ended), steps=((step, done),)))
