@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 from collections.abc import (
     AsyncIterator,
     Awaitable,
@@ -27,12 +28,13 @@ from kallista.core.handlers import Handler
 from kallista.core.parsing import CheckTask, Limits, parse_workflow
 from kallista.core.snapshots import Snapshot
 from kallista.core.states import RunKind
-from kallista.core.types import Json, JsonText, RunId, TaskType
+from kallista.core.types import Json, JsonText, Micros, RunId, TaskType
 from kallista.engine.clock import Clock, SystemClock
 from kallista.engine.definitions import StoredDefinitions
 from kallista.engine.embedded import EmbeddedEngine, Options
 from kallista.engine.threads import ThreadPool
 from kallista.errors import UsageError
+from kallista.logs import setup_logging
 from kallista.store.port import Store
 from kallista.tasks import Registry, TaskChecker, general_handlers, program_registry
 from kallista.workflows import ProcessOrchestrator, TaskScheduler, WorkflowManager
@@ -147,6 +149,7 @@ class Kallista:
             ),
             settings=settings,
             threads=None,
+            logs_to=settings.logs_dir,
         )
 
     @classmethod
@@ -170,7 +173,7 @@ class Kallista:
         """
         app = cls.__new__(cls)
         settings = load_config(None, timezone="UTC")
-        app._assemble(store, clock, tasks, options, settings, threads)
+        app._assemble(store, clock, tasks, options, settings, threads, logs_to=None)
         return app
 
     def _assemble(
@@ -181,8 +184,11 @@ class Kallista:
         options: Options,
         settings: Config,
         threads: ThreadPool | None,
+        logs_to: str | None,
     ) -> None:
         self._settings = settings
+        self._logs_to = logs_to
+        self._end_logging: Callable[[], None] | None = None
         self._store = store
         self._clock = clock
         self._options = options
@@ -225,7 +231,16 @@ class Kallista:
         Raises:
             StoreError: The store cannot be opened; the message says what to do.
         """
-        await self._engine.start()
+        if self._logs_to is not None:
+            terminal = sys.stderr if sys.stderr is not None and sys.stderr.isatty() else None
+            self._end_logging = setup_logging(
+                self._logs_to, self._settings.log_level, terminal=terminal
+            )
+        try:
+            await self._engine.start()
+        except BaseException:
+            self._stop_logging()
+            raise
         return self
 
     async def __aexit__(
@@ -235,7 +250,15 @@ class Kallista:
         trace: TracebackType | None,
     ) -> None:
         """Stop claiming, let tasks in flight finish for the grace time, hand back the rest."""
-        await self._engine.stop()
+        try:
+            await self._engine.stop()
+        finally:
+            self._stop_logging()
+
+    def _stop_logging(self) -> None:
+        if self._end_logging is not None:
+            self._end_logging()
+            self._end_logging = None
 
     async def serve(self) -> None:
         """Work until cancelled."""

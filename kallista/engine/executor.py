@@ -166,11 +166,24 @@ class Executor:
         except BaseException as error:
             if isinstance(error, (KeyboardInterrupt, SystemExit)) and not _from_handler(error):
                 raise
-            return Failed(failure_of(error, config))
+            failure = failure_of(error, config)
+            self._log_failure(active, position, failure)
+            return Failed(failure)
         finally:
             if timer is not None:
                 timer.cancel()
         return answer if isinstance(answer, Asleep) else Completed(answer)
+
+    def _log_failure(self, active: ActiveRun, position: int, failure: Failure) -> None:
+        run = active.run
+        where = {
+            "run": run.id,
+            "task": run.definition.steps[position].id,
+            "attempt": run.steps[position].attempt,
+        }
+        _log.warning(
+            "attempt failed: %s: %s", failure.type, failure.message, extra={"kallista": where}
+        )
 
     def _with_note(self, outcome: Outcome, active: ActiveRun, position: int) -> Outcome:
         if (active.key, position) not in self._outliving:
