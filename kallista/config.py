@@ -120,8 +120,7 @@ class Config:
 
     def __post_init__(self) -> None:
         if not self.url:
-            folder = str(Path(self.data_dir) / "kallista.db").replace("\\", "/")
-            object.__setattr__(self, "url", f"{_SQLITE}{folder}")
+            object.__setattr__(self, "url", _url_in(self.data_dir))
 
     @cached_property
     def store_path(self) -> str:
@@ -168,6 +167,8 @@ def load_config(
     if isinstance(config, Config):
         found = _read(given, "{}", problems)
         _raise(problems)
+        if config.url == _url_in(config.data_dir):
+            found.setdefault("url", "")
         return replace(config, **found)
     place = folder or Path()
     merged = {
@@ -199,6 +200,10 @@ def sqlite_path(url: str) -> str:
     if "?" in path:
         raise UsageError(f"{url!r} has options behind the question mark; there are none")
     return path
+
+
+def _url_in(data_dir: str) -> str:
+    return f"{_SQLITE}{(Path(data_dir) / 'kallista.db').as_posix()}"
 
 
 def _other_scheme(url: str) -> str:

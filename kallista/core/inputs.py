@@ -1,135 +1,202 @@
-"""The arguments of a run: how a definition declares them, and whether values fit."""
+"""The arguments of runs: how a definition declares them, and whether given values fit.
+
+A declaration is a small part of JSON Schema: ``type`` (one or a list), ``enum``, ``items``,
+``minimum``, ``maximum``, ``minLength``, ``maxLength``, ``title``, ``description``; beside it
+``default`` and ``required`` (true unless there is a default). Small enough to be checked here, so
+that the core needs no library for it and a wrong value is named in our words.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from difflib import get_close_matches
+from collections.abc import Callable, Collection, Iterator, Mapping
+from typing import Final
 
+from kallista.core import fields
 from kallista.core.definitions import Definition, InputSpec
+from kallista.core.ids import canonical_json
 from kallista.core.plain import plain, shown
-from kallista.core.types import Json
+from kallista.core.problems import Problems
+from kallista.core.types import MAX_PAYLOAD_BYTES, Json
 from kallista.errors import UsageError
 
-TYPES: Mapping[str, Callable[[object], bool]] = {
+_TYPES: Final[Mapping[str, Callable[[Json], bool]]] = {
     "string": lambda value: isinstance(value, str),
+    "integer": lambda value: (
+        (isinstance(value, int) and not isinstance(value, bool))
+        or (isinstance(value, float) and value.is_integer())
+    ),
+    "number": lambda value: isinstance(value, int | float) and not isinstance(value, bool),
     "boolean": lambda value: isinstance(value, bool),
-    "integer": lambda value: isinstance(value, int) and not isinstance(value, bool),
-    "number": lambda value: isinstance(value, (int, float)) and not isinstance(value, bool),
     "array": lambda value: isinstance(value, list),
     "object": lambda value: isinstance(value, dict),
     "null": lambda value: value is None,
-}
-"""The types of JSON Schema, and what is of each."""
+}  # fmt: skip
+_SCHEMA_KEYS: Final = (
+    "type", "enum", "items", "minimum", "maximum", "minLength", "maxLength", "title", "description",
+)  # fmt: skip
+_OWN_KEYS: Final = ("default", "required")
+_BOUNDS: Final = ("minimum", "maximum", "minLength", "maxLength")
 
-KEYS = ("type", "enum", "items", "default", "required", "description", "title")
-"""What the declaration of an input may say: a part of JSON Schema, and ``required``."""
 
-
-def read_input(name: str, data: object) -> tuple[InputSpec | None, list[str]]:
-    """Read how a definition declares one input.
+def parse_inputs(value: object, problems: Problems) -> dict[str, InputSpec]:
+    """The inputs that a definition declares.
 
     Args:
-        name: The input's name, for messages.
-        data: A mapping with ``KEYS``, or the name of a type.
-
-    Returns:
-        The declaration, None when it has problems, and those problems.
+        value: ``{name: {"type": "string", "default": …, …}}``; None for a value declares an
+            input that takes anything.
+        problems: Where problems are noted.
     """
-    where = f"input {name!r}"
-    if isinstance(data, str):
-        data = {"type": data}
-    if not isinstance(data, Mapping):
-        return None, [f"{where}: declare it by a mapping such as {{type: string}}, not {data!r}"]
-    problems = [
-        f"{where}: unknown key {key!r}; known are {', '.join(KEYS)}"
-        for key in data
-        if key not in KEYS
-    ]
-    schema = {key: value for key, value in data.items() if key not in ("default", "required")}
-    problems += _schema_problems(schema, where)
-    if problems:
-        return None, problems
-    default = data.get("default")
-    if "default" in data:
-        problems += [f"{where}: its default {text}" for text in misfits(default, schema)]
-    required = bool(data.get("required", "default" not in data))
-    return InputSpec(schema, required, default), problems
+    found: dict[str, InputSpec] = {}
+    for name, declared in fields.mapping(value, "inputs", problems).items():
+        fields.identifier(name, "name of an input", problems)
+        place = problems.at(f"input {name!r}")
+        found[name] = _spec({} if declared is None else declared, place)
+    return found
 
 
-def _schema_problems(schema: Mapping[str, object], where: str) -> list[str]:
-    problems = [
-        f"{where}: {type!r} is no type; there are {', '.join(TYPES)}"
-        for type in _types(schema)
-        if type not in TYPES
-    ]
-    if not isinstance(schema.get("enum", []), list):
-        problems.append(f"{where}: enum must be a list")
-    items = schema.get("items", {})
-    if isinstance(items, Mapping):
-        return problems + (_schema_problems(items, f"{where}, items") if items else [])
-    return [*problems, f"{where}: items must be a mapping such as {{type: string}}"]
-
-
-def misfits(value: object, schema: Mapping[str, object]) -> list[str]:
-    """In what a value does not fit a schema; empty when it fits."""
-    types = _types(schema)
-    if types and not any(TYPES[type](value) for type in types):
-        return [f"must be of type {' or '.join(types)}, not {shown(value)}"]
-    enum = schema.get("enum")
-    if isinstance(enum, list) and value not in enum:
-        return [f"must be one of {', '.join(map(shown, enum))}, not {shown(value)}"]
-    items = schema.get("items")
-    if isinstance(items, Mapping) and isinstance(value, list):
-        return [
-            f"holds at place {place} what {text}"
-            for place, item in enumerate(value)
-            for text in misfits(item, items)
-        ]
-    return []
-
-
-def check_inputs(definition: Definition, values: Mapping[str, object]) -> dict[str, Json]:
-    """The arguments of a run, completed by defaults.
+def check_inputs(
+    definition: Definition, values: Mapping[str, object], most: int = MAX_PAYLOAD_BYTES
+) -> dict[str, Json]:
+    """The arguments of a run, checked and completed by defaults.
 
     Args:
         definition: What declares them.
-        values: What was given.
+        values: What a user gave, by name.
+        most: How many bytes they may have together, encoded.
+
+    Returns:
+        A value for every input that is declared.
 
     Raises:
-        UsageError: Some are unknown, missing or of the wrong type; all of it is listed.
+        UsageError: Unknown names, missing or unfit values; ``problems`` lists all.
     """
-    problems = [
-        f"no input is called {name!r}{_hint(name, definition.inputs)}"
-        for name in values
-        if name not in definition.inputs
-    ]
-    complete: dict[str, Json] = {}
-    for name, spec in definition.inputs.items():
-        if name in values:
-            value = plain(values[name], f"input {name!r}", problems)
-            problems += [f"input {name!r} {text}" for text in misfits(value, spec.schema)]
-            complete[name] = value
-        elif spec.required:
-            problems.append(f"input {name!r} is missing")
-        else:
-            complete[name] = spec.default
+    problems = Problems()
+    given = fields.payload(values, "inputs", most, problems)
+    problems.add_all(input_problems(definition.inputs, given, ()))
     if problems:
-        what = f"{definition.kind} {definition.name!r}"
-        raise UsageError(f"the inputs of {what} do not fit", problems)
-    return complete
+        what = f"the inputs do not fit the {definition.kind} {definition.name!r}"
+        raise UsageError(what, problems.lines)
+    return {name: given.get(name, spec.default) for name, spec in definition.inputs.items()}
 
 
-def _types(schema: Mapping[str, object]) -> Sequence[str]:
-    types = schema.get("type", [])
-    return [types] if isinstance(types, str) else [str(type) for type in _listed(types)]
+def input_problems(
+    declared: Mapping[str, InputSpec], given: Mapping[str, Json], unresolved: Collection[str]
+) -> Iterator[str]:
+    """What is wrong with the arguments of a run.
+
+    Args:
+        declared: The inputs there are.
+        given: Their values.
+        unresolved: Inputs whose values hold references: those are not looked at.
+    """
+    for name in given:
+        if name not in declared:
+            there = f"there are {', '.join(declared)}" if declared else "none is declared"
+            yield f"there is no input {name!r}; {Problems().near(name, declared, there)}"
+    for name, spec in declared.items():
+        if name in given:
+            if name not in unresolved:
+                yield from _misfits(given[name], spec.schema, f"input {name!r}")
+        elif spec.required:
+            yield f"the input {name!r} is missing{_wanted(spec.schema)}"
 
 
-def _listed(value: object) -> Sequence[object]:
-    return value if isinstance(value, (list, tuple)) else []
+def _spec(declared: object, problems: Problems) -> InputSpec:
+    data = fields.mapping(declared, "its declaration", problems)
+    fields.known_keys(data, (*_SCHEMA_KEYS, *_OWN_KEYS), problems)
+    schema = _schema({key: data[key] for key in data if key in _SCHEMA_KEYS}, problems)
+    required = fields.flag(data.get("required", "default" not in data), "required", problems)
+    if "default" not in data:
+        return InputSpec(schema, required)
+    if required:
+        problems.add("is required and has a default; leave one of them out")
+    wrong: list[str] = []
+    default = plain(data["default"], "default", wrong)
+    problems.add_all(wrong or _misfits(default, schema, "default"))
+    return InputSpec(schema, False, default)
 
 
-def _hint(name: str, known: Mapping[str, InputSpec]) -> str:
-    near = get_close_matches(name, known, 3)
-    if near:
-        return f"; did you mean {' or '.join(map(repr, near))}?"
-    return f"; there are {', '.join(known)}" if known else "; the definition declares none"
+def _schema(data: Mapping[str, object], problems: Problems) -> dict[str, Json]:
+    wrong: list[str] = []
+    schema = plain(data, "", wrong)
+    problems.add_all(wrong)
+    assert isinstance(schema, dict), "a mapping stays one"
+    kept = {key: value for key, value in schema.items() if _sound(key, value, problems)}
+    if "items" in kept:
+        inner = problems.at("items")
+        items = fields.mapping(kept["items"], "items", inner)
+        fields.known_keys(items, _SCHEMA_KEYS, inner)
+        kept["items"] = _schema({key: items[key] for key in items if key in _SCHEMA_KEYS}, inner)
+    return kept
+
+
+def _sound(key: str, value: Json, problems: Problems) -> bool:
+    """Whether the value of a schema's key makes sense."""
+    match key:
+        case "type":
+            names = value if isinstance(value, list) else [value]
+            wrong = [name for name in names if not isinstance(name, str) or name not in _TYPES]
+            for name in wrong:
+                hint = problems.near(str(name), _TYPES, f"there are {', '.join(_TYPES)}")
+                problems.add(f"there is no type {shown(name)}; {hint}")
+            return not wrong
+        case "enum" if not isinstance(value, list) or not value:
+            problems.add(f"enum must be a list of the values allowed, not {shown(value)}")
+            return False
+        case _ if key in _BOUNDS and not _TYPES["number"](value):
+            problems.add(f"{key} must be a number, not {shown(value)}")
+            return False
+        case "title" | "description" if not isinstance(value, str):
+            problems.add(f"{key} must be a text, not {shown(value)}")
+            return False
+        case _:
+            return True
+
+
+def _misfits(value: Json, schema: Mapping[str, Json], what: str) -> Iterator[str]:
+    """What of a schema a value does not fulfil."""
+    types = schema.get("type")
+    names = types if isinstance(types, list) else [types]
+    if types is not None and not any(_TYPES[str(name)](value) for name in names):
+        yield f"{what} must be {_type_text(schema)}, not {shown(value)}"
+        return
+    options = schema.get("enum")
+    if isinstance(options, list) and not any(_equal(value, option) for option in options):
+        yield f"{what} must be one of {', '.join(map(shown, options))}, not {shown(value)}"
+    yield from _out_of_bounds(value, schema, what)
+    items = schema.get("items")
+    if isinstance(items, dict) and isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _misfits(item, items, f"{what}[{index}]")
+
+
+def _out_of_bounds(value: Json, schema: Mapping[str, Json], what: str) -> Iterator[str]:
+    match value:
+        case bool():
+            return
+        case str():
+            measured: float = len(value)
+            low, high, unit = schema.get("minLength"), schema.get("maxLength"), " characters long"
+        case int() | float():
+            measured = value
+            low, high, unit = schema.get("minimum"), schema.get("maximum"), ""
+        case _:
+            return
+    if isinstance(low, int | float) and measured < low:
+        yield f"{what} must be at least {low}{unit}, not {measured}"
+    if isinstance(high, int | float) and measured > high:
+        yield f"{what} must be at most {high}{unit}, not {measured}"
+
+
+def _equal(one: Json, other: Json) -> bool:
+    # As JSON: 1 and true are different, unlike in Python.
+    return one == other and canonical_json(one) == canonical_json(other)
+
+
+def _wanted(schema: Mapping[str, Json]) -> str:
+    return f" ({_type_text(schema)})" if "type" in schema else ""
+
+
+def _type_text(schema: Mapping[str, Json]) -> str:
+    types = schema["type"]
+    return " or ".join(map(str, types)) if isinstance(types, list) else str(types)

@@ -6,8 +6,9 @@ bytes as base64, enums by value, sets as lists; pydantic reads every one of them
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Collection, Iterator, Mapping, Sequence, Set
 from enum import Enum
+from itertools import islice
 from math import isfinite
 from typing import cast
 
@@ -17,6 +18,7 @@ from kallista.core.types import Json
 
 MAX_DEPTH = 100
 _SHOWN = 60
+_LISTED = 10
 
 
 def plain(value: object, place: str, problems: list[str]) -> Json:
@@ -53,7 +55,7 @@ def as_basic(value: object) -> object:
         return dict(value)
     if isinstance(value, Sequence | Set):
         return list(value)
-    raise TypeError(f"a {type_name(value)} is no plain data")
+    raise TypeError(f"{type_name(value)} is no plain data")
 
 
 def type_name(value: object) -> str:
@@ -68,6 +70,13 @@ def shown(value: object) -> str:
     """A value as a message shows it: on one line and not too long."""
     text = repr(value)
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
+
+
+def some(names: Collection[str]) -> str:
+    """Names as a message lists them: all of a few, and of many the first."""
+    listed = list(islice(names, _LISTED))
+    more = len(names) - len(listed)
+    return ", ".join([*listed, *([f"{more:,} more"] if more else [])])
 
 
 def _plain(value: object, place: str, problems: list[str], depth: int) -> Json:
@@ -150,7 +159,7 @@ def _other(value: object, place: str, problems: list[str], depth: int) -> Json:
     except (TypeError, ValueError, RecursionError):
         inner = _fields(value)
         if inner is None:
-            what = f"is a {type_name(value)}, which is no plain data"
+            what = f"is of type {type_name(value)}, which is no plain data"
             return _problem(place, what, problems)
         simpler = inner
     return _plain(simpler, place, problems, depth - 1)

@@ -1,0 +1,168 @@
+"""Reads single values of a description: each reader notes a problem and goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Final, TypeVar
+
+from kallista.core.durations import parse_duration
+from kallista.core.ids import canonical_json, check_id
+from kallista.core.plain import plain, shown, type_name
+from kallista.core.problems import Problems
+from kallista.core.retry import RetryPolicy, parse_retry
+from kallista.core.types import Json, Micros
+from kallista.errors import UsageError
+
+T = TypeVar("T")
+
+MAX_NAME: Final = 200
+MAX_PRIORITY: Final = 1_000_000_000
+
+LATER: Final = frozenset(
+    {
+        "queue", "concurrency_key", "rate_limit", "compensate", "for_each", "switch",
+        "trigger_rule", "on_failure", "deduplicate", "expires_at", "heartbeat_timeout",
+    }
+)  # fmt: skip
+"""Keys of tasks and steps that later versions will know."""
+
+
+def mapping(value: object, what: str, problems: Problems) -> Mapping[str, object]:
+    """A mapping with text keys; empty when it is none."""
+    if not isinstance(value, Mapping):
+        problems.add(f"{what} must be a mapping, not {_a(value)}")
+        return {}
+    for key in value:
+        if not isinstance(key, str):
+            problems.add(f"{what} has the key {shown(key)}, which is no text")
+            return {}
+    return value
+
+
+def sequence(value: object, what: str, problems: Problems) -> Sequence[object]:
+    """A list; empty when it is none."""
+    if isinstance(value, Sequence) and not isinstance(value, str | bytes | bytearray):
+        return value
+    problems.add(f"{what} must be a list, not {_a(value)}")
+    return ()
+
+
+def known_keys(data: Collection[str], known: Collection[str], problems: Problems) -> None:
+    """Note the keys that do not belong here."""
+    for key in data:
+        if key in known:
+            continue
+        if key in LATER:
+            problems.add(later(key))
+        else:
+            hint = problems.near(key, known, f"there are {', '.join(sorted(known))}")
+            problems.add(f"there is no key {key!r}; {hint}")
+
+
+def later(key: str) -> str:
+    """The problem with a key that a later version will know."""
+    return f"{key!r} is reserved: it comes with a later version; leave it out"
+
+
+def name(value: object, what: str, problems: Problems) -> str | None:
+    """A text that people read; None when it is none."""
+    if not isinstance(value, str) or not value.strip():
+        problems.add(f"{what} must be a text, not {shown(value)}")
+    elif len(value) > MAX_NAME:
+        problems.add(f"{what} may have {MAX_NAME} characters, not {len(value):,}")
+    elif not value.isprintable():
+        problems.add(f"{what} holds characters that cannot be shown: {shown(value)}")
+    else:
+        return value
+    return None
+
+
+def identifier(value: object, what: str, problems: Problems) -> str | None:
+    """An id; None when it is none."""
+    return _tried(lambda: check_id(value, what), None, "", problems)
+
+
+def flag(value: object, what: str, problems: Problems) -> bool:
+    """True or false."""
+    if not isinstance(value, bool):
+        problems.add(f"{what} must be true or false, not {shown(value)}")
+        return False
+    return value
+
+
+def priority(value: object, problems: Problems) -> int:
+    """A whole number; higher runs first."""
+    if isinstance(value, bool) or not isinstance(value, int) or abs(value) > MAX_PRIORITY:
+        problems.add(
+            f"priority must be a whole number (at most {MAX_PRIORITY:,}; higher runs first),"
+            f" not {shown(value)}"
+        )
+        return 0
+    return value
+
+
+def length(value: object, what: str, problems: Problems) -> Micros | None:
+    """A length of time above zero; None when there is none."""
+    if value is None:
+        return None
+    found = _tried(lambda: parse_duration(value), None, what, problems)
+    if found == 0:
+        problems.add(f"{what} must be longer than nothing; leave it out for no limit")
+        return None
+    return found
+
+
+def retry(value: object, problems: Problems) -> RetryPolicy:
+    """How failed attempts are tried again."""
+    return _tried(lambda: parse_retry(value), RetryPolicy(), "", problems)
+
+
+def tags(value: object, problems: Problems) -> tuple[str, ...]:
+    """Texts to find runs by, each once."""
+    found = (name(tag, "a tag", problems) for tag in sequence(value, "tags", problems))
+    return tuple(dict.fromkeys(tag for tag in found if tag is not None))
+
+
+def identifiers(value: object, what: str, of: str, problems: Problems) -> tuple[str, ...]:
+    """Ids, each once; a single text stands for a list of one."""
+    listed = [value] if isinstance(value, str) else sequence(value, what, problems)
+    found = (identifier(item, of, problems) for item in listed)
+    return tuple(dict.fromkeys(item for item in found if item is not None))
+
+
+def payload(value: object, what: str, most: int, problems: Problems) -> Mapping[str, Json]:
+    """A mapping as plain data, within the limit."""
+    if not isinstance(value, Mapping):
+        problems.add(f"{what} must be a mapping, not {_a(value)}")
+        return {}
+    return plain_payload(value, what, most, problems)
+
+
+def plain_payload(
+    value: Mapping[str, object], what: str, most: int, problems: Problems
+) -> Mapping[str, Json]:
+    """The same, of what is known to be a mapping."""
+    wrong: list[str] = []
+    data = plain(value, what, wrong)
+    problems.add_all(wrong)
+    if not isinstance(data, dict):
+        return {}
+    size = len(canonical_json(data).encode())
+    if size > most:
+        problems.add(
+            f"{what} has {size:,} bytes, and a payload may have {most:,}; put it into a file and"
+            " give the file's name, or raise the limit (max_payload_bytes)"
+        )
+    return data
+
+
+def _tried(read: Callable[[], T], otherwise: T, what: str, problems: Problems) -> T:
+    try:
+        return read()
+    except UsageError as error:
+        problems.add_error(error, what)
+        return otherwise
+
+
+def _a(value: object) -> str:
+    return "nothing" if value is None else f"{shown(value)} ({type_name(value)})"

@@ -1,0 +1,25 @@
+"""From what users write to definitions: everything is checked here, all problems at once."""
+
+from __future__ import annotations
+
+from kallista.core.parsing.documents import (
+    Document,
+    named_definitions,
+    parse_document,
+    parse_process,
+    parse_task,
+    parse_workflow,
+)
+from kallista.core.parsing.limits import CheckTask, Limits, Lookup
+
+__all__ = [
+    "CheckTask",
+    "Document",
+    "Limits",
+    "Lookup",
+    "named_definitions",
+    "parse_document",
+    "parse_process",
+    "parse_task",
+    "parse_workflow",
+]

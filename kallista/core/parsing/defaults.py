@@ -1,0 +1,80 @@
+"""What a workflow or process says about itself and all its steps, mostly in its ``config``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from kallista.core import fields
+from kallista.core.definitions import InputSpec
+from kallista.core.inputs import parse_inputs
+from kallista.core.problems import Problems
+from kallista.core.retry import RetryPolicy
+from kallista.core.types import Micros
+
+CONFIG_KEYS: Final = (
+    "continue_on_error", "retry", "timeout", "deadline", "tags", "priority", "inputs",
+)  # fmt: skip
+"""What ``config`` of a workflow or process may say."""
+
+
+@dataclass(frozen=True, slots=True)
+class Defaults:
+    """What holds for a run and for its steps, unless they say otherwise.
+
+    Args:
+        continue_on_error: Of the steps.
+        retry: Of the tasks.
+        timeout: Of the tasks' attempts.
+        deadline: Of the whole run.
+        tags: Of the run.
+        priority: Of the run.
+        inputs: What the run may be given.
+    """
+
+    continue_on_error: bool = False
+    retry: RetryPolicy = field(default_factory=RetryPolicy)
+    timeout: Micros | None = None
+    deadline: Micros | None = None
+    tags: tuple[str, ...] = ()
+    priority: int = 0
+    inputs: Mapping[str, InputSpec] = field(default_factory=dict)
+
+
+def merged_config(data: Mapping[str, object], problems: Problems) -> Mapping[str, object]:
+    """``config`` together with those of its keys that stand beside it; both must agree.
+
+    Args:
+        data: A whole workflow or process.
+        problems: Where problems are noted.
+    """
+    given = data.get("config")
+    config = {} if given is None else dict(fields.mapping(given, "config", problems))
+    fields.known_keys(config, CONFIG_KEYS, problems.at("config"))
+    for key in CONFIG_KEYS:
+        if key not in data:
+            continue
+        if key in config and config[key] != data[key]:
+            problems.add(f"{key!r} says one thing in config and another beside it; give it once")
+        config[key] = data[key]
+    return config
+
+
+def read_defaults(config: Mapping[str, object], problems: Problems) -> Defaults:
+    """Read a config whose keys have been looked at.
+
+    Args:
+        config: The values of ``CONFIG_KEYS``; None is the same as leaving it out.
+        problems: Where problems are noted.
+    """
+    given = {key: value for key, value in config.items() if value is not None}
+    return Defaults(
+        fields.flag(given.get("continue_on_error", False), "continue_on_error", problems),
+        fields.retry(given.get("retry"), problems),
+        fields.length(given.get("timeout"), "timeout", problems),
+        fields.length(given.get("deadline"), "deadline", problems),
+        fields.tags(given.get("tags", ()), problems),
+        fields.priority(given.get("priority", 0), problems),
+        parse_inputs(given.get("inputs", {}), problems),
+    )

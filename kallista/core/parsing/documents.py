@@ -1,0 +1,399 @@
+"""Reads whole descriptions: workflows, processes, single tasks, and files that hold one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from kallista.core import fields
+from kallista.core.definitions import ChildSpec, Definition, StepSpec, TaskSpec
+from kallista.core.encoding import definition_text
+from kallista.core.parsing.defaults import CONFIG_KEYS, Defaults, merged_config, read_defaults
+from kallista.core.parsing.graph import cycle_text, cycles, order
+from kallista.core.parsing.limits import CheckTask, Limits, Lookup
+from kallista.core.parsing.references import check_references
+from kallista.core.parsing.steps import (
+    PROCESS_STEP_KEYS,
+    WORKFLOW_STEP_KEYS,
+    child_inputs,
+    depends_on,
+    inner_config,
+    inner_name,
+    named_definition,
+    task_of_step,
+)
+from kallista.core.parsing.tasks import (
+    Reading,
+    References,
+    ids_of,
+    listed,
+    read_step,
+    read_task,
+)
+from kallista.core.plain import shown
+from kallista.core.problems import Problems
+from kallista.core.states import RunKind
+from kallista.core.types import RunId
+from kallista.errors import DefinitionError
+
+WORKFLOW_KEYS: Final = ("kind", "id", "name", "tasks", "config", *CONFIG_KEYS)
+PROCESS_KEYS: Final = ("kind", "id", "name", "steps", "dependencies", "config", *CONFIG_KEYS)
+
+_TAGS_BELONG: Final = "tags belong to a whole run: give them in the config of its definition"
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """What a definition file holds.
+
+    Args:
+        id: The id that a run of it gets; None when the file gives none.
+        definition: What it describes.
+    """
+
+    id: RunId | None
+    definition: Definition
+
+
+def parse_workflow(
+    name: object, tasks: object, config: object, check_task: CheckTask, limits: Limits
+) -> Definition:
+    """Read a workflow.
+
+    Args:
+        name: What people read, and what it may be defined under.
+        tasks: A list of tasks, run one after the other.
+        config: ``continue_on_error``, ``retry``, ``timeout``, ``deadline``, ``tags``,
+            ``priority``, ``inputs``; or None.
+        check_task: Knows the task types.
+        limits: How large it may be.
+
+    Raises:
+        DefinitionError: ``problems`` lists everything that is wrong.
+    """
+    problems = Problems()
+    called = fields.name(name, "name", problems) or "?"
+    data = {"tasks": tasks, "config": config}
+    definition = _workflow(called, data, Reading(check_task, limits), problems)
+    return _whole(definition, limits, problems, f"the workflow {called!r}")
+
+
+def parse_process(
+    data: Mapping[str, object], lookup: Lookup, check_task: CheckTask, limits: Limits
+) -> Definition:
+    """Read a process.
+
+    Args:
+        data: ``steps``, and optionally ``id``, ``name``, ``dependencies``, ``config``, and beside
+            ``config`` what it may hold.
+        lookup: The definitions that steps may name.
+        check_task: Knows the task types.
+        limits: How large it may be.
+
+    Raises:
+        DefinitionError: ``problems`` lists everything that is wrong.
+    """
+    problems = Problems()
+    read = fields.mapping(data, "a process", problems)
+    fields.known_keys(read, PROCESS_KEYS, problems)
+    if read.get("kind", "process") != "process":
+        problems.add(f"kind must be process, not {shown(read['kind'])}")
+    name = _name(read, "process", problems)
+    definition = _process(name, read, Reading(check_task, limits, lookup), problems)
+    return _whole(definition, limits, problems, f"the process {name!r}")
+
+
+def parse_task(
+    id: object, data: Mapping[str, object], check_task: CheckTask, limits: Limits
+) -> Definition:
+    """Read a single task.
+
+    Args:
+        id: Its id.
+        data: ``type`` and what else a task may say.
+        check_task: Knows the task types.
+        limits: How large it may be.
+
+    Returns:
+        A definition of one step, whose id is the task's.
+
+    Raises:
+        DefinitionError: ``problems`` lists everything that is wrong.
+    """
+    problems = Problems()
+    called = fields.identifier(id, "task id", problems) or "?"
+    task = fields.mapping(data, "task_data", problems)
+    if task.get("id", id) != id:
+        problems.add(f"its own id {shown(task['id'])} is not {called!r}; leave it out")
+    if "depends_on" in task:
+        problems.add("a single task depends on nothing; describe a process for depends_on")
+    defaults = Defaults(
+        tags=fields.tags(task.get("tags", ()), problems),
+        priority=fields.priority(task.get("priority", 0), problems),
+    )
+    work, read = read_task(task, defaults, Reading(check_task, limits), problems)
+    own = {key: value for key, value in task.items() if key != "priority"}
+    step = read_step(called, own, work, (), defaults, problems)
+    definition = _definition(RunKind.TASK, step.name, [step], defaults)
+    check_references(definition, [0], [read], [problems])
+    return _whole(definition, limits, problems, f"the task {called!r}")
+
+
+def parse_document(data: object, lookup: Lookup, check_task: CheckTask, limits: Limits) -> Document:
+    """Read what a definition file holds.
+
+    Args:
+        data: A workflow or process; ``kind`` says which, or else ``tasks`` or ``steps`` does.
+        lookup: The definitions that steps may name.
+        check_task: Knows the task types.
+        limits: How large it may be.
+
+    Raises:
+        DefinitionError: ``problems`` lists everything that is wrong.
+    """
+    problems = Problems()
+    read = fields.mapping(data, "a definition", problems)
+    problems.raise_if_any("the definition")
+    kind = _kind(read)
+    if kind is RunKind.PROCESS:
+        definition = parse_process(read, lookup, check_task, limits)
+    else:
+        fields.known_keys(read, WORKFLOW_KEYS, problems)
+        name = _name(read, "workflow", problems)
+        reading = Reading(check_task, limits, lookup)
+        definition = _workflow(name, read, reading, problems)
+        _whole(definition, limits, problems, f"the workflow {name!r}")
+    id = read.get("id")
+    return Document(None if id is None else RunId(str(id)), definition)
+
+
+def named_definitions(data: Mapping[str, object]) -> set[tuple[RunKind, str]]:
+    """The definitions that the steps of a process name, so that they can be looked up before.
+
+    Args:
+        data: A process as a user wrote it, perhaps wrongly.
+    """
+    found: set[tuple[RunKind, str]] = set()
+    waiting: list[object] = [data]
+    seen: set[int] = set()
+    while waiting:
+        described = waiting.pop()
+        steps = described.get("steps") if isinstance(described, Mapping) else None
+        if not isinstance(steps, list | tuple) or id(steps) in seen:
+            continue
+        seen.add(id(steps))
+        for step in steps:
+            if not isinstance(step, Mapping):
+                continue
+            kind, name = step.get("type"), step.get("name")
+            if kind == "process" and "steps" in step:
+                waiting.append(step)
+            elif kind in ("workflow", "process") and "tasks" not in step and isinstance(name, str):
+                found.add((RunKind(kind), name))
+    return found
+
+
+def _workflow(
+    name: str, data: Mapping[str, object], reading: Reading, problems: Problems
+) -> Definition:
+    """A workflow: each task depends on the one before it."""
+    defaults = read_defaults(merged_config(data, problems), problems)
+    items = listed(data.get("tasks"), "tasks", reading, problems)
+    steps: list[StepSpec] = []
+    places: list[Problems] = []
+    reads: list[References] = []
+    for position, (id, task) in enumerate(zip(ids_of(items, "task", problems), items, strict=True)):
+        place = problems.at(f"task {id!r}")
+        if "depends_on" in task:
+            place.add("tasks of a workflow run one after the other; use a process for depends_on")
+        if "tags" in task:
+            place.add(_TAGS_BELONG)
+        work, read = read_task(task, defaults, reading, place)
+        before = (position - 1,) if position else ()
+        steps.append(read_step(id, task, work, before, defaults, place))
+        places.append(place)
+        reads.append(read)
+    definition = _definition(RunKind.WORKFLOW, name, steps, defaults)
+    if len(definition.position) == len(steps):
+        check_references(definition, range(len(steps)), reads, places)
+    return definition
+
+
+def _process(
+    name: str, data: Mapping[str, object], reading: Reading, problems: Problems
+) -> Definition:
+    """A process: a graph of steps."""
+    defaults = read_defaults(merged_config(data, problems), problems)
+    items = listed(data.get("steps"), "steps", reading, problems)
+    ids = ids_of(items, "step", problems)
+    positions = {id: position for position, id in enumerate(ids)}
+    places = [problems.at(f"step {id!r}") for id in ids]
+    embedded = _Embedded(reading.limits, problems)
+    steps: list[StepSpec] = []
+    reads: list[References] = []
+    work: TaskSpec | ChildSpec
+    for position, (id, item) in enumerate(zip(ids, items, strict=True)):
+        place = places[position]
+        before = depends_on(item, position, positions, place)
+        if item.get("type") in ("workflow", "process"):
+            child, read = _child(id, item, reading, place)
+            embedded.add(child)
+            own, work = item, child
+        else:
+            own = task_of_step(item, place)
+            if "tags" in own:
+                place.add(_TAGS_BELONG)
+            work, read = read_task(own, defaults, reading, place)
+        steps.append(read_step(id, own, work, before, defaults, place))
+        reads.append(read)
+    dependencies = _dependencies(data, problems)
+    definition = _definition(RunKind.PROCESS, name, steps, defaults, dependencies)
+    if len(positions) == len(ids):
+        ordered = _ordered(definition, problems)
+        if ordered is not None:
+            check_references(definition, ordered, reads, places)
+    return definition
+
+
+def _child(
+    id: str, data: Mapping[str, object], reading: Reading, problems: Problems
+) -> tuple[ChildSpec, References]:
+    """A step of type workflow or process: what stands in it, or the definition of its name."""
+    kind = RunKind(str(data["type"]))
+    workflow = kind is RunKind.WORKFLOW
+    own = "tasks" if workflow else "steps"
+    fields.known_keys(data, WORKFLOW_STEP_KEYS if workflow else PROCESS_STEP_KEYS, problems)
+    child: Definition | None = None
+    if reading.depth >= reading.limits.max_nesting:
+        problems.add(f"definitions lie in each other more than {reading.limits.max_nesting} deep")
+    elif own in data:
+        child = _inner(kind, id, data, reading.inner, problems)
+    else:
+        child = named_definition(kind, data, reading, problems)
+    if child is None:
+        return ChildSpec(Definition(kind, "?", ()), {}), frozenset()
+    inputs, read = child_inputs(child, data, reading, problems)
+    return ChildSpec(child, inputs), read
+
+
+def _inner(
+    kind: RunKind, id: str, data: Mapping[str, object], reading: Reading, problems: Problems
+) -> Definition:
+    """A definition that is written inside its step."""
+    name = inner_name(data, id)
+    inner = {"config": inner_config(data, problems)}
+    if kind is RunKind.WORKFLOW:
+        return _workflow(name, {"tasks": data["tasks"], **inner}, reading, problems)
+    dependencies = data.get("dependencies", ())
+    described = {"steps": data["steps"], "dependencies": dependencies, **inner}
+    return _process(name, described, reading, problems)
+
+
+class _Embedded:
+    """Adds up what definitions inside a process take, before they are written out together.
+
+    Definitions that name each other twice would double with every level; the sum is known at
+    once, the text might not fit into memory.
+    """
+
+    def __init__(self, limits: Limits, problems: Problems) -> None:
+        self._most = limits.max_definition_bytes
+        self._problems = problems
+        self._size = 0
+        self._told = False
+
+    def add(self, child: ChildSpec) -> None:
+        """Count one child."""
+        if self._told or self._problems:
+            return
+        self._size += len(definition_text(child.definition))
+        if self._size > self._most:
+            self._told = True
+            self._problems.add(
+                _too_large("the definitions of its child runs have", self._size, self._most)
+            )
+
+
+def _ordered(definition: Definition, problems: Problems) -> list[int] | None:
+    """The positions, each after what it depends on; None, and a problem, when there is a cycle."""
+    before = [step.depends_on for step in definition.steps]
+    ordered = order(before)
+    if len(ordered) == len(before):
+        return ordered
+    for cycle in cycles(before, ordered):
+        ids = [definition.steps[position].id for position in reversed(cycle)]
+        problems.add(f"steps wait for each other in a circle: {cycle_text(ids)}")
+    return None
+
+
+def _dependencies(data: Mapping[str, object], problems: Problems) -> tuple[RunId, ...]:
+    given = data.get("dependencies")
+    if given is None:
+        return ()
+    found = fields.identifiers(given, "dependencies", "process id", problems)
+    if data.get("id") in found:
+        problems.add(f"dependencies: the process would wait for itself ({data['id']!r})")
+    return tuple(map(RunId, found))
+
+
+def _name(data: Mapping[str, object], kind: str, problems: Problems) -> str:
+    """What people read: the name, else the id, else the kind."""
+    id = data.get("id")
+    if id is not None:
+        fields.identifier(id, f"{kind} id", problems)
+    given = data.get("name")
+    if given is None:
+        return id if isinstance(id, str) else kind
+    return fields.name(given, "name", problems) or "?"
+
+
+def _kind(data: Mapping[str, object]) -> RunKind:
+    """What a file describes."""
+    given = data.get("kind")
+    if given in ("workflow", "process"):
+        return RunKind(given)
+    if given is not None:
+        raise DefinitionError(f"kind must be workflow or process, not {shown(given)}")
+    if "steps" in data:
+        return RunKind.PROCESS
+    if "tasks" in data:
+        return RunKind.WORKFLOW
+    raise DefinitionError("a definition needs tasks (a workflow) or steps (a process)")
+
+
+def _definition(
+    kind: RunKind,
+    name: str,
+    steps: list[StepSpec],
+    defaults: Defaults,
+    dependencies: tuple[RunId, ...] = (),
+) -> Definition:
+    return Definition(
+        kind=kind,
+        name=name,
+        steps=tuple(steps),
+        continue_on_error=defaults.continue_on_error,
+        deadline=defaults.deadline,
+        inputs=defaults.inputs,
+        dependencies=dependencies,
+        priority=defaults.priority,
+        tags=defaults.tags,
+    )
+
+
+def _whole(definition: Definition, limits: Limits, problems: Problems, what: str) -> Definition:
+    """The definition, if nothing is wrong with it and it is not too large."""
+    if not problems:
+        size = len(definition_text(definition).encode())
+        if size > limits.max_definition_bytes:
+            problems.add(_too_large("it has", size, limits.max_definition_bytes))
+    problems.raise_if_any(what)
+    return definition
+
+
+def _too_large(what: str, size: int, most: int) -> str:
+    return (
+        f"{what} {size:,} bytes, and a definition may have {most:,}; hand large data over as"
+        " files, or raise the limit (max_definition_bytes)"
+    )
