@@ -124,9 +124,10 @@ class Claim(NamedTuple):
         entries: WAKE entries first, then the highest priority first, equal ones in the order of
             ``ready_at``, then of the runs' creation, then of the step's position.
         next_due: When the next entry becomes due that the worker could take (given its types,
-            whatever its limits); None: nothing waits.
+            whatever its limits), a moment past if more WAKE entries are due than one claim hands
+            out; None: nothing waits.
         waiting: The highest priority among the due entries of the worker's types that were left
-            for want of slots; None: nothing was left.
+            for want of slots alone, not for their type's limit; None: nothing was left.
     """
 
     entries: Sequence[ClaimedEntry]
@@ -220,9 +221,11 @@ class Store(Protocol):
     def create(self, run: NewRun) -> asyncio.Future[Created]:
         """Store a new run; one with the same id and content is returned as it is.
 
+        The id of a deleted run may be used again; its tombstone goes.
+
         Raises:
-            ConflictError: A run of this id has another content, or is of another kind, or the id
-                belongs to a deleted run.
+            ConflictError: A run of this id has another content, or is of another kind.
+            NotFoundError: The run that starts it is gone.
         """
         ...
 
@@ -280,8 +283,12 @@ class Store(Protocol):
     def delete_run(self, run: RunKey, version: int, now: Micros) -> asyncio.Future[None]:
         """Remove a finished run with its finished children, and leave tombstones.
 
+        An unfinished child stays, with all below it.
+
         Raises:
             LeaseLost: The run has changed since that version.
+            NotFoundError: The run is gone already.
+            StateError: The run has not finished.
         """
         ...
 
@@ -316,7 +323,11 @@ class Store(Protocol):
         ...
 
     def fire(self, firings: Sequence[Firing]) -> asyncio.Future[Sequence[bool]]:
-        """Write what firings changed; false for each whose schedule has another version by now."""
+        """Write what firings changed; false for each whose schedule has another version by now.
+
+        Of the schedule its status, counts, moments and last run are written; what it starts and
+        when it fires stay as they were created.
+        """
         ...
 
     async def schedule(self, schedule: ScheduleId) -> Schedule | None:

@@ -602,10 +602,11 @@ class StoreContract(ABC):
         assert set(everything) == keys
 
     @pytest.mark.anyio
-    async def test_a_claim_makes_the_worker_the_owner(self, store: Store) -> None:
+    async def test_a_claim_makes_the_worker_the_owner(self, store: Store, other: Store) -> None:
         """The first entry of a run brings the run as it is after the claim, the next ones don't."""
         worker = await store.register_worker("w", {}, NOW)
-        entries = [Entry(BUILD, 0, NOW, step) for step in (1, 0)]
+        later = Micros(NOW + 1)
+        entries = [Entry(BUILD, 0, NOW, 1), Entry(BUILD, 0, NOW, 0), Entry(BUILD, 0, later, 2)]
         record = await made(store, new_run(enqueue=entries))
         claim = await store.claim(request(worker))
         after = replace(record, owner=worker, epoch=1, version=2)
@@ -613,10 +614,15 @@ class StoreContract(ABC):
             (0, after),
             (1, None),
         ]
+        assert claim.next_due == later
         assert await found(store, "run") == after
+        assert await other.claim(request(WorkerKey(77), now=later)) == ([], None, None)
         await store.commit(Plan(record.key, fence(after), record.head, enqueue=(WAKE_UP,)))
-        claim = await store.claim(request(worker))
-        assert [(entry.entry, entry.record) for entry in claim.entries] == [(WAKE_UP, None)]
+        claim = await store.claim(request(worker, now=later))
+        assert [(entry.entry, entry.record) for entry in claim.entries] == [
+            (WAKE_UP, None),
+            (entries[2], None),
+        ]
         assert (await found(store, "run")).version == 3, "a run that is mine already stays as it is"
 
     @pytest.mark.anyio

@@ -15,7 +15,7 @@ from kallista.core.plan import Fence, Plan
 from kallista.core.states import EventKind, ProcessStatus, TaskStatus
 from kallista.core.types import JsonText, RunId, WorkerKey
 from kallista.errors import StoreUnavailableError
-from kallista.store.port import NEW_EPOCH, NEW_VERSION
+from kallista.store.port import NEW_EPOCH, NEW_VERSION, Store
 from kallista.store.sqlite import SqliteStore
 from kallista.store.sqlite.claims import claim
 from kallista.store.sqlite.file_locks import FileLock, holder_name
@@ -221,18 +221,42 @@ async def test_a_definition_is_stored_once_and_goes_with_its_last_user(path: Pat
                 assert db.execute(f"SELECT count(*) FROM {table}").get == 0
 
 
-async def test_the_log_is_written_back_and_stays_small(
-    path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """However much is written, the write-ahead log does not grow for ever."""
+@pytest.fixture
+def eager_checkpoints(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Write the log back after some hundred kilobytes instead of megabytes."""
     monkeypatch.setattr("kallista.store.sqlite.writer.CHECKPOINT_PAGES", 20)
-    monkeypatch.setattr("kallista.store.sqlite.writer.TRUNCATE_PAGES", 60)
+    monkeypatch.setattr("kallista.store.sqlite.writer.TRUNCATE_PAGES", 100)
+    monkeypatch.setattr("kallista.store.sqlite.writer.TRUNCATE_PATIENCE", 0)
+
+
+async def write_a_megabyte(store: Store, name: str) -> None:
+    """Write more than the log may hold."""
     payload = json.dumps("x" * 40_000)
+    for number in range(25):
+        await store.create(new_run(f"{name}-{number}", inputs=payload))
+
+
+@pytest.mark.usefixtures("eager_checkpoints")
+async def test_the_log_is_written_back_and_stays_small(path: Path) -> None:
+    """However much is written, the write-ahead log does not grow for ever."""
     async with opened(lambda: SqliteStore(path)) as store:
-        for number in range(30):
-            await store.create(new_run(f"run-{number}", inputs=payload))
-        assert size(path.with_name("kallista.db-wal")) < 1_000_000
+        await write_a_megabyte(store, "a")
+        assert size(path.with_name("kallista.db-wal")) < 500_000
         assert size(path) > 1_000_000
+
+
+@pytest.mark.usefixtures("eager_checkpoints")
+async def test_the_log_shrinks_again_after_a_long_reader(path: Path) -> None:
+    """Somebody who reads for long makes the log grow; when he is done it gets small again."""
+    log = path.with_name("kallista.db-wal")
+    async with opened(lambda: SqliteStore(path)) as store:
+        with closing(apsw.Connection(str(path))) as reader:
+            await store.create(new_run())
+            reader.execute("BEGIN; SELECT * FROM runs").fetchall()
+            await write_a_megabyte(store, "a")
+            assert size(log) > 1_000_000
+        await write_a_megabyte(store, "b")
+        assert size(log) < 500_000
 
 
 async def test_a_run_of_ten_tasks_is_small(path: Path) -> None:

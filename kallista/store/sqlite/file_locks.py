@@ -16,7 +16,7 @@ from pathlib import Path
 from kallista.errors import StoreUnavailableError
 
 _FIRST_PAUSE = 0.000_05
-_LONGEST_PAUSE = 0.002
+_LONGEST_PAUSE = 0.000_5
 _HOLDER_SIZE = 200
 
 if sys.platform == "win32":

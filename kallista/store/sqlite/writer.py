@@ -32,7 +32,7 @@ from kallista.store.sqlite.writing import Writing
 GROUP_SIZE: Final = 2_000
 CHECKPOINT_PAGES: Final = 1_500
 TRUNCATE_PAGES: Final = 16_000
-_TRUNCATE_PATIENCE: Final = 0.1
+TRUNCATE_PATIENCE: Final = 0.1
 
 _NEXT_COMMIT = statement("next_commit")
 _LAST_COMMIT = statement("last_commit")
@@ -84,6 +84,7 @@ class Writer:
         self._definitions: DefinitionCache | None = None
         self._lock: FileLock | None = None
         self._pages = 0
+        self._checkpoint_at = CHECKPOINT_PAGES
         self._newest = 0
         self._seen = 0
 
@@ -324,20 +325,27 @@ class Writer:
                 db.close(True)
 
     def _note_pages(self, db: apsw.Connection, name: str, pages: int) -> int:
+        if pages < self._pages:
+            self._checkpoint_at = CHECKPOINT_PAGES
         self._pages = pages
         return apsw.SQLITE_OK
 
     def _checkpoint(self) -> None:
-        """Write the log back once it has grown; those who wait have been answered already."""
+        """Write the log back each time it has grown; those who wait have been answered already.
+
+        Once written back it starts anew by itself, unless somebody always reads. Then it grows,
+        until a checkpoint keeps readers out of the log for a moment.
+        """
         db = self._db
-        if db is None or self._pages < CHECKPOINT_PAGES:
+        if db is None or self._pages < self._checkpoint_at:
             return
-        # Failing here loses nothing: the log stays, and the next group tries again.
+        self._checkpoint_at = self._pages + CHECKPOINT_PAGES
+        # Failing here loses nothing: the log stays, and is written back later.
         with suppress(apsw.Error):
             if self._pages < TRUNCATE_PAGES:
                 db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
             else:
-                db.set_busy_timeout(int(_TRUNCATE_PATIENCE * 1000))
+                db.set_busy_timeout(int(TRUNCATE_PATIENCE * 1000))
                 db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
         db.set_busy_timeout(int(self._busy_timeout * 1000))
 
