@@ -15,7 +15,6 @@ from kallista.store.conflicts import id_conflict, schedule_conflict
 from kallista.store.port import Created
 from kallista.store.sqlite.rows import (
     changed_steps,
-    json_rows,
     new_run_row,
     schedule_values,
     tags_text,
@@ -28,8 +27,8 @@ _INSERT_RUN = statement("insert_run")
 _INSERT_REQUEST = statement("insert_request")
 _INSERT_TAG = statement("insert_tag")
 _INSERT_WAIT = statement("insert_wait")
-_INSERT_EVENTS = statement("insert_events")
-_PUT_STEPS = statement("put_steps")
+_INSERT_EVENT = statement("insert_event")
+_PUT_STEP = statement("put_step")
 _ENQUEUE = statement("enqueue")
 _DROP_TOMBSTONE = statement("drop_tombstone")
 _DEFINITION_KEY = statement("definition_key")
@@ -71,8 +70,8 @@ def _insert(db: apsw.Connection, run: NewRun) -> RunKey:
     db.execute(_DROP_TOMBSTONE, (run.id,))
     db.executemany(_INSERT_TAG, ((tag, key) for tag in run.tags))
     db.executemany(_INSERT_WAIT, ((awaited, key) for awaited in run.waits_for))
-    db.execute(_PUT_STEPS, json_rows([(key, *step) for step in changed_steps(run)]))
-    db.execute(_INSERT_EVENTS, json_rows([(key, *event) for event in run.events]))
+    db.executemany(_PUT_STEP, ((key, *step) for step in changed_steps(run)))
+    db.executemany(_INSERT_EVENT, ((key, *event) for event in run.events))
     db.executemany(_ENQUEUE, ((key, *entry) for entry in run.enqueue))
     return RunKey(key)
 

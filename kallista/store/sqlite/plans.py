@@ -16,16 +16,15 @@ from kallista.core.states import RunKind
 from kallista.errors import KallistaError, LeaseLost, NotFoundError
 from kallista.store.port import Committed
 from kallista.store.sqlite.creation import insert_child
-from kallista.store.sqlite.rows import json_rows
 from kallista.store.sqlite.statements import statement
 
-_ADVANCE_RUNS = statement("advance_runs")
+_ADVANCE_RUN = statement("advance_run")
 _SET_STATUS = statement("set_status")
 _SET_OWNER = statement("set_owner")
 _MOVE_ENTRIES = statement("move_entries")
 _RUN_HOLDER = statement("run_holder")
-_INSERT_EVENTS = statement("insert_events")
-_PUT_STEPS = statement("put_steps")
+_INSERT_EVENT = statement("insert_event")
+_PUT_STEP = statement("put_step")
 _ENQUEUE = statement("enqueue")
 _DEQUEUE = statement("dequeue")
 _WAKE_BY_ID = statement("wake_by_id")
@@ -40,16 +39,18 @@ def write_plans(db: apsw.Connection, plans: Sequence[Plan]) -> list[Committed | 
     Returns:
         For each plan its new version, or why it dropped out; its neighbours go on without it.
     """
-    answers = _advance(db, plans)
+    answers = [_advance(db, plan) for plan in plans]
     good = [
         plan for plan, answer in zip(plans, answers, strict=True) if isinstance(answer, Committed)
     ]
     _hand_over(db, good)
     _many(db, _DEQUEUE, ((plan.run, *entry) for plan in good for entry in plan.dequeue))
-    events = [(plan.run, *event) for plan in good for event in plan.events]
-    db.execute(_INSERT_EVENTS, json_rows(events))
-    steps = [(plan.run, position, *step) for plan in good for position, step in plan.steps]
-    db.execute(_PUT_STEPS, json_rows(steps))
+    _many(db, _INSERT_EVENT, ((plan.run, *event) for plan in good for event in plan.events))
+    _many(
+        db,
+        _PUT_STEP,
+        ((plan.run, position, *step) for plan in good for position, step in plan.steps),
+    )
     _many(db, _ENQUEUE, ((plan.run, *entry) for plan in good for entry in plan.enqueue))
     _tell_others(db, good)
     return answers
@@ -59,25 +60,17 @@ def _many(db: apsw.Connection, sql: str, rows: Iterable[tuple[object, ...]]) -> 
     db.executemany(sql, rows)
 
 
-def _advance(db: apsw.Connection, plans: Sequence[Plan]) -> list[Committed | KallistaError]:
-    """Check the fences and write the heads; that comes first: a stale plan writes nothing."""
-    heads = [(plan.run, *plan.fence, *plan.head) for plan in plans]
-    written = {
-        key: (kind, status) for key, kind, status in db.execute(_ADVANCE_RUNS, json_rows(heads))
-    }
-    return [_advanced(db, plan, written.get(plan.run)) for plan in plans]
-
-
-def _advanced(
-    db: apsw.Connection, plan: Plan, written: tuple[object, object] | None
-) -> Committed | KallistaError:
-    if written is None:
+def _advance(db: apsw.Connection, plan: Plan) -> Committed | KallistaError:
+    """Check the fence and write the head; that comes first, so a stale plan writes nothing."""
+    version, epoch = plan.fence
+    row = db.execute(_ADVANCE_RUN, (*plan.head, plan.run, version, epoch)).fetchone()
+    if row is None:
         return _refusal(db, plan)
-    kind, before = written
-    status = _status(plan, str(before)) if kind == RunKind.TASK else plan.head.state
+    kind, before = row
+    status = _status(plan, before) if kind == RunKind.TASK else plan.head.state
     if status != before:
         db.execute(_SET_STATUS, (status, plan.run))
-    return Committed(plan.fence.version + 1)
+    return Committed(version + 1)
 
 
 def _status(plan: Plan, before: str) -> str:

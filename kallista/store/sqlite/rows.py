@@ -7,7 +7,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import apsw
-import msgspec
 
 from kallista.core.events import Event, RunHead, StepState
 from kallista.core.plan import NewRun
@@ -232,15 +231,3 @@ def id_list(ids: Sequence[RunId]) -> str:
 def key_list(keys: Iterable[RunKey | int]) -> str:
     """Keys as ``json_each`` reads them."""
     return json.dumps(list(keys))
-
-
-def json_rows(rows: Sequence[tuple[object, ...]]) -> tuple[str]:
-    """Many rows as the one argument of a statement that unpacks them by ``json_each``.
-
-    One call for all rows leaves the interpreter to other threads while SQLite works; a call a row
-    would ask for it back each time.
-    """
-    return (_encode(rows).decode(),)
-
-
-_encode = msgspec.json.Encoder().encode

@@ -1,14 +1,11 @@
--- name: advance_runs
--- The fences: a plan that was decided on an older version, or in an older epoch, changes no row.
+-- name: advance_run
+-- The fence: a plan that was decided on an older version, or in an older epoch, changes no row.
 UPDATE runs
-SET state = plan.value ->> 3, seq = plan.value ->> 4, in_flight = plan.value ->> 5,
-    started_at = plan.value ->> 6, ended_at = plan.value ->> 7, deadline_at = plan.value ->> 8,
-    driven = plan.value ->> 9, held = plan.value ->> 10, outcome = plan.value ->> 11,
-    version = runs.version + 1
-FROM json_each(:plans) AS plan
-WHERE runs.key = plan.value ->> 0 AND runs.version = plan.value ->> 1
-  AND (plan.value ->> 2 IS NULL OR runs.epoch = plan.value ->> 2)
-RETURNING runs.key, runs.kind, runs.status;
+SET state = :state, seq = :seq, in_flight = :in_flight, started_at = :started_at,
+    ended_at = :ended_at, deadline_at = :deadline_at, driven = :driven, held = :held,
+    outcome = :outcome, version = version + 1
+WHERE key = :key AND version = :version AND (:epoch IS NULL OR epoch = :epoch)
+RETURNING kind, status;
 
 -- name: set_status
 -- Apart from advance_run, so that the index on it is only touched when the word changes.
@@ -28,21 +25,20 @@ SELECT r.id, r.version, r.epoch, r.owner, w.name
 FROM runs AS r LEFT JOIN workers AS w ON w.key = r.owner
 WHERE r.key = :key;
 
--- name: insert_events
+-- name: insert_event
 -- History only grows; a seq that is taken would be a broken fence and fails.
 INSERT INTO events (run, seq, at, kind, step, attempt, data)
-SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6
-FROM json_each(:events);
+VALUES (:run, :seq, :at, :kind, :step, :attempt, :data);
 
--- name: put_steps
+-- name: put_step
 -- The newest state of a step replaces the one before.
 INSERT OR REPLACE INTO steps (
     run, step, status, attempt, failures, crashes, ready_at, since, started_at, ended_at, worker,
     outcome, passed
-)
-SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6,
-    value ->> 7, value ->> 8, value ->> 9, value ->> 10, value ->> 11, value ->> 12
-FROM json_each(:steps);
+) VALUES (
+    :run, :step, :status, :attempt, :failures, :crashes, :ready_at, :since, :started_at,
+    :ended_at, :worker, :outcome, :passed
+);
 
 -- name: enqueue
 -- A line that is there already stays; the run's owner decides where it lies.
