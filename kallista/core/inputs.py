@@ -19,7 +19,7 @@ from kallista.core.problems import Problems
 from kallista.core.types import MAX_PAYLOAD_BYTES, Json
 from kallista.errors import UsageError
 
-_TYPES: Final[Mapping[str, Callable[[Json], bool]]] = {
+TYPES: Final[Mapping[str, Callable[[Json], bool]]] = {
     "string": lambda value: isinstance(value, str),
     "integer": lambda value: (
         (isinstance(value, int) and not isinstance(value, bool))
@@ -135,15 +135,15 @@ def _sound(key: str, value: Json, problems: Problems) -> bool:
     match key:
         case "type":
             names = value if isinstance(value, list) else [value]
-            wrong = [name for name in names if not isinstance(name, str) or name not in _TYPES]
+            wrong = [name for name in names if not isinstance(name, str) or name not in TYPES]
             for name in wrong:
-                hint = problems.near(str(name), _TYPES, f"there are {', '.join(_TYPES)}")
+                hint = problems.near(str(name), TYPES, f"there are {', '.join(TYPES)}")
                 problems.add(f"there is no type {shown(name)}; {hint}")
             return not wrong
         case "enum" if not isinstance(value, list) or not value:
             problems.add(f"enum must be a list of the values allowed, not {shown(value)}")
             return False
-        case _ if key in _BOUNDS and not _TYPES["number"](value):
+        case _ if key in _BOUNDS and not TYPES["number"](value):
             problems.add(f"{key} must be a number, not {shown(value)}")
             return False
         case "title" | "description" if not isinstance(value, str):
@@ -157,7 +157,7 @@ def _misfits(value: Json, schema: Mapping[str, Json], what: str) -> Iterator[str
     """What of a schema a value does not fulfil."""
     types = schema.get("type")
     names = types if isinstance(types, list) else [types]
-    if types is not None and not any(_TYPES[str(name)](value) for name in names):
+    if types is not None and not any(TYPES[str(name)](value) for name in names):
         yield f"{what} must be {_type_text(schema)}, not {shown(value)}"
         return
     options = schema.get("enum")
