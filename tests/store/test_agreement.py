@@ -115,7 +115,8 @@ class Agreement(RuleBasedStateMachine):
         return real
 
     def record(self, key: RunKey) -> RunRecord | None:
-        return self.ask(0, lambda store: store.load(key))
+        found: RunRecord | None = self.ask(0, lambda store: store.load(key))
+        return found
 
     @rule(on=STEPS, run=runs())
     def create(self, on: int, run: NewRun) -> None:
@@ -291,14 +292,19 @@ class Agreement(RuleBasedStateMachine):
 
     async def compare(self) -> None:
         for run in await self.same(0, lambda store: store.list_runs(RunFilter(now=NOW))):
-            for question in (
-                lambda store, key=run.key: store.load(key),
-                lambda store, key=run.key: store.history(key),
-                lambda store, key=run.key: store.outcomes(key),
-            ):
+            for question in questions_about(run.key):
                 await self.same(0, question)
         for question in QUESTIONS:
             await self.same(1, question)
+
+
+def questions_about(run: RunKey) -> Sequence[Question]:
+    """All that can be asked of one run."""
+    return (
+        lambda store: store.load(run),
+        lambda store: store.history(run),
+        lambda store: store.outcomes(run),
+    )
 
 
 QUESTIONS: Sequence[Question] = (

@@ -53,13 +53,12 @@ async def test_a_full_disk_is_named_and_nothing_is_lost(
     """The group fails whole with advice; with space the store goes on as before."""
     record = await made(store, new_run("before"))
     files.on_write = disk_full
-    asked = [
-        store.create(new_run("during")),
-        store.commit(Plan(record.key, fence(record), record.head)),
-    ]
-    for future in asked:
-        with pytest.raises(StoreError, match="disk is full; free space"):
-            await future
+    created = store.create(new_run("during"))
+    committed = store.commit(Plan(record.key, fence(record), record.head))
+    with pytest.raises(StoreError, match="disk is full; free space"):
+        await created
+    with pytest.raises(StoreError, match="disk is full; free space"):
+        await committed
     assert await found(store, "before") == record
     files.on_write = None
     assert await store.load(RunId("during")) is None

@@ -268,7 +268,7 @@ async def test_a_run_of_ten_tasks_is_small(path: Path) -> None:
     assert (size(path) - empty) / many < 2_500
 
 
-async def ten_tasks(store: SqliteStore, number: int) -> None:
+async def ten_tasks(store: Store, number: int) -> None:
     """Take a workflow through ten tasks."""
     id = f"0198c0de-0000-7000-8000-{number:012}"
     key, _ = await store.create(new_run(id, owner=WorkerKey(1), steps=[StepState()] * 10))
