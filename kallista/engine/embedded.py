@@ -9,7 +9,7 @@ import os
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from kallista.core.birth import Wanted, created, newborn, started
 from kallista.core.commands import Command, Verb
@@ -59,6 +59,10 @@ from kallista.errors import (
 )
 from kallista.store.port import RunFilter, RunRecord, Store
 
+UNDESCRIBED: Final = JsonText("{}")
+"""The schema of a task type about which nothing is known yet: anything fits."""
+
+DESCRIBE_AFTER = Micros(2_000_000)
 HISTORY_PAGE = 1000
 MOST_ITEMS = 1000
 
@@ -128,6 +132,8 @@ class EmbeddedEngine:
         self._take_over = TakeOver(store, clock, options.take_over_every, self._place_is_free)
         self._take_over_alarm = Alarm(clock)
         self._look_alarm = Alarm(clock)
+        self._describe_alarm = Alarm(clock)
+        self._name = f"{socket.gethostname()}-{os.getpid()}-{entropy(3).hex()}"
         self._snapshots = SnapshotBuilder(
             store, self._definitions, self._facts, self._progress_of, clock.now
         )
@@ -149,15 +155,12 @@ class EmbeddedEngine:
             await self._start_working()
 
     async def _start_working(self) -> None:
-        types = {
-            type: handler.schema()
-            for type in self._handlers.types()
-            if (handler := self._handlers.get(type)) is not None
-        }
         now = self._clock.now()
-        name = f"{socket.gethostname()}-{os.getpid()}-{self._entropy(3).hex()}"
-        self._slots.worker = await self._store.register_worker(name, types, now)
+        undescribed = dict.fromkeys(self._handlers.types(), UNDESCRIBED)
+        self._slots.worker = await self._store.register_worker(self._name, undescribed, now)
         self._slots.open = True
+        self._serve(self._describe, self._describe_alarm, "describing task types")
+        self._describe_alarm.set(Micros(now + DESCRIBE_AFTER))
         self._serve(self._dispatcher.once, self._dispatcher.alarm, "claiming")
         self._serve(self._firings.once, self._fire_alarm, "firing schedules")
         self._serve(self._take_over.once, self._take_over_alarm, "taking over")
@@ -165,6 +168,19 @@ class EmbeddedEngine:
         self._take_over_alarm.set(await self._take_over.once())
         self._dispatcher.alarm.ring()
         self._fire_alarm.ring()
+
+    async def _describe(self) -> None:
+        """Let clients without the code know what the task types here take.
+
+        Not at once: the schemas take longer to make than a short program takes altogether.
+        """
+        handlers = [self._handlers.get(type) for type in self._handlers.types()]
+        described = {
+            handler.type: await asyncio.wrap_future(self._threads.submit(handler.schema))
+            for handler in handlers
+            if handler is not None
+        }
+        await self._store.register_worker(self._name, described, self._clock.now())
 
     async def _work_within(self) -> None:
         """Restrict claims to one tree; until its root exists, to none."""
@@ -188,6 +204,7 @@ class EmbeddedEngine:
         await asyncio.gather(*self._services, return_exceptions=True)
         for alarm in (
             self._dispatcher.alarm, self._fire_alarm, self._take_over_alarm, self._look_alarm,
+            self._describe_alarm,
         ):  # fmt: skip
             alarm.clear()
         if self._executor.running:
