@@ -25,13 +25,15 @@ from kallista.config import Config, load_config
 from kallista.core.definitions import Definition
 from kallista.core.durations import to_datetime
 from kallista.core.handlers import Handler
-from kallista.core.parsing import CheckTask, Limits, parse_workflow
+from kallista.core.ids import check_id
+from kallista.core.parsing import CheckTask, Document, Limits, parse_workflow
 from kallista.core.snapshots import Snapshot
 from kallista.core.states import RunKind
 from kallista.core.types import Json, JsonText, Micros, RunId, TaskType
 from kallista.engine.clock import Clock, SystemClock
 from kallista.engine.definitions import StoredDefinitions
 from kallista.engine.embedded import EmbeddedEngine, Options
+from kallista.engine.port import RunRequest
 from kallista.engine.threads import ThreadPool
 from kallista.errors import UsageError
 from kallista.logs import setup_logging
@@ -199,7 +201,7 @@ class Kallista:
         limits = Limits(
             settings.max_steps, settings.max_payload_bytes, settings.max_definition_bytes
         )
-        definitions = StoredDefinitions(
+        definitions = self._definitions = StoredDefinitions(
             store, clock, _shipped_definitions, self._checker, limits, settings.zone_name
         )
         self.workflow_manager = WorkflowManager(self._engine, definitions)
@@ -259,6 +261,49 @@ class Kallista:
         if self._end_logging is not None:
             self._end_logging()
             self._end_logging = None
+
+    async def check(self, data: object) -> Document:
+        """What a definition file holds, checked against the task types and names there are.
+
+        Args:
+            data: The file's content as plain data.
+
+        Raises:
+            DefinitionError: The description has problems; all of them are listed.
+        """
+        return await self._definitions.document(data)
+
+    async def submit(
+        self,
+        document: Document,
+        *,
+        id: str | None = None,
+        inputs: Mapping[str, object] | None = None,
+    ) -> RunId:
+        """Create and start a run of what a definition file holds.
+
+        Args:
+            document: As ``check`` returns it.
+            id: The run's id; None: the document's own, or a generated one.
+            inputs: Values for the inputs that the definition declares.
+
+        Returns:
+            The run's id, durable.
+
+        Raises:
+            UsageError: An input does not fit, or the id is no id.
+            ConflictError: Something else has this id.
+        """
+        definition = document.definition
+        chosen = id if id is not None else document.id
+        request = RunRequest(
+            id=None if chosen is None else RunId(check_id(chosen, f"{definition.kind} id")),
+            definition=definition,
+            inputs=self._definitions.inputs(definition, inputs),
+            priority=definition.priority,
+            tags=definition.tags,
+        )
+        return await self._engine.create(request, start=True)
 
     async def serve(self) -> None:
         """Work until cancelled."""

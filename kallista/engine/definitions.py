@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
 from functools import cached_property
+from typing import TypeVar
 from zoneinfo import ZoneInfo
 
 from kallista.core.definitions import Definition
@@ -14,8 +15,11 @@ from kallista.core.encoding import definition_from_data, definition_hash, defini
 from kallista.core.inputs import check_inputs
 from kallista.core.parsing import (
     CheckTask,
+    Document,
     Limits,
+    Lookup,
     named_definitions,
+    parse_document,
     parse_process,
     parse_task,
     parse_workflow,
@@ -26,6 +30,9 @@ from kallista.core.types import Json, JsonText, Micros, TaskType
 from kallista.engine.clock import Clock
 from kallista.errors import DefinitionError, NotFoundError, UsageError
 from kallista.store.port import Store
+
+
+ReadT = TypeVar("ReadT", Definition, Document)
 
 
 class StoredDefinitions:
@@ -83,16 +90,13 @@ class StoredDefinitions:
         """A process described by this data, or the defined one of this name."""
         if isinstance(data, str):
             return await self._named(RunKind.PROCESS, data)
-        known = {
-            named: found
-            for named in named_definitions(data)
-            if (found := await self._find(*named)) is not None
-        }
-        return await self._read(
-            lambda check: parse_process(
-                data, lambda kind, name: known.get((kind, name)), check, self._limits
-            )
-        )
+        lookup = await self._lookup(data)
+        return await self._read(lambda check: parse_process(data, lookup, check, self._limits))
+
+    async def document(self, data: object) -> Document:
+        """What a definition file holds: a workflow or a process."""
+        lookup = await self._lookup(data)
+        return await self._read(lambda check: parse_document(data, lookup, check, self._limits))
 
     async def task(self, id: str, data: Mapping[str, object]) -> Definition:
         """A single task."""
@@ -130,7 +134,7 @@ class StoredDefinitions:
         except UsageError as error:
             raise UsageError(f"{what}: {error}") from error
 
-    async def _read(self, parse: Callable[[CheckTask], Definition]) -> Definition:
+    async def _read(self, parse: Callable[[CheckTask], ReadT]) -> ReadT:
         """Read a description; task types that only other workers have are asked for if need be."""
         try:
             return parse(self._check_task({}))
@@ -139,6 +143,12 @@ class StoredDefinitions:
             if not elsewhere:
                 raise
             return parse(self._check_task(elsewhere))
+
+    async def _lookup(self, data: object) -> Lookup:
+        """The definitions that a process names, read beforehand."""
+        named = named_definitions(data) if isinstance(data, Mapping) else set()
+        known = {name: found for name in named if (found := await self._find(*name)) is not None}
+        return lambda kind, name: known.get((kind, name))
 
     async def _named(self, kind: RunKind, name: str) -> Definition:
         found = await self._find(kind, name)
