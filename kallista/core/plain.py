@@ -17,6 +17,7 @@ import msgspec
 from kallista.core.types import Json
 
 MAX_DEPTH = 100
+MAX_VALUES = 1_000_000
 _SHOWN = 60
 _LISTED = 10
 
@@ -33,7 +34,11 @@ def plain(value: object, place: str, problems: list[str]) -> Json:
     Returns:
         New lists and dicts all the way down, with text keys.
     """
-    return _plain(value, place, problems, MAX_DEPTH)
+    try:
+        return _Plain(problems).value(value, place, MAX_DEPTH)
+    except _Endless as endless:
+        problems.append(str(endless))
+        return None
 
 
 def as_basic(value: object) -> object:
@@ -79,73 +84,104 @@ def some(names: Collection[str]) -> str:
     return ", ".join([*listed, *([f"{more:,} more"] if more else [])])
 
 
-def _plain(value: object, place: str, problems: list[str], depth: int) -> Json:
-    if value is None or value is True or value is False:
-        return value
-    if depth == 0:
-        return _problem(place, f"is nested deeper than {MAX_DEPTH} levels", problems)
-    if isinstance(value, Enum):
-        return _plain(value.value, place, problems, depth - 1)
-    match value:
-        case str():
-            return _text(value, place, problems)
-        case int():
-            return int(value)
-        case float():
-            if isfinite(value):
-                return float(value)
-            return _problem(place, f"is {value!r}, which JSON cannot express", problems)
-        case Mapping():
-            return _mapping(value, place, problems, depth)
-        case list() | tuple():
-            return _items(value, place, problems, depth)
-        case Set():
-            return _items(_ordered(value), place, problems, depth)
-        case _:
-            return _other(value, place, problems, depth)
+class _Endless(Exception):
+    """It goes deeper, or on for longer, than any payload does: perhaps it holds itself."""
 
 
-def _text(value: str, place: str, problems: list[str]) -> Json:
-    text = str.__str__(value)
-    if text.isascii():
+class _Plain:
+    """One value on its way to plain data."""
+
+    __slots__ = ("_left", "_problems")
+
+    def __init__(self, problems: list[str]) -> None:
+        self._problems = problems
+        self._left = MAX_VALUES
+
+    def value(self, value: object, place: str, depth: int) -> Json:
+        """The plain form of a value."""
+        if value is None or value is True or value is False:
+            return value
+        if isinstance(value, Enum):
+            return self.value(value.value, place, depth - 1)
+        match value:
+            case str():
+                return self._text(value, place)
+            case int():
+                return int(value)
+            case float():
+                if isfinite(value):
+                    return float(value)
+                return self._problem(place, f"is {value!r}, which JSON cannot express")
+            case Mapping():
+                self._enter(len(value), place, depth)
+                return self._mapping(value, place, depth)
+            case list() | tuple():
+                self._enter(len(value), place, depth)
+                return self._items(value, place, depth)
+            case Set():
+                self._enter(len(value), place, depth)
+                return self._items(_ordered(value), place, depth)
+            case _:
+                return self._other(value, place, depth)
+
+    def _enter(self, values: int, place: str, depth: int) -> None:
+        self._left -= values
+        if depth == 0:
+            raise _Endless(f"{shown(place)} is nested deeper than {MAX_DEPTH} levels")
+        if self._left < 0:
+            raise _Endless(f"{shown(place)} has more than {MAX_VALUES:,} values")
+
+    def _text(self, value: str, place: str) -> Json:
+        text = str.__str__(value)
+        if text.isascii():
+            return text
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            return self._problem(place, f"holds half a character: {shown(text)}")
         return text
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return _problem(place, f"holds half a character: {shown(text)}", problems)
-    return text
 
+    def _mapping(self, value: Mapping[object, object], place: str, depth: int) -> dict[str, Json]:
+        found: dict[str, Json] = {}
+        for key, item in value.items():
+            name = _key(key)
+            if name is None:
+                self._problem(place, f"has the key {shown(key)}, which is no text")
+            elif name in found:
+                self._problem(place, f"has the key {name!r} twice")
+            else:
+                found[name] = self.value(item, f"{place}.{name}" if place else name, depth - 1)
+        return found
 
-def _mapping(
-    value: Mapping[object, object], place: str, problems: list[str], depth: int
-) -> dict[str, Json]:
-    found: dict[str, Json] = {}
-    for key, item in value.items():
-        name = _key(key)
-        if name is None:
-            _problem(place, f"has the key {shown(key)}, which is no text", problems)
-        elif name in found:
-            _problem(place, f"has the key {name!r} twice", problems)
-        else:
-            inner = f"{place}.{name}" if place else name
-            found[name] = _plain(item, inner, problems, depth - 1)
-    return found
+    def _items(self, values: Sequence[object], place: str, depth: int) -> list[Json]:
+        return [
+            self.value(item, f"{place}[{index}]", depth - 1) for index, item in enumerate(values)
+        ]
+
+    def _other(self, value: object, place: str, depth: int) -> Json:
+        try:
+            simpler = msgspec.to_builtins(value, str_keys=True, enc_hook=as_basic)
+        except (TypeError, ValueError, RecursionError):
+            inner = _fields(value)
+            if inner is None:
+                what = f"is of type {type_name(value)}, which is no plain data"
+                return self._problem(place, what)
+            simpler = inner
+        return self.value(simpler, place, depth - 1)
+
+    def _problem(self, place: str, what: str) -> Json:
+        self._problems.append(f"{place} {what}" if place else f"it {what}")
+        return None
 
 
 def _key(key: object) -> str | None:
-    if isinstance(key, str) and not isinstance(key, Enum):
-        return str.__str__(key)
     try:
+        if isinstance(key, str) and not isinstance(key, Enum):
+            return str.__str__(key) if key.isascii() else key.encode().decode()
         (name,) = cast(dict[str, None], msgspec.to_builtins({key: None}, str_keys=True))
     except (TypeError, ValueError):
-        return None
+        return None  # also half a character is a ValueError
     return name
-
-
-def _items(values: Sequence[object], place: str, problems: list[str], depth: int) -> list[Json]:
-    return [
-        _plain(item, f"{place}[{index}]", problems, depth - 1) for index, item in enumerate(values)
-    ]
 
 
 def _ordered(values: Set[object]) -> list[object]:
@@ -153,24 +189,7 @@ def _ordered(values: Set[object]) -> list[object]:
     return sorted(values, key=lambda value: (type_name(value), repr(value)))
 
 
-def _other(value: object, place: str, problems: list[str], depth: int) -> Json:
-    try:
-        simpler = msgspec.to_builtins(value, str_keys=True, enc_hook=as_basic)
-    except (TypeError, ValueError, RecursionError):
-        inner = _fields(value)
-        if inner is None:
-            what = f"is of type {type_name(value)}, which is no plain data"
-            return _problem(place, what, problems)
-        simpler = inner
-    return _plain(simpler, place, problems, depth - 1)
-
-
 def _fields(value: object) -> dict[str, object] | None:
     """The fields of a dataclass, so that the problem is named where it sits."""
     names: Iterator[str] = iter(getattr(type(value), "__dataclass_fields__", ()))
     return {name: getattr(value, name, None) for name in names} or None
-
-
-def _problem(place: str, what: str, problems: list[str]) -> Json:
-    problems.append(f"{place} {what}" if place else f"it {what}")
-    return None

@@ -241,15 +241,18 @@ def _process(
             embedded.add(child)
             own, work = item, child
         else:
-            own = task_of_step(item, place)
-            if "tags" in own:
+            task = task_of_step(item, place)
+            if task is None:
+                continue
+            if "tags" in task:
                 place.add(_TAGS_BELONG)
-            work, read = read_task(own, defaults, reading, place)
+            own = task
+            work, read = read_task(task, defaults, reading, place)
         steps.append(read_step(id, own, work, before, defaults, place))
         reads.append(read)
     dependencies = _dependencies(data, problems)
     definition = _definition(RunKind.PROCESS, name, steps, defaults, dependencies)
-    if len(positions) == len(ids):
+    if len(positions) == len(steps):
         ordered = _ordered(definition, problems)
         if ordered is not None:
             check_references(definition, ordered, reads, places)

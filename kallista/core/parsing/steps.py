@@ -27,7 +27,7 @@ PROCESS_STEP_KEYS: Final = (*STEP_KEYS, "steps", "config", "inputs", "dependenci
 _BOTH: Final = (*LIMIT_KEYS, "when", "continue_on_error", "priority", "name")
 
 
-def task_of_step(data: Mapping[str, object], problems: Problems) -> Mapping[str, object]:
+def task_of_step(data: Mapping[str, object], problems: Problems) -> Mapping[str, object] | None:
     """The task of a step: what stands in ``task_data``, or the step itself when it is inline.
 
     Args:
@@ -35,7 +35,8 @@ def task_of_step(data: Mapping[str, object], problems: Problems) -> Mapping[str,
         problems: Where problems are noted.
 
     Returns:
-        One task with the keys of both places; what is given in both is a problem.
+        One task with the keys of both places; what is given in both is a problem. None,
+        and a problem, when there is none.
     """
     if data.get("type") != "task":
         if "task_data" in data:
@@ -47,7 +48,7 @@ def task_of_step(data: Mapping[str, object], problems: Problems) -> Mapping[str,
     fields.known_keys(data, TASK_STEP_KEYS, problems)
     if "task_data" not in data:
         problems.add("a step of type task needs task_data, like {type: sleep, seconds: 5}")
-        return {}
+        return None
     task = dict(fields.mapping(data["task_data"], "task_data", problems))
     if task.get("id", data.get("id")) != data.get("id"):
         problems.add("the id in task_data is another one than the step's; leave it out there")

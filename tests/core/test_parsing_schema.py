@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given
+from jsonschema import Draft202012Validator
+from parsing_support import LIMITS, accept, documents, nothing
+
+from kallista.core.parsing import parse_document
+from kallista.core.schema import definition_schema
+from kallista.wpf import SYSTEM_DESIGN_WORKFLOW
+
+EXAMPLES = sorted((Path(__file__).parents[2] / "examples").glob("*.yaml"))
+
+schema = Draft202012Validator(definition_schema())
+
+
+def test_the_schema_is_one() -> None:
+    """What is published is a valid schema of its dialect."""
+    Draft202012Validator.check_schema(definition_schema())
+
+
+@pytest.mark.parametrize("file", EXAMPLES, ids=lambda file: file.name)
+def test_examples_fit(file: Path) -> None:
+    """Every example file is valid for editors."""
+    schema.validate(yaml.safe_load(file.read_text(encoding="utf-8")))
+
+
+def test_shipped_definitions_fit() -> None:
+    """So are the definitions that ship."""
+    schema.validate(SYSTEM_DESIGN_WORKFLOW)
+
+
+@given(documents)
+def test_what_is_read_fits(data: Mapping[str, object]) -> None:
+    """An editor never complains about what Kallista accepts."""
+    parse_document(data, nothing, accept, LIMITS)
+    schema.validate(data)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        {},
+        {"tasks": [], "name": "w"},
+        {"tasks": [{"config": {}}]},
+        {"steps": [{"type": "task"}]},
+        {"steps": [{"type": "x", "retry": {"attempts": 3}}]},
+        {"steps": [{"type": "workflow", "tasks": [{"type": "x"}], "when": 5}]},
+        {"tasks": [{"type": "x"}], "config": {"retri": 1}},
+        {"tasks": [{"type": "workflow"}]},
+    ],
+)
+def test_slips_are_seen(data: Mapping[str, object]) -> None:
+    """Editors see what is wrong by its form alone."""
+    assert not schema.is_valid(data)
