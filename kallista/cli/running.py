@@ -6,7 +6,7 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -20,7 +20,7 @@ from kallista.errors import UsageError
 if TYPE_CHECKING:
     from kallista.app import Kallista
     from kallista.core.parsing import Document
-    from kallista.core.snapshots import RunSnapshot
+    from kallista.core.snapshots import ProcessSnapshot, RunSnapshot
 
 DEMO: Final = "inventory_app.yaml"
 _FINISHED: Final = frozenset({"COMPLETED", "FAILED", "CANCELLED"})
@@ -100,15 +100,13 @@ async def _attended(session: Session, app: Kallista, kind: RunKind, id: str) -> 
 
     following = asyncio.ensure_future(follow(app, kind, id, quiet=session.as_json))
     loop = asyncio.get_running_loop()
-    asked = False
+    questions: list[asyncio.Task[None]] = []
 
     def interrupted() -> None:
-        nonlocal asked
-        if asked or not sys.stdin.isatty():
+        if questions or not sys.stdin.isatty():
             following.cancel()
-            return
-        asked = True
-        loop.create_task(_leave_or_stay(following))
+        else:
+            questions.append(loop.create_task(_leave_or_stay(following)))
 
     restore = _on_interrupt(loop, interrupted)
     try:
@@ -127,12 +125,14 @@ async def _leave_or_stay(following: asyncio.Future[RunSnapshot]) -> None:
         following.cancel()
 
 
-def _on_interrupt(loop: asyncio.AbstractEventLoop, callback: object) -> object:
+def _on_interrupt(
+    loop: asyncio.AbstractEventLoop, callback: Callable[[], None]
+) -> Callable[[], object]:
     """Let Ctrl-C call back on the loop; returns what restores it. Works on Windows too."""
     before = signal.getsignal(signal.SIGINT)
 
     def handler(signum: int, frame: object) -> None:
-        loop.call_soon_threadsafe(callback)  # type: ignore[arg-type]
+        loop.call_soon_threadsafe(callback)
 
     signal.signal(signal.SIGINT, handler)
     return lambda: signal.signal(signal.SIGINT, before)
@@ -170,7 +170,7 @@ async def _demo(session: Session) -> int:
         document = await app.check({**data, "id": id})
         code = await _execute(session, app, document, id, {})
         if code == OK and not session.as_json:
-            await _tell_where(app, id)
+            _tell_where(await app.orchestrator.get_process(id))
     return code
 
 
@@ -186,20 +186,18 @@ async def _demo_id(session: Session, first: str) -> str:
         return id
 
 
-async def _tell_where(app: Kallista, id: str) -> None:
-    run = await app.orchestrator.get_process(id)
+def _tell_where(run: ProcessSnapshot) -> None:
     folder = Path(str(run.inputs["output_dir"]))
     count = sum(1 for file in folder.rglob("*") if file.is_file())
-    took = (run.ended_at - run.started_at).total_seconds() if run.ended_at and run.started_at else 0
     print(
         f"""
-A complete C#/WPF application lies in {folder} ({count} files, made in {took:.1f} s).
+A complete C#/WPF application lies in {folder} ({count} files).
 
 What to look at next:
-  {folder / "docs"}  the design, for people and as JSON
-  {folder}  open the solution in Visual Studio, or: dotnet test
-  kallista process show {id}
-  kallista process history {id}"""
+  {folder / "docs"}  its design, for people and as JSON
+  {folder}  open the solution in Visual Studio, or run: dotnet test
+  kallista process show {run.id}
+  kallista process history {run.id}"""
     )
 
 
