@@ -31,7 +31,6 @@ from kallista.engine.clock import Clock
 from kallista.errors import DefinitionError, NotFoundError, UsageError
 from kallista.store.port import Store
 
-
 ReadT = TypeVar("ReadT", Definition, Document)
 
 

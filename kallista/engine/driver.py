@@ -27,7 +27,13 @@ from kallista.engine.clock import Clock
 from kallista.engine.facts import Facts
 from kallista.engine.notices import Notices
 from kallista.engine.slots import LocalCapacity, Slots
-from kallista.errors import LeaseLost, NotFoundError, StateError, StoreError
+from kallista.errors import (
+    LeaseLost,
+    NotFoundError,
+    StateError,
+    StoreError,
+    StoreUncertainError,
+)
 from kallista.store.port import NEW_EPOCH, NEW_VERSION, Committed, RunRecord, Store
 
 _log = logging.getLogger("kallista.engine")
@@ -216,7 +222,7 @@ class Driver:
     def _prepare(self, active: ActiveRun, looks: Collection[int], *, reread: bool) -> None:
         """Bring in what the next decision must be told; until then the run rests."""
         active.writing = True
-        self._spawn(self._bring_in(active, looks, reread=reread))
+        self.in_background(self._bring_in(active, looks, reread=reread))
 
     async def _bring_in(self, active: ActiveRun, looks: Collection[int], *, reread: bool) -> None:
         try:
@@ -355,7 +361,7 @@ class Driver:
                 self._slots.give_back(type)
             again: list[Stimulus | Asked] = [*batch] if asked is None else [asked]
             active.mailbox[:0] = [item for item in again if not _is_void(item, draft)]
-            self._spawn(self._recover(active, error))
+            self.in_background(self._recover(active, error))
             return
         draft.absorb()
         active.version = written.result().version
@@ -385,7 +391,7 @@ class Driver:
         self._forget(active)
         for item in left:
             if isinstance(item, Asked):
-                self._spawn(self._ask_again(active.key, item))
+                self.in_background(self._ask_again(active.key, item))
         self._check_drained()
 
     async def _ask_again(self, key: RunKey, asked: Asked) -> None:
@@ -401,6 +407,9 @@ class Driver:
         """A plan was not written: read the run again, and decide again if it is still ours."""
         if isinstance(error, StoreError):
             _log.warning("the store failed, run %s is tried again: %s", active.run.id, error)
+            if isinstance(error, StoreUncertainError) and not active.owned:
+                self._lose(active)  # it may be ours by now: ask again, and see
+                return
             if not active.owned:
                 self._fail_asked(active, error)
                 self._forget(active)
@@ -460,7 +469,7 @@ class Driver:
             _log.warning("run %s is driven by another worker now", active.run.id)
         for item in left:
             if isinstance(item, Asked):
-                self._spawn(self._ask_again(active.key, item))
+                self.in_background(self._ask_again(active.key, item))
         self._notices.tell(active.key, over=True)
         self._check_drained()
 
@@ -492,12 +501,35 @@ class Driver:
                 raise NotFoundError(f"the run with key {key} has been deleted")
             if self._active.get(key) is not None:
                 continue
+            if self._is_forgotten(record):
+                self.adopt(record, [], {WHOLE_RUN})
+                continue
             if record.owner is None and self._slots.free > 0:
                 return await self.take(record, command)
             try:
                 return await self._command_from_outside(record, command)
             except LeaseLost:
                 continue
+
+    def _is_forgotten(self, record: RunRecord) -> bool:
+        """Whether the store says that this program drives the run, and it does not know.
+
+        That is what a commit leaves behind which took effect although it was reported as failed.
+        """
+        mine = record.owner is not None and record.owner == self._slots.worker
+        return mine and record.key not in self._active
+
+    async def look_after(self, id: RunId) -> None:
+        """Drive the run if a creation that was reported as failed has made it ours."""
+        while True:
+            try:
+                record = await self._store.load(id)
+            except StoreError:
+                await self._pause_before_retry()
+                continue
+            if record is not None and self._is_forgotten(record):
+                self.adopt(record, [], {WHOLE_RUN})
+            return
 
     async def _command_from_outside(self, record: RunRecord, command: Command) -> bool:
         """Decide for a run that another program drives, or nobody: it is told by the store."""
@@ -512,7 +544,8 @@ class Driver:
         self._on_queued(Micros(0), record.priority)
         return True
 
-    def _spawn(self, work: Coroutine[None, None, None]) -> None:
+    def in_background(self, work: Coroutine[None, None, None]) -> None:
+        """Let something go on beside what is asked."""
         task = asyncio.get_running_loop().create_task(work)
         self._background.add(task)
         task.add_done_callback(self._background.discard)

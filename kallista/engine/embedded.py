@@ -54,6 +54,7 @@ from kallista.errors import (
     ConflictError,
     NotFoundError,
     StateError,
+    StoreUncertainError,
     UsageError,
     WaitTimeoutError,
 )
@@ -63,6 +64,9 @@ UNDESCRIBED: Final = JsonText("{}")
 """The schema of a task type about which nothing is known yet: anything fits."""
 
 DESCRIBE_AFTER = Micros(2_000_000)
+JUMP = Micros(2_000_000)
+"""Looks further apart than this mean that time has jumped."""
+
 HISTORY_PAGE = 1000
 MOST_ITEMS = 1000
 
@@ -139,6 +143,7 @@ class EmbeddedEngine:
         )
         self._explainer = Explainer(store, self._definitions, clock.now)
         self._services: list[asyncio.Task[None]] = []
+        self._looked_at: Micros | None = None
 
     # its life
 
@@ -229,8 +234,14 @@ class EmbeddedEngine:
         self._services.append(asyncio.get_running_loop().create_task(service))
 
     async def _look(self) -> Micros:
-        """Whether another program has written something that matters here."""
-        if self._store.changed():
+        """Whether another program has written something that matters here.
+
+        Also whether the wall clock was set, or the machine slept: then no timer rings in time.
+        """
+        now, before = self._clock.now(), self._looked_at
+        self._looked_at = now
+        time_jumped = before is not None and abs(now - before) > JUMP
+        if self._store.changed() or time_jumped:
             self._notices.tell_all()
             self._dispatcher.alarm.ring()
             self._fire_alarm.ring()
@@ -266,8 +277,10 @@ class EmbeddedEngine:
         run = newborn(wanted, draft, now, self._slots.worker if draft.launched else None)
         try:
             made = await self._store.create(run)
-        except BaseException:
+        except BaseException as error:
             self._give_back(capacity.taken)
+            if isinstance(error, StoreUncertainError) and draft.launched:
+                self._driver.in_background(self._driver.look_after(id))
             raise
         if here and self._dispatcher.within is None and self._options.worker:
             self._restrict(made.key)
