@@ -38,7 +38,7 @@ from kallista.engine.threads import ThreadPool
 from kallista.errors import UsageError
 from kallista.logs import setup_logging
 from kallista.store.port import Store
-from kallista.tasks import Registry, TaskChecker, general_handlers, program_registry
+from kallista.tasks import Registry, TaskChecker, general_handlers, load_plugins, program_registry
 from kallista.workflows import ProcessOrchestrator, TaskScheduler, WorkflowManager
 from kallista.wpf import HANDLERS, SYSTEM_DESIGN_WORKFLOW
 
@@ -139,6 +139,7 @@ class Kallista:
         within: str | None = None,
     ) -> None:
         settings = load_config(config, url=url, max_concurrency=max_concurrency)
+        load_plugins()
         self._assemble(
             store=_store(settings),
             clock=SystemClock(),
