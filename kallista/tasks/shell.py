@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from kallista.core.types import Json
 from kallista.errors import KallistaError, UsageError
@@ -18,7 +18,6 @@ KEPT_BYTES: Final = 64 * 1024
 """How much of each stream a result keeps: half from its start and half from its end."""
 
 _TOLD: Final = 2_000
-_CHUNK: Final = 64 * 1024
 _PATIENCE: Final = 2.0
 
 
@@ -54,17 +53,21 @@ async def shell(
     for problem in _command_problems(command, shell):
         raise UsageError(problem)
     name = command.split()[0] if isinstance(command, str) else command[0]
-    process = await _started(name, command, cwd, env, input is not None)
+    running = await _started(name, command, cwd, env, input)
     try:
-        stdout, stderr = await _communicated(process, input)
+        exit_code = await running.finished()
     except BaseException:
-        await _end(process)
+        await _end(running)
         raise
-    exit_code = process.returncode
-    assert exit_code is not None, "it was waited for"
+    finally:
+        running.close()
     if check and exit_code != 0:
-        raise CommandError(_failure(name, exit_code, str(stderr)))
-    return {"exit_code": exit_code, "stdout": str(stdout), "stderr": str(stderr)}
+        raise CommandError(_failure(name, exit_code, str(running.stderr)))
+    return {
+        "exit_code": exit_code,
+        "stdout": str(running.stdout),
+        "stderr": str(running.stderr),
+    }
 
 
 def check(config: Mapping[str, Json], unresolved: Collection[str]) -> Sequence[str]:
@@ -116,30 +119,100 @@ def _text(data: bytes) -> str:
         return data.decode(locale.getpreferredencoding(False), "replace")
 
 
+class _Running(asyncio.SubprocessProtocol):
+    """A program that runs, and what it has printed so far.
+
+    asyncio's own ``Process.wait`` waits until all streams are closed, which a program left running
+    in the background may put off for ever; so exit and streams are waited for apart.
+    """
+
+    def __init__(self) -> None:
+        loop = asyncio.get_running_loop()
+        self.stdout = _Excerpt()
+        self.stderr = _Excerpt()
+        self._transport: asyncio.SubprocessTransport | None = None
+        self._open = {1: self.stdout, 2: self.stderr}
+        self._closed = loop.create_future()
+        self._exited: asyncio.Future[None] = loop.create_future()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """It has started."""
+        self._transport = cast(asyncio.SubprocessTransport, transport)
+
+    def pipe_data_received(self, fd: int, data: bytes) -> None:
+        """It has printed something."""
+        if fd in self._open:
+            self._open[fd].add(data)
+
+    def pipe_connection_lost(self, fd: int, exc: Exception | None) -> None:
+        """A stream has ended."""
+        self._open.pop(fd, None)
+        if not self._open and not self._closed.done():
+            self._closed.set_result(None)
+
+    def process_exited(self) -> None:
+        """It has ended; something it has started may go on."""
+        if not self._exited.done():
+            self._exited.set_result(None)
+
+    @property
+    def transport(self) -> asyncio.SubprocessTransport:
+        """The way to it."""
+        assert self._transport is not None, "it has started"
+        return self._transport
+
+    def feed(self, text: str) -> None:
+        """Hand it all of its standard input."""
+        stdin = cast(asyncio.WriteTransport, self.transport.get_pipe_transport(0))
+        stdin.write(text.encode())
+        stdin.close()
+
+    async def finished(self) -> int:
+        """Its exit code, once it has ended and its streams have, or soon after."""
+        await self.exited()
+        await asyncio.wait([self._closed], timeout=_PATIENCE)
+        exit_code = self.transport.get_returncode()
+        assert exit_code is not None, "it has ended"
+        return exit_code
+
+    async def exited(self, timeout: float | None = None) -> None:
+        """Wait for its end, for so many seconds at most."""
+        await asyncio.wait([self._exited], timeout=timeout)
+
+    def close(self) -> None:
+        """Let go of its streams."""
+        self.transport.close()
+
+
 async def _started(
     name: str,
     command: Sequence[str] | str,
     cwd: str | None,
     env: Mapping[str, str | None] | None,
-    has_input: bool,
-) -> asyncio.subprocess.Process:
+    input: str | None,
+) -> _Running:
     options: dict[str, Any] = {
         "cwd": cwd,
         "env": _environment(env),
-        "stdin": subprocess.PIPE if has_input else subprocess.DEVNULL,
+        "stdin": subprocess.DEVNULL if input is None else subprocess.PIPE,
         "stdout": subprocess.PIPE,
         "stderr": subprocess.PIPE,
         **_own_group(),
     }
+    loop = asyncio.get_running_loop()
     try:
         if isinstance(command, str):
-            return await asyncio.create_subprocess_shell(command, **options)
-        return await asyncio.create_subprocess_exec(*command, **options)
+            _, running = await loop.subprocess_shell(_Running, command, **options)
+        else:
+            _, running = await loop.subprocess_exec(_Running, *command, **options)
     except FileNotFoundError as error:
         missing = f"no folder {cwd!r} (cwd)" if error.filename == cwd else f"no program {name!r}"
         raise CommandError(f"{name!r} cannot be started: there is {missing}") from error
     except (OSError, ValueError) as error:
         raise CommandError(f"{name!r} cannot be started: {error}") from error
+    if input is not None:
+        running.feed(input)
+    return running
 
 
 def _environment(changes: Mapping[str, str | None] | None) -> dict[str, str] | None:
@@ -154,76 +227,34 @@ if sys.platform == "win32":
     def _own_group() -> dict[str, Any]:
         return {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP}
 
-    async def _end(process: asyncio.subprocess.Process) -> None:
-        """End the process and everything it has started."""
-        if process.returncode is not None:
-            return
+    async def _end(running: _Running) -> None:
+        """End the program and everything it has started."""
         killer = await asyncio.create_subprocess_exec(
-            "taskkill", "/PID", str(process.pid), "/T", "/F",
+            "taskkill", "/PID", str(running.transport.get_pid()), "/T", "/F",
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )  # fmt: skip
         await killer.wait()
-        await process.wait()
+        await running.exited(_PATIENCE)
 
 else:
 
     def _own_group() -> dict[str, Any]:
         return {"start_new_session": True}
 
-    async def _end(process: asyncio.subprocess.Process) -> None:
-        """End the process and everything it has started: asked first, and made to soon after."""
-        if _signal_group(process, signal.SIGTERM) and process.returncode is None:
-            waiting = asyncio.ensure_future(process.wait())
-            await asyncio.wait([waiting], timeout=_PATIENCE)
-            waiting.cancel()
-        _signal_group(process, signal.SIGKILL)
-        await process.wait()
+    async def _end(running: _Running) -> None:
+        """End the program and everything it has started: asked first, and made to soon after."""
+        group = running.transport.get_pid()
+        if _signal_group(group, signal.SIGTERM):
+            await running.exited(_PATIENCE)
+            _signal_group(group, signal.SIGKILL)
+        await running.exited(_PATIENCE)
 
-    def _signal_group(process: asyncio.subprocess.Process, number: signal.Signals) -> bool:
+    def _signal_group(group: int, number: signal.Signals) -> bool:
         try:
-            os.killpg(process.pid, number)
+            os.killpg(group, number)
         except (ProcessLookupError, PermissionError):  # nobody of the group is left
             return False
         return True
-
-
-async def _communicated(
-    process: asyncio.subprocess.Process, input: str | None
-) -> tuple[_Excerpt, _Excerpt]:
-    stdout, stderr = _Excerpt(), _Excerpt()
-    streams = [
-        asyncio.ensure_future(_read(process.stdout, stdout)),
-        asyncio.ensure_future(_read(process.stderr, stderr)),
-        asyncio.ensure_future(_write(process, input)),
-    ]
-    try:
-        await process.wait()
-        # What it left running in the background may hold its streams open for ever.
-        done, _ = await asyncio.wait(streams, timeout=_PATIENCE)
-        for stream in done:
-            stream.result()
-    finally:
-        for stream in streams:
-            stream.cancel()
-    return stdout, stderr
-
-
-async def _read(stream: asyncio.StreamReader | None, into: _Excerpt) -> None:
-    assert stream is not None, "both streams are pipes"
-    while data := await stream.read(_CHUNK):
-        into.add(data)
-
-
-async def _write(process: asyncio.subprocess.Process, input: str | None) -> None:
-    if process.stdin is None:
-        return
-    try:
-        process.stdin.write((input or "").encode())
-        await process.stdin.drain()
-        process.stdin.close()
-        await process.stdin.wait_closed()
-    except (BrokenPipeError, ConnectionResetError):
-        return  # it did not want to read all of it
 
 
 def _failure(name: str, exit_code: int, stderr: str) -> str:
