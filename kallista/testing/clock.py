@@ -61,7 +61,7 @@ class FakeClock:
             length: Seconds, "1m30s", ISO 8601 or a timedelta.
         """
         end = Micros(self._now + parse_duration(length))
-        await settle()
+        await self.settle()
         while (moment := self.next_timer()) is not None and moment <= end:
             await self.advance_to(moment)
         await self.advance_to(end)
@@ -72,6 +72,14 @@ class FakeClock:
         while self._timers and self._timers[0][0] <= self._now:
             _, _, timer = heapq.heappop(self._timers)
             self._fire(timer)
+        await self.settle()
+
+    async def settle(self) -> None:
+        """Let everything happen that can happen without time passing.
+
+        Raises:
+            RuntimeError: It never comes to rest.
+        """
         await settle()
 
     def jump(self, length: float | str | timedelta, *, back: bool = False) -> None:

@@ -1,0 +1,135 @@
+"""The laws that hold for what is remembered, after any story, once everything is at rest."""
+
+from __future__ import annotations
+
+import json
+
+from kallista.core.definitions import ChildSpec, Definition, TaskSpec
+from kallista.core.encoding import definition_from_data
+from kallista.core.ids import child_id
+from kallista.core.plan import WAKE, WHOLE_RUN
+from kallista.core.run import Run, fold
+from kallista.core.states import FINISHED_RUN, ProcessStatus, TaskStatus
+from kallista.core.types import Micros, RunId, RunKey, TaskType
+from kallista.store.memory import MemoryState
+from kallista.store.port import RunRecord
+
+
+def audit(state: MemoryState) -> None:
+    """Check every run.
+
+    Raises:
+        AssertionError: A law is broken; the message says by which run.
+    """
+    lines = {(line.run, line.type, line.step, line.ready_at) for line in state.queue}
+    for record in state.runs.values():
+        definition = definition_from_data(json.loads(record.definition_content))
+        _history_tells_the_state(state, record, definition)
+        _driver_is_alive_and_busy(state, record)
+        if record.head.state not in FINISHED_RUN:
+            _Moving(state, record, definition, lines).check()
+
+
+def _history_tells_the_state(
+    state: MemoryState, record: RunRecord, definition: Definition
+) -> None:
+    events = state.events[record.key]
+    assert [event.seq for event in events] == list(range(len(events))), record.id
+    folded = fold(Run.new(record.id, definition, {}, 0), events)
+    assert folded.head == record.head, record.id
+    assert tuple(folded.steps) == record.steps, record.id
+
+
+def _driver_is_alive_and_busy(state: MemoryState, record: RunRecord) -> None:
+    running = [step for step in record.steps if step.status is TaskStatus.RUNNING]
+    assert record.head.in_flight == len(running), record.id
+    if record.owner is None:
+        assert not running, f"{record.id} executes something, and nobody drives it"
+    else:
+        assert record.owner in state.alive, f"{record.id} is held by a dead worker"
+        assert running, f"{record.id} is held although nothing of it is in flight"
+
+
+class _Moving:
+    """An unfinished run, and what will move it."""
+
+    def __init__(
+        self,
+        state: MemoryState,
+        record: RunRecord,
+        definition: Definition,
+        lines: set[tuple[RunKey, TaskType, int, Micros]],
+    ) -> None:
+        self.state = state
+        self.record = record
+        self.definition = definition
+        self.lines = lines
+        self.will_be_looked_at = any(
+            line.run == record.key and line.type == WAKE and line.step == WHOLE_RUN
+            and line.ready_at == 0
+            for line in state.queue
+        )  # fmt: skip
+
+    def check(self) -> None:
+        """Whether something will."""
+        record, head = self.record, self.record.head
+        if self.will_be_looked_at or head.state is ProcessStatus.PENDING:
+            return
+        self._agrees_with_its_parent()
+        if head.state is ProcessStatus.WAITING:
+            self._waits_for_something()
+        if head.deadline_at is not None:
+            assert self._line(WAKE, WHOLE_RUN, head.deadline_at), f"{record.id}: no deadline"
+        for position in range(len(record.steps)):
+            self._step(position)
+        if head.state is ProcessStatus.RUNNING:
+            assert any(step.ended_at is None for step in record.steps), f"{record.id}: no end"
+
+    def _line(self, type: TaskType, step: int, ready_at: Micros) -> bool:
+        return (self.record.key, type, step, ready_at) in self.lines
+
+    def _step(self, position: int) -> None:
+        record, spec = self.record, self.definition.steps[position]
+        step = record.steps[position]
+        where = f"{record.id} {spec.id} {step}"
+        if step.status is TaskStatus.WAITING and step.ready_at is not None:
+            assert self._line(WAKE, position, step.ready_at), f"{where}: sleeps for ever"
+        elif step.status is TaskStatus.WAITING:
+            self._child_moves(position, where)
+        elif step.status is TaskStatus.SCHEDULED and record.head.state is ProcessStatus.RUNNING:
+            if step.ready_at is None:
+                before = [record.steps[earlier] for earlier in spec.depends_on]
+                assert any(earlier.ended_at is None for earlier in before), f"{where}: no turn"
+            else:
+                assert isinstance(spec.work, TaskSpec)
+                assert self._line(spec.work.type, position, step.ready_at), f"{where}: not queued"
+
+    def _child_moves(self, position: int, where: str) -> None:
+        spec = self.definition.steps[position]
+        assert isinstance(spec.work, ChildSpec)
+        key = self.state.keys.get(RunId(child_id(self.record.id, spec.id, 0)))
+        assert key is not None, f"{where}: no child"
+        child = self.state.runs[key]
+        if child.head.state in FINISHED_RUN:
+            told = (self.record.key, WAKE, position, Micros(0)) in self.lines
+            looked_at = (key, WAKE, WHOLE_RUN, Micros(0)) in self.lines
+            assert told or looked_at, f"{where}: its child is {child.head.state}, and it waits"
+
+    def _agrees_with_its_parent(self) -> None:
+        record = self.record
+        parent = None if record.parent is None else self.state.runs.get(record.parent[0])
+        if parent is None or record.parent is None:
+            return
+        assert parent.head.state not in FINISHED_RUN, f"{record.id} outlives {parent.id}"
+        if parent.head.state is ProcessStatus.RUNNING:
+            assert not record.head.held, f"{record.id} is held by {parent.id}, which runs"
+
+    def _waits_for_something(self) -> None:
+        missing = []
+        for id in self.definition.dependencies:
+            key = self.state.keys.get(id)
+            head = None if key is None else self.state.runs[key].head
+            if head is None or head.state is not ProcessStatus.COMPLETED:
+                missing.append(id)
+        now_due = any(line.run == self.record.key and line.type == WAKE for line in self.state.queue)
+        assert missing or now_due, f"{self.record.id} waits for nothing"

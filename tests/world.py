@@ -1,0 +1,199 @@
+"""Worlds to test in: apps on one store and one clock that stands still.
+
+When a world ends, the laws are checked that hold for every store after any story: no place for an
+attempt is left taken, each history folds to the state that is stored, and no unfinished run lacks
+what will move it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Sequence
+from contextlib import AsyncExitStack
+from datetime import timedelta
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from audit import audit
+
+from kallista.app import Kallista
+from kallista.core.types import Micros
+from kallista.engine.embedded import Options
+from kallista.engine.threads import ThreadPool
+from kallista.store.memory import MemoryState, MemoryStore
+from kallista.store.port import Store
+from kallista.store.sqlite import SqliteStore
+from kallista.testing.clock import FakeClock
+from kallista.testing.running import InlineThreads
+
+ResultT = TypeVar("ResultT")
+Handler = Callable[..., object]
+
+NEVER = Micros(10**17)
+
+
+class World:
+    """Apps that share a store, as programs share a file, and a clock."""
+
+    def __init__(self) -> None:
+        self.clock = FakeClock()
+        self.apps: list[Kallista] = []
+        self._stack = AsyncExitStack()
+
+    def store(self) -> Store:
+        """Another way to what this world remembers."""
+        raise NotImplementedError
+
+    async def app(
+        self,
+        *tasks: Handler,
+        worker: bool = True,
+        max_concurrency: int = 100,
+        grace: float = 0,
+        threads: ThreadPool | None = None,
+        alert: bool = False,
+        store: Store | None = None,
+    ) -> Kallista:
+        """A program of this world, open until the world ends.
+
+        Args:
+            tasks: Handlers.
+            worker: Whether it executes anything.
+            max_concurrency: How many attempts at once.
+            grace: Seconds that attempts in flight may go on when it closes.
+            threads: What calls blocking handlers; at once by default.
+            alert: Whether it looks by the clock for what other programs do.
+            store: Its store; another one on the same memory by default.
+        """
+        app = Kallista.assembled(
+            store or self.store(),
+            self.clock,
+            tasks=tasks,
+            threads=threads or InlineThreads(),
+            options=Options(
+                worker=worker,
+                max_concurrency=max_concurrency,
+                grace=Micros(int(grace * 1e6)),
+                look_every=Micros(50_000) if alert else NEVER,
+                take_over_every=Micros(500_000) if alert else NEVER,
+            ),
+        )
+        await self._stack.enter_async_context(app)
+        self.apps.append(app)
+        return app
+
+    async def settle(self) -> None:
+        """Let everything happen that can happen without time passing."""
+        await self.clock.settle()
+
+    async def passes(self, length: float | str | timedelta) -> None:
+        """Let time pass, and let everything happen that follows."""
+        await self.clock.advance(length)
+
+    async def after(self, work: Coroutine[Any, Any, ResultT]) -> ResultT:
+        """The result of something that needs no time."""
+        task = asyncio.ensure_future(work)
+        await self.settle()
+        assert task.done(), "it needs time, or something else to happen first"
+        return await task
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if error is None:
+            await self.settle()
+            await self.check()
+        await self._stack.aclose()
+        if error is None:
+            for app in self.apps:
+                assert places_taken(app) == 0, "a place for an attempt was never given back"
+
+    async def check(self) -> None:
+        """Whether what is remembered is sound."""
+
+
+class MemoryWorld(World):
+    """A world that is forgotten."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.state = MemoryState()
+
+    def store(self) -> Store:
+        """Another way to the same memory."""
+        return MemoryStore(self.state)
+
+    async def check(self) -> None:
+        """Whether what is remembered is sound."""
+        audit(self.state)
+
+
+class SqliteWorld(World):
+    """A world on a file."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self._path = path
+        self.clock = self._busy = _BusyClock()
+
+    def store(self) -> Store:
+        """Another connection to the same file."""
+        store = SqliteStore(self._path)
+        return self._busy.watched(store)
+
+
+class _BusyClock(FakeClock):
+    """A clock for stores that work on threads: all is at rest only when they have answered."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._pending: set[asyncio.Future[Any]] = set()
+
+    def watched(self, store: Store) -> Store:
+        """The same store; whatever it is asked is known to this clock until it is answered."""
+        return _Watched(store, self._pending)  # type: ignore[return-value]  # by __getattr__
+
+    async def settle(self) -> None:
+        """Let everything happen that can happen without time passing."""
+        await super().settle()
+        while self._pending:
+            await asyncio.wait(list(self._pending), return_when=asyncio.FIRST_COMPLETED)
+            await super().settle()
+
+
+class _Watched:
+    """A store, with a note of each question that is not answered yet."""
+
+    def __init__(self, store: Store, pending: set[asyncio.Future[Any]]) -> None:
+        self._store = store
+        self._pending = pending
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self._store, name)
+        if name == "changed":
+            return method
+
+        def asked(*args: Any, **kwargs: Any) -> asyncio.Future[Any]:
+            answer: asyncio.Future[Any] = asyncio.ensure_future(method(*args, **kwargs))
+            self._pending.add(answer)
+            answer.add_done_callback(self._pending.discard)
+            return answer
+
+        return asked
+
+
+def places_taken(app: Kallista) -> int:
+    """How many attempts hold a place in a program."""
+    return app._engine._slots.in_use
+
+
+def ids(items: Sequence[Any]) -> list[str]:
+    """The ids of a list's items."""
+    return [str(item.id) for item in items]
