@@ -209,7 +209,7 @@ def _url_in(data_dir: str) -> str:
 def _other_scheme(url: str) -> str:
     scheme, colon, _ = url.partition("://")
     if not colon:
-        return f"{url!r} is no URL of a store; write {_SQLITE}{url.lstrip('/') or 'kallista.db'}"
+        return f"{url!r} is no URL of a store; write {_SQLITE}{url}"
     if scheme.startswith("postgres"):
         return "this version keeps runs in SQLite only; write sqlite:///file.db"
     return f"{scheme}:// is no store that there is; write sqlite:///file.db (three slashes)"

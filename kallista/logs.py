@@ -153,7 +153,6 @@ def task_logger(**bound: str | int) -> BoundLogger:
         processors=[
             structlog.stdlib.filter_by_level,
             structlog.contextvars.merge_contextvars,
-            structlog.stdlib.PositionalArgumentsFormatter(),
             _to_record,
         ],
         wrapper_class=structlog.stdlib.BoundLogger,
@@ -215,10 +214,11 @@ def _to_record(
     """Hand a structlog event to the standard library; our formatters find its values again."""
     exc_info = event.pop("exc_info", None)
     stack_info = event.pop("stack_info", None)
-    message = str(event.pop("event", ""))
+    message = _filled_in(event.pop("event", ""), event.pop("positional_args", ()))
     # Masked here already: the handlers of an embedding program may show whatever they get.
     extra = {"kallista": mask(dict(event))}
-    return (message,), {"extra": extra, "exc_info": exc_info, "stack_info": bool(stack_info)}
+    given = {"extra": extra, "exc_info": exc_info, "stack_info": bool(stack_info)}
+    return (message,), given
 
 
 class JsonLines(logging.Formatter):
@@ -260,7 +260,7 @@ def _fields(record: logging.LogRecord) -> dict[str, Any]:
         "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="microseconds"),
         "level": record.levelname.lower(),
         "logger": record.name,
-        "event": record.getMessage(),
+        "event": _filled_in(record.msg, record.args),
     }
     fields.update(mask(getattr(record, "kallista", {})))
     if record.exc_info and record.exc_info[1] is not None:
@@ -268,6 +268,14 @@ def _fields(record: logging.LogRecord) -> dict[str, Any]:
     if record.stack_info:
         fields["stack"] = record.stack_info
     return fields
+
+
+def _filled_in(text: object, values: Any) -> str:
+    """A line's text with its values; a slip in it is no reason to fail a task or lose the line."""
+    try:
+        return str(text) % values if values else str(text)
+    except (TypeError, ValueError, KeyError):
+        return f"{text} {values}"
 
 
 def _level(name: str) -> int:

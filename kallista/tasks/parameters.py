@@ -82,15 +82,23 @@ def parameters_of(function: Function, name: str) -> Parameters:
     return Parameters(context, keys, surplus)
 
 
+if sys.version_info >= (3, 14):
+    import annotationlib
+
+    def _inspected(function: Function) -> inspect.Signature:
+        # Annotations are evaluated when they are asked for, and some may name what is imported
+        # for type checkers alone.
+        return inspect.signature(function, annotation_format=annotationlib.Format.FORWARDREF)
+
+else:
+
+    def _inspected(function: Function) -> inspect.Signature:
+        return inspect.signature(function)
+
+
 def _signature(function: Function, name: str) -> inspect.Signature:
     try:
-        if sys.version_info >= (3, 14):
-            # Annotations are evaluated when they are asked for; some may name what is imported
-            # for type checkers alone.
-            import annotationlib
-
-            return inspect.signature(function, annotation_format=annotationlib.Format.FORWARDREF)
-        return inspect.signature(function)
+        return _inspected(function)
     except (TypeError, ValueError) as error:
         raise UsageError(
             f"what {name} takes cannot be seen: {error}; wrap it in a function of your own"
