@@ -258,6 +258,36 @@ def test_a_sleep_holds_no_worker_and_is_over_at_its_moment() -> None:
     assert world.statuses == ["COMPLETED", "SCHEDULED"]
 
 
+def test_what_a_dead_worker_had_claimed_and_not_begun_is_queued_again() -> None:
+    """A claim takes the entry out of the queue; if its worker dies then, no task is lost."""
+    world = started(sequence(2), NO_CAPACITY)
+    lost = world.run.steps[0].ready_at
+    draft = world.do(Due(WHOLE_RUN))
+    assert [(entry.step, entry.ready_at) for entry in draft.enqueue] == [(0, lost)]
+    assert not draft.events, "the task was ready before and still is"
+
+
+def test_what_waits_for_its_moment_or_is_held_is_not_queued_again() -> None:
+    """Such an entry cannot have been claimed: it is still in the queue, or waits for a resume."""
+    world = started(sequence(1, retry=RetryPolicy(max_attempts=2, delay=Micros(5_000_000))))
+    world.end(0, BOOM)
+    assert not world.do(Due(WHOLE_RUN)).enqueue
+    held = started(sequence(1), NO_CAPACITY)
+    held.ask(Verb.PAUSE)
+    assert not held.do(Due(WHOLE_RUN)).enqueue
+
+
+def test_a_sleep_whose_end_a_dead_worker_had_claimed_is_over() -> None:
+    """The timer left the queue with the worker; a look at the whole run makes up for it."""
+    world = started(sequence(2))
+    world.end(0, Asleep(Micros(5_000_000)))
+    world.do(Due(WHOLE_RUN))
+    assert world.statuses[0] == "WAITING"
+    world.now = Micros(world.now + 5_000_000)
+    world.do(Due(WHOLE_RUN))
+    assert world.statuses == ["COMPLETED", "RUNNING"]
+
+
 def test_handed_back_work_starts_again_without_counting_as_a_crash() -> None:
     """A worker that closes down gives its attempts back; they cost neither failure nor crash."""
     world = started(sequence(1))
