@@ -52,6 +52,11 @@ class WorkerDied:
 
 
 @dataclass(frozen=True, slots=True)
+class LinesLost:
+    """Who took lines of the queue may be gone with them: what waits has to be queued again."""
+
+
+@dataclass(frozen=True, slots=True)
 class Due:
     """A moment has come: a sleep is over, or a time limit. ``step`` -1 means the run itself."""
 
@@ -102,5 +107,13 @@ class DependenciesSeen:
 
 
 Stimulus: TypeAlias = (
-    Command | Dispatch | AttemptEnded | WorkerDied | Due | ChildSeen | ParentSeen | DependenciesSeen
+    Command
+    | Dispatch
+    | AttemptEnded
+    | WorkerDied
+    | LinesLost
+    | Due
+    | ChildSeen
+    | ParentSeen
+    | DependenciesSeen
 )

@@ -352,38 +352,24 @@ def _queue_again(draft: Draft) -> None:
 
 
 def _due(draft: Draft, due: Due, now: Micros, capacity: Capacity) -> None:
-    deadline, state = draft.head.deadline_at, draft.head.state
-    if due.step != WHOLE_RUN:
-        _step_due(draft, due.step, now, capacity)
-    elif deadline is not None and deadline <= now and state not in FINISHED_RUN:
-        _stop(draft, EventKind.RUN_FAILED, _run_too_late(draft), now)
-    else:
-        _make_up(draft, now, capacity)
-        _settle(draft, range(len(draft.run.steps)), now, capacity)
-
-
-def _step_due(draft: Draft, position: int, now: Micros, capacity: Capacity) -> None:
-    step, work = draft.step(position), draft.run.definition.steps[position].work
+    head = draft.head
+    if due.step == WHOLE_RUN:
+        late = head.deadline_at is not None and head.deadline_at <= now
+        if late and head.state not in FINISHED_RUN:
+            _stop(draft, EventKind.RUN_FAILED, _run_too_late(draft), now)
+        else:
+            _settle(draft, range(len(draft.run.steps)), now, capacity)
+        return
+    step, spec = draft.step(due.step), draft.run.definition.steps[due.step]
     if step.status is TaskStatus.WAITING and step.ready_at is not None and step.ready_at <= now:
-        _end_step(draft, EventKind.TASK_COMPLETED, position, now, JsonText("null"))
-        _settle_after(draft, position, now, capacity)
-    elif step.status is TaskStatus.SCHEDULED and isinstance(work, TaskSpec):
-        ends_at = _ends_at(work, step.since)
-        if ends_at is not None and ends_at <= now and draft.head.state not in FINISHED_RUN:
+        _end_step(draft, EventKind.TASK_COMPLETED, due.step, now, JsonText("null"))
+        _settle_after(draft, due.step, now, capacity)
+    elif step.status is TaskStatus.SCHEDULED and isinstance(spec.work, TaskSpec):
+        ends_at = _ends_at(spec.work, step.since)
+        if ends_at is not None and ends_at <= now and head.state not in FINISHED_RUN:
             if step.ready_at is not None:
-                draft.dequeue.append(_entry(draft, position, step.ready_at))
-            _fail_step(draft, position, _too_late(work, None), now, capacity)
-
-
-def _make_up(draft: Draft, now: Micros, capacity: Capacity) -> None:
-    """Do what due entries say that left the queue with a worker which died before it decided."""
-    for position in range(len(draft.run.steps)):
-        _step_due(draft, position, now, capacity)
-        step = draft.step(position)
-        if step.status is not TaskStatus.SCHEDULED or draft.head.state is not _P.RUNNING:
-            continue
-        if step.ready_at is not None and step.ready_at <= now:
-            draft.enqueue.append(_entry(draft, position, step.ready_at))
+                draft.dequeue.append(_entry(draft, due.step, step.ready_at))
+            _fail_step(draft, due.step, _too_late(spec.work, None), now, capacity)
 
 
 def _child_seen(draft: Draft, child: ChildSeen, now: Micros, capacity: Capacity) -> None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from kallista.core.commands import Dispatch, Due, Stimulus
-from kallista.core.plan import WAKE
+from kallista.core.plan import WAKE, WHOLE_RUN
 from kallista.core.types import Micros, RunKey
 from kallista.engine.alarm import Alarm
 from kallista.engine.clock import Clock
 from kallista.engine.driver import Driver
 from kallista.engine.slots import Slots
-from kallista.store.port import ClaimedEntry, ClaimRequest, Store
+from kallista.errors import StoreUncertainError
+from kallista.store.port import Claim, ClaimedEntry, ClaimRequest, Store
 
 
 class Dispatcher:
@@ -30,6 +31,7 @@ class Dispatcher:
         self._slots = slots
         self._driver = driver
         self.alarm = Alarm(clock)
+        self._in_doubt = False
         self.within: RunKey | None = None
         """The root of the only tree of runs to work on; None: all runs."""
 
@@ -43,41 +45,57 @@ class Dispatcher:
 
     async def once(self) -> Micros | None:
         """One claim, handed over; returns when the next entry is due."""
+        if self._in_doubt:
+            await self._driver.look_after_all()
+            self._in_doubt = False
         self._driver.claim_began()
         try:
             now, given_back = self._clock.now(), self._slots.given_back
             request = ClaimRequest(
                 self._slots.worker, now, self._slots.free, self._slots.limits(), self.within
             )
-            claim = await self._store.claim(request)
+            claim = await self._claimed(request)
             self._slots.waiting = claim.waiting
             for claimed in claim.entries:
                 if claimed.entry.type != WAKE:
                     self._slots.reserve(claimed.entry.type)
-            await self._hand_over(claim.entries)
+            self._hand_over(claim.entries)
         finally:
             self._driver.claim_ended()
         if claim.waiting is not None and self._slots.given_back != given_back:
             self.alarm.ring()  # a place became free while the claim was under way
         return claim.next_due
 
-    async def _hand_over(self, entries: Sequence[ClaimedEntry]) -> None:
+    async def _claimed(self, request: ClaimRequest) -> Claim:
+        try:
+            return await self._store.claim(request)
+        except StoreUncertainError:
+            self._in_doubt = True
+            raise
+
+    def _hand_over(self, entries: Sequence[ClaimedEntry]) -> None:
         by_run: dict[RunKey, list[ClaimedEntry]] = {}
         for claimed in entries:
             by_run.setdefault(claimed.run, []).append(claimed)
         for run, claimed_entries in by_run.items():
-            await self._give(run, claimed_entries)
+            self._give(run, claimed_entries)
 
-    async def _give(self, run: RunKey, entries: Sequence[ClaimedEntry]) -> None:
+    def _give(self, run: RunKey, entries: Sequence[ClaimedEntry]) -> None:
         looks = [claimed.entry.step for claimed in entries if claimed.entry.type == WAKE]
         stimuli: list[Stimulus] = [
             Due(claimed.entry.step) if claimed.entry.type == WAKE else Dispatch(claimed.entry.step)
             for claimed in entries
         ]
         record, active = entries[0].record, self._driver.get(run)
-        if record is None and active is None:
-            record = await self._store.load(run)
         if record is not None:
             self._driver.adopt(record, stimuli, looks)
         elif active is not None:
             self._driver.post_all(active, stimuli, looks)
+        else:
+            self._free(entries)
+            self._driver.take_up(run, [], {WHOLE_RUN})
+
+    def _free(self, entries: Sequence[ClaimedEntry]) -> None:
+        for claimed in entries:
+            if claimed.entry.type != WAKE:
+                self._slots.give_back(claimed.entry.type)

@@ -14,7 +14,14 @@ from functools import partial
 from typing import Protocol
 
 from kallista.core.birth import newborn_child
-from kallista.core.commands import AttemptEnded, Command, Dispatch, Stimulus, WorkerDied
+from kallista.core.commands import (
+    AttemptEnded,
+    Command,
+    Dispatch,
+    LinesLost,
+    Stimulus,
+    WorkerDied,
+)
 from kallista.core.decide import NO_CAPACITY, decide
 from kallista.core.definitions import TaskSpec
 from kallista.core.plan import WHOLE_RUN, Fence, Ownership, Plan
@@ -34,7 +41,14 @@ from kallista.errors import (
     StoreError,
     StoreUncertainError,
 )
-from kallista.store.port import NEW_EPOCH, NEW_VERSION, Committed, RunRecord, Store
+from kallista.store.port import (
+    NEW_EPOCH,
+    NEW_VERSION,
+    Committed,
+    RunFilter,
+    RunRecord,
+    Store,
+)
 
 _log = logging.getLogger("kallista.engine")
 
@@ -115,6 +129,8 @@ class Driver:
         self._background: set[asyncio.Task[None]] = set()
         self._idle: set[ActiveRun] = set()
         self._claiming = 0
+        self._no_claim = asyncio.Event()
+        self._no_claim.set()
         self._drained = asyncio.Event()
         self.attempts: Attempts
 
@@ -166,12 +182,22 @@ class Driver:
         Args:
             record: The run after the claim.
             stimuli: What the claimed entries said.
-            looks: The steps whose child runs matter; ``WHOLE_RUN``: all other runs may matter.
+            looks: The steps whose child runs matter; ``WHOLE_RUN``: all other runs may matter,
+                and whoever drove it before may have died.
         """
+        there = self._active.get(record.key)
+        if there is not None and there.owned and there.epoch == record.epoch:
+            self.post_all(there, stimuli, looks)
+            return
         active = self._activate(record)
+        if record.owner != self._slots.worker:
+            active.epoch = record.epoch + 1
+            active.owned = False
         if any(step.status is TaskStatus.RUNNING for step in record.steps):
             active.mailbox.append(WorkerDied())
         active.mailbox.extend(stimuli)
+        if WHOLE_RUN in looks:
+            active.mailbox.append(LinesLost())
         if looks or wiring(active.run.definition).read:
             self._prepare(active, looks, reread=False)
         else:
@@ -191,11 +217,13 @@ class Driver:
     def claim_began(self) -> None:
         """From now on no run is let go of, for the claim may be about it."""
         self._claiming += 1
+        self._no_claim.clear()
 
     def claim_ended(self) -> None:
         """What the claim brought is in the mailboxes; runs without work may be let go of."""
         self._claiming -= 1
         if not self._claiming:
+            self._no_claim.set()
             idle, self._idle = self._idle, set()
             for active in idle:
                 self._advance(active)
@@ -387,12 +415,49 @@ class Driver:
 
     def _let_go(self, active: ActiveRun) -> None:
         """Nobody drives it now; what arrived in the last moment goes the way of all others."""
-        left = active.mailbox
+        left, looks = active.mailbox, active.looks
         self._forget(active)
+        self._pass_on(active, left, looks)
+        self._check_drained()
+
+    def _pass_on(
+        self, active: ActiveRun, left: Sequence[Stimulus | Asked], looks: Collection[int]
+    ) -> None:
+        """What a run that is forgotten here had still to be told."""
+        stimuli: list[Stimulus] = []
         for item in left:
             if isinstance(item, Asked):
                 self.in_background(self._ask_again(active.key, item))
-        self._check_drained()
+            elif isinstance(item, Dispatch):
+                self._slots.give_back(_type(active, item.step))
+                looks = {*looks, WHOLE_RUN}  # its line is gone from the queue
+            else:
+                stimuli.append(item)
+        if stimuli or looks:
+            self.take_up(active.key, stimuli, looks)
+
+    def take_up(self, key: RunKey, stimuli: Sequence[Stimulus], looks: Collection[int]) -> None:
+        """Let a run that is not known here decide on something, if no other program drives it."""
+        self.in_background(self._take_up(key, stimuli, looks))
+
+    async def _take_up(
+        self, key: RunKey, stimuli: Sequence[Stimulus], looks: Collection[int]
+    ) -> None:
+        record = await self._read(key)
+        active = self._active.get(key)
+        if active is not None:
+            self.post_all(active, stimuli, looks)
+        elif record is not None and record.owner in (None, self._slots.worker):
+            self.adopt(record, stimuli, looks)
+
+    async def _read(self, key: RunKey | RunId) -> RunRecord | None:
+        """The run, however often the store fails."""
+        while True:
+            try:
+                return await self._store.load(key)
+            except StoreError as error:
+                _log.warning("a run could not be read and is read again: %s", error)
+                await self._pause_before_retry()
 
     async def _ask_again(self, key: RunKey, asked: Asked) -> None:
         try:
@@ -407,17 +472,19 @@ class Driver:
         """A plan was not written: read the run again, and decide again if it is still ours."""
         if isinstance(error, StoreError):
             _log.warning("the store failed, run %s is tried again: %s", active.run.id, error)
-            if isinstance(error, StoreUncertainError) and not active.owned:
-                self._lose(active)  # it may be ours by now: ask again, and see
-                return
-            if not active.owned:
+            if isinstance(error, StoreUncertainError):
+                self._on_queued(Micros(0), active.run.priority)  # it may have queued something
+                if not active.owned:
+                    active.looks.add(WHOLE_RUN)  # it may be ours by now
+            elif not active.owned:
                 self._fail_asked(active, error)
-                self._forget(active)
-                self._check_drained()
+            if not active.owned:
+                self._lose(active)
                 return
             await self._pause_before_retry()
         elif error is not None and not isinstance(error, (LeaseLost, NotFoundError)):
             _log.error("a plan of run %s was not written: %r", active.run.id, error)
+            await self._pause_before_retry()
         active.looks.add(WHOLE_RUN)
         self._advance(active)
 
@@ -460,16 +527,14 @@ class Driver:
     def _lose(self, active: ActiveRun) -> None:
         """Another worker drives it now, or it is gone: stop what runs here, report nothing."""
         owned = active.owned
-        left = active.mailbox
-        active.mailbox = []
+        left, looks = active.mailbox, active.looks
+        active.mailbox, active.looks = [], set()
         self._forget(active)
         for position in list(active.attempts):
             self.attempts.stop(active, position)
         if owned:
             _log.warning("run %s is driven by another worker now", active.run.id)
-        for item in left:
-            if isinstance(item, Asked):
-                self.in_background(self._ask_again(active.key, item))
+        self._pass_on(active, left, looks)
         self._notices.tell(active.key, over=True)
         self._check_drained()
 
@@ -502,7 +567,10 @@ class Driver:
             if self._active.get(key) is not None:
                 continue
             if self._is_forgotten(record):
-                self.adopt(record, [], {WHOLE_RUN})
+                if self._claiming:
+                    await self._no_claim.wait()  # it may be what the claim brings
+                else:
+                    self.adopt(record, [], {WHOLE_RUN})
                 continue
             if record.owner is None and self._slots.free > 0:
                 return await self.take(record, command)
@@ -521,15 +589,25 @@ class Driver:
 
     async def look_after(self, id: RunId) -> None:
         """Drive the run if a creation that was reported as failed has made it ours."""
-        while True:
-            try:
-                record = await self._store.load(id)
-            except StoreError:
-                await self._pause_before_retry()
-                continue
-            if record is not None and self._is_forgotten(record):
-                self.adopt(record, [], {WHOLE_RUN})
-            return
+        record = await self._read(id)
+        if record is not None and self._is_forgotten(record):
+            self.adopt(record, [], {WHOLE_RUN})
+
+    async def look_after_all(self) -> None:
+        """After a claim that was reported as failed: nothing that it took may be lost.
+
+        Raises:
+            StoreError: The runs could not be read; ask again.
+        """
+        for active in self.driven:
+            active.looks.add(WHOLE_RUN)
+            self.post(active, LinesLost())
+        after: RunKey | None = None
+        while page := await self._store.list_runs(RunFilter(self._clock.now(), after=after)):
+            for record in page:
+                if self._is_forgotten(record):
+                    self.take_up(record.key, [], {WHOLE_RUN})
+            after = page[-1].key
 
     async def _command_from_outside(self, record: RunRecord, command: Command) -> bool:
         """Decide for a run that another program drives, or nobody: it is told by the store."""
