@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
-import json
 import os
-import signal
 import sys
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from kallista.cli.objects import (
+    group,
     process_commands,
     schedule_commands,
     task_commands,
     workflow_commands,
 )
 from kallista.cli.session import (
+    DEBUG,
     Format,
     OutputOption,
     Session,
@@ -26,19 +25,7 @@ from kallista.cli.session import (
     guarded,
 )
 
-if TYPE_CHECKING:
-    from kallista.app import Kallista
-    from kallista.core.parsing import Document
-
-app = typer.Typer(
-    name="kallista",
-    help="Durable workflows for Python.",
-    epilog="Example: kallista demo",
-    no_args_is_help=True,
-    add_completion=False,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-)
+app = group("Durable workflows for Python: what a run has completed is never done again.")
 app.add_typer(workflow_commands(), name="workflow")
 app.add_typer(process_commands(), name="process")
 app.add_typer(task_commands(), name="task")
@@ -57,18 +44,23 @@ def _version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
+@app.callback(epilog="Example: kallista demo")
 def _top(
     version: Annotated[
         bool,
         typer.Option("--version", help="Print the version.", callback=_version, is_eager=True),
     ] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show where errors happened; before the command.")
+    ] = False,
 ) -> None:
-    pass
+    if debug:
+        os.environ[DEBUG] = "1"
 
 
 @app.command(
-    epilog="Example: kallista run inventory.yaml --set output_dir=output/mine --id my-inventory"
+    short_help="Run a workflow or process from a file.",
+    epilog="Example: kallista run inventory.yaml --set output_dir=output/mine --id mine",
 )
 def run(
     file: FileArgument,
@@ -77,7 +69,8 @@ def run(
         typer.Option("--set", metavar="KEY=VALUE", help="A value for an input of the definition."),
     ] = None,
     id: Annotated[
-        str | None, typer.Option("--id", help="The run's id; the file's own by default.")
+        str | None,
+        typer.Option("--id", help="The run's id; else the file's own, else a generated one."),
     ] = None,
     detach: Annotated[
         bool, typer.Option("--detach", help="Only submit it, for a worker to execute.")
@@ -86,23 +79,29 @@ def run(
     store: StoreOption = None,
     output: OutputOption = Format.TEXT,
 ) -> None:
-    """Run a workflow or process from a file; a run of that id that is unfinished goes on.
+    """Run a workflow or process from a file.
 
-    The exit code is 0 when it completed, 1 when it failed, 2 when the call was wrong.
+    The id makes it the same run: an unfinished one goes on where it stopped, a finished one is
+    shown and not run again. Ctrl-C asks whether to leave it, to go on later.
+
+    Exit codes: 0 it completed, 1 it failed or was cancelled, 2 the call was wrong, 130 it was
+    left.
     """
     from kallista.cli.running import run_file
 
     session = Session(store, output, tuple(tasks or ()))
-    raise typer.Exit(session.guard(lambda: run_file(session, file, set_ or [], id, detach=detach)))
+    raise typer.Exit(run_file(session, file, set_ or (), id, detach=detach))
 
 
-@app.command(epilog="Example: kallista demo")
+@app.command(short_help="Generate a complete C#/WPF application.", epilog="Example: kallista demo")
 def demo(store: StoreOption = None, output: OutputOption = Format.TEXT) -> None:
-    """Design and generate a complete C#/WPF application; interrupted, it goes on next time."""
-    from kallista.cli.running import run_demo
+    """Design and generate a complete C#/WPF application in output/InventoryApp.
 
-    session = Session(store, output)
-    raise typer.Exit(session.guard(lambda: run_demo(session)))
+    Stop it halfway in whatever way: the same command goes on where it stopped.
+    """
+    from kallista.cli.demo import run_demo
+
+    raise typer.Exit(run_demo(Session(store, output)))
 
 
 @app.command(epilog="Example: kallista explain my-process")
@@ -122,75 +121,66 @@ def explain(
         print(told)
 
 
-@app.command(epilog="Example: kallista types --tasks my_tasks.py")
+@app.command(epilog="Example: kallista types shell sleep")
 def types(
-    tasks: TasksOption = None, store: StoreOption = None, output: OutputOption = Format.TEXT
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[TYPE]...", help="Only these; all by default."),
+    ] = None,
+    tasks: TasksOption = None,
+    output: OutputOption = Format.TEXT,
 ) -> None:
     """List the task types with their parameters."""
-    from kallista.cli.output import print_json, print_table
+    from kallista.cli.inspecting import task_types
 
-    session = Session(store, output, tuple(tasks or ()))
-    found = session.guard(lambda: session.app().task_types())
+    session = Session(None, output, tuple(tasks or ()))
+    found = session.guard(lambda: task_types(session, names or ()))
     if session.as_json:
-        print_json(list(found))
-        return
-    rows = [(info.type, info.description, ", ".join(_parameters(info.schema))) for info in found]
-    print_table(("type", "what it does", "parameters"), rows, "there are no task types")
+        from kallista.cli.output import print_json
 
+        print_json(found)
+    else:
+        from kallista.cli.views import show_types
 
-def _parameters(schema: object) -> list[str]:
-    properties = schema.get("properties", {}) if isinstance(schema, dict) else {}
-    required = schema.get("required", []) if isinstance(schema, dict) else []
-    return [name if name in required else f"[{name}]" for name in properties]
+        show_types(found)
 
 
 @app.command(epilog="Example: kallista worker --tasks my_tasks.py --concurrency 20")
 def worker(
     tasks: TasksOption = None,
     concurrency: Annotated[
-        int | None, typer.Option("--concurrency", min=1, help="How many tasks at once; 100.")
+        int | None,
+        typer.Option("--concurrency", min=1, help="How many tasks at once; 100 by default."),
     ] = None,
     store: StoreOption = None,
 ) -> None:
-    """Execute what is due until it is stopped; Ctrl-C lets tasks in flight finish first."""
+    """Execute whatever is due, until it is stopped.
+
+    Ctrl-C stops it and lets tasks in flight finish; a second one ends it at once. Either way
+    nothing is lost: what was under way goes on with the next worker.
+    """
+    from kallista.cli.working import work
+
     session = Session(store, Format.TEXT, tuple(tasks or ()))
-    session.run(_work(session, concurrency))
+    session.run(work(session, concurrency))
 
 
-async def _work(session: Session, concurrency: int | None) -> None:
-    stop = asyncio.Event()
-    async with session.app(worker=True, concurrency=concurrency) as opened:
-        _on_stop(stop)
-        names = ", ".join(info.type for info in opened.task_types())
-        print(f"working on {names}; Ctrl-C stops", flush=True)
-        await stop.wait()
-        print("stopping; tasks in flight may finish, Ctrl-C again ends at once", flush=True)
-
-
-def _on_stop(stop: asyncio.Event) -> None:
-    """Let the first signal stop gracefully and the second end the program."""
-    loop = asyncio.get_running_loop()
-
-    def handler(signum: int, frame: object) -> None:
-        signal.signal(signum, signal.SIG_DFL)
-        loop.call_soon_threadsafe(stop.set)
-
-    for name in ("SIGINT", "SIGTERM", "SIGBREAK"):
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), handler)
-
-
-@app.command(epilog="Example: kallista init my-project")
+@app.command(
+    short_help="Write a small commented project to start from.",
+    epilog="Example: kallista init my-project",
+)
 def init(
-    folder: Annotated[str, typer.Argument(help="Where to put it; made if need be.")] = ".",
+    folder: Annotated[str, typer.Argument(metavar="[DIR]", help="Made if need be.")] = ".",
 ) -> None:
-    """Write a small commented project to start from; nothing there is overwritten."""
+    """Write a small commented project to start from; nothing is overwritten."""
     from kallista.cli.starter import write_starter
 
-    session = Session()
-    for path in session.guard(lambda: write_starter(folder)):
+    for path in Session().guard(lambda: write_starter(folder)):
         print(f"wrote {path}")
-    print(f"\nTry it:\n  cd {folder}\n  kallista run hello.yaml --tasks tasks.py")
+    print("\nTry it:")
+    if folder != ".":
+        print(f"  cd {folder}")
+    print("  kallista run hello.yaml")
 
 
 @app.command(epilog="Example: kallista validate inventory.yaml")
@@ -201,56 +191,48 @@ def validate(
     output: OutputOption = Format.TEXT,
 ) -> None:
     """Check a definition file; all its problems are listed at once."""
+    from kallista.cli.inspecting import checked
+
     session = Session(store, output, tuple(tasks or ()))
-
-    async def check(opened: Kallista) -> Document:
-        from kallista.cli.files import load_file
-
-        return await opened.check(load_file(file))
-
-    document = session.ask(check)
-    definition = document.definition
+    definition = session.run(checked(session, file)).definition
+    steps = len(definition.steps)
     if session.as_json:
-        told = {"valid": True, "kind": definition.kind, "name": definition.name}
-        print(json.dumps(told, ensure_ascii=False))
+        from kallista.cli.output import print_json
+
+        kind = definition.kind.value
+        print_json({"valid": True, "kind": kind, "name": definition.name, "steps": steps})
     else:
-        steps = len(definition.steps)
-        print(f"{file} is a valid {definition.kind}: {definition.name!r} with {steps} steps")
+        what = "task" if definition.kind == "workflow" else "step"
+        count = f"1 {what}" if steps == 1 else f"{steps:,} {what}s"
+        print(f"{file} is valid: the {definition.kind} {definition.name!r} with {count}")
 
 
 @app.command(epilog="Example: kallista doctor --store sqlite:///data.db")
 def doctor(store: StoreOption = None, output: OutputOption = Format.TEXT) -> None:
     """Show how the store and its workers are, and what waits in vain."""
-    from kallista.cli.output import print_json, print_table
-
     session = Session(store, output)
     found = session.ask(lambda app: app.diagnose())
+    from kallista.cli.views import diagnosis_as_data, show_diagnosis
+
     if session.as_json:
-        print_json(found)
-        return
-    rows = [("store", found.store), *found.details.items(), *found.runs.items()]
-    print_table(("", ""), rows, "")
-    workers = [
-        (worker.name, "alive" if worker.alive else "dead", worker.started_at, worker.types)
-        for worker in found.workers
-    ]
-    print_table(("worker", "", "since", "task types"), workers, "no worker is known")
-    for type in found.missing_types:
-        print(f"queued work needs the task type {type!r}, which no worker alive has")
+        from kallista.cli.output import print_json
+
+        print_json(diagnosis_as_data(found))
+    else:
+        show_diagnosis(found)
 
 
 @app.command(epilog="Example: kallista schema > kallista.schema.json")
 def schema() -> None:
-    """Print the JSON Schema of definition files, for editors that complete them."""
-    from kallista.core.schema import definition_schema
+    """Print the JSON Schema of definition files, for editors."""
+    from kallista.cli.inspecting import schema_text
 
-    print(json.dumps(definition_schema(), indent=2, ensure_ascii=False))
+    print(schema_text(), end="")
 
 
 def main() -> None:
     """The entry point of the ``kallista`` command."""
-    debug = os.environ.get("KALLISTA_DEBUG", "") not in ("", "0")
-    sys.exit(guarded(app, debug=debug))
+    sys.exit(guarded(app))
 
 
 if __name__ == "__main__":

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import TYPE_CHECKING, Annotated, TypeAlias
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Annotated, TypedDict
 
 import typer
 
@@ -11,27 +12,50 @@ from kallista.cli.session import Format, OutputOption, Session, StoreOption
 
 if TYPE_CHECKING:
     from kallista.app import Kallista
-    from kallista.core.snapshots import HistoryEvent, Page, RunSnapshot, RunSummary
+    from kallista.core.snapshots import AnySnapshot, HistoryEvent, Page, RunSummary
 
 IdArgument = Annotated[str, typer.Argument(metavar="ID", help="Its id.", show_default=False)]
 StatusOption = Annotated[
-    list[str] | None, typer.Option("--status", help="Only in this status; several are possible.")
+    list[str] | None, typer.Option("--status", help="In this status; several are possible.")
 ]
-NameOption = Annotated[str | None, typer.Option("--name", help="Only of exactly this name.")]
-TagOption = Annotated[str | None, typer.Option("--tag", help="Only with this tag.")]
-CursorOption = Annotated[str | None, typer.Option("--cursor", help="Where the page before ended.")]
-LimitOption = Annotated[int, typer.Option("--limit", help="How many at most.")]
+NameOption = Annotated[str | None, typer.Option("--name", help="Of exactly this name.")]
+TagOption = Annotated[str | None, typer.Option("--tag", help="With this tag.")]
+SinceOption = Annotated[
+    str | None,
+    typer.Option("--since", help="Created since a moment (2026-01-31) or for a length (2h, 7d)."),
+]
+CursorOption = Annotated[
+    str | None, typer.Option("--cursor", help="Where the page before ended, as that says.")
+]
+LimitOption = Annotated[
+    int, typer.Option("--limit", min=1, max=1000, help="How many at most.", show_default=True)
+]
 ReasonOption = Annotated[str | None, typer.Option("--reason", help="Kept in the history.")]
 
-Filter: TypeAlias = "dict[str, object]"
-Act: TypeAlias = "Callable[[Kallista, str], Awaitable[object]]"
-ActWhy: TypeAlias = "Callable[[Kallista, str, str | None], Awaitable[object]]"
+
+class Filter(TypedDict):
+    """Which runs a list shows."""
+
+    status: Sequence[str] | None
+    name: str | None
+    tag: str | None
+    created_from: datetime | None
+    cursor: str | None
+    limit: int
+
+
+def group(help: str) -> typer.Typer:
+    """A command that only has commands below it."""
+    return typer.Typer(
+        help=help, no_args_is_help=True, rich_markup_mode=None, add_completion=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )  # fmt: skip
 
 
 def object_commands(
     word: str,
     plural: str,
-    show: Callable[[Kallista, str], Awaitable[RunSnapshot]],
+    show: Callable[[Kallista, str], Awaitable[AnySnapshot]],
     history: Callable[[Kallista, str], Awaitable[Sequence[HistoryEvent]]],
     listed: Callable[[Kallista, Filter], Awaitable[Page[RunSummary]]],
 ) -> typer.Typer:
@@ -44,60 +68,70 @@ def object_commands(
         history: Gives the history of an id.
         listed: Gives a page of runs that match a filter.
     """
-    commands = typer.Typer(
-        help=f"Look at {plural} and command them.", no_args_is_help=True, rich_markup_mode=None
-    )
+    commands = group(f"Look at {plural} and command them.")
 
     @commands.command(
         "list",
         help=f"List {plural}, the newest first.",
-        epilog=f"Example: kallista {word} list --status FAILED --limit 20",
+        epilog=f"Example: kallista {word} list --status FAILED --since 7d",
     )
     def list_(
         status: StatusOption = None,
         name: NameOption = None,
         tag: TagOption = None,
+        since: SinceOption = None,
         cursor: CursorOption = None,
         limit: LimitOption = 50,
         store: StoreOption = None,
         output: OutputOption = Format.TEXT,
     ) -> None:
         session = Session(store, output)
-        wanted: Filter = {
-            "status": status or None,
-            "name": name,
-            "tag": tag,
-            "cursor": cursor,
-            "limit": limit,
-        }
+        wanted = Filter(
+            status=status or None,
+            name=name,
+            tag=tag,
+            created_from=session.guard(lambda: _since(since)),
+            cursor=cursor,
+            limit=limit,
+        )
         page = session.ask(lambda app: listed(app, wanted))
-        from kallista.cli.output import print_json, print_runs
-
         if session.as_json:
+            from kallista.cli.output import print_json
+
             print_json(page)
         else:
-            print_runs(page, plural)
+            from kallista.cli.views import show_runs
+
+            show_runs(page, plural)
 
     @commands.command(
         "show",
-        help=f"Show a {word} with its steps, results and errors.",
+        help=f"Show a {word}: where it is, what it returned, what failed.",
         epilog=f"Example: kallista {word} show my-{word}",
     )
     def show_(
         id: IdArgument, store: StoreOption = None, output: OutputOption = Format.TEXT
     ) -> None:
         session = Session(store, output)
-        run = session.ask(lambda app: show(app, id))
-        from kallista.cli.output import print_json, print_run
-
         if session.as_json:
-            print_json(run)
-        else:
-            print_run(run)
+            from kallista.cli.output import print_json
+
+            print_json(session.ask(lambda app: show(app, id)))
+            return
+
+        async def look(app: Kallista) -> None:
+            from kallista.cli.tree import TreeReader
+            from kallista.cli.views import show_run
+
+            run = await show(app, id)
+            tree = await TreeReader(app).read(run.kind, run.id)
+            show_run(run, tree, await app.orchestrator.explain(id))
+
+        session.ask(look)
 
     @commands.command(
         "history",
-        help=f"Show all that happened to a {word}.",
+        help=f"Show all that happened to a {word}, in order.",
         epilog=f"Example: kallista {word} history my-{word} -o json",
     )
     def history_(
@@ -105,17 +139,40 @@ def object_commands(
     ) -> None:
         session = Session(store, output)
         events = session.ask(lambda app: history(app, id))
-        from kallista.cli.output import print_history, print_json
-
         if session.as_json:
+            from kallista.cli.output import print_json
+
             print_json(list(events))
         else:
-            print_history(events)
+            from kallista.cli.views import show_history
+
+            show_history(events)
 
     return commands
 
 
-def add_verb(commands: typer.Typer, word: str, verb: str, help: str, done: str, act: Act) -> None:
+def _since(text: str | None) -> datetime | None:
+    """A moment, from a moment or from how long ago it was."""
+    if text is None:
+        return None
+    try:
+        return datetime.fromisoformat(text).astimezone()
+    except ValueError:
+        from kallista.core.durations import parse_duration
+
+        return datetime.now(UTC) - timedelta(microseconds=parse_duration(text))
+
+
+def add_verb(
+    commands: typer.Typer,
+    word: str,
+    verb: str,
+    help: str,
+    done: str,
+    act: Callable[[Kallista, str], Awaitable[object]],
+    *,
+    makes_work: bool = False,
+) -> None:
     """A verb that does something with an id.
 
     Args:
@@ -124,23 +181,30 @@ def add_verb(commands: typer.Typer, word: str, verb: str, help: str, done: str, 
         verb: The verb.
         help: What it does.
         done: What is printed afterwards, after the id.
-        act: Does it; what it returns other than None goes into the JSON answer.
+        act: Does it; what it returns other than None goes into the answer.
+        makes_work: Whether a worker is needed for what comes of it.
     """
 
     @commands.command(verb, help=help, epilog=f"Example: kallista {word} {verb} my-{word}")
     def command(
         id: IdArgument, store: StoreOption = None, output: OutputOption = Format.TEXT
     ) -> None:
-        _tell(Session(store, output), id, verb, done, lambda app: act(app, id))
+        session = Session(store, output)
+        _act(session, id, verb, done, lambda app: act(app, id), makes_work=makes_work)
 
 
 def add_verb_with_reason(
-    commands: typer.Typer, word: str, verb: str, help: str, done: str, act: ActWhy
+    commands: typer.Typer,
+    word: str,
+    verb: str,
+    help: str,
+    done: str,
+    act: Callable[[Kallista, str, str | None], Awaitable[object]],
 ) -> None:
     """A verb whose reason is kept in the history; arguments as for ``add_verb``."""
 
     @commands.command(
-        verb, help=help, epilog=f'Example: kallista {word} {verb} my-{word} --reason "too dear"'
+        verb, help=help, epilog=f'Example: kallista {word} {verb} my-{word} --reason "too slow"'
     )
     def command(
         id: IdArgument,
@@ -148,25 +212,34 @@ def add_verb_with_reason(
         store: StoreOption = None,
         output: OutputOption = Format.TEXT,
     ) -> None:
-        _tell(Session(store, output), id, verb, done, lambda app: act(app, id, reason))
+        session = Session(store, output)
+        _act(session, id, verb, done, lambda app: act(app, id, reason), makes_work=False)
 
 
-def _tell(
+def _act(
     session: Session,
     id: str,
     verb: str,
     done: str,
     act: Callable[[Kallista], Awaitable[object]],
+    *,
+    makes_work: bool,
 ) -> None:
-    answer = session.ask(act)
-    from kallista.cli.output import print_json
+    async def acted(app: Kallista) -> tuple[object, bool]:
+        answer = await act(app)
+        return answer, makes_work and not any(worker.alive for worker in await app.workers())
 
+    answer, nobody = session.ask(acted)
     if session.as_json:
+        from kallista.cli.output import print_json
+
         print_json({"id": id, "verb": verb, "answer": answer})
     elif answer is False:
-        print(f"{id}: nothing to {verb}")
+        print(f"{id}: nothing to {verb}, it had finished before")
     else:
-        print(f"{id}: {done}" if answer in (None, True) else f"{id}: {done} {answer}")
+        print(f"{id} {done}" if answer in (None, True) else f"{id} {done} {answer}")
+        if nobody:
+            print(f"no worker is alive; start one with: {session.command('worker')}")
 
 
 def workflow_commands() -> typer.Typer:
@@ -176,30 +249,30 @@ def workflow_commands() -> typer.Typer:
         "workflows",
         lambda app, id: app.workflow_manager.get_workflow(id),
         lambda app, id: app.workflow_manager.get_history(id),
-        lambda app, wanted: app.workflow_manager.list_workflows(**wanted),  # type: ignore[arg-type]
+        lambda app, wanted: app.workflow_manager.list_workflows(**wanted),
     )
     add_verb(
-        commands, "workflow", "start", "Start a PENDING workflow.", "started",
-        lambda app, id: app.workflow_manager.start_workflow(id),
+        commands, "workflow", "start", "Start a PENDING workflow.", "is started",
+        lambda app, id: app.workflow_manager.start_workflow(id), makes_work=True,
     )  # fmt: skip
     add_verb_with_reason(
         commands, "workflow", "pause", "Start nothing new in it; what is in flight finishes.",
-        "paused", lambda app, id, why: app.workflow_manager.pause_workflow(id, why),
+        "is paused", lambda app, id, why: app.workflow_manager.pause_workflow(id, why),
     )  # fmt: skip
     add_verb(
         commands, "workflow", "resume", "Let a paused workflow go on.", "goes on",
-        lambda app, id: app.workflow_manager.resume_workflow(id),
+        lambda app, id: app.workflow_manager.resume_workflow(id), makes_work=True,
     )  # fmt: skip
     add_verb_with_reason(
-        commands, "workflow", "cancel", "End it; tasks in flight are told to stop.", "cancelled",
+        commands, "workflow", "cancel", "End it; tasks in flight are told to stop.", "is cancelled",
         lambda app, id, why: app.workflow_manager.cancel_workflow(id, why),
     )  # fmt: skip
     add_verb(
         commands, "workflow", "retry", "Go on from what did not complete.", "goes on",
-        lambda app, id: app.workflow_manager.retry_workflow(id),
+        lambda app, id: app.workflow_manager.retry_workflow(id), makes_work=True,
     )  # fmt: skip
     add_verb(
-        commands, "workflow", "delete", "Remove a finished workflow.", "deleted",
+        commands, "workflow", "delete", "Remove a finished workflow.", "is deleted",
         lambda app, id: app.workflow_manager.delete_workflow(id),
     )  # fmt: skip
     return commands
@@ -212,31 +285,31 @@ def process_commands() -> typer.Typer:
         "processes",
         lambda app, id: app.orchestrator.get_process(id),
         lambda app, id: app.orchestrator.get_history(id),
-        lambda app, wanted: app.orchestrator.list_processes(**wanted),  # type: ignore[arg-type]
+        lambda app, wanted: app.orchestrator.list_processes(**wanted),
     )
     add_verb(
-        commands, "process", "start", "Start a PENDING process.", "started",
-        lambda app, id: app.orchestrator.start_process(id),
+        commands, "process", "start", "Start a PENDING process.", "is started",
+        lambda app, id: app.orchestrator.start_process(id), makes_work=True,
     )  # fmt: skip
     add_verb_with_reason(
         commands, "process", "pause", "Start nothing new in it; what is in flight finishes.",
-        "paused", lambda app, id, why: app.orchestrator.pause_process(id, why),
+        "is paused", lambda app, id, why: app.orchestrator.pause_process(id, why),
     )  # fmt: skip
     add_verb(
         commands, "process", "resume", "Let a paused process go on.", "goes on",
-        lambda app, id: app.orchestrator.resume_process(id),
+        lambda app, id: app.orchestrator.resume_process(id), makes_work=True,
     )  # fmt: skip
     add_verb_with_reason(
-        commands, "process", "cancel", "End it and what it has started.", "cancelled",
+        commands, "process", "cancel", "End it and what it has started.", "is cancelled",
         lambda app, id, why: app.orchestrator.cancel_process(id, why),
     )  # fmt: skip
     add_verb(
         commands, "process", "retry", "Run again what failed or was skipped.", "goes on",
-        lambda app, id: app.orchestrator.retry_process(id),
+        lambda app, id: app.orchestrator.retry_process(id), makes_work=True,
     )  # fmt: skip
     add_verb(
         commands, "process", "delete", "Remove a finished process and the runs it started.",
-        "deleted", lambda app, id: app.orchestrator.delete_process(id),
+        "is deleted", lambda app, id: app.orchestrator.delete_process(id),
     )  # fmt: skip
     return commands
 
@@ -248,18 +321,31 @@ def task_commands() -> typer.Typer:
         "tasks",
         lambda app, id: app.scheduler.get_task(id),
         lambda app, id: app.scheduler.get_history(id),
-        lambda app, wanted: app.scheduler.list_tasks(**wanted),  # type: ignore[arg-type]
+        lambda app, wanted: app.scheduler.list_tasks(**wanted),
     )
+
+    @commands.command(
+        "result",
+        help="Print what a task returned, as JSON.",
+        epilog="Example: kallista task result my-task",
+    )
+    def result(
+        id: IdArgument, store: StoreOption = None, output: OutputOption = Format.TEXT
+    ) -> None:
+        from kallista.cli.output import print_json
+
+        print_json(Session(store, output).ask(lambda app: app.scheduler.get_task_result(id)))
+
     add_verb_with_reason(
-        commands, "task", "cancel", "Cancel a task, or end a recurring one.", "cancelled",
+        commands, "task", "cancel", "Cancel a task, or end a recurring one.", "is cancelled",
         lambda app, id, why: app.scheduler.cancel_task(id, why),
     )  # fmt: skip
     add_verb(
-        commands, "task", "retry", "Run a failed task again.", "goes on",
-        lambda app, id: app.scheduler.retry_task(id),
+        commands, "task", "retry", "Run a FAILED or CANCELLED task again.", "goes on",
+        lambda app, id: app.scheduler.retry_task(id), makes_work=True,
     )  # fmt: skip
     add_verb(
-        commands, "task", "delete", "Remove a finished task.", "deleted",
+        commands, "task", "delete", "Remove a finished task.", "is deleted",
         lambda app, id: app.scheduler.delete_task(id),
     )  # fmt: skip
     return commands
@@ -267,9 +353,7 @@ def task_commands() -> typer.Typer:
 
 def schedule_commands() -> typer.Typer:
     """``kallista schedule``."""
-    commands = typer.Typer(
-        help="Look at schedules and command them.", no_args_is_help=True, rich_markup_mode=None
-    )
+    commands = group("Look at schedules and command them.")
 
     @commands.command(
         "list",
@@ -289,61 +373,69 @@ def schedule_commands() -> typer.Typer:
         page = session.ask(
             lambda app: app.scheduler.list_schedules(status=status, cursor=cursor, limit=limit)
         )
-        from kallista.cli.output import print_json, print_schedules
-
         if session.as_json:
+            from kallista.cli.output import print_json
+
             print_json(page)
         else:
-            print_schedules(page)
+            from kallista.cli.views import show_schedules
+
+            show_schedules(page)
 
     @commands.command(
-        "show", help="Show a schedule.", epilog="Example: kallista schedule show nightly"
+        "show",
+        help="Show a schedule: its trigger, what it starts, when it fires next.",
+        epilog="Example: kallista schedule show nightly",
     )
     def show(id: IdArgument, store: StoreOption = None, output: OutputOption = Format.TEXT) -> None:
         session = Session(store, output)
         schedule = session.ask(lambda app: app.scheduler.get_schedule(id))
-        from kallista.cli.output import print_fields, print_json
-
         if session.as_json:
+            from kallista.cli.output import print_json
+
             print_json(schedule)
         else:
-            print_fields(schedule)
+            from kallista.cli.views import show_schedule
+
+            show_schedule(schedule, session.ask(lambda app: app.scheduler.explain(id)))
 
     @commands.command(
         "next",
-        help="Show when it fires next.",
+        help="Show when it fires next, if nothing changes.",
         epilog="Example: kallista schedule next nightly -n 20",
     )
     def next_(
         id: IdArgument,
-        count: Annotated[int, typer.Option("-n", help="How many moments.")] = 10,
+        count: Annotated[int, typer.Option("-n", min=1, max=1000, help="How many moments.")] = 10,
         store: StoreOption = None,
         output: OutputOption = Format.TEXT,
     ) -> None:
-        session = Session(store, output)
-        moments = session.ask(lambda app: app.scheduler.next_fire_times(id, count))
         from kallista.cli.output import local, print_json
 
+        session = Session(store, output)
+        moments = session.ask(lambda app: app.scheduler.next_fire_times(id, count))
         if session.as_json:
             print_json(list(moments))
+        elif not moments:
+            print(f"{id} fires no more")
         else:
             for moment in moments:
                 print(local(moment))
 
     add_verb(
-        commands, "schedule", "pause", "Let it fire no more until it is resumed.", "paused",
+        commands, "schedule", "pause", "Let it fire no more until it is resumed.", "is paused",
         lambda app, id: app.scheduler.pause_schedule(id),
     )  # fmt: skip
     add_verb(
-        commands, "schedule", "resume", "Let it fire again.", "goes on",
-        lambda app, id: app.scheduler.resume_schedule(id),
+        commands, "schedule", "resume", "Let it fire again, in its own rhythm.", "fires again",
+        lambda app, id: app.scheduler.resume_schedule(id), makes_work=True,
     )  # fmt: skip
     add_verb(
-        commands, "schedule", "trigger", "Fire it once, now.", "started",
-        lambda app, id: app.scheduler.trigger_schedule(id),
+        commands, "schedule", "trigger", "Fire it once, now; its rhythm stays.", "has started",
+        lambda app, id: app.scheduler.trigger_schedule(id), makes_work=True,
     )  # fmt: skip
     add_verb(
-        commands, "schedule", "delete", "Remove it; the tasks it started stay.", "deleted",
+        commands, "schedule", "delete", "Remove it; the tasks it has started stay.", "is deleted",
         lambda app, id: app.scheduler.delete_schedule(id),
     )  # fmt: skip
     return commands

@@ -1,94 +1,133 @@
-"""Prints what was found: tables and lines for people, one document for programs."""
+"""How values look on a terminal: moments, lengths, tables, JSON; for people and for programs."""
 
 from __future__ import annotations
 
 import json
+import os
 import sys
-from collections.abc import Iterable, Sequence
-from datetime import datetime
+from collections.abc import Sequence
+from datetime import UTC, datetime
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from kallista.core.snapshots import (
-    HistoryEvent,
-    Page,
-    ProcessSnapshot,
-    RunSnapshot,
-    RunSummary,
-    ScheduleSnapshot,
-    Snapshot,
-    StepSnapshot,
-    TaskSnapshot,
-    WorkflowSnapshot,
-)
+from kallista.core.snapshots import Snapshot
 from kallista.logs import mask
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.text import Text
 
-COLOURS = {
+STYLES: Final = {
     "COMPLETED": "green",
     "FAILED": "red",
     "CANCELLED": "magenta",
     "RUNNING": "cyan",
     "PAUSED": "yellow",
+    "COMPENSATING": "yellow",
     "WAITING": "yellow",
-    "SKIPPED": "dim",
+    "ACTIVE": "green",
+    "alive": "green",
+    "dead": "red",
 }
-SHOWN_AT_MOST = 400
+_GAP: Final = 2
+_LEAST: Final = 12
+_PIPED_WIDTH: Final = 1_000
 
 
 @cache
 def console() -> Console:
-    """The terminal; whatever cannot be printed on it is replaced, never an error."""
+    """Standard output. What is not a terminal is never wrapped: a program reads it."""
     from rich.console import Console
 
-    reconfigure = getattr(sys.stdout, "reconfigure", None)
-    if reconfigure is not None:
-        reconfigure(errors="replace")
-    return Console(highlight=False, soft_wrap=False)
+    piped = not sys.stdout.isatty() and "COLUMNS" not in os.environ
+    return Console(highlight=False, width=_PIPED_WIDTH if piped else None)
 
 
 def print_json(value: object) -> None:
     """One JSON document: snapshots by their plain form, secrets masked."""
-    print(json.dumps(mask(_plain(value)), ensure_ascii=False, indent=2))
+    utf8 = (sys.stdout.encoding or "").lower().startswith("utf")
+    print(json.dumps(mask(plain(value)), ensure_ascii=not utf8, indent=2))
 
 
-def _plain(value: object) -> object:
-    if isinstance(value, Snapshot):
-        return value.to_dict()
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    return value.isoformat() if isinstance(value, datetime) else value
+def plain(value: object) -> object:
+    """Snapshots and moments, also within lists, as plain data."""
+    match value:
+        case Snapshot():
+            return value.to_dict()
+        case datetime():
+            return value.isoformat()
+        case list() | tuple():
+            return [plain(item) for item in value]
+        case _:
+            return value
 
 
-def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], empty: str) -> None:
-    """A table, or one line that says that there is nothing."""
+def print_table(
+    columns: Sequence[str],
+    rows: Sequence[Sequence[object]],
+    *,
+    empty: str,
+    flexible: int | None = None,
+    wrap: bool = False,
+) -> None:
+    """A table that stays readable on a narrow terminal.
+
+    Args:
+        columns: What stands above each column; all empty: nothing does.
+        rows: The cells.
+        empty: What is said when there are no rows.
+        flexible: The column that gives way when there is too little room.
+        wrap: Whether that one is wrapped instead of cut.
+    """
+    if not rows:
+        print(empty)
+        return
     from rich.table import Table
 
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    count = 0
-    for row in rows:
-        table.add_row(*(cell(value) for value in row))
-        count += 1
-    console().print(table if count else empty)
+    cells = [[cell(value) for value in row] for row in rows]
+    table = Table(
+        box=None, pad_edge=False, padding=(0, _GAP, 0, 0), header_style="dim", show_edge=False,
+        show_header=any(columns),
+    )  # fmt: skip
+    room = _room(columns, cells, flexible)
+    for index, column in enumerate(columns):
+        if index == flexible:
+            table.add_column(column, no_wrap=not wrap, overflow="ellipsis", max_width=room)
+        else:
+            table.add_column(column, no_wrap=True, overflow="ellipsis")
+    for row in cells:
+        table.add_row(*row)
+    console().print(table)
 
 
-def cell(value: object) -> str:
+def _room(
+    columns: Sequence[str], cells: Sequence[Sequence[Text]], flexible: int | None
+) -> int | None:
+    if flexible is None:
+        return None
+    widths = [
+        max(len(column), *(row[index].cell_len for row in cells)) + _GAP
+        for index, column in enumerate(columns)
+    ]
+    return max(console().width - sum(widths) + widths[flexible] - _GAP, _LEAST)
+
+
+def cell(value: object) -> Text:
     """A value as a table shows it."""
-    from rich.markup import escape
+    from rich.text import Text
 
-    if value is None:
-        return ""
-    if isinstance(value, datetime):
-        return local(value)
-    if isinstance(value, (list, tuple)):
-        return escape(", ".join(map(str, value)))
-    text = str(value)
-    colour = COLOURS.get(text)
-    return f"[{colour}]{text}[/]" if colour else escape(text)
+    match value:
+        case Text():
+            return value
+        case None:
+            return Text()
+        case datetime():
+            return Text(local(value))
+        case list() | tuple():
+            return Text(", ".join(map(str, value)))
+        case _:
+            text = str(value)
+            return Text(text, style=STYLES.get(text, ""))
 
 
 def local(moment: datetime) -> str:
@@ -96,107 +135,36 @@ def local(moment: datetime) -> str:
     return moment.astimezone().strftime("%Y-%m-%d %H:%M:%S")
 
 
-def seconds(began: datetime | None, ended: datetime | None) -> str:
-    """How long something took."""
+def ago(moment: datetime, now: datetime | None = None) -> str:
+    """How long ago a moment was, in one unit."""
+    seconds = ((now or datetime.now(UTC)) - moment).total_seconds()
+    for unit, length in (("d", 86_400), ("h", 3_600), ("min", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds // length:.0f} {unit} ago"
+    return f"{max(seconds, 0):.0f} s ago"
+
+
+def length(seconds: float) -> str:
+    """A length of time for people: ``0.21 s``, ``12.3 s``, ``4:05 min``, ``2:30:00 h``."""
+    if seconds < 0.995:
+        return f"{max(seconds, 0):.2f} s"
+    if seconds < 59.95:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes}:{rest:02} min"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02} h"
+
+
+def took(began: datetime | None, ended: datetime | None) -> str:
+    """How long something took; empty while that is not known."""
     if began is None or ended is None:
         return ""
-    return f"{(ended - began).total_seconds():.2f} s"
+    return length((ended - began).total_seconds())
 
 
-def print_runs(page: Page[RunSummary], what: str) -> None:
-    """A list of runs, and how to see more of them."""
-    rows = [
-        (run.id, run.name, run.status, run.created_at, seconds(run.started_at, run.ended_at))
-        for run in page.items
-    ]
-    print_table(("id", "name", "status", "created", "took"), rows, f"no {what} match")
-    if page.cursor is not None:
-        console().print(f"[dim]more: --cursor {page.cursor}[/]")
-
-
-def print_run(run: RunSnapshot) -> None:
-    """A run with its steps and what failed."""
-    from rich.markup import escape
-
-    console().print(f"[bold]{escape(run.id)}[/]  {escape(run.name)}  {cell(run.word)}")
-    if run.in_flight:
-        console().print(f"in flight: {run.in_flight}")
-    if isinstance(run, TaskSnapshot):
-        _print_task(run)
-    elif isinstance(run, WorkflowSnapshot | ProcessSnapshot):
-        print_steps(run.tasks if isinstance(run, WorkflowSnapshot) else run.steps)
-    for error in run.errors:
-        console().print(f"[red]failed[/] {escape(str(error))}")
-
-
-def _print_task(task: TaskSnapshot) -> None:
-    rows = [
-        ("type", task.type),
-        ("config", short(mask(dict(task.config)))),
-        ("attempt", task.attempt),
-        ("scheduled", task.scheduled_time),
-        ("started", task.started_at),
-        ("ended", task.ended_at),
-        ("note", task.note),
-        ("result", short(mask(task.result))),
-    ]
-    print_table(("", ""), [row for row in rows if row[1] not in (None, "null")], "")
-
-
-def print_steps(steps: Sequence[StepSnapshot]) -> None:
-    """The steps of a run, a line each."""
-    rows = [
-        (
-            step.id,
-            step.type or step.child_id or step.kind,
-            step.status,
-            step.attempt or "",
-            seconds(step.started_at, step.ended_at),
-            step.note or "",
-        )
-        for step in steps
-    ]
-    print_table(("step", "what", "status", "attempt", "took", "note"), rows, "it has no steps")
-
-
-def print_history(events: Sequence[HistoryEvent]) -> None:
-    """A history, a line an event."""
-    rows = [
-        (
-            event.seq,
-            event.at.astimezone().strftime("%H:%M:%S.%f")[:-3],
-            event.kind,
-            event.task_id or "",
-            event.attempt or "",
-            "" if event.data is None else short(mask(event.data), 60),
-        )
-        for event in events
-    ]
-    print_table(("seq", "at", "event", "task", "attempt", "data"), rows, "nothing has happened")
-
-
-def print_schedules(page: Page[ScheduleSnapshot]) -> None:
-    """A list of schedules."""
-    rows = [
-        (item.id, item.trigger, item.type, item.status, item.next_fire_time, item.fired)
-        for item in page.items
-    ]
-    columns = ("id", "trigger", "type", "status", "next", "fired")
-    print_table(columns, rows, "no schedules match")
-    if page.cursor is not None:
-        console().print(f"[dim]more: --cursor {page.cursor}[/]")
-
-
-def print_fields(snapshot: Snapshot) -> None:
-    """Every field of a snapshot, a line each."""
-    fields = mask(snapshot.to_dict())
-    rows = [
-        (name, value if isinstance(value, str) else short(value)) for name, value in fields.items()
-    ]
-    print_table(("", ""), rows, "")
-
-
-def short(value: object, limit: int = SHOWN_AT_MOST) -> str:
-    """A value as JSON on one line, cut where it gets long."""
-    text = json.dumps(value, ensure_ascii=False, default=str)
-    return text if len(text) <= limit else f"{text[:limit]}…"
+def short(value: object, limit: int = 200) -> str:
+    """A value on one line, masked, and cut where it gets long."""
+    text = json.dumps(mask(value), ensure_ascii=False, default=str)
+    return text if len(text) <= limit else f"{text[: limit - 1]}…"

@@ -1,209 +1,211 @@
-"""``kallista run`` and ``kallista demo``: execute what a definition file holds."""
+"""``kallista run`` and ``kallista demo``: execute what a definition file holds, and watch it."""
 
 from __future__ import annotations
 
 import asyncio
 import os
-import signal
 import sys
-from collections.abc import Callable, Mapping
-from importlib.resources import files
-from pathlib import Path
+import time
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
-from kallista.cli.files import load_file, load_yaml
+from kallista.cli.files import load_file, load_value
+from kallista.cli.interrupts import Leaving, signals_call
+from kallista.cli.live import follow, view_for
+from kallista.cli.output import local, print_json, short, took
 from kallista.cli.session import FAILED, LEFT, OK, Session
-from kallista.core.definitions import Definition
-from kallista.core.states import RunKind
+from kallista.cli.tree import OVER, TreeReader, brief, get_run, steps_of
 from kallista.errors import UsageError
 
 if TYPE_CHECKING:
     from kallista.app import Kallista
+    from kallista.core.definitions import Definition
     from kallista.core.parsing import Document
-    from kallista.core.snapshots import ProcessSnapshot, RunSnapshot
+    from kallista.core.snapshots import AnySnapshot
 
-DEMO: Final = "inventory_app.yaml"
-_FINISHED: Final = frozenset({"COMPLETED", "FAILED", "CANCELLED"})
+_RESULTS: Final = 10
 
 
 def run_file(
-    session: Session, path: str, settings: list[str], id: str | None, *, detach: bool
+    session: Session, path: str, settings: Sequence[str], id: str | None, *, detach: bool
 ) -> int:
-    """Run a definition file; the same call again goes on with a run of the same id.
+    """Run a definition file; the same call again goes on with the run of the same id.
 
     Args:
         session: The options.
         path: The file.
         settings: Inputs as ``key=value``.
-        id: The run's id; None: the file's own.
+        id: The run's id; None: the file's own, else a generated one.
         detach: Only submit it, for a worker to execute.
 
     Returns:
         The exit code.
     """
-    data = load_file(path)
+    data = session.guard(lambda: load_file(path, session.settings.max_definition_bytes))
     own = data.get("id") if isinstance(data, Mapping) else None
-    chosen = id or (own if isinstance(own, str) else None) or _generated(path)
+    chosen = id or (own if isinstance(own, str) else None) or _generated_id()
     if detach:
         return session.run(_submit(session, data, settings, chosen))
-    return session.run(_run(session, data, settings, chosen))
+    ended = session.run(attend(session, data, settings, chosen))
+    return _code(ended)
 
 
-async def _submit(session: Session, data: object, settings: list[str], id: str) -> int:
+async def _submit(session: Session, data: object, settings: Sequence[str], id: str) -> int:
     async with session.app() as app:
         document = await app.check(data)
         await app.submit(document, id=id, inputs=_inputs(document.definition, settings))
+        run = await get_run(app, document.definition.kind, id)
         alive = any(worker.alive for worker in await app.workers())
     if session.as_json:
-        from kallista.cli.output import print_json
-
-        print_json({"id": id, "worker_alive": alive})
+        print_json({"id": id, "kind": run.kind, "status": run.word, "worker_alive": alive})
         return OK
-    print(f"{id} is submitted")
-    if not alive:
-        print("no worker is alive; start one with: kallista worker")
+    print(f"{run.kind} {id} is {run.word}" if run.word in OVER else f"{run.kind} {id} is submitted")
+    if not alive and run.word not in OVER:
+        print(f"no worker is alive; start one with: {session.command('worker')}")
     return OK
 
 
-async def _run(session: Session, data: object, settings: list[str], id: str) -> int:
-    async with session.app(worker=True, within=id) as app:
-        document = await app.check(data)
-        inputs = _inputs(document.definition, settings)
-        return await _execute(session, app, document, id, inputs)
+async def attend(
+    session: Session, data: object, settings: Sequence[str], id: str
+) -> AnySnapshot | None:
+    """Execute and show a run until it has finished or is left to go on later.
+
+    Args:
+        session: The options.
+        data: The definition as plain data.
+        settings: Inputs as ``key=value``.
+        id: The run's id.
+
+    Returns:
+        The finished run; None: the user has left it.
+    """
+    leaving = Leaving(
+        ask=sys.stdin is not None and sys.stdin.isatty() and not session.as_json,
+        question=f"Leave {id} now, to go on with it later?",
+        finishing=f"{id} is kept: the same command goes on with it. Tasks in flight may finish"
+        " (Ctrl-C again: end at once).",
+    )
+    with signals_call(leaving.signalled):
+        async with session.app(worker=True, within=id) as app:
+            document = await app.check(data)
+            inputs = _inputs(document.definition, settings)
+            kind = document.definition.kind
+            before = await get_run(app, kind, id) if await app.kind_of(id) == kind else None
+            done = 0 if before is None else await _done_already(app, before)
+            await app.submit(document, id=id, inputs=inputs)
+            if before is not None and before.word in OVER:
+                _tell_finished_before(session, before)
+                return before
+            if not session.as_json:
+                _announce(document, id, None if before is None else done)
+            ended = await _watched(session, app, document, id, leaving)
+    if ended is not None:
+        _tell_ended(session, ended)
+    return ended
 
 
-async def _execute(
-    session: Session, app: Kallista, document: Document, id: str, inputs: Mapping[str, object]
-) -> int:
-    kind = document.definition.kind
-    if await app.kind_of(id) is not None and not session.as_json:
-        print(f"{id} exists already; going on with it")
-    await app.submit(document, id=id, inputs=inputs)
-    run = await _attended(session, app, kind, id)
-    if run is None:
-        return LEFT
-    from kallista.cli.output import print_json, print_run
+async def _watched(
+    session: Session, app: Kallista, document: Document, id: str, leaving: Leaving
+) -> AnySnapshot | None:
+    view = view_for(quiet=session.as_json, since=datetime.now(UTC))
+    watched = asyncio.ensure_future(follow(app, document.definition.kind, id, view))
+    leaving.watches(view, watched.cancel)
+    try:
+        return await watched
+    except asyncio.CancelledError:
+        if leaving.is_leaving:
+            return None
+        raise
+    finally:
+        view.close()
 
+
+async def _done_already(app: Kallista, run: AnySnapshot) -> int:
+    tree = await TreeReader(app).read(run.kind, run.id)
+    return sum(node.status == "COMPLETED" for node in tree.tasks)
+
+
+def _announce(document: Document, id: str, done: int | None) -> None:
+    definition = document.definition
+    if done is None:
+        print(f"{definition.kind} {id} starts", flush=True)
+    else:
+        tasks = "1 task was" if done == 1 else f"{done:,} tasks were"
+        print(f"{definition.kind} {id} goes on: {tasks} done before", flush=True)
+
+
+def _tell_finished_before(session: Session, run: AnySnapshot) -> None:
     if session.as_json:
         print_json(run)
-    elif run.ok:
-        print(f"{id} is COMPLETED")
+        return
+    when = "" if run.ended_at is None else f" since {local(run.ended_at)}"
+    print(f"{run.kind} {run.id} is {run.word}{when}; nothing was run.")
+    if run.ok:
+        _tell_results(run)
+        print("To run it again, give it another id: --id NEW")
     else:
-        print_run(run)
-        print(f"to go on from what failed: kallista {kind} retry {id}, then run this again")
+        _tell_errors(session, run)
+
+
+def _tell_ended(session: Session, run: AnySnapshot) -> None:
+    if session.as_json:
+        print_json(run)
+        return
+    how_long = took(run.started_at, run.ended_at)
+    print(f"\n{run.kind} {run.id} is {run.word} after {how_long}")
+    if run.ok:
+        _tell_results(run)
+    if run.errors or not run.ok:
+        _tell_errors(session, run)
+
+
+def _tell_results(run: AnySnapshot) -> None:
+    """What the last steps returned: those that nothing depends on."""
+    steps = steps_of(run)
+    read = {before for step in steps for before in step.depends_on}
+    last = [step for step in steps if step.id not in read and step.result is not None]
+    for step in last[:_RESULTS]:
+        print(f"  {step.id}: {short(step.result, 100)}")
+
+
+def _tell_errors(session: Session, run: AnySnapshot) -> None:
+    for error in run.errors:
+        print(f"  {error.task_id}: {brief(error)}" if error.task_id else f"  {brief(error)}")
+    print(f"All of it: {session.command(f'{run.kind} show {run.id}')}")
+    if not run.ok:
+        print(
+            f"To go on from what did not complete: {session.command(f'{run.kind} retry {run.id}')}"
+            ", then run the same command again"
+        )
+
+
+def _code(run: AnySnapshot | None) -> int:
+    if run is None:
+        return LEFT
     return OK if run.ok else FAILED
 
 
-async def _attended(session: Session, app: Kallista, kind: RunKind, id: str) -> RunSnapshot | None:
-    """Follow the run; None when the user has chosen to leave it to go on later."""
-    from kallista.cli.live import follow
-
-    following = asyncio.ensure_future(follow(app, kind, id, quiet=session.as_json))
-    loop = asyncio.get_running_loop()
-    questions: list[asyncio.Task[None]] = []
-
-    def interrupted() -> None:
-        if questions or not sys.stdin.isatty():
-            following.cancel()
-        else:
-            questions.append(loop.create_task(_leave_or_stay(following)))
-
-    restore = _on_interrupt(loop, interrupted)
-    try:
-        return await following
-    except asyncio.CancelledError:
-        print(f"\n{id} is kept; run the same command again and it goes on", file=sys.stderr)
-        return None
-    finally:
-        restore()
-
-
-async def _leave_or_stay(following: asyncio.Future[RunSnapshot]) -> None:
-    print("\nLeave it, to go on later? [y/N] ", end="", flush=True, file=sys.stderr)
-    answer = await asyncio.to_thread(sys.stdin.readline)
-    if answer.strip().lower() in ("y", "yes"):
-        following.cancel()
-
-
-def _on_interrupt(
-    loop: asyncio.AbstractEventLoop, callback: Callable[[], None]
-) -> Callable[[], object]:
-    """Let Ctrl-C call back on the loop; returns what restores it. Works on Windows too."""
-    before = signal.getsignal(signal.SIGINT)
-
-    def handler(signum: int, frame: object) -> None:
-        loop.call_soon_threadsafe(callback)
-
-    signal.signal(signal.SIGINT, handler)
-    return lambda: signal.signal(signal.SIGINT, before)
-
-
-def _inputs(definition: Definition, settings: list[str]) -> dict[str, object]:
-    """``key=value`` settings; a value is read as YAML unless the input is a text."""
+def _inputs(definition: Definition, settings: Sequence[str]) -> dict[str, object]:
+    """``key=value`` settings: a text is taken as it is, anything else is read as YAML."""
     values: dict[str, object] = {}
+    problems: list[str] = []
     for setting in settings:
         key, equals, text = setting.partition("=")
         if not equals or not key:
-            raise UsageError(f"--set takes key=value, not {setting!r}")
-        spec = definition.inputs.get(key)
-        is_text = spec is not None and spec.schema.get("type") == "string"
-        values[key] = text if is_text else load_yaml(text)
+            problems.append(f"--set takes key=value, not {setting!r}")
+        elif key in values:
+            problems.append(f"--set {key} is given twice")
+        else:
+            spec = definition.inputs.get(key)
+            is_text = spec is not None and spec.schema.get("type") == "string"
+            values[key] = text if is_text else load_value(text, f"--set {key}")
+    if problems:
+        raise UsageError("--set is wrong", problems)
     return values
 
 
-def _generated(path: str) -> str:
-    """An id for a file without one: its name and some luck."""
-    stem = "".join(c if c.isascii() and c.isalnum() else "-" for c in Path(path).stem).strip("-")
-    return f"{stem or 'run'}-{os.urandom(4).hex()}"
+def _generated_id() -> str:
+    from kallista.core.ids import uuid7
 
-
-def run_demo(session: Session) -> int:
-    """The main job: design and generate a WPF application, and say where it lies."""
-    return session.run(_demo(session))
-
-
-async def _demo(session: Session) -> int:
-    data = load_yaml(_demo_text())
-    assert isinstance(data, dict), "the demo is a process"
-    id = await _demo_id(session, str(data["id"]))
-    async with session.app(worker=True, within=id) as app:
-        document = await app.check({**data, "id": id})
-        code = await _execute(session, app, document, id, {})
-        if code == OK and not session.as_json:
-            _tell_where(await app.orchestrator.get_process(id))
-    return code
-
-
-async def _demo_id(session: Session, first: str) -> str:
-    """The demo that is still unfinished, or the next one."""
-    async with session.app() as app:
-        number, id = 1, first
-        while await app.kind_of(id) is not None:
-            if (await app.orchestrator.get_process_status(id)) not in _FINISHED:
-                return id
-            number += 1
-            id = f"{first}-{number}"
-        return id
-
-
-def _tell_where(run: ProcessSnapshot) -> None:
-    folder = Path(str(run.inputs["output_dir"]))
-    count = sum(1 for file in folder.rglob("*") if file.is_file())
-    print(
-        f"""
-A complete C#/WPF application lies in {folder} ({count} files).
-
-What to look at next:
-  {folder / "docs"}  its design, for people and as JSON
-  {folder}  open the solution in Visual Studio, or run: dotnet test
-  kallista process show {run.id}
-  kallista process history {run.id}"""
-    )
-
-
-def _demo_text() -> str:
-    packaged = files("kallista") / "examples" / DEMO
-    if packaged.is_file():
-        return packaged.read_text(encoding="utf-8")
-    checkout = Path(__file__).parent.parent.parent / "examples" / DEMO
-    return checkout.read_text(encoding="utf-8")
+    return uuid7(time.time_ns() // 1_000, os.urandom(10))

@@ -1,4 +1,4 @@
-"""One call of the command line: opens the app, prints the answer, ends with the right code."""
+"""One call of the command line: opens the app, answers or fails, ends with the right code."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ import json
 import os
 import sys
 import traceback
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final, NoReturn, TypeVar, cast
 
 import typer
 
@@ -24,10 +26,19 @@ from kallista.errors import (
 
 if TYPE_CHECKING:
     from kallista.app import Kallista
+    from kallista.config import Config
 
 ResultT = TypeVar("ResultT")
 
 OK, FAILED, USAGE, LEFT = 0, 1, 2, 130
+"""Exit codes: done or COMPLETED; FAILED, CANCELLED or a broken store; a wrong call; left by
+Ctrl-C."""
+
+DEBUG: Final = "KALLISTA_DEBUG"
+ISSUES: Final = "please report it with what you did and the output of `kallista doctor`"
+
+# The class of what is wrong with a command line, which typer exports under no name of its own.
+_WrongCall: Final = cast("type[typer.BadParameter]", typer.BadParameter.__base__)
 
 
 class Format(StrEnum):
@@ -42,20 +53,23 @@ StoreOption = Annotated[
     typer.Option(
         "--store",
         metavar="URL",
-        help="Where everything is kept, such as sqlite:///data.db; else KALLISTA_STORE, else"
-        " data/workflows/kallista.db.",
+        help="Where everything is kept, such as sqlite:///data.db. By default KALLISTA_STORE,"
+        " else data/workflows/kallista.db.",
         show_default=False,
     ),
 ]
 OutputOption = Annotated[
-    Format, typer.Option("--output", "-o", help="Print text for people or one JSON document.")
+    Format,
+    typer.Option(
+        "--output", "-o", help="Text for people, or one JSON document.", show_default=False
+    ),
 ]
 TasksOption = Annotated[
     list[str] | None,
     typer.Option(
         "--tasks",
         metavar="MODULE",
-        help="A module or file whose @task handlers to load; may be given several times.",
+        help="A module or .py file with @task handlers; may be given several times.",
         show_default=False,
     ),
 ]
@@ -66,9 +80,9 @@ class Session:
     """What the options of a command say.
 
     Args:
-        store: The URL of the store.
+        store: The URL of the store; None: the configured one.
         output: How to print.
-        tasks: Modules with handlers to load.
+        tasks: Modules with handlers to load, besides the configured ones.
     """
 
     store: str | None = None
@@ -80,28 +94,62 @@ class Session:
         """Whether the answer is to be one JSON document."""
         return self.output is Format.JSON
 
+    @cached_property
+    def settings(self) -> Config:
+        """All settings.
+
+        Raises:
+            UsageError: One of them is wrong.
+        """
+        from kallista.config import load_config
+
+        return load_config(None, url=self.store)
+
+    @property
+    def has_store(self) -> bool:
+        """Whether anything has been kept yet."""
+        return Path(self.settings.store_path).exists()
+
     def app(
-        self, *, worker: bool = False, within: str | None = None, concurrency: int | None = None
+        self,
+        *,
+        worker: bool = False,
+        within: str | None = None,
+        concurrency: int | None = None,
+        url: str | None = None,
     ) -> Kallista:
-        """The app, not yet open; task modules and plug-ins are loaded.
+        """The app, not yet open; task modules are loaded.
+
+        Args:
+            worker: Whether it executes tasks.
+            within: Execute only this run and the runs it starts.
+            concurrency: How many tasks at once.
+            url: Another store than the session's.
 
         Raises:
             UsageError: A module cannot be loaded, or a setting is wrong.
         """
         from kallista.app import Kallista
-        from kallista.config import load_config
-        from kallista.tasks import load_module, load_plugins
+        from kallista.tasks import load_module
 
-        settings = load_config(None, url=self.store, max_concurrency=concurrency)
-        load_plugins()
-        for module in (*settings.tasks, *self.tasks):
+        for module in (*self.settings.tasks, *self.tasks):
             load_module(module)
-        return Kallista(config=settings, worker=worker, within=within)
+        return Kallista(
+            url, config=self.settings, worker=worker, within=within, max_concurrency=concurrency
+        )
 
     def ask(self, question: Callable[[Kallista], Awaitable[ResultT]]) -> ResultT:
-        """Open the app only to look or to command, and ask it something."""
+        """Open the app only to look or to command, and ask it something.
+
+        A store that is not there is not made: nobody could find anything in it.
+        """
 
         async def asked() -> ResultT:
+            if not self.has_store:
+                raise NotFoundError(
+                    f"there is no store {self.settings.store_path} yet; `kallista run FILE` makes"
+                    " it, and --store names another"
+                )
             async with self.app() as app:
                 return await question(app)
 
@@ -120,41 +168,89 @@ class Session:
 
     def fail(self, error: KallistaError) -> NoReturn:
         """Print an error and end: 2 if the request has to be changed, else 1."""
+        if os.environ.get(DEBUG):
+            traceback.print_exception(error)
+        problems = error.problems if isinstance(error, UsageError) else (str(error),)
+        tell_error(type(error).__name__, str(error), problems, as_json=self.as_json)
         asked_wrongly = isinstance(error, UsageError | NotFoundError | ConflictError | StateError)
-        if self.as_json:
-            problems = list(error.problems) if isinstance(error, UsageError) else [str(error)]
-            kind = type(error).__name__
-            told = {"error": {"type": kind, "message": str(error), "problems": problems}}
-            print(json.dumps(told, ensure_ascii=False, indent=2))
-        else:
-            print(f"error: {error}", file=sys.stderr)
         raise typer.Exit(USAGE if asked_wrongly else FAILED)
 
+    def command(self, words: str) -> str:
+        """A command to try next, with the options that it needs to find the same store."""
+        return f"kallista {words} --store {self.store}" if self.store else f"kallista {words}"
 
-def guarded(command: Callable[[], None], *, debug: bool) -> int:
-    """Run the whole command line and turn what is left into an exit code.
+
+def tell_error(type: str, message: str, problems: Sequence[str], *, as_json: bool) -> None:
+    """Print an error on standard error, where it disturbs nobody who reads the answers.
+
+    Args:
+        type: The name of its class.
+        message: What went wrong and what to do.
+        problems: Each single thing that is wrong.
+        as_json: Print one JSON document.
+    """
+    if as_json:
+        told = {"error": {"type": type, "message": message, "problems": list(problems)}}
+        print(json.dumps(told, indent=2), file=sys.stderr)
+    else:
+        print(f"error: {message}", file=sys.stderr)
+
+
+def guarded(command: typer.Typer, arguments: Sequence[str] | None = None) -> int:
+    """Run the whole command line and turn whatever happens into an exit code.
 
     Args:
         command: Parses the arguments and does what they say.
-        debug: Whether to show where an unexpected error happened.
+        arguments: What was typed after the program's name; None: the program's own.
     """
+    typed = sys.argv[1:] if arguments is None else arguments
+    _let_everything_be_printed()
     try:
-        command()
-    except SystemExit as end:
-        return end.code if isinstance(end.code, int) else USAGE
-    except KeyboardInterrupt:
+        code: object = command(args=list(typed), prog_name="kallista", standalone_mode=False)
+        sys.stdout.flush()
+    except _WrongCall as error:
+        return _tell_wrong_call(error, as_json=_wants_json(typed))
+    except (KeyboardInterrupt, typer.Abort):
         return LEFT
     except BrokenPipeError:
         # Whoever read the output has seen enough; a second complaint at exit is prevented.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return OK
     except Exception as error:
-        if debug:
-            traceback.print_exc()
-        print(
-            f"error: this should not have happened: {type(error).__name__}: {error}\n"
-            "Run the same command with KALLISTA_DEBUG=1 to see where, and please report it.",
-            file=sys.stderr,
-        )
-        return FAILED
-    return OK
+        return _tell_surprise(error, as_json=_wants_json(typed))
+    return code if isinstance(code, int) else OK
+
+
+def _let_everything_be_printed() -> None:
+    """What a terminal has no character for is replaced, never an error."""
+    reconfigure = getattr(sys.stdout, "reconfigure", None)
+    if reconfigure is not None:
+        reconfigure(errors="replace")
+
+
+def _tell_wrong_call(error: typer.BadParameter, *, as_json: bool) -> int:
+    message = error.format_message()
+    if as_json:
+        tell_error("UsageError", message, [message], as_json=True)
+    else:
+        error.show()
+    return USAGE
+
+
+def _tell_surprise(error: Exception, *, as_json: bool) -> int:
+    debug = bool(os.environ.get(DEBUG))
+    if debug:
+        traceback.print_exception(error)
+    where = "" if debug else "; `kallista --debug …` shows where it happened"
+    message = f"this should not have happened: {type(error).__name__}: {error}{where}; {ISSUES}"
+    tell_error(type(error).__name__, message, [message], as_json=as_json)
+    return FAILED
+
+
+def _wants_json(typed: Sequence[str]) -> bool:
+    """Whether the answer is to be JSON, for errors that come before the options are read."""
+    pairs = zip(typed, [*typed[1:], ""], strict=True)
+    return any(
+        word in ("-ojson", "--output=json") or (word in ("-o", "--output") and after == "json")
+        for word, after in pairs
+    )

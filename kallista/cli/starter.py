@@ -6,13 +6,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from kallista.cli.inspecting import schema_text
 from kallista.errors import UsageError
 
 HELLO: Final = """\
+# yaml-language-server: $schema=kallista.schema.json
+#
 # A workflow: its tasks run one after the other, and a finished one never runs again.
 #
-#   kallista run hello.yaml --tasks tasks.py
-#   kallista run hello.yaml --tasks tasks.py --set name=Ada --id second
+#   kallista run hello.yaml
+#   kallista run hello.yaml --set name=Ada --id second
 #
 # Stop it at any moment (Ctrl-C, or kill -9): the same command goes on where it stopped.
 
@@ -70,18 +73,47 @@ README: Final = """\
 
 - `hello.yaml`: a workflow
 - `tasks.py`: its task types
+- `kallista.toml`: settings, such as where task types are found
+- `kallista.schema.json`: lets your editor complete and check definitions
 
 ```
-kallista run hello.yaml --tasks tasks.py
+kallista run hello.yaml
 kallista workflow show hello
 kallista workflow history hello
-kallista types --tasks tasks.py
+kallista types greet
 ```
 
 What happens is kept in `data/workflows/kallista.db`, logs lie in `logs/`.
 """
 
-FILES: Final = {"hello.yaml": HELLO, "tasks.py": TASKS, "README.md": README}
+SETTINGS: Final = """\
+# Modules and files with @task functions, loaded by every kallista command in this folder.
+tasks = ["tasks.py"]
+
+# How many tasks one program executes at once.
+# max_concurrency = 100
+
+# Where everything is kept; an environment variable (KALLISTA_STORE) or --store wins.
+# url = "sqlite:///data/workflows/kallista.db"
+"""
+
+IGNORED: Final = """\
+data/
+logs/
+output/
+"""
+
+
+def files() -> dict[str, str]:
+    """What the project consists of: the text of each file by its name."""
+    return {
+        "hello.yaml": HELLO,
+        "tasks.py": TASKS,
+        "kallista.toml": SETTINGS,
+        "kallista.schema.json": schema_text(),
+        "README.md": README,
+        ".gitignore": IGNORED,
+    }
 
 
 def write_starter(folder: str) -> Sequence[Path]:
@@ -96,14 +128,14 @@ def write_starter(folder: str) -> Sequence[Path]:
     Raises:
         UsageError: One of them is there already, or the folder cannot be written to.
     """
-    place = Path(folder)
-    there = [name for name in FILES if (place / name).exists()]
+    place, contents = Path(folder), files()
+    there = [name for name in contents if (place / name).exists()]
     if there:
         raise UsageError(f"{place} holds {', '.join(there)} already; choose another folder")
     try:
         place.mkdir(parents=True, exist_ok=True)
-        for name, text in FILES.items():
+        for name, text in contents.items():
             (place / name).write_text(text, encoding="utf-8", newline="\n")
     except OSError as error:
         raise UsageError(f"{place} cannot be written to: {error.strerror or error}") from error
-    return [place / name for name in FILES]
+    return [place / name for name in contents]

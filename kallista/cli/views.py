@@ -1,0 +1,252 @@
+"""What people see of runs, histories, schedules, task types and the store."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Final
+
+from kallista.cli.output import ago, cell, console, local, plain, print_table, short, took
+from kallista.cli.parameters import Parameter, parameters_of
+from kallista.cli.tree import OVER, Node, draw, steps_of
+from kallista.core.durations import to_datetime
+from kallista.core.snapshots import (
+    AnySnapshot,
+    Explanation,
+    HistoryEvent,
+    Page,
+    RunSummary,
+    ScheduleSnapshot,
+    TaskSnapshot,
+)
+from kallista.core.types import Json, Micros
+from kallista.logs import mask
+
+if TYPE_CHECKING:
+    from kallista.app import Diagnosis, TypeInfo
+
+MOST_LINES: Final = 500
+MOST_RESULTS: Final = 50
+
+
+def show_runs(page: Page[RunSummary], what: str) -> None:
+    """A list of runs, and how to see more of them."""
+    rows = [
+        (run.id, run.name, run.status, ago(run.created_at), took(run.started_at, run.ended_at))
+        for run in page.items
+    ]
+    columns = ("id", "name", "status", "created", "took")
+    print_table(columns, rows, empty=f"no {what} match", flexible=1)
+    _tell_more(page.cursor)
+
+
+def show_schedules(page: Page[ScheduleSnapshot]) -> None:
+    """A list of schedules, and how to see more of them."""
+    rows = [
+        (item.id, item.trigger, item.type, item.status, item.next_fire_time, item.fired)
+        for item in page.items
+    ]
+    columns = ("id", "trigger", "type", "status", "next", "fired")
+    print_table(columns, rows, empty="no schedules match", flexible=1)
+    _tell_more(page.cursor)
+
+
+def _tell_more(cursor: str | None) -> None:
+    if cursor is not None:
+        console().print(f"there are more: --cursor {cursor}", style="dim", markup=False)
+
+
+def show_run(run: AnySnapshot, tree: Node, told: Explanation) -> None:
+    """A run with its steps, what they returned, and what failed.
+
+    Args:
+        run: The run.
+        tree: The same with the runs it has started.
+        told: Why it is where it is.
+    """
+    for line in draw(tree, console(), MOST_LINES):
+        console().print(line, no_wrap=True, overflow="ellipsis")
+    if run.word not in OVER:
+        console().print(f"\n{told}", markup=False)
+    print()
+    print_table(("", ""), list(_facts(run)), empty="", flexible=1, wrap=True)
+    _show_results(run)
+    _show_errors(run)
+
+
+def _facts(run: AnySnapshot) -> Iterator[tuple[str, object]]:
+    yield "created", run.created_at
+    if isinstance(run, TaskSnapshot):
+        yield from _task_facts(run)
+    for name, value in (("started", run.started_at), ("ended", run.ended_at)):
+        if value is not None:
+            yield name, value
+    if run.in_flight:
+        yield "in flight", run.in_flight
+    if run.inputs:
+        yield "inputs", short(run.inputs)
+    if run.priority:
+        yield "priority", run.priority
+    if run.tags:
+        yield "tags", run.tags
+    if run.parent_id is not None:
+        yield "part of", run.parent_id
+    dependencies = getattr(run, "dependencies", ())
+    if dependencies:
+        yield "waits for", dependencies
+
+
+def _task_facts(task: TaskSnapshot) -> Iterator[tuple[str, object]]:
+    yield "type", task.type
+    yield "config", short(task.config)
+    if task.scheduled_time is not None:
+        yield "due", task.scheduled_time
+    if task.schedule_id is not None:
+        yield "schedule", task.schedule_id
+    if task.attempt > 1:
+        yield "attempts", task.attempt
+    if task.note:
+        yield "note", task.note
+    if task.result is not None:
+        yield "result", short(task.result)
+
+
+def _show_results(run: AnySnapshot) -> None:
+    results = [(step.id, short(step.result)) for step in steps_of(run) if step.result is not None]
+    if not results:
+        return
+    console().print("\nresults", style="bold")
+    print_table(("", ""), results[:MOST_RESULTS], empty="", flexible=1)
+    if len(results) > MOST_RESULTS:
+        console().print(f"{len(results) - MOST_RESULTS:,} more: -o json", style="dim")
+
+
+def _show_errors(run: AnySnapshot) -> None:
+    for error in run.errors[:MOST_RESULTS]:
+        where = f" in {error.task_id}" if error.task_id else ""
+        attempt = f", attempt {error.attempt}" if error.attempt > 1 else ""
+        console().print(f"\nfailed{where}{attempt}", style="bold red", markup=False)
+        told = error.traceback or f"{error.type}: {error.message}"
+        console().print(told.rstrip(), markup=False)
+    if len(run.errors) > MOST_RESULTS:
+        console().print(f"\n{len(run.errors) - MOST_RESULTS:,} more: -o json", style="dim")
+
+
+def show_history(events: Sequence[HistoryEvent]) -> None:
+    """A history, a line an event; the day stands there where it changes."""
+    day = None
+    rows: list[tuple[object, ...]] = []
+    for event in events:
+        at = event.at.astimezone()
+        if at.date() != day:
+            day = at.date()
+            rows.append(("", cell(f"{day}"), "", "", "", ""))
+        attempt = event.attempt if event.attempt > 1 else ""
+        time = at.strftime("%H:%M:%S.%f")[:-3]
+        rows.append((event.seq, time, event.kind, event.task_id, attempt, told_by(event)))
+    columns = ("", "at", "event", "step", "attempt", "")
+    print_table(columns, rows, empty="nothing has happened yet", flexible=5)
+
+
+def told_by(event: HistoryEvent) -> str:
+    """What an event says beside its kind, for people."""
+    match event.kind, event.data:
+        case ("task.started", _) | (_, None):
+            return ""
+        case "task.ready" | "task.waiting", int(moment):
+            return f"until {local(to_datetime(Micros(moment)))}"
+        case "task.waiting", str(child):
+            return f"for {child}"
+        case "task.retrying", {"ready_at": int(moment), "error": dict(error)}:
+            return f"{_failure(error)}; again at {local(to_datetime(Micros(moment)))}"
+        case "task.failed" | "run.failed", {"message": _, "type": _}:
+            assert isinstance(event.data, dict), "it was matched"
+            return _failure(event.data)
+        case _, {"reason": str(reason)}:
+            return reason
+        case _, str(text):
+            return text
+        case _:
+            return short(event.data)
+
+
+def _failure(error: dict[str, Json]) -> str:
+    message = str(error.get("message", "")).partition("\n")[0]
+    return f"{str(error.get('type', '')).rpartition('.')[2]}: {message}"
+
+
+def show_schedule(schedule: ScheduleSnapshot, told: Explanation) -> None:
+    """Every field of a schedule, and why it is where it is."""
+    console().print(f"{told}\n", markup=False)
+    rows = [
+        (name.replace("_", " "), value if isinstance(value, str | int | datetime) else short(value))
+        for name, value in vars(schedule).items()
+        if value not in (None, ())
+    ]
+    print_table(("", ""), rows, empty="", flexible=1, wrap=True)
+
+
+def show_types(types: Sequence[TypeInfo]) -> None:
+    """Every task type with what it does and its parameters."""
+    for info in types:
+        thread = "  (on a thread)" if info.blocking else ""
+        console().print(cell(info.type).append(thread, style="dim"), style="bold")
+        console().print(f"  {info.description}", markup=False)
+        rows = [_parameter(parameter) for parameter in parameters_of(info.schema)]
+        if rows:
+            print_table(("", "", "", ""), rows, empty="", flexible=3, wrap=True)
+        print()
+
+
+def _parameter(parameter: Parameter) -> tuple[object, ...]:
+    if parameter.required:
+        default = "required"
+    else:
+        default = "" if parameter.default is None else f"= {short(parameter.default, 24)}"
+    return f"  {parameter.name}", parameter.type, default, parameter.description
+
+
+def show_diagnosis(found: Diagnosis) -> None:
+    """How the store and its workers are, and what is wrong."""
+    from kallista import __version__
+
+    rows: list[tuple[str, object]] = [
+        ("kallista", __version__),
+        ("python", f"{platform.python_version()} on {platform.system()}"),
+        ("store", found.store),
+        *((name.replace("_", " "), _grouped(value)) for name, value in found.details.items()),
+        *((kind_and_status, f"{count:,}") for kind_and_status, count in found.runs.items()),
+    ]
+    print_table(("", ""), rows, empty="", flexible=1, wrap=True)
+    print()
+    workers = [
+        (worker.name, "alive" if worker.alive else "dead", ago(worker.started_at), worker.types)
+        for worker in found.workers
+    ]
+    columns = ("worker", "", "since", "task types")
+    print_table(columns, workers, empty="no worker is known", flexible=3, wrap=True)
+    for problem in problems_of(found):
+        console().print(f"\n! {problem}", style="yellow", markup=False)
+
+
+def _grouped(value: str) -> str:
+    return f"{int(value):,}" if value.isdecimal() else value
+
+
+def problems_of(found: Diagnosis) -> Iterator[str]:
+    """What somebody should do something about."""
+    if found.missing_types and not any(worker.alive for worker in found.workers):
+        yield "work is waiting and no worker is alive; start one with: kallista worker"
+    for type in found.missing_types:
+        yield (
+            f"queued work needs the task type {type!r}, which no worker alive has; start one with"
+            " the module that registers it: kallista worker --tasks MODULE"
+        )
+
+
+def diagnosis_as_data(found: Diagnosis) -> object:
+    """The diagnosis as plain data, with the problems in words."""
+    data = plain(found)
+    assert isinstance(data, dict), "a snapshot is a mapping"
+    return mask({**data, "problems": list(problems_of(found))})
