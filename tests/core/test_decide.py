@@ -16,6 +16,7 @@ from kallista.core.commands import (
     DependenciesSeen,
     Dispatch,
     Due,
+    LinesLost,
     ParentSeen,
     Stimulus,
     Verb,
@@ -25,7 +26,7 @@ from kallista.core.decide import NO_CAPACITY, Capacity, decide, possible
 from kallista.core.definitions import ChildSpec, Definition, StepSpec, TaskSpec
 from kallista.core.events import Event
 from kallista.core.outcomes import Asleep, Completed, Failed, Failure, HandedBack, Outcome, Stopped
-from kallista.core.plan import WHOLE_RUN
+from kallista.core.plan import WAKE, WHOLE_RUN
 from kallista.core.retry import RetryPolicy
 from kallista.core.run import Draft, Run, fold
 from kallista.core.states import (
@@ -262,30 +263,26 @@ def test_what_a_dead_worker_had_claimed_and_not_begun_is_queued_again() -> None:
     """A claim takes the entry out of the queue; if its worker dies then, no task is lost."""
     world = started(sequence(2), NO_CAPACITY)
     lost = world.run.steps[0].ready_at
-    draft = world.do(Due(WHOLE_RUN))
+    draft = world.do(LinesLost())
     assert [(entry.step, entry.ready_at) for entry in draft.enqueue] == [(0, lost)]
     assert not draft.events, "the task was ready before and still is"
 
 
-def test_what_waits_for_its_moment_or_is_held_is_not_queued_again() -> None:
-    """Such an entry cannot have been claimed: it is still in the queue, or waits for a resume."""
-    world = started(sequence(1, retry=RetryPolicy(max_attempts=2, delay=Micros(5_000_000))))
-    world.end(0, BOOM)
-    assert not world.do(Due(WHOLE_RUN)).enqueue
-    held = started(sequence(1), NO_CAPACITY)
-    held.ask(Verb.PAUSE)
-    assert not held.do(Due(WHOLE_RUN)).enqueue
-
-
-def test_a_sleep_whose_end_a_dead_worker_had_claimed_is_over() -> None:
-    """The timer left the queue with the worker; a look at the whole run makes up for it."""
+def test_a_timer_that_a_dead_worker_had_claimed_is_set_again() -> None:
+    """The end of a sleep left the queue with the worker; it comes back with its own moment."""
     world = started(sequence(2))
     world.end(0, Asleep(Micros(5_000_000)))
-    world.do(Due(WHOLE_RUN))
-    assert world.statuses[0] == "WAITING"
-    world.now = Micros(world.now + 5_000_000)
-    world.do(Due(WHOLE_RUN))
-    assert world.statuses == ["COMPLETED", "RUNNING"]
+    draft = world.do(LinesLost())
+    assert [(entry.type, entry.step, entry.ready_at) for entry in draft.enqueue] == [
+        (WAKE, 0, world.now + 5_000_000)
+    ]
+
+
+def test_what_is_held_is_not_queued_again() -> None:
+    """A paused run starts nothing new, whoever dies."""
+    world = started(sequence(1), NO_CAPACITY)
+    world.ask(Verb.PAUSE)
+    assert not world.do(LinesLost()).enqueue
 
 
 def test_handed_back_work_starts_again_without_counting_as_a_crash() -> None:
