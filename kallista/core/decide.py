@@ -232,9 +232,10 @@ def _retry(draft: Draft, command: Command, now: Micros, capacity: Capacity) -> N
 
 
 def _go_again(draft: Draft, driven: int, now: Micros, capacity: Capacity) -> None:
+    """Let what did not complete run again; a failure that was let pass stays passed."""
     for position in range(len(draft.run.steps)):
         step = draft.step(position)
-        if step.status in (TaskStatus.FAILED, TaskStatus.CANCELLED, TaskStatus.SKIPPED):
+        if step.ended_at is not None and not step.passed:
             draft.record(EventKind.TASK_RESET, now, position, step.attempt)
     _begin(draft, EventKind.RUN_RETRIED, now, capacity, driven)
 
