@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 from kallista.core.outcomes import Outcome
 from kallista.core.states import ProcessStatus
-from kallista.core.types import Json, RunId
+from kallista.core.types import Json, Micros, RunId
 
 
 class Verb(StrEnum):
@@ -32,9 +32,15 @@ class Command:
 
 @dataclass(frozen=True, slots=True)
 class Dispatch:
-    """A worker has taken this step from the queue and could start it."""
+    """A worker has taken this step's line from the queue and could start it.
+
+    Args:
+        step: Which step.
+        ready_at: The moment that the line said; a line of an earlier wait starts nothing.
+    """
 
     step: int
+    ready_at: Micros
 
 
 @dataclass(frozen=True, slots=True)

@@ -254,7 +254,7 @@ _COMMANDS: Final = {
 
 def _dispatch(draft: Draft, stimulus: Dispatch, now: Micros, capacity: Capacity) -> None:
     step = draft.step(stimulus.step)
-    queued = step.status is TaskStatus.SCHEDULED and step.ready_at is not None
+    queued = step.status is TaskStatus.SCHEDULED and step.ready_at == stimulus.ready_at
     if draft.head.state is _P.RUNNING and queued:
         _launch(draft, stimulus.step, now, capacity)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from kallista.core.commands import Dispatch, Due, Stimulus
-from kallista.core.plan import WAKE, WHOLE_RUN
+from kallista.core.plan import WAKE, WHOLE_RUN, Entry
 from kallista.core.types import Micros, RunKey
 from kallista.engine.alarm import Alarm
 from kallista.engine.clock import Clock
@@ -82,10 +82,7 @@ class Dispatcher:
 
     def _give(self, run: RunKey, entries: Sequence[ClaimedEntry]) -> None:
         looks = [claimed.entry.step for claimed in entries if claimed.entry.type == WAKE]
-        stimuli: list[Stimulus] = [
-            Due(claimed.entry.step) if claimed.entry.type == WAKE else Dispatch(claimed.entry.step)
-            for claimed in entries
-        ]
+        stimuli: list[Stimulus] = [_stimulus(claimed.entry) for claimed in entries]
         record, active = entries[0].record, self._driver.get(run)
         if record is not None:
             self._driver.adopt(record, stimuli, looks)
@@ -99,3 +96,10 @@ class Dispatcher:
         for claimed in entries:
             if claimed.entry.type != WAKE:
                 self._slots.give_back(claimed.entry.type)
+
+
+def _stimulus(entry: Entry) -> Stimulus:
+    """What a claimed entry says to its run."""
+    if entry.type == WAKE:
+        return Due(entry.step)
+    return Dispatch(entry.step, entry.ready_at)

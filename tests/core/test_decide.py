@@ -170,10 +170,19 @@ def test_a_retry_waits_its_delay_and_counts_only_failures() -> None:
     waiting = world.run.steps[0]
     assert (waiting.status, waiting.ready_at) == (TaskStatus.SCHEDULED, world.now + 5_000_000)
     world.now = Micros(world.now + 5_000_000)
-    world.do(Dispatch(0))
+    world.do(Dispatch(0, world.now))
     assert world.run.steps[0].attempt == 3
     world.end(0, BOOM)
     assert (world.statuses, world.state) == (["FAILED"], ProcessStatus.FAILED)
+
+
+def test_an_old_line_of_the_queue_does_not_cut_a_delay_short() -> None:
+    """A line that was queued for an earlier wait starts nothing, whoever takes it."""
+    policy = RetryPolicy(max_attempts=2, delay=Micros(5_000_000))
+    world = started(sequence(1, retry=policy))
+    world.end(0, BOOM)
+    world.do(Dispatch(0, world.now))
+    assert world.statuses == ["SCHEDULED"]
 
 
 def test_give_up_on_ends_the_retries_at_once() -> None:
@@ -307,9 +316,7 @@ def test_a_run_is_failed_by_its_own_deadline() -> None:
 
 def child_process() -> Definition:
     child = ChildSpec(sequence(1), {})
-    return Definition(
-        RunKind.PROCESS, "p", (StepSpec(StepId("c"), "c", child), step("after", 0))
-    )
+    return Definition(RunKind.PROCESS, "p", (StepSpec(StepId("c"), "c", child), step("after", 0)))
 
 
 def test_a_step_of_type_workflow_starts_a_child_and_takes_its_end() -> None:
@@ -434,7 +441,9 @@ OUTCOMES: Sequence[Outcome] = (
 
 
 @given(graphs(), st.data())
-def test_whatever_happens_history_and_state_agree(definition: Definition, data: st.DataObject) -> None:
+def test_whatever_happens_history_and_state_agree(
+    definition: Definition, data: st.DataObject
+) -> None:
     """Random graphs and event orders: only legal states, the counters hold, replay is equal.
 
     A step runs only after all it depends on has passed, a completed step never changes again,
@@ -452,7 +461,11 @@ def test_whatever_happens_history_and_state_agree(definition: Definition, data: 
             for outcome in OUTCOMES
         ]
         choices += [WorkerDied(), Due(WHOLE_RUN), *(Due(n) for n in range(len(world.run.steps)))]
-        choices += [Dispatch(n) for n in range(len(world.run.steps))]
+        choices += [
+            Dispatch(n, step.ready_at)
+            for n, step in enumerate(world.run.steps)
+            if step.ready_at is not None
+        ]
         world.capacity = data.draw(st.sampled_from([ROOM, NO_CAPACITY]))
         if any(isinstance(choice, Dispatch) for choice in choices):
             world.now = Micros(world.now + data.draw(st.integers(0, 20)))
@@ -500,4 +513,4 @@ def _drive_to_the_end(world: World) -> None:
             elif state.status is TaskStatus.WAITING:
                 world.do(Due(position))
             elif state.ready_at is not None:
-                world.do(Dispatch(position))
+                world.do(Dispatch(position, state.ready_at))
