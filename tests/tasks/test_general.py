@@ -151,15 +151,24 @@ class TestShell:
             run(SHELL, {"command": "ls -l"})
 
     @posix
-    def test_cancelled_with_all_it_started(self, tmp_path: Path) -> None:
-        """A cancelled task ends its program and the programs that one started."""
+    @pytest.mark.parametrize("reaction", ["signal.SIG_DFL", "signal.SIG_IGN"])
+    def test_cancelled_with_all_it_started(
+        self, reaction: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A cancelled task ends its program and what that has started, even if they refuse."""
+        monkeypatch.setattr("kallista.tasks.shell._PATIENCE", 0.01)
         fifo = tmp_path / "alive"
         os.mkfifo(fifo)
-        outer = f"""
-import subprocess, sys
-child = "f = open({str(fifo)!r}, 'w'); f.write('x'); f.flush(); import time; time.sleep(600)"
-subprocess.run([sys.executable, '-c', child])
+        inner = f"""
+import signal
+signal.signal(signal.SIGTERM, {reaction})
+f = open({str(fifo)!r}, "w")
+f.write("x")
+f.flush()
+while True:
+    signal.pause()
 """
+        outer = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {inner!r}])"
 
         async def scene() -> None:
             config: Any = {"command": [sys.executable, "-c", outer]}
