@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from kallista.cli.files import load_file
+from kallista.cli.output import say
 from kallista.cli.running import attend
 from kallista.cli.session import FAILED, LEFT, OK, Session
 from kallista.cli.tree import OVER
@@ -86,7 +87,7 @@ async def _newest_in(app: Kallista, name: str, numbered: re.Pattern[str]) -> tup
 def _tell_where(session: Session, run: AnySnapshot) -> None:
     manifest = cast("dict[str, Any]", getattr(run, "results", {}).get("manifest", {}))
     folder = Path(str(manifest["output_dir"]))
-    print(
+    say(
         f"""
 A complete C#/WPF application lies in {folder} ({len(manifest["files"])} files).
 

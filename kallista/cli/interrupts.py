@@ -51,42 +51,34 @@ class Leaving:
     """Decides, for each signal, whether to ask, to leave, or to end.
 
     Args:
-        ask: Whether somebody is there to be asked.
-        question: What is asked.
-        finishing: What is said while tasks in flight may finish.
+        view: Shows what there is to leave; it makes room for the question.
+        question: What is asked; None: nobody is there to answer.
     """
 
-    def __init__(self, *, ask: bool, question: str, finishing: str) -> None:
+    def __init__(self, view: View, question: str | None = None) -> None:
         self.is_leaving = False
-        self._may_ask = ask
+        self._view = view
         self._question = question
-        self._finishing = finishing
-        self._view: View | None = None
+        self._asking = False
         self._leave: Callable[[], object] | None = None
 
-    def watches(self, view: View, leave: Callable[[], object]) -> None:
-        """From now on there is something to leave.
-
-        Args:
-            view: What shows it; it makes room for the question.
-            leave: Leaves it in good order.
-        """
-        self._view, self._leave = view, leave
+    def by(self, leave: Callable[[], object]) -> None:
+        """From now on there is something to leave; ``leave`` does so in good order."""
+        self._leave = leave
 
     def signalled(self, number: int) -> None:
         """A signal has come."""
+        self._view.pause()
         if self.is_leaving or self._leave is None:
             end_at_once()
-        elif self._may_ask and number == signal.SIGINT:
-            self._may_ask = False
-            self._ask()
+        elif self._question is not None and not self._asking and number == signal.SIGINT:
+            self._ask(self._question)
         else:
             self._go()
 
-    def _ask(self) -> None:
-        assert self._view is not None, "it is watched"
-        self._view.pause()
-        sys.stderr.write(f"\n{self._question} [Y/n] ")
+    def _ask(self, question: str) -> None:
+        self._asking = True
+        sys.stderr.write(f"\n{question} [Y/n] ")
         sys.stderr.flush()
         loop = asyncio.get_running_loop()
 
@@ -98,17 +90,15 @@ class Leaving:
         threading.Thread(target=answer, daemon=True).start()
 
     def _answered(self, leave: bool) -> None:
-        if self.is_leaving or self._view is None:
+        self._asking = False
+        if self.is_leaving:
             return
         if leave:
             self._go()
         else:
-            self._may_ask = True
             self._view.go_on()
 
     def _go(self) -> None:
         self.is_leaving = True
-        sys.stderr.write(f"\n{self._finishing}\n")
-        sys.stderr.flush()
         if self._leave is not None:
             self._leave()

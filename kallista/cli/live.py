@@ -22,6 +22,7 @@ SHARE: Final = 10
 """Reading the tree may take one part in so many of the time, however large it is."""
 
 _AROUND: Final = 4
+_LEFT_BEHIND: Final = 100
 
 
 class View(Protocol):
@@ -139,17 +140,16 @@ class Tree:
         """Leave the last tree on the terminal, as much of it as is sensible."""
         self.pause()
         if self._last is not None:
-            for line in draw(self._last, console(), 100):
+            for line in draw(self._last, console(), _LEFT_BEHIND):
                 console().print(line, no_wrap=True, overflow="ellipsis")
+            self._last = None
 
     @staticmethod
     def _started() -> Live:
         from rich.live import Live
 
-        live = Live(
-            console=console(), auto_refresh=False, transient=True, redirect_stdout=False,
-            vertical_overflow="crop",
-        )  # fmt: skip
+        # What handlers print meanwhile, and warnings, come to stand above the tree.
+        live = Live(console=console(), auto_refresh=False, transient=True, vertical_overflow="crop")
         live.start()
         return live
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 from functools import cache
 from typing import TYPE_CHECKING, Final
@@ -43,6 +43,11 @@ def console() -> Console:
     return Console(highlight=False, width=_PIPED_WIDTH if piped else None)
 
 
+def say(text: str = "", style: str | None = None) -> None:
+    """Print a text for people, wrapped between words."""
+    console().print(text, style=style, markup=False)
+
+
 def print_json(value: object) -> None:
     """One JSON document: snapshots by their plain form, secrets masked."""
     utf8 = (sys.stdout.encoding or "").lower().startswith("utf")
@@ -68,7 +73,7 @@ def print_table(
     *,
     empty: str,
     flexible: int | None = None,
-    wrap: bool = False,
+    wrapped: Collection[int] = (),
 ) -> None:
     """A table that stays readable on a narrow terminal.
 
@@ -76,8 +81,8 @@ def print_table(
         columns: What stands above each column; all empty: nothing does.
         rows: The cells.
         empty: What is said when there are no rows.
-        flexible: The column that gives way when there is too little room.
-        wrap: Whether that one is wrapped instead of cut.
+        flexible: The column that is cut when there is too little room.
+        wrapped: The columns that take several lines then.
     """
     if not rows:
         print(empty)
@@ -91,10 +96,11 @@ def print_table(
     )  # fmt: skip
     room = _room(columns, cells, flexible)
     for index, column in enumerate(columns):
-        if index == flexible:
-            table.add_column(column, no_wrap=not wrap, overflow="ellipsis", max_width=room)
+        if index in wrapped:
+            table.add_column(column, overflow="fold")
         else:
-            table.add_column(column, no_wrap=True, overflow="ellipsis")
+            most = room if index == flexible else None
+            table.add_column(column, no_wrap=True, overflow="ellipsis", max_width=most)
     for row in cells:
         table.add_row(*row)
     console().print(table)

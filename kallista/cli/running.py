@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Final
 
 from kallista.cli.files import load_file, load_value
 from kallista.cli.interrupts import Leaving, signals_call
-from kallista.cli.live import follow, view_for
-from kallista.cli.output import local, print_json, short, took
+from kallista.cli.live import View, follow, view_for
+from kallista.cli.output import local, print_json, say, short, took
 from kallista.cli.session import FAILED, LEFT, OK, Session
 from kallista.cli.tree import OVER, TreeReader, brief, get_run, steps_of
 from kallista.errors import UsageError
@@ -80,45 +80,61 @@ async def attend(
     Returns:
         The finished run; None: the user has left it.
     """
-    leaving = Leaving(
-        ask=sys.stdin is not None and sys.stdin.isatty() and not session.as_json,
-        question=f"Leave {id} now, to go on with it later?",
-        finishing=f"{id} is kept: the same command goes on with it. Tasks in flight may finish"
-        " (Ctrl-C again: end at once).",
-    )
-    with signals_call(leaving.signalled):
-        async with session.app(worker=True, within=id) as app:
-            document = await app.check(data)
-            inputs = _inputs(document.definition, settings)
-            kind = document.definition.kind
-            before = await get_run(app, kind, id) if await app.kind_of(id) == kind else None
-            done = 0 if before is None else await _done_already(app, before)
-            await app.submit(document, id=id, inputs=inputs)
-            if before is not None and before.word in OVER:
-                _tell_finished_before(session, before)
-                return before
-            if not session.as_json:
-                _announce(document, id, None if before is None else done)
-            ended = await _watched(session, app, document, id, leaving)
+    view = view_for(quiet=session.as_json, since=datetime.now(UTC))
+    asked = sys.stdin is not None and sys.stdin.isatty() and not session.as_json
+    leaving = Leaving(view, f"Leave {id} now, to go on with it later?" if asked else None)
+    try:
+        with signals_call(leaving.signalled):
+            async with session.app(worker=True, within=id) as app:
+                document = await app.check(data)
+                inputs = _inputs(document.definition, settings)
+                before = await _submitted(session, app, document, id, inputs)
+                if before is not None and before.word in OVER:
+                    view.close()
+                    _tell_finished_before(session, before)
+                    return before
+                ended = await _watched(app, document, id, view, leaving)
+    finally:
+        view.close()
     if ended is not None:
         _tell_ended(session, ended)
     return ended
 
 
-async def _watched(
-    session: Session, app: Kallista, document: Document, id: str, leaving: Leaving
+async def _submitted(
+    session: Session, app: Kallista, document: Document, id: str, inputs: Mapping[str, object]
 ) -> AnySnapshot | None:
-    view = view_for(quiet=session.as_json, since=datetime.now(UTC))
+    """Create and start the run; returns it as it was before, if it was there."""
+    kind = document.definition.kind
+    before = await get_run(app, kind, id) if await app.kind_of(id) == kind else None
+    done = 0 if before is None else await _done_already(app, before)
+    await app.submit(document, id=id, inputs=inputs)
+    if before is None and not session.as_json:
+        say(f"{kind} {id} starts")
+    elif before is not None and before.word not in OVER and not session.as_json:
+        tasks = "1 task was" if done == 1 else f"{done:,} tasks were"
+        say(f"{kind} {id} goes on: {tasks} done before")
+    return before
+
+
+async def _watched(
+    app: Kallista, document: Document, id: str, view: View, leaving: Leaving
+) -> AnySnapshot | None:
     watched = asyncio.ensure_future(follow(app, document.definition.kind, id, view))
-    leaving.watches(view, watched.cancel)
+    leaving.by(watched.cancel)
     try:
         return await watched
     except asyncio.CancelledError:
-        if leaving.is_leaving:
-            return None
-        raise
+        if not leaving.is_leaving:
+            raise
     finally:
         view.close()
+    print(
+        f"\n{id} is kept: the same command goes on with it.\n"
+        "Tasks in flight may finish now; Ctrl-C again ends them.",
+        file=sys.stderr,
+    )
+    return None
 
 
 async def _done_already(app: Kallista, run: AnySnapshot) -> int:
@@ -126,24 +142,15 @@ async def _done_already(app: Kallista, run: AnySnapshot) -> int:
     return sum(node.status == "COMPLETED" for node in tree.tasks)
 
 
-def _announce(document: Document, id: str, done: int | None) -> None:
-    definition = document.definition
-    if done is None:
-        print(f"{definition.kind} {id} starts", flush=True)
-    else:
-        tasks = "1 task was" if done == 1 else f"{done:,} tasks were"
-        print(f"{definition.kind} {id} goes on: {tasks} done before", flush=True)
-
-
 def _tell_finished_before(session: Session, run: AnySnapshot) -> None:
     if session.as_json:
         print_json(run)
         return
     when = "" if run.ended_at is None else f" since {local(run.ended_at)}"
-    print(f"{run.kind} {run.id} is {run.word}{when}; nothing was run.")
+    say(f"{run.kind} {run.id} is {run.word}{when}; nothing was run.")
     if run.ok:
         _tell_results(run)
-        print("To run it again, give it another id: --id NEW")
+        say("To run it again, give it another id: --id NEW")
     else:
         _tell_errors(session, run)
 
@@ -153,7 +160,7 @@ def _tell_ended(session: Session, run: AnySnapshot) -> None:
         print_json(run)
         return
     how_long = took(run.started_at, run.ended_at)
-    print(f"\n{run.kind} {run.id} is {run.word} after {how_long}")
+    say(f"\n{run.kind} {run.id} is {run.word} after {how_long}")
     if run.ok:
         _tell_results(run)
     if run.errors or not run.ok:
@@ -166,15 +173,15 @@ def _tell_results(run: AnySnapshot) -> None:
     read = {before for step in steps for before in step.depends_on}
     last = [step for step in steps if step.id not in read and step.result is not None]
     for step in last[:_RESULTS]:
-        print(f"  {step.id}: {short(step.result, 100)}")
+        say(f"  {step.id}: {short(step.result, 100)}")
 
 
 def _tell_errors(session: Session, run: AnySnapshot) -> None:
     for error in run.errors:
-        print(f"  {error.task_id}: {brief(error)}" if error.task_id else f"  {brief(error)}")
-    print(f"All of it: {session.command(f'{run.kind} show {run.id}')}")
+        say(f"  {error.task_id}: {brief(error)}" if error.task_id else f"  {brief(error)}")
+    say(f"All of it: {session.command(f'{run.kind} show {run.id}')}")
     if not run.ok:
-        print(
+        say(
             f"To go on from what did not complete: {session.command(f'{run.kind} retry {run.id}')}"
             ", then run the same command again"
         )

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, NoReturn, TypeVar, cast
 
@@ -249,7 +250,7 @@ def _tell_surprise(error: Exception, *, as_json: bool) -> int:
 
 def _wants_json(typed: Sequence[str]) -> bool:
     """Whether the answer is to be JSON, for errors that come before the options are read."""
-    pairs = zip(typed, [*typed[1:], ""], strict=True)
+    pairs = pairwise([*typed, ""])
     return any(
         word in ("-ojson", "--output=json") or (word in ("-o", "--output") and after == "json")
         for word, after in pairs

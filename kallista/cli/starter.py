@@ -104,6 +104,9 @@ output/
 """
 
 
+_COMMON: Final = frozenset({"README.md", ".gitignore", "kallista.schema.json"})
+
+
 def files() -> dict[str, str]:
     """What the project consists of: the text of each file by its name."""
     return {
@@ -126,10 +129,14 @@ def write_starter(folder: str) -> Sequence[Path]:
         The files written.
 
     Raises:
-        UsageError: One of them is there already, or the folder cannot be written to.
+        UsageError: One of them is there already, or the folder cannot be written to. A file that
+            many projects have (a README, say) is left as it is and no error.
     """
     place, contents = Path(folder), files()
     there = [name for name in contents if (place / name).exists()]
+    for name in _COMMON.intersection(there):
+        del contents[name]
+        there.remove(name)
     if there:
         raise UsageError(f"{place} holds {', '.join(there)} already; choose another folder")
     try:

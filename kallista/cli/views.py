@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 MOST_LINES: Final = 500
 MOST_RESULTS: Final = 50
 
+_INDENT: Final = (0, 0, 0, 2)
+
 
 def show_runs(page: Page[RunSummary], what: str) -> None:
     """A list of runs, and how to see more of them."""
@@ -70,7 +72,7 @@ def show_run(run: AnySnapshot, tree: Node, told: Explanation) -> None:
     if run.word not in OVER:
         console().print(f"\n{told}", markup=False)
     print()
-    print_table(("", ""), list(_facts(run)), empty="", flexible=1, wrap=True)
+    print_table(("", ""), list(_facts(run)), empty="", wrapped=(1,))
     _show_results(run)
     _show_errors(run)
 
@@ -128,7 +130,7 @@ def _show_errors(run: AnySnapshot) -> None:
         attempt = f", attempt {error.attempt}" if error.attempt > 1 else ""
         console().print(f"\nfailed{where}{attempt}", style="bold red", markup=False)
         told = error.traceback or f"{error.type}: {error.message}"
-        console().print(told.rstrip(), markup=False)
+        console().print(told.rstrip(), markup=False, soft_wrap=True)
     if len(run.errors) > MOST_RESULTS:
         console().print(f"\n{len(run.errors) - MOST_RESULTS:,} more: -o json", style="dim")
 
@@ -154,7 +156,10 @@ def told_by(event: HistoryEvent) -> str:
     match event.kind, event.data:
         case ("task.started", _) | (_, None):
             return ""
-        case "task.ready" | "task.waiting", int(moment):
+        case "task.ready", int(moment):
+            at = to_datetime(Micros(moment))
+            return f"due at {local(at)}" if at > event.at else ""
+        case "task.waiting", int(moment):
             return f"until {local(to_datetime(Micros(moment)))}"
         case "task.waiting", str(child):
             return f"for {child}"
@@ -184,18 +189,20 @@ def show_schedule(schedule: ScheduleSnapshot, told: Explanation) -> None:
         for name, value in vars(schedule).items()
         if value not in (None, ())
     ]
-    print_table(("", ""), rows, empty="", flexible=1, wrap=True)
+    print_table(("", ""), rows, empty="", wrapped=(1,))
 
 
 def show_types(types: Sequence[TypeInfo]) -> None:
     """Every task type with what it does and its parameters."""
+    from rich.padding import Padding
+
     for info in types:
         thread = "  (on a thread)" if info.blocking else ""
         console().print(cell(info.type).append(thread, style="dim"), style="bold")
-        console().print(f"  {info.description}", markup=False)
+        console().print(Padding(cell(info.description), _INDENT))
         rows = [_parameter(parameter) for parameter in parameters_of(info.schema)]
         if rows:
-            print_table(("", "", "", ""), rows, empty="", flexible=3, wrap=True)
+            print_table(("", "", "", ""), rows, empty="", wrapped=(1, 3))
         print()
 
 
@@ -218,14 +225,14 @@ def show_diagnosis(found: Diagnosis) -> None:
         *((name.replace("_", " "), _grouped(value)) for name, value in found.details.items()),
         *((kind_and_status, f"{count:,}") for kind_and_status, count in found.runs.items()),
     ]
-    print_table(("", ""), rows, empty="", flexible=1, wrap=True)
+    print_table(("", ""), rows, empty="", wrapped=(1,))
     print()
     workers = [
         (worker.name, "alive" if worker.alive else "dead", ago(worker.started_at), worker.types)
         for worker in found.workers
     ]
     columns = ("worker", "", "since", "task types")
-    print_table(columns, workers, empty="no worker is known", flexible=3, wrap=True)
+    print_table(columns, workers, empty="no worker is known", wrapped=(3,))
     for problem in problems_of(found):
         console().print(f"\n! {problem}", style="yellow", markup=False)
 
@@ -238,6 +245,7 @@ def problems_of(found: Diagnosis) -> Iterator[str]:
     """What somebody should do something about."""
     if found.missing_types and not any(worker.alive for worker in found.workers):
         yield "work is waiting and no worker is alive; start one with: kallista worker"
+        return
     for type in found.missing_types:
         yield (
             f"queued work needs the task type {type!r}, which no worker alive has; start one with"

@@ -20,21 +20,18 @@ async def work(session: Session, concurrency: int | None) -> None:
         session: The options.
         concurrency: How many tasks at once.
     """
-    leaving = Leaving(
-        ask=False,
-        question="",
-        finishing="stopping; tasks in flight may finish (Ctrl-C again: end at once)",
-    )
+    leaving = Leaving(Quiet())
     with signals_call(leaving.signalled):
         async with session.app(worker=True, concurrency=concurrency) as app:
             await _announce(session, app)
             serving = asyncio.ensure_future(app.serve())
-            leaving.watches(Quiet(), serving.cancel)
+            leaving.by(serving.cancel)
             try:
                 await serving
             except asyncio.CancelledError:
                 if not leaving.is_leaving:
                     raise
+            print("stopping; tasks in flight may finish (Ctrl-C again: end at once)", flush=True)
     print("stopped", flush=True)
 
 
