@@ -149,6 +149,7 @@ class Kallista:
                 max_concurrency=settings.max_concurrency,
                 grace=Micros(round(settings.grace * 1_000_000)),
                 within=None if within is None else RunId(within),
+                max_payload_bytes=settings.max_payload_bytes,
             ),
             settings=settings,
             threads=None,

@@ -105,7 +105,7 @@ class StoredDefinitions:
         self, definition: Definition, values: Mapping[str, object] | None
     ) -> Mapping[str, Json]:
         """The arguments of a run, checked and completed by defaults."""
-        return check_inputs(definition, values or {})
+        return check_inputs(definition, values or {}, self._limits.max_payload_bytes)
 
     async def define(self, definition: Definition) -> None:
         """Let the definition's name mean it from now on."""

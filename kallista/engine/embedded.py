@@ -35,7 +35,15 @@ from kallista.core.states import (
     WorkflowStatus,
 )
 from kallista.core.triggers import Every
-from kallista.core.types import JsonText, Micros, RunId, RunKey, ScheduleId, TaskType
+from kallista.core.types import (
+    MAX_PAYLOAD_BYTES,
+    JsonText,
+    Micros,
+    RunId,
+    RunKey,
+    ScheduleId,
+    TaskType,
+)
 from kallista.engine.active import DefinitionCache, Progress
 from kallista.engine.alarm import Alarm, repeat
 from kallista.engine.clock import Clock
@@ -82,6 +90,7 @@ class Options:
         within: The only run, with its tree, that it works on; None: all.
         look_every: How often it looks whether another program has written.
         take_over_every: How often it looks for workers that have died.
+        max_payload_bytes: How long an encoded result may be.
     """
 
     worker: bool = True
@@ -90,6 +99,7 @@ class Options:
     within: RunId | None = None
     look_every: Micros = Micros(50_000)
     take_over_every: Micros = Micros(500_000)
+    max_payload_bytes: int = MAX_PAYLOAD_BYTES
 
 
 class EmbeddedEngine:
@@ -127,7 +137,14 @@ class EmbeddedEngine:
         )
         self._threads = threads or Threads(options.max_concurrency)
         self._executor = Executor(
-            handlers, self._driver, store, clock, self._slots, self._facts, self._threads
+            handlers,
+            self._driver,
+            store,
+            clock,
+            self._slots,
+            self._facts,
+            self._threads,
+            options.max_payload_bytes,
         )
         self._driver.attempts = self._executor
         self._dispatcher = Dispatcher(store, clock, self._slots, self._driver)
