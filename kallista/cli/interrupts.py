@@ -69,6 +69,8 @@ class Leaving:
     def signalled(self, number: int) -> None:
         """A signal has come."""
         self._view.pause()
+        if self._asking:
+            sys.stderr.write("\n")
         if self.is_leaving or self._leave is None:
             end_at_once()
         elif self._question is not None and not self._asking and number == signal.SIGINT:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, Protocol
 
 from kallista.cli.output import console, took
-from kallista.cli.tree import OVER, Node, TreeReader, draw
+from kallista.cli.tree import OVER, Node, TreeReader, draw, explanations
 from kallista.core.snapshots import AnySnapshot
 from kallista.core.states import RunKind
 
@@ -71,12 +71,16 @@ class Lines:
     def __init__(self, since: datetime) -> None:
         self._since = since
         self._seen: dict[tuple[str, ...], tuple[str, int]] = {}
+        self._waits = ""
 
     def show(self, tree: Node, waits: str) -> None:
         """Print what is new, in the order in which it happened."""
         news = [(path, node) for path, node in tree.walk() if self._is_news(path, node)]
         for path, node in sorted(news, key=lambda item: _moment(item[1])):
             print(_line(path, node), flush=True)
+        if waits not in ("", self._waits):
+            print(waits, flush=True)
+        self._waits = waits or self._waits
 
     def _is_news(self, path: tuple[str, ...], node: Node) -> bool:
         before, now = self._seen.get(path), (node.status, node.attempt)
@@ -190,7 +194,7 @@ async def follow(app: Kallista, kind: RunKind, id: str, view: View) -> AnySnapsh
             began = loop.time()
             tree = await reader.read(kind, id)
             calm = tree == before
-            view.show(tree, await _what_for(app, tree) if calm else "")
+            view.show(tree, await _what_for(app, tree) if pause >= CALM else "")
             if waiting.done() and tree.status in OVER:
                 break
             cost = loop.time() - began
@@ -206,10 +210,10 @@ async def _what_for(app: Kallista, tree: Node) -> str:
     """What a run waits for of which nothing is executed right now."""
     if tree.status in OVER or any(node.status == "RUNNING" for node in tree.tasks):
         return ""
-    told = await app.orchestrator.explain(tree.id)
-    while told.reason == "waits_for_child" and await app.kind_of(told.waits_for[0]) is not None:
-        told = await app.orchestrator.explain(told.waits_for[0])
-    return "" if told.reason == "finished" else str(told)
+    *_, last = await explanations(app, tree.id)
+    if last.reason == "paused":
+        return f"{last} To go on: kallista {tree.kind} resume {tree.id}"
+    return "" if last.reason == "finished" else str(last)
 
 
 async def wait_run(app: Kallista, kind: RunKind, id: str) -> AnySnapshot:

@@ -110,15 +110,17 @@ def explain(
     store: StoreOption = None,
     output: OutputOption = Format.TEXT,
 ) -> None:
-    """Say why a run or schedule is where it is."""
-    session = Session(store, output)
-    told = session.ask(lambda app: app.orchestrator.explain(id))
-    if session.as_json:
-        from kallista.cli.output import print_json
+    """Say why a run or schedule is where it is, and what it waits for."""
+    from kallista.cli.output import print_json
+    from kallista.cli.tree import explanations
 
-        print_json(told)
+    session = Session(store, output)
+    told = session.ask(lambda app: explanations(app, id))
+    if session.as_json:
+        print_json(told[0])
     else:
-        print(told)
+        for explanation in told:
+            print(explanation)
 
 
 @app.command(epilog="Example: kallista types shell sleep")

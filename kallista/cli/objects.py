@@ -120,12 +120,12 @@ def object_commands(
             return
 
         async def look(app: Kallista) -> None:
-            from kallista.cli.tree import TreeReader
+            from kallista.cli.tree import TreeReader, explanations
             from kallista.cli.views import show_run
 
             run = await show(app, id)
             tree = await TreeReader(app).read(run.kind, run.id)
-            show_run(run, tree, await app.orchestrator.explain(id))
+            show_run(run, tree, await explanations(app, id))
 
         session.ask(look)
 

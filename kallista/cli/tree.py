@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 from kallista.cli.output import STYLES, length
 from kallista.core.snapshots import (
     AnySnapshot,
+    Explanation,
     ProcessSnapshot,
     RunError,
     StepSnapshot,
@@ -42,6 +43,7 @@ class Node:
         id: The run's id, or the step's.
         name: What people read.
         status: Where it is.
+        kind: What it is, or what it starts.
         attempt: The number of its last attempt.
         began: When it started.
         ended: When it finished.
@@ -54,6 +56,7 @@ class Node:
     id: str
     name: str
     status: str
+    kind: RunKind = RunKind.TASK
     attempt: int = 0
     began: datetime | None = None
     ended: datetime | None = None
@@ -91,6 +94,21 @@ async def get_run(app: Kallista, kind: RunKind, id: str) -> AnySnapshot:
             return await app.scheduler.get_task(id)
 
 
+async def explanations(app: Kallista, id: str) -> list[Explanation]:
+    """Why a run is where it is, and if it waits for a run of its own, why that is where it is.
+
+    Raises:
+        NotFoundError: No run or schedule has this id.
+    """
+    told = [await app.orchestrator.explain(id)]
+    while told[-1].reason == "waits_for_child":
+        child = told[-1].waits_for[0]
+        if await app.kind_of(child) is None:
+            break
+        told.append(await app.orchestrator.explain(child))
+    return told
+
+
 class TreeReader:
     """Reads trees again and again; a child run that has finished is read once.
 
@@ -110,7 +128,7 @@ class TreeReader:
         """
         run = await get_run(self._app, kind, id)
         return Node(
-            run.id, run.name, run.word, began=run.started_at, ended=run.ended_at,
+            run.id, run.name, run.word, run.kind, began=run.started_at, ended=run.ended_at,
             children=await self._steps(run),
         )  # fmt: skip
 
@@ -152,7 +170,7 @@ def node_of(step: StepSnapshot, children: tuple[Node, ...] = ()) -> Node:
     elif step.note or step.progress_message:
         told = step.note or step.progress_message or ""
     return Node(
-        step.id, step.name, step.status, step.attempt, step.started_at, step.ended_at,
+        step.id, step.name, step.status, step.kind, step.attempt, step.started_at, step.ended_at,
         None if step.status in OVER else step.ready_at, step.progress, told, children,
     )  # fmt: skip
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Iterator, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
-from kallista.cli.output import ago, cell, console, local, plain, print_table, short, took
+from kallista.cli.output import ago, cell, console, local, plain, print_table, say, short, took
 from kallista.cli.parameters import Parameter, parameters_of
 from kallista.cli.tree import OVER, Node, draw, steps_of
 from kallista.core.durations import to_datetime
@@ -34,13 +34,15 @@ _INDENT: Final = (0, 0, 0, 2)
 
 def show_runs(page: Page[RunSummary], what: str) -> None:
     """A list of runs, and how to see more of them."""
-    rows = [
-        (run.id, run.name, run.status, ago(run.created_at), took(run.started_at, run.ended_at))
-        for run in page.items
-    ]
+    rows = [(run.id, run.name, run.status, ago(run.created_at), _time(run)) for run in page.items]
     columns = ("id", "name", "status", "created", "took")
     print_table(columns, rows, empty=f"no {what} match", flexible=1)
     _tell_more(page.cursor)
+
+
+def _time(run: RunSummary) -> str:
+    under_way = run.status == "RUNNING"
+    return took(run.started_at, datetime.now(UTC) if under_way else run.ended_at)
 
 
 def show_schedules(page: Page[ScheduleSnapshot]) -> None:
@@ -56,22 +58,24 @@ def show_schedules(page: Page[ScheduleSnapshot]) -> None:
 
 def _tell_more(cursor: str | None) -> None:
     if cursor is not None:
-        console().print(f"there are more: --cursor {cursor}", style="dim", markup=False)
+        say(f"there are more: --cursor {cursor}", style="dim")
 
 
-def show_run(run: AnySnapshot, tree: Node, told: Explanation) -> None:
+def show_run(run: AnySnapshot, tree: Node, told: Sequence[Explanation]) -> None:
     """A run with its steps, what they returned, and what failed.
 
     Args:
         run: The run.
         tree: The same with the runs it has started.
-        told: Why it is where it is.
+        told: Why it is where it is, and what it waits for.
     """
     for line in draw(tree, console(), MOST_LINES):
         console().print(line, no_wrap=True, overflow="ellipsis")
     if run.word not in OVER:
-        console().print(f"\n{told}", markup=False)
-    print()
+        say()
+        for explanation in told:
+            say(str(explanation))
+    say()
     print_table(("", ""), list(_facts(run)), empty="", wrapped=(1,))
     _show_results(run)
     _show_errors(run)
@@ -118,21 +122,24 @@ def _show_results(run: AnySnapshot) -> None:
     results = [(step.id, short(step.result)) for step in steps_of(run) if step.result is not None]
     if not results:
         return
-    console().print("\nresults", style="bold")
+    say("\nresults", style="bold")
     print_table(("", ""), results[:MOST_RESULTS], empty="", flexible=1)
     if len(results) > MOST_RESULTS:
-        console().print(f"{len(results) - MOST_RESULTS:,} more: -o json", style="dim")
+        say(f"{len(results) - MOST_RESULTS:,} more: -o json", style="dim")
 
 
 def _show_errors(run: AnySnapshot) -> None:
+    steps = {step.id: step for step in steps_of(run)}
     for error in run.errors[:MOST_RESULTS]:
         where = f" in {error.task_id}" if error.task_id else ""
         attempt = f", attempt {error.attempt}" if error.attempt > 1 else ""
-        console().print(f"\nfailed{where}{attempt}", style="bold red", markup=False)
-        told = error.traceback or f"{error.type}: {error.message}"
-        console().print(told.rstrip(), markup=False, soft_wrap=True)
+        say(f"\nfailed{where}{attempt}", style="bold red")
+        say((error.traceback or f"{error.type}: {error.message}").rstrip())
+        step = None if error.task_id is None else steps.get(error.task_id)
+        if step is not None and step.child_id is not None:
+            say(f"more: kallista {step.kind} show {step.child_id}", style="dim")
     if len(run.errors) > MOST_RESULTS:
-        console().print(f"\n{len(run.errors) - MOST_RESULTS:,} more: -o json", style="dim")
+        say(f"\n{len(run.errors) - MOST_RESULTS:,} more: -o json", style="dim")
 
 
 def show_history(events: Sequence[HistoryEvent]) -> None:
@@ -183,7 +190,7 @@ def _failure(error: dict[str, Json]) -> str:
 
 def show_schedule(schedule: ScheduleSnapshot, told: Explanation) -> None:
     """Every field of a schedule, and why it is where it is."""
-    console().print(f"{told}\n", markup=False)
+    say(f"{told}\n")
     rows = [
         (name.replace("_", " "), value if isinstance(value, str | int | datetime) else short(value))
         for name, value in vars(schedule).items()
@@ -203,7 +210,7 @@ def show_types(types: Sequence[TypeInfo]) -> None:
         rows = [_parameter(parameter) for parameter in parameters_of(info.schema)]
         if rows:
             print_table(("", "", "", ""), rows, empty="", wrapped=(1, 3))
-        print()
+        say()
 
 
 def _parameter(parameter: Parameter) -> tuple[object, ...]:
@@ -226,7 +233,7 @@ def show_diagnosis(found: Diagnosis) -> None:
         *((kind_and_status, f"{count:,}") for kind_and_status, count in found.runs.items()),
     ]
     print_table(("", ""), rows, empty="", wrapped=(1,))
-    print()
+    say()
     workers = [
         (worker.name, "alive" if worker.alive else "dead", ago(worker.started_at), worker.types)
         for worker in found.workers
@@ -234,7 +241,7 @@ def show_diagnosis(found: Diagnosis) -> None:
     columns = ("worker", "", "since", "task types")
     print_table(columns, workers, empty="no worker is known", wrapped=(3,))
     for problem in problems_of(found):
-        console().print(f"\n! {problem}", style="yellow", markup=False)
+        say(f"\n! {problem}", style="yellow")
 
 
 def _grouped(value: str) -> str:
