@@ -30,9 +30,7 @@ def audit(state: MemoryState) -> None:
             _Moving(state, record, definition, lines).check()
 
 
-def _history_tells_the_state(
-    state: MemoryState, record: RunRecord, definition: Definition
-) -> None:
+def _history_tells_the_state(state: MemoryState, record: RunRecord, definition: Definition) -> None:
     events = state.events[record.key]
     assert [event.seq for event in events] == list(range(len(events))), record.id
     folded = fold(Run.new(record.id, definition, {}, 0), events)
@@ -131,5 +129,7 @@ class _Moving:
             head = None if key is None else self.state.runs[key].head
             if head is None or head.state is not ProcessStatus.COMPLETED:
                 missing.append(id)
-        now_due = any(line.run == self.record.key and line.type == WAKE for line in self.state.queue)
+        now_due = any(
+            line.run == self.record.key and line.type == WAKE for line in self.state.queue
+        )
         assert missing or now_due, f"{self.record.id} waits for nothing"

@@ -23,9 +23,7 @@ async def world() -> AsyncIterator[World]:
 
 
 @pytest.fixture(params=["memory", "sqlite"])
-async def any_world(
-    request: pytest.FixtureRequest, tmp_path: Path
-) -> AsyncIterator[World]:
+async def any_world(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[World]:
     """A world in memory, then one on a file: the same must happen in both."""
     if request.param == "memory":
         async with MemoryWorld() as world:

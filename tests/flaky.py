@@ -139,9 +139,7 @@ class FlakyStore(MemoryStore):
         return found
 
 
-def _resolve(
-    future: asyncio.Future[_T], error: KallistaError | None, result: _T | None
-) -> None:
+def _resolve(future: asyncio.Future[_T], error: KallistaError | None, result: _T | None) -> None:
     if future.done():
         return
     if error is not None:

@@ -131,6 +131,7 @@ def _react(draft: Draft, stimulus: Stimulus, now: Micros, capacity: Capacity) ->
         case WorkerDied():
             _worker_died(draft, now, capacity)
         case LinesLost():
+            _due(draft, Due(WHOLE_RUN), now, capacity)
             _queue_again(draft)
 
 

@@ -30,6 +30,16 @@ class Clock(Protocol):
         ...
 
 
+async def pass_by(clock: Clock, length: Micros) -> None:
+    """Wait until some time has passed."""
+    passed = asyncio.Event()
+    timer = clock.call_at(Micros(clock.now() + length), passed.set)
+    try:
+        await passed.wait()
+    finally:
+        timer.cancel()
+
+
 class SystemClock:
     """The machine's clock."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from kallista.core.commands import Dispatch, Due, Stimulus
+from kallista.core.commands import Dispatch, Due, LinesLost, Stimulus
 from kallista.core.plan import WAKE, WHOLE_RUN, Entry
 from kallista.core.types import Micros, RunKey
 from kallista.engine.alarm import Alarm
@@ -56,9 +56,6 @@ class Dispatcher:
             )
             claim = await self._claimed(request)
             self._slots.waiting = claim.waiting
-            for claimed in claim.entries:
-                if claimed.entry.type != WAKE:
-                    self._slots.reserve(claimed.entry.type)
             self._hand_over(claim.entries)
         finally:
             self._driver.claim_ended()
@@ -82,24 +79,26 @@ class Dispatcher:
 
     def _give(self, run: RunKey, entries: Sequence[ClaimedEntry]) -> None:
         looks = [claimed.entry.step for claimed in entries if claimed.entry.type == WAKE]
-        stimuli: list[Stimulus] = [_stimulus(claimed.entry) for claimed in entries]
+        stimuli = [self._stimulus(claimed.entry) for claimed in entries]
         record, active = entries[0].record, self._driver.get(run)
         if record is not None:
             self._driver.adopt(record, stimuli, looks)
         elif active is not None:
             self._driver.post_all(active, stimuli, looks)
         else:
-            self._free(entries)
+            self._free(stimuli, entries)
             self._driver.take_up(run, [], {WHOLE_RUN})
 
-    def _free(self, entries: Sequence[ClaimedEntry]) -> None:
-        for claimed in entries:
-            if claimed.entry.type != WAKE:
+    def _stimulus(self, entry: Entry) -> Stimulus:
+        """What an entry says; a task's comes with a place, unless none is left meanwhile."""
+        if entry.type == WAKE:
+            return Due(entry.step)
+        if not self._slots.has_room(entry.type):
+            return LinesLost()
+        self._slots.reserve(entry.type)
+        return Dispatch(entry.step, entry.ready_at)
+
+    def _free(self, stimuli: Sequence[Stimulus], entries: Sequence[ClaimedEntry]) -> None:
+        for stimulus, claimed in zip(stimuli, entries, strict=True):
+            if isinstance(stimulus, Dispatch):
                 self._slots.give_back(claimed.entry.type)
-
-
-def _stimulus(entry: Entry) -> Stimulus:
-    """What a claimed entry says to its run."""
-    if entry.type == WAKE:
-        return Due(entry.step)
-    return Dispatch(entry.step, entry.ready_at)

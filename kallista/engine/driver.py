@@ -24,13 +24,15 @@ from kallista.core.commands import (
 )
 from kallista.core.decide import NO_CAPACITY, decide
 from kallista.core.definitions import TaskSpec
+from kallista.core.outcomes import HandedBack
 from kallista.core.plan import WHOLE_RUN, Fence, Ownership, Plan
 from kallista.core.run import Draft
 from kallista.core.states import FINISHED_RUN, EventKind, TaskStatus
 from kallista.core.types import Micros, RunId, RunKey, TaskType
 from kallista.core.wiring import wiring
 from kallista.engine.active import ActiveRun, Asked, DefinitionCache, run_of
-from kallista.engine.clock import Clock
+from kallista.engine.alarm import TRY_AGAIN_AFTER
+from kallista.engine.clock import Clock, pass_by
 from kallista.engine.facts import Facts
 from kallista.engine.notices import Notices
 from kallista.engine.slots import LocalCapacity, Slots
@@ -51,9 +53,6 @@ from kallista.store.port import (
 )
 
 _log = logging.getLogger("kallista.engine")
-
-RETRY_WRITE_AFTER = Micros(1_000_000)
-"""How long to wait before a plan is tried again that the store could not write."""
 
 
 class Attempts(Protocol):
@@ -163,8 +162,8 @@ class Driver:
     def take(self, record: RunRecord, command: Command) -> asyncio.Future[bool]:
         """Decide on a command for a run that nobody drives, and drive it if it starts here."""
         active = self._activate(record)
-        active.epoch = record.epoch + 1
-        active.owned = False
+        if record.head.started_at is not None:
+            active.mailbox.append(LinesLost())  # a worker may have died with what it had claimed
         return self.ask(active, command)
 
     def begin(self, key: RunKey, draft: Draft) -> None:
@@ -190,11 +189,6 @@ class Driver:
             self.post_all(there, stimuli, looks)
             return
         active = self._activate(record)
-        if record.owner != self._slots.worker:
-            active.epoch = record.epoch + 1
-            active.owned = False
-        if any(step.status is TaskStatus.RUNNING for step in record.steps):
-            active.mailbox.append(WorkerDied())
         active.mailbox.extend(stimuli)
         if WHOLE_RUN in looks:
             active.mailbox.append(LinesLost())
@@ -243,8 +237,16 @@ class Driver:
             epoch=record.epoch,
             parent=record.parent,
         )
+        if record.owner != self._slots.worker:
+            active.epoch = record.epoch + 1
+            active.owned = False
         self._active[record.key] = active
         self._keys[record.id] = record.key
+        running = [step for step in record.steps if step.status is TaskStatus.RUNNING]
+        if any(step.worker != self._slots.worker for step in running):
+            active.mailbox.append(WorkerDied())
+        elif running and active.owned:
+            self._match_attempts(active)
         return active
 
     def _prepare(self, active: ActiveRun, looks: Collection[int], *, reread: bool) -> None:
@@ -296,7 +298,7 @@ class Driver:
             return
         self._free_unused(active, draft, dispatched)
         letting_go = self._may_let_go(active, draft)
-        if not changes_something(draft) and not letting_go:
+        if not changes_something(draft) and not (letting_go and active.owned):
             self._answer(asked, changed=False)
             self._rest(active)
             return
@@ -518,11 +520,21 @@ class Driver:
         for position, step in enumerate(active.run.steps):
             mine = step.status is TaskStatus.RUNNING and step.worker == self._slots.worker
             reported = any(
-                isinstance(item, AttemptEnded) and item.step == position for item in active.mailbox
+                isinstance(item, AttemptEnded)
+                and (item.step, item.attempt) == (position, step.attempt)
+                for item in active.mailbox
             )
             if mine and active.owned and position not in active.attempts and not reported:
-                self._slots.reserve(_type(active, position))
-                self.attempts.launch(active, position)
+                self._launch_late(active, position)
+
+    def _launch_late(self, active: ActiveRun, position: int) -> None:
+        """Execute an attempt whose place was given back, if there is still one for it."""
+        if self._slots.has_room(_type(active, position)):
+            self._slots.reserve(_type(active, position))
+            self.attempts.launch(active, position)
+        else:
+            attempt = active.run.steps[position].attempt
+            active.mailbox.append(AttemptEnded(position, attempt, HandedBack()))
 
     def _lose(self, active: ActiveRun) -> None:
         """Another worker drives it now, or it is gone: stop what runs here, report nothing."""
@@ -544,9 +556,7 @@ class Driver:
                 item.answer.set_exception(error)
 
     async def _pause_before_retry(self) -> None:
-        passed = asyncio.Event()
-        self._clock.call_at(Micros(self._clock.now() + RETRY_WRITE_AFTER), passed.set)
-        await passed.wait()
+        await pass_by(self._clock, TRY_AGAIN_AFTER)
 
     # commands for runs that may be driven by anybody
 

@@ -27,11 +27,13 @@ from kallista.core.states import RunKind, TaskStatus
 from kallista.core.types import Json, JsonText, Micros, RunKey
 from kallista.core.wiring import evaluate, reads, wiring
 from kallista.engine.active import ActiveRun, Progress
-from kallista.engine.clock import Clock
+from kallista.engine.alarm import TRY_AGAIN_AFTER
+from kallista.engine.clock import Clock, pass_by
 from kallista.engine.driver import Driver
 from kallista.engine.facts import Facts
 from kallista.engine.slots import Slots
 from kallista.engine.threads import ThreadPool
+from kallista.errors import StoreError
 from kallista.logs import mask_text, secret_values
 from kallista.store.port import Store
 
@@ -51,6 +53,7 @@ class Executor:
         slots: Where places are given back.
         facts: What earlier steps returned.
         threads: For handlers that block.
+        max_result_bytes: How long an encoded result may be.
     """
 
     def __init__(
@@ -62,6 +65,7 @@ class Executor:
         slots: Slots,
         facts: Facts,
         threads: ThreadPool,
+        max_result_bytes: int,
     ) -> None:
         self._handlers = handlers
         self._driver = driver
@@ -70,6 +74,7 @@ class Executor:
         self._slots = slots
         self._facts = facts
         self._threads = threads
+        self._max_result_bytes = max_result_bytes
         self._ends: dict[asyncio.Task[None], _End] = {}
         self._outliving: dict[tuple[RunKey, int], Future[object]] = {}
 
@@ -240,7 +245,7 @@ class Executor:
         spec = run.definition.steps[position]
         results: Mapping[str, Json] = _NOTHING
         if handler.wants_context:
-            results = await self._results(active, position)
+            results = await self._read_results(active, position)
         return Invocation(
             run_id=run.id,
             task_id=spec.id,
@@ -251,7 +256,17 @@ class Executor:
             results=results,
             progress=lambda fraction, message: self._progress(active, position, fraction, message),
             cancelled=lambda: end.outcome is not None,
+            max_result_bytes=self._max_result_bytes,
         )
+
+    async def _read_results(self, active: ActiveRun, position: int) -> Mapping[str, Json]:
+        """The results of the steps before this one, however often the store fails."""
+        while True:
+            try:
+                return await self._results(active, position)
+            except StoreError as error:
+                _log.warning("results could not be read and are read again: %s", error)
+                await pass_by(self._clock, TRY_AGAIN_AFTER)
 
     async def _results(self, active: ActiveRun, position: int) -> Mapping[str, Json]:
         """The results of the steps before this one."""

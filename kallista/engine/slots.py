@@ -48,6 +48,10 @@ class Slots:
         """How many more attempts of each type may start."""
         return {type: self._left(type) for type in self._handlers.types()}
 
+    def has_room(self, type: TaskType) -> bool:
+        """Whether one more attempt of a type may start."""
+        return self.free > 0 and self._left(type) > 0
+
     def reserve(self, type: TaskType) -> None:
         """Take a place that a claim was granted for."""
         self._in_use += 1
