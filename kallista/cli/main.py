@@ -155,6 +155,7 @@ def worker(
         typer.Option("--concurrency", min=1, help="How many tasks at once; 100 by default."),
     ] = None,
     store: StoreOption = None,
+    output: OutputOption = Format.TEXT,
 ) -> None:
     """Execute whatever is due, until it is stopped.
 
@@ -163,7 +164,7 @@ def worker(
     """
     from kallista.cli.working import work
 
-    session = Session(store, Format.TEXT, tuple(tasks or ()))
+    session = Session(store, output, tuple(tasks or ()))
     session.run(work(session, concurrency))
 
 
@@ -173,11 +174,19 @@ def worker(
 )
 def init(
     folder: Annotated[str, typer.Argument(metavar="[DIR]", help="Made if need be.")] = ".",
+    output: OutputOption = Format.TEXT,
 ) -> None:
     """Write a small commented project to start from; nothing is overwritten."""
     from kallista.cli.starter import write_starter
 
-    for path in Session().guard(lambda: write_starter(folder)):
+    session = Session(output=output)
+    paths = session.guard(lambda: write_starter(folder))
+    if session.as_json:
+        from kallista.cli.output import print_json
+
+        print_json({"written": [str(path) for path in paths]})
+        return
+    for path in paths:
         print(f"wrote {path}")
     print("\nTry it:")
     if folder != ".":
@@ -225,8 +234,8 @@ def doctor(store: StoreOption = None, output: OutputOption = Format.TEXT) -> Non
 
 
 @app.command(epilog="Example: kallista schema > kallista.schema.json")
-def schema() -> None:
-    """Print the JSON Schema of definition files, for editors."""
+def schema(output: OutputOption = Format.JSON) -> None:
+    """Print the JSON Schema of definition files, for editors; it is JSON in any case."""
     from kallista.cli.inspecting import schema_text
 
     print(schema_text(), end="")

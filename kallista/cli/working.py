@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from typing import TYPE_CHECKING
 
 from kallista.cli.interrupts import Leaving, signals_call
 from kallista.cli.live import Quiet
+from kallista.cli.output import print_json
 
 if TYPE_CHECKING:
     from kallista.app import Kallista
@@ -31,16 +33,25 @@ async def work(session: Session, concurrency: int | None) -> None:
             except asyncio.CancelledError:
                 if not leaving.is_leaving:
                     raise
-            print("stopping; tasks in flight may finish (Ctrl-C again: end at once)", flush=True)
-    print("stopped", flush=True)
+            _tell(session, "stopping; tasks in flight may finish (Ctrl-C again: end at once)")
+    _tell(session, "stopped")
+
+
+def _tell(session: Session, text: str) -> None:
+    if not session.as_json:
+        print(text, flush=True)
 
 
 async def _announce(session: Session, app: Kallista) -> None:
-    types = ", ".join(info.type for info in app.task_types())
-    print(f"working on {session.settings.url}; Ctrl-C stops\ntask types: {types}", flush=True)
-    for type in (await app.diagnose()).missing_types:
-        print(
+    store, types = session.settings.url, [info.type for info in app.task_types()]
+    missing = (await app.diagnose()).missing_types
+    if session.as_json:
+        print_json({"store": store, "types": types, "missing_types": list(missing)})
+        sys.stdout.flush()
+    _tell(session, f"working on {store}; Ctrl-C stops\ntask types: {', '.join(types)}")
+    for type in missing:
+        _tell(
+            session,
             f"queued work needs the task type {type!r}, which no worker alive has;"
             " --tasks MODULE loads the module that registers it",
-            flush=True,
         )
