@@ -61,8 +61,7 @@ def load_yaml(text: str) -> object:
         for event in yaml.parse(text, Loader=_Loader):
             composer.take(event)
     except yaml.MarkedYAMLError as error:
-        message = ", ".join(part for part in (error.context, error.problem) if part)
-        composer.problem(error.problem_mark, message)
+        composer.problem(error.problem_mark, _told(error, text))
         raise YamlProblems(composer.problems) from None
     except yaml.reader.ReaderError as error:
         before = text[: error.position].splitlines() or [""]
@@ -214,6 +213,14 @@ class _Composer:
     @staticmethod
     def _is_key(around: _Open) -> bool:
         return isinstance(around.value, dict) and around.key is None
+
+
+def _told(error: yaml.MarkedYAMLError, text: str) -> str:
+    mark = error.problem_mark
+    lines = [] if mark is None else text.splitlines()[mark.line : mark.line + 1]
+    if lines and lines[0][mark.column :].startswith("\t"):
+        return "a tab cannot stand here; indent with spaces"
+    return ", ".join(part for part in (error.context, error.problem) if part)
 
 
 def _too_much(event: Any, message: str) -> _TooMuch:

@@ -64,9 +64,7 @@ def test_every_command_can_answer_in_json(words: tuple[str, ...]) -> None:
 
 
 @pytest.mark.parametrize("words", [(), ("workflow",), ("schedule",)], ids=" ".join)
-def test_a_command_without_words_shows_what_there_is(
-    words: tuple[str, ...], typed: Typist
-) -> None:
+def test_a_command_without_words_shows_what_there_is(words: tuple[str, ...], typed: Typist) -> None:
     """Who types too little sees what could come next."""
     shown = typed(*words)
     assert "Commands:" in shown.out + shown.err
