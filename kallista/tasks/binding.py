@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, NotRequired, Protocol, Required, c
 
 import msgspec
 
+from kallista.core.parsing.tasks import TASK_KEYS
 from kallista.core.plain import shown
 from kallista.core.types import Json, JsonText
 from kallista.errors import UsageError
@@ -132,7 +133,7 @@ def name_problems(parameters: Parameters, given: Collection[str]) -> Iterator[st
     """Keys that are missing, and keys that nobody takes, with the nearest that somebody does."""
     for key in parameters.keys.values():
         if key.required and key.name not in given:
-            yield f"the key {key.name!r} is missing{_expected(key)}"
+            yield f"the key {key.name!r} is missing{_expected(key)}{_hidden(key.name)}"
     if not parameters.surplus:
         yield from surplus_problems(given, list(parameters.keys))
 
@@ -144,6 +145,11 @@ def surplus_problems(given: Collection[str], known: Sequence[str]) -> Iterator[s
             near = get_close_matches(name, known, n=1)
             takes = f"it takes {', '.join(known)}" if known else "it takes none"
             yield f"there is no key {name!r}; " + (f"did you mean {near[0]!r}?" if near else takes)
+
+
+def _hidden(name: str) -> str:
+    """Beside ``type`` some keys are the task's own and never reach the handler."""
+    return f"; give it in config, for beside type {name} is the task's own" * (name in TASK_KEYS)
 
 
 def _expected(key: Parameter) -> str:

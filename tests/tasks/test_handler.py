@@ -494,3 +494,12 @@ def test_a_bare_handler_needs_no_pydantic() -> None:
         [sys.executable, "-c", program], capture_output=True, text=True, env=environ
     )
     assert done.stdout == "\n", done.stderr
+
+
+def test_a_key_that_the_task_keeps_for_itself_is_explained() -> None:
+    """``name`` beside ``type`` names the task; a handler that wants it is told where to put it."""
+
+    async def greet(name: str) -> None: ...
+
+    [problem] = FunctionHandler("greet", greet).problems({}, ())
+    assert "give it in config" in problem
