@@ -217,9 +217,10 @@ class _Composer:
 
 def _told(error: yaml.MarkedYAMLError, text: str) -> str:
     mark = error.problem_mark
-    lines = [] if mark is None else text.splitlines()[mark.line : mark.line + 1]
-    if lines and lines[0][mark.column :].startswith("\t"):
-        return "a tab cannot stand here; indent with spaces"
+    if mark is not None:
+        lines = text.splitlines()[mark.line : mark.line + 1]
+        if any(line[mark.column :].startswith("\t") for line in lines):
+            return "a tab cannot stand here; indent with spaces"
     return ", ".join(part for part in (error.context, error.problem) if part)
 
 

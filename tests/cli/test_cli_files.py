@@ -189,7 +189,7 @@ def test_no_such_file_names_the_nearest(tmp_path: Path) -> None:
 
 def test_a_folder_is_no_file(tmp_path: Path) -> None:
     """It says so, on every system."""
-    with pytest.raises(UsageError, match="is a folder|cannot be read"):
+    with pytest.raises(UsageError, match=r"is a folder|cannot be read"):
         load_file(str(tmp_path))
 
 
@@ -203,7 +203,11 @@ def test_values_as_they_stand_in_yaml(text: str, value: object) -> None:
 
 _TEXT = st.text(st.characters(codec="utf-8", exclude_categories=["C"]))
 _PLAIN = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | _TEXT,
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | _TEXT,
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(_TEXT, inner, max_size=4),
     max_leaves=20,
 )
