@@ -351,7 +351,7 @@ class Driver:
             raise error
         if not asked.answer.done():
             asked.answer.set_exception(error)
-        self._rest(active)
+        self._advance(active)
 
     def _answer(self, asked: Asked | None, *, changed: bool) -> None:
         if asked is not None and not asked.answer.done():
