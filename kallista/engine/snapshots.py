@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import TypedDict
 
 from kallista.core.definitions import ChildSpec, Definition, TaskSpec
-from kallista.core.durations import to_datetime
+from kallista.core.durations import format_duration, parse_duration, to_datetime
 from kallista.core.events import Event, StepState
 from kallista.core.ids import child_id
 from kallista.core.plan import WHOLE_RUN
@@ -26,7 +26,7 @@ from kallista.core.snapshots import (
     WorkflowSnapshot,
 )
 from kallista.core.states import ProcessStatus, RunKind, TaskStatus, WorkflowStatus
-from kallista.core.triggers import trigger_from_data
+from kallista.core.triggers import At, Cron, Every, Trigger, trigger_from_data
 from kallista.core.types import Json, JsonText, Micros, RunId, RunKey, StepId
 from kallista.engine.active import DefinitionCache, Progress, run_of
 from kallista.engine.facts import Facts
@@ -201,7 +201,7 @@ class SnapshotBuilder:
         return ScheduleSnapshot(
             id=schedule.id,
             status=schedule.status,
-            trigger=str(trigger_from_data(json.loads(schedule.trigger))),
+            trigger=_in_words(trigger_from_data(json.loads(schedule.trigger))),
             type=work.type,
             config=work.config,
             priority=schedule.priority,
@@ -221,6 +221,16 @@ def shown(step: StepState, now: Micros) -> TaskStatus:
     """The status that users see: a SCHEDULED step whose moment has come is READY."""
     due = step.ready_at is not None and step.ready_at <= now
     return TaskStatus.READY if step.status is TaskStatus.SCHEDULED and due else step.status
+
+
+def _in_words(trigger: Trigger) -> str:
+    match trigger:
+        case Cron():
+            return f"cron {trigger.expression} ({trigger.timezone or 'UTC'})"
+        case Every():
+            return f"every {format_duration(parse_duration(trigger.interval))}"
+        case At():
+            return f"at {trigger.moment}"
 
 
 class _Common(TypedDict):

@@ -6,9 +6,11 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime
 from typing import ClassVar, Generic, TypeVar, cast
 
+from kallista.core import fields
 from kallista.core.commands import Verb
 from kallista.core.definitions import Definition
 from kallista.core.ids import check_id
+from kallista.core.problems import Problems
 from kallista.core.snapshots import AnySnapshot, Explanation, HistoryEvent, Page, RunSummary
 from kallista.core.states import RunKind
 from kallista.core.types import Micros, RunId, ScheduleId
@@ -38,6 +40,23 @@ def agreed(key: str, argument: ValueT | None, described: ValueT, absent: ValueT)
             " description; give it once"
         )
     return argument
+
+
+def agreed_priority(argument: int | None, definition: Definition) -> int:
+    """The priority of a run, from the argument or the description. Raises ``UsageError``."""
+    problems = Problems()
+    if argument is not None:
+        argument = fields.priority(argument, problems)
+    problems.raise_if_any("the request")
+    return agreed("priority", argument, definition.priority, 0)
+
+
+def agreed_tags(argument: Sequence[str], definition: Definition) -> tuple[str, ...]:
+    """The tags of a run, from the argument or the description. Raises ``UsageError``."""
+    problems = Problems()
+    tags = fields.tags(argument, problems) if argument else None
+    problems.raise_if_any("the request")
+    return agreed("tags", tags, definition.tags, ())
 
 
 class Runs(Generic[SnapshotT]):
@@ -81,8 +100,8 @@ class Runs(Generic[SnapshotT]):
             id=None if id is None else RunId(check_id(id, f"{self.kind} id")),
             definition=definition,
             inputs=self._definitions.inputs(definition, inputs),
-            priority=agreed("priority", priority, definition.priority, 0),
-            tags=agreed("tags", tuple(tags) or None, definition.tags, ()),
+            priority=agreed_priority(priority, definition),
+            tags=agreed_tags(tags, definition),
             ready_at=ready_at,
         )
 

@@ -14,7 +14,7 @@ from kallista.core.triggers import At, Cron, Every, Trigger
 from kallista.core.types import Json, ScheduleId
 from kallista.engine.port import ScheduleRequest
 from kallista.errors import NotFoundError, StateError, UsageError
-from kallista.workflows.runs import Runs, agreed
+from kallista.workflows.runs import Runs, agreed, agreed_priority, agreed_tags
 
 
 class TaskScheduler(Runs[TaskSnapshot]):
@@ -84,8 +84,8 @@ class TaskScheduler(Runs[TaskSnapshot]):
             definition=definition,
             trigger=self._settled(chosen),
             first=moment,
-            priority=agreed("priority", priority, definition.priority, 0),
-            tags=agreed("tags", tuple(tags) or None, definition.tags, ()),
+            priority=agreed_priority(priority, definition),
+            tags=agreed_tags(tags, definition),
             max_runs=_positive("max_runs", max_runs),
             until=self._moment(until, "until"),
         )
