@@ -45,7 +45,14 @@ def console() -> Console:
 
 def say(text: str = "", style: str | None = None) -> None:
     """Print a text for people, wrapped between words."""
-    console().print(text, style=style, markup=False)
+    console().print("\n".join(map(one_line, text.split("\n"))), style=style, markup=False)
+
+
+def one_line(text: str) -> str:
+    """A text without anything that moves a cursor or changes a terminal."""
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else " " for char in text)
 
 
 def print_json(value: object) -> None:
@@ -130,9 +137,9 @@ def cell(value: object) -> Text:
         case datetime():
             return Text(local(value))
         case list() | tuple():
-            return Text(", ".join(map(str, value)))
+            return Text(one_line(", ".join(map(str, value))))
         case _:
-            text = str(value)
+            text = one_line(str(value))
             return Text(text, style=STYLES.get(text, ""))
 
 

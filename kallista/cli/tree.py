@@ -6,9 +6,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import groupby
+from math import isfinite
 from typing import TYPE_CHECKING, Final
 
-from kallista.cli.output import STYLES, length
+from kallista.cli.output import STYLES, length, one_line
 from kallista.core.snapshots import (
     AnySnapshot,
     Explanation,
@@ -33,6 +34,8 @@ OVER: Final = frozenset({"COMPLETED", "FAILED", "CANCELLED", "SKIPPED"})
 
 _BAR: Final = 12
 _ALIKE: Final = 3
+_GAP: Final = 2
+_REMARK: Final = 40
 
 
 @dataclass(frozen=True)
@@ -128,8 +131,8 @@ class TreeReader:
         """
         run = await get_run(self._app, kind, id)
         return Node(
-            run.id, run.name, run.word, run.kind, began=run.started_at, ended=run.ended_at,
-            children=await self._steps(run),
+            run.id, one_line(run.name), run.word, run.kind,
+            began=run.started_at, ended=run.ended_at, children=await self._steps(run),
         )  # fmt: skip
 
     async def _steps(self, run: AnySnapshot) -> tuple[Node, ...]:
@@ -170,8 +173,9 @@ def node_of(step: StepSnapshot, children: tuple[Node, ...] = ()) -> Node:
     elif step.note or step.progress_message:
         told = step.note or step.progress_message or ""
     return Node(
-        step.id, step.name, step.status, step.kind, step.attempt, step.started_at, step.ended_at,
-        None if step.status in OVER else step.ready_at, step.progress, told, children,
+        step.id, one_line(step.name), step.status, step.kind, step.attempt,
+        step.started_at, step.ended_at, None if step.status in OVER else step.ready_at,
+        step.progress, one_line(told), children,
     )  # fmt: skip
 
 
@@ -257,18 +261,22 @@ def draw(tree: Node, console: Console, lines: int, now: datetime | None = None) 
     rows = list(_rows(fitted(tree, lines), signs, moment))
     left_out = len(rows) - lines
     if left_out > 0:
-        rows = rows[: lines - 1]
+        rows = rows[: max(lines - 1, 1)]
     width = min(console.width, WIDEST)
     times = max(len(time) for _, _, time in rows)
-    labels = min(max(label.cell_len for label, _, _ in rows), max(width * 3 // 5, width - 40))
+    most = max(min(width * 3 // 5, width - times - _GAP), width - _REMARK)
+    labels = min(max(label.cell_len for label, _, _ in rows), most)
     drawn = []
     for label, told, time in rows:
         label.truncate(labels, overflow="ellipsis", pad=True)
-        told.truncate(max(width - labels - times - 4, 0), overflow="ellipsis")
-        line = Text.assemble(label, "  ", (f"{time:>{times}}", "dim"), "  ", told)
+        line = Text.assemble(label, "  ", (f"{time:>{times}}", "dim"))
+        room = width - line.cell_len - _GAP
+        if room > 0:
+            told.truncate(room, overflow="ellipsis")
+            line = Text.assemble(line, "  ", told)
         line.rstrip()
         drawn.append(line)
-    if left_out > 0:
+    if left_out > 0 and lines > 1:
         drawn.append(Text(f"{left_out + 1:,} more lines", style="dim"))
     return drawn
 
@@ -309,9 +317,10 @@ def _told(node: Node, signs: Signs, now: datetime) -> Text:
 
     told = Text()
     if node.progress is not None:
-        full = round(min(max(node.progress, 0.0), 1.0) * _BAR)
+        share = min(max(node.progress, 0.0), 1.0) if isfinite(node.progress) else 0.0
+        full = round(share * _BAR)
         told.append(signs.full * full, style="cyan").append(signs.empty * (_BAR - full), "dim")
-        told.append(f" {node.progress:.0%} ")
+        told.append(f" {share:.0%} ")
     told.append(", ".join(_remarks(node, now)), style="red" if node.status == "FAILED" else "dim")
     return told
 
