@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import TypedDict
 
 from kallista.core.definitions import ChildSpec, Definition, TaskSpec
-from kallista.core.durations import format_duration, parse_duration, to_datetime
+from kallista.core.durations import format_duration, to_datetime
 from kallista.core.events import Event, StepState
 from kallista.core.ids import child_id
 from kallista.core.plan import WHOLE_RUN
@@ -228,7 +228,7 @@ def _in_words(trigger: Trigger) -> str:
         case Cron():
             return f"cron {trigger.expression} ({trigger.timezone or 'UTC'})"
         case Every():
-            return f"every {format_duration(parse_duration(trigger.interval))}"
+            return f"every {format_duration(trigger.interval)}"
         case At():
             return f"at {trigger.moment}"
 
