@@ -89,7 +89,7 @@ class Leaving:
             text = os.read(0, 1024).decode(errors="replace").strip().lower()
             loop.call_soon_threadsafe(self._answered, not text.startswith("n"))
 
-        threading.Thread(target=answer, daemon=True).start()
+        threading.Thread(target=answer, name="answer", daemon=True).start()
 
     def _answered(self, leave: bool) -> None:
         self._asking = False
