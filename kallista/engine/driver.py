@@ -9,16 +9,21 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection, Coroutine, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Coroutine, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import Protocol
 
 from kallista.core.birth import newborn_child
 from kallista.core.commands import (
     AttemptEnded,
+    ChildSeen,
     Command,
+    DependenciesSeen,
     Dispatch,
     LinesLost,
+    ParentSeen,
     Stimulus,
     WorkerDied,
 )
@@ -128,8 +133,8 @@ class Driver:
         self._background: set[asyncio.Task[None]] = set()
         self._idle: set[ActiveRun] = set()
         self._claiming = 0
-        self._no_claim = asyncio.Event()
-        self._no_claim.set()
+        self._creating: Counter[RunId] = Counter()
+        self._settled = asyncio.Event()
         self._drained = asyncio.Event()
         self.attempts: Attempts
 
@@ -162,6 +167,8 @@ class Driver:
     def take(self, record: RunRecord, command: Command) -> asyncio.Future[bool]:
         """Decide on a command for a run that nobody drives, and drive it if it starts here."""
         active = self._activate(record)
+        if record.head.in_flight:
+            active.mailbox.append(WorkerDied())
         if record.head.started_at is not None:
             active.mailbox.append(LinesLost())  # a worker may have died with what it had claimed
         return self.ask(active, command)
@@ -189,6 +196,8 @@ class Driver:
             self.post_all(there, stimuli, looks)
             return
         active = self._activate(record)
+        if record.head.in_flight:
+            active.mailbox.append(WorkerDied())
         active.mailbox.extend(stimuli)
         if WHOLE_RUN in looks:
             active.mailbox.append(LinesLost())
@@ -196,6 +205,15 @@ class Driver:
             self._prepare(active, looks, reread=False)
         else:
             self._advance(active)
+
+    def _remember(self, record: RunRecord) -> None:
+        """Drive a run that a doubtful commit made ours, if a second look says the same."""
+        if record.key in self._active or record.id in self._creating:
+            return
+        active = self._activate(record)
+        if any(step.worker not in (None, self._slots.worker) for step in record.steps):
+            active.mailbox.append(WorkerDied())
+        self.post_all(active, [LinesLost()], {WHOLE_RUN})
 
     def post_all(
         self, active: ActiveRun, stimuli: Sequence[Stimulus], looks: Collection[int]
@@ -211,16 +229,27 @@ class Driver:
     def claim_began(self) -> None:
         """From now on no run is let go of, for the claim may be about it."""
         self._claiming += 1
-        self._no_claim.clear()
 
     def claim_ended(self) -> None:
         """What the claim brought is in the mailboxes; runs without work may be let go of."""
         self._claiming -= 1
+        self._settled.set()
         if not self._claiming:
-            self._no_claim.set()
             idle, self._idle = self._idle, set()
             for active in idle:
                 self._advance(active)
+
+    @contextmanager
+    def creating(self, id: RunId) -> Iterator[None]:
+        """While it lasts, a run of this id that the store says is ours will yet be begun."""
+        self._creating[id] += 1
+        try:
+            yield
+        finally:
+            self._creating[id] -= 1
+            if not self._creating[id]:
+                del self._creating[id]
+            self._settled.set()
 
     async def drain(self) -> None:
         """Wait until nothing is on its way to the store and nothing waits to be decided on."""
@@ -242,11 +271,6 @@ class Driver:
             active.owned = False
         self._active[record.key] = active
         self._keys[record.id] = record.key
-        running = [step for step in record.steps if step.status is TaskStatus.RUNNING]
-        if any(step.worker != self._slots.worker for step in running):
-            active.mailbox.append(WorkerDied())
-        elif running and active.owned:
-            self._match_attempts(active)
         return active
 
     def _prepare(self, active: ActiveRun, looks: Collection[int], *, reread: bool) -> None:
@@ -257,6 +281,8 @@ class Driver:
     async def _bring_in(self, active: ActiveRun, looks: Collection[int], *, reread: bool) -> None:
         try:
             if reread and WHOLE_RUN in looks and not await self._reread(active):
+                active.looks.update(looks)
+                self._lose(active)
                 return
             await self._facts.fill_outputs(active.key, active.run)
             facts = await self._look(active, looks)
@@ -432,11 +458,11 @@ class Driver:
                 self.in_background(self._ask_again(active.key, item))
             elif isinstance(item, Dispatch):
                 self._slots.give_back(_type(active, item.step))
-                looks = {*looks, WHOLE_RUN}  # its line is gone from the queue
+                stimuli.append(LinesLost())
             else:
                 stimuli.append(item)
         if stimuli or looks:
-            self.take_up(active.key, stimuli, looks)
+            self.take_up(active.key, stimuli, {WHOLE_RUN})
 
     def take_up(self, key: RunKey, stimuli: Sequence[Stimulus], looks: Collection[int]) -> None:
         """Let a run that is not known here decide on something, if no other program drives it."""
@@ -449,7 +475,9 @@ class Driver:
         active = self._active.get(key)
         if active is not None:
             self.post_all(active, stimuli, looks)
-        elif record is not None and record.owner in (None, self._slots.worker):
+        elif record is not None and self._is_forgotten(record):
+            self._remember(record)
+        elif record is not None and record.owner is None:
             self.adopt(record, stimuli, looks)
 
     async def _read(self, key: RunKey | RunId) -> RunRecord | None:
@@ -499,7 +527,6 @@ class Driver:
         """Take over what was written meanwhile; false when the run is not ours any more."""
         record = await self._store.load(active.key)
         if record is None or not self._still_ours(active, record):
-            self._lose(active)
             return False
         if record.version != active.version:
             outputs = active.run.outputs
@@ -577,10 +604,11 @@ class Driver:
             if self._active.get(key) is not None:
                 continue
             if self._is_forgotten(record):
-                if self._claiming:
-                    await self._no_claim.wait()  # it may be what the claim brings
+                if self._claiming or record.id in self._creating:
+                    self._settled.clear()
+                    await self._settled.wait()  # it may be what a claim or a creation brings
                 else:
-                    self.adopt(record, [], {WHOLE_RUN})
+                    self._remember(record)
                 continue
             if record.owner is None and self._slots.free > 0:
                 return await self.take(record, command)
@@ -601,7 +629,7 @@ class Driver:
         """Drive the run if a creation that was reported as failed has made it ours."""
         record = await self._read(id)
         if record is not None and self._is_forgotten(record):
-            self.adopt(record, [], {WHOLE_RUN})
+            self._remember(record)
 
     async def look_after_all(self) -> None:
         """After a claim that was reported as failed: nothing that it took may be lost.
@@ -655,5 +683,10 @@ def _remember_results(active: ActiveRun, draft: Draft) -> None:
 
 
 def _is_void(item: Stimulus | Asked, draft: Draft) -> bool:
-    """Whether a stimulus need not be decided on again: its reserved place was given back."""
-    return isinstance(item, Dispatch) and item.step not in draft.launched
+    """Whether a stimulus must not be decided on again.
+
+    A reserved place was given back, or it is what was seen before: there will be another look.
+    """
+    if isinstance(item, Dispatch):
+        return item.step not in draft.launched
+    return isinstance(item, ChildSeen | ParentSeen | DependenciesSeen)

@@ -293,10 +293,14 @@ class EmbeddedEngine:
         draft = started(wanted, now, capacity) if start else created(wanted)
         run = newborn(wanted, draft, now, self._slots.worker if draft.launched else None)
         try:
-            made = await self._store.create(run)
+            with self._driver.creating(id):
+                made = await self._store.create(run)
+                if made.new and draft.launched:
+                    self._driver.begin(made.key, draft)
         except BaseException as error:
             self._give_back(capacity.taken)
-            if isinstance(error, StoreUncertainError) and draft.launched:
+            if isinstance(error, StoreUncertainError):
+                self._queued(now, request.priority)  # it may be there, and wait for a worker
                 self._driver.in_background(self._driver.look_after(id))
             raise
         if here and self._dispatcher.within is None and self._options.worker:
@@ -306,8 +310,6 @@ class EmbeddedEngine:
             if start:
                 await self._driver.command(made.key, Command(Verb.START))
             return id
-        if draft.launched:
-            self._driver.begin(made.key, draft)
         for entry in draft.enqueue:
             self._queued(entry.ready_at, entry.priority)
         return id
