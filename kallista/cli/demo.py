@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from kallista.cli.files import load_file
-from kallista.cli.output import say
+from kallista.cli.output import say, say_whole
 from kallista.cli.running import attend
 from kallista.cli.session import FAILED, LEFT, OK, Session
 from kallista.cli.tree import OVER
@@ -21,21 +22,25 @@ if TYPE_CHECKING:
 EXAMPLE: Final = "inventory_app.yaml"
 
 
-def run_demo(session: Session) -> int:
+def run_demo(session: Session, settings: Sequence[str]) -> int:
     """Go on with the demo that is unfinished, else start a new one.
 
     Args:
         session: The options.
+        settings: Inputs as ``key=value``.
 
     Returns:
         The exit code.
     """
     data = cast("dict[str, Any]", load_file(str(example())))
-    ended = session.run(_demo(session, data))
+    ended = session.run(_demo(session, data, settings))
     if ended is None:
         return LEFT
-    if ended.ok and not session.as_json:
-        _tell_where(session, ended)
+    if not session.as_json:
+        if ended.ok:
+            _tell_where(session, ended)
+        elif any(error.type.endswith("OutputConflictError") for error in ended.errors):
+            _tell_other_place()
     return OK if ended.ok else FAILED
 
 
@@ -46,21 +51,25 @@ def example() -> Path:
     return packaged if packaged.is_file() else checkout
 
 
-async def _demo(session: Session, data: dict[str, Any]) -> AnySnapshot | None:
+async def _demo(
+    session: Session, data: dict[str, Any], settings: Sequence[str]
+) -> AnySnapshot | None:
     numbered = re.compile(rf"{re.escape(data['id'])}(?:-([0-9]{{1,9}}))?")
     number, unfinished = await _newest(session, data["name"], numbered)
     if unfinished:
         try:
-            return await _run(session, data, number)
+            return await _run(session, data, settings, number)
         except ConflictError:
             # An unfinished run of this id that is none of the demo's: it is left alone.
             pass
-    return await _run(session, data, number + 1)
+    return await _run(session, data, settings, number + 1)
 
 
-async def _run(session: Session, data: dict[str, Any], number: int) -> AnySnapshot | None:
+async def _run(
+    session: Session, data: dict[str, Any], settings: Sequence[str], number: int
+) -> AnySnapshot | None:
     id = data["id"] if number == 1 else f"{data['id']}-{number}"
-    return await attend(session, {**data, "id": id}, (), id)
+    return await attend(session, {**data, "id": id}, settings, id)
 
 
 async def _newest(session: Session, name: str, numbered: re.Pattern[str]) -> tuple[int, bool]:
@@ -82,6 +91,11 @@ async def _newest_in(app: Kallista, name: str, numbered: re.Pattern[str]) -> tup
         cursor = page.cursor
         if cursor is None:
             return 0, False
+
+
+def _tell_other_place() -> None:
+    say("\nFiles that were changed are never replaced. To generate it in another folder:")
+    say_whole("  kallista demo --set output_dir=output/second")
 
 
 def _tell_where(session: Session, run: AnySnapshot) -> None:

@@ -6,7 +6,7 @@ import asyncio
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, Protocol
 
-from kallista.cli.output import console, took
+from kallista.cli.output import console, say_whole, took
 from kallista.cli.tree import OVER, Node, TreeReader, draw, explanations
 from kallista.core.snapshots import AnySnapshot
 from kallista.core.states import RunKind
@@ -77,9 +77,9 @@ class Lines:
         """Print what is new, in the order in which it happened."""
         news = [(path, node) for path, node in tree.walk() if self._is_news(path, node)]
         for path, node in sorted(news, key=lambda item: _moment(item[1])):
-            print(_line(path, node), flush=True)
+            say_whole(_line(path, node))
         if waits not in ("", self._waits):
-            print(waits, flush=True)
+            say_whole(waits)
         self._waits = waits or self._waits
 
     def _is_news(self, path: tuple[str, ...], node: Node) -> bool:

@@ -35,6 +35,11 @@ FileArgument = Annotated[
     str, typer.Argument(metavar="FILE", help="A YAML or JSON file; - reads standard input.")
 ]
 
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="A value for an input of the definition."),
+]
+
 
 def _version(wanted: bool) -> None:
     if wanted:
@@ -64,10 +69,7 @@ def _top(
 )
 def run(
     file: FileArgument,
-    set_: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="A value for an input of the definition."),
-    ] = None,
+    set_: SetOption = None,
     id: Annotated[
         str | None,
         typer.Option("--id", help="The run's id; else the file's own, else a generated one."),
@@ -94,14 +96,16 @@ def run(
 
 
 @app.command(short_help="Generate a complete C#/WPF application.", epilog="Example: kallista demo")
-def demo(store: StoreOption = None, output: OutputOption = Format.TEXT) -> None:
+def demo(
+    set_: SetOption = None, store: StoreOption = None, output: OutputOption = Format.TEXT
+) -> None:
     """Design and generate a complete C#/WPF application in output/InventoryApp.
 
     Stop it halfway in whatever way: the same command goes on where it stopped.
     """
     from kallista.cli.demo import run_demo
 
-    raise typer.Exit(run_demo(Session(store, output)))
+    raise typer.Exit(run_demo(Session(store, output), set_ or ()))
 
 
 @app.command(epilog="Example: kallista explain my-process")

@@ -39,13 +39,27 @@ def console() -> Console:
     """Standard output. What is not a terminal is never wrapped: a program reads it."""
     from rich.console import Console
 
+    class Output(Console):
+        def on_broken_pipe(self) -> None:
+            nobody_reads()
+
     piped = not sys.stdout.isatty() and "COLUMNS" not in os.environ
-    return Console(highlight=False, width=_PIPED_WIDTH if piped else None)
+    return Output(highlight=False, width=_PIPED_WIDTH if piped else None)
 
 
 def say(text: str = "", style: str | None = None) -> None:
     """Print a text for people, wrapped between words."""
     console().print("\n".join(map(one_line, text.split("\n"))), style=style, markup=False)
+
+
+def say_whole(line: str) -> None:
+    """Print a line that is not broken, so that a command in it can be copied."""
+    console().print(one_line(line), markup=False, soft_wrap=True)
+
+
+def nobody_reads() -> None:
+    """Whoever read the output has seen enough: from now on it goes nowhere, without an error."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def one_line(text: str) -> str:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from kallista.cli.files import load_file, load_value
 from kallista.cli.interrupts import Leaving, signals_call
 from kallista.cli.live import View, follow, view_for
-from kallista.cli.output import local, print_json, say, short, took
+from kallista.cli.output import local, print_json, say, say_whole, short, took
 from kallista.cli.session import FAILED, LEFT, OK, Session
 from kallista.cli.tree import OVER, TreeReader, brief, get_run, steps_of
 from kallista.errors import UsageError
@@ -179,12 +179,11 @@ def _tell_results(run: AnySnapshot) -> None:
 def _tell_errors(session: Session, run: AnySnapshot) -> None:
     for error in run.errors:
         say(f"  {error.task_id}: {brief(error)}" if error.task_id else f"  {brief(error)}")
-    say(f"All of it: {session.command(f'{run.kind} show {run.id}')}")
+    say("\nAll of it:")
+    say_whole("  " + session.command(f"{run.kind} show {run.id}"))
     if not run.ok:
-        say(
-            f"To go on from what did not complete: {session.command(f'{run.kind} retry {run.id}')}"
-            ", then run the same command again"
-        )
+        say("To go on from what did not complete, then run the same command again:")
+        say_whole("  " + session.command(f"{run.kind} retry {run.id}"))
 
 
 def _code(run: AnySnapshot | None) -> int:

@@ -214,8 +214,9 @@ def guarded(command: typer.Typer, arguments: Sequence[str] | None = None) -> int
     except (KeyboardInterrupt, typer.Abort):
         return LEFT
     except BrokenPipeError:
-        # Whoever read the output has seen enough; a second complaint at exit is prevented.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        from kallista.cli.output import nobody_reads
+
+        nobody_reads()
         return OK
     except Exception as error:
         return _tell_surprise(error, as_json=_wants_json(typed))

@@ -181,7 +181,7 @@ def node_of(step: StepSnapshot, children: tuple[Node, ...] = ()) -> Node:
 
 def brief(error: RunError) -> str:
     """The last part of the error's class and the first line of its message."""
-    message = error.message.partition("\n")[0]
+    message = error.message.partition("\n")[0].removesuffix(":")
     return f"{error.type.rpartition('.')[2]}: {message}"
 
 
