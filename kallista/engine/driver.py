@@ -417,6 +417,8 @@ class Driver:
                 self._slots.give_back(type)
             again: list[Stimulus | Asked] = [*batch] if asked is None else [asked]
             active.mailbox[:0] = [item for item in again if not _is_void(item, draft)]
+            if active.owned or asked is None:
+                active.looks.add(WHOLE_RUN)  # before anything else is decided
             self.in_background(self._recover(active, error))
             return
         draft.absorb()
