@@ -1,4 +1,4 @@
-"""The three objects through their public doors: workflows, processes and tasks as users see them."""
+"""The three objects through their public doors: runs and schedules as users see them."""
 
 from __future__ import annotations
 
