@@ -417,9 +417,7 @@ class Driver:
                 self._slots.give_back(type)
             again: list[Stimulus | Asked] = [*batch] if asked is None else [asked]
             active.mailbox[:0] = [item for item in again if not _is_void(item, draft)]
-            if active.owned or asked is None:
-                active.looks.add(WHOLE_RUN)  # before anything else is decided
-            self.in_background(self._recover(active, error))
+            self._not_written(active, error)
             return
         draft.absorb()
         active.version = written.result().version
@@ -500,24 +498,26 @@ class Driver:
         else:
             self._answer(asked, changed=changed)
 
-    async def _recover(self, active: ActiveRun, error: BaseException | None) -> None:
-        """A plan was not written: read the run again, and decide again if it is still ours."""
-        if isinstance(error, StoreError):
-            _log.warning("the store failed, run %s is tried again: %s", active.run.id, error)
+    def _not_written(self, active: ActiveRun, error: BaseException | None) -> None:
+        """A plan was not written, or nobody knows: look again, then decide again if it is ours."""
+        if isinstance(error, StoreUncertainError):
+            self._on_queued(Micros(0), active.run.priority)  # it may have queued something
+        elif isinstance(error, StoreError) and not active.owned:
+            self._fail_asked(active, error)
+        if isinstance(error, StoreError) and not active.owned:
             if isinstance(error, StoreUncertainError):
-                self._on_queued(Micros(0), active.run.priority)  # it may have queued something
-                if not active.owned:
-                    active.looks.add(WHOLE_RUN)  # it may be ours by now
-            elif not active.owned:
-                self._fail_asked(active, error)
-            if not active.owned:
-                self._lose(active)
-                return
-            await self._pause_before_retry()
-        elif error is not None and not isinstance(error, (LeaseLost, NotFoundError)):
-            _log.error("a plan of run %s was not written: %r", active.run.id, error)
-            await self._pause_before_retry()
-        active.looks.add(WHOLE_RUN)
+                active.looks.add(WHOLE_RUN)  # it may be ours by now
+            self._lose(active)
+            return
+        active.looks.add(WHOLE_RUN)  # before anything else is decided
+        if error is None or isinstance(error, (LeaseLost, NotFoundError)):
+            self._advance(active)
+        else:
+            _log.warning("a plan of run %s was not written: %s", active.run.id, error)
+            self.in_background(self._advance_later(active))
+
+    async def _advance_later(self, active: ActiveRun) -> None:
+        await self._pause_before_retry()
         self._advance(active)
 
     def _still_ours(self, active: ActiveRun, record: RunRecord) -> bool:
