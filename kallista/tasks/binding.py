@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, NotRequired, Protocol, Required, c
 
 import msgspec
 
+from kallista.core.building import BUILDING
 from kallista.core.parsing.tasks import TASK_KEYS
 from kallista.core.plain import shown
 from kallista.core.types import Json, JsonText
@@ -194,7 +195,8 @@ def _adapter(
         extra="allow" if parameters.surplus else "forbid", val_json_bytes="base64"
     )
     try:
-        return TypeAdapter(shape)
+        with BUILDING:
+            return TypeAdapter(shape)
     except PydanticUserError as error:
         raise UsageError(
             f"a type hint of {name} cannot be checked: {error.message}; use types that pydantic"

@@ -5,14 +5,19 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Iterator, Mapping
-from typing import Final
+from functools import cache
+from typing import TYPE_CHECKING, Final
 
+from kallista.core.building import BUILDING
 from kallista.wpf.design import Design, Entity, View
 from kallista.wpf.errors import DesignError
 from kallista.wpf.files import planned
 from kallista.wpf.rendering import render_source
 from kallista.wpf.review import design
 from kallista.wpf.specification import Specification
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
 
 KIND: Final = "kallista.wpf/design"
 """What a design calls itself, so that it is found among other results."""
@@ -164,12 +169,20 @@ def load(data: object) -> Design:
     return design(_specification(data.get("specification")))
 
 
+@cache
+def _reader() -> TypeAdapter[Specification]:
+    from pydantic import TypeAdapter
+
+    with BUILDING:
+        return TypeAdapter(Specification)
+
+
 def _specification(data: object) -> Specification:
     # pydantic takes longer to import than this to run, and designing alone does not need it.
-    from pydantic import TypeAdapter, ValidationError
+    from pydantic import ValidationError
 
     try:
-        return TypeAdapter(Specification).validate_python(data)
+        return _reader().validate_python(data)
     except ValidationError as error:
         raise DesignError(
             "The design's specification cannot be read:",
