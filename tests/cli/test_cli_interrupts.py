@@ -147,12 +147,12 @@ async def test_ctrl_c_instead_of_an_answer_leaves(keyboard: int) -> None:
     situation.press()
     situation.press()
     assert situation.left == 1
-    os.write(keyboard, b"n\n")
     threads = [thread for thread in threading.enumerate() if thread.name == "answer"]
+    assert threads
+    os.write(keyboard, b"n\n")
     for thread in threads:
         thread.join()
     await asyncio.sleep(0)
-    assert threads
     assert not situation.view.shown
 
 
