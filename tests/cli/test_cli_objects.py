@@ -1,0 +1,222 @@
+"""The verbs of the objects: what they show and do, for people and for programs."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cli_support import FRAGILE, HELLO, LONG, Typist, written
+
+from kallista import Kallista
+
+SECRETS = """\
+kind: workflow
+id: secret
+name: Secret
+inputs:
+  api_key: {type: string}
+tasks:
+  - {id: made, type: python, function: "builtins:dict", kwargs: {password: hunter2, ok: 1}}
+  - {id: env, type: shell, command: [echo, done], env: {API_TOKEN: abc123}}
+"""
+SECRET_WORDS = ("sk-999", "hunter2", "abc123")
+
+
+@pytest.fixture
+def filled(folder: Path, typed: Typist) -> Path:
+    """A store with a run of every kind, and a schedule."""
+    typed("run", written(folder, HELLO))
+    typed("run", written(folder, FRAGILE, "fragile.yaml"))
+    typed("run", written(folder, LONG, "long.yaml"), "--detach")
+
+    async def schedule() -> None:
+        async with Kallista(worker=False) as app:
+            due = datetime.now(UTC) + timedelta(days=1)
+            await app.scheduler.schedule_task("later", {"type": "sleep", "seconds": 1}, due)
+            nightly = {"type": "sleep", "seconds": 1}
+            await app.scheduler.schedule_task("nightly", nightly, cron="0 3 * * *", recurring=True)
+
+    asyncio.run(schedule())
+    return folder
+
+
+LOOKS: Sequence[tuple[str, ...]] = [
+    ("workflow", "list"), ("workflow", "show", "hello"), ("workflow", "history", "hello"),
+    ("process", "list"), ("process", "show", "fragile"), ("process", "history", "fragile"),
+    ("task", "list"), ("task", "show", "later"), ("task", "history", "later"),
+    ("schedule", "list"), ("schedule", "show", "nightly"), ("schedule", "next", "nightly"),
+    ("explain", "long"), ("explain", "nightly"), ("types",), ("types", "shell"), ("doctor",),
+]  # fmt: skip
+
+
+@pytest.mark.usefixtures("filled")
+def test_whatever_looks_answers_people_and_programs(typed: Typist) -> None:
+    """Text that fits 80 columns; with ``-o json`` one document and nothing beside it."""
+    for words in LOOKS:
+        shown = typed(*words)
+        assert (shown.code, shown.err) == (0, ""), words
+        assert max(map(len, shown.out.splitlines())) <= 80, words
+        told = typed(*words, "-o", "json")
+        assert (told.code, told.err) == (0, ""), words
+        assert told.answer, words
+
+
+@pytest.mark.usefixtures("filled")
+def test_a_list_filters_and_pages(typed: Typist) -> None:
+    """By status, name and time; the page says where the next one starts."""
+
+    def ids(*words: str) -> list[str]:
+        return [
+            run["id"] for run in typed("workflow", "list", *words, "-o", "json").answer["items"]
+        ]
+
+    assert ids() == ["long", "hello"]
+    assert ids("--status", "COMPLETED") == ["hello"]
+    assert ids("--name", "Long") == ["long"]
+    assert ids("--since", "1h") == ["long", "hello"]
+    assert ids("--since", "2999-01-01") == []
+    first = typed("workflow", "list", "--limit", "1", "-o", "json").answer
+    assert ids("--limit", "1", "--cursor", first["cursor"]) == ["hello"]
+    shown = typed("workflow", "list", "--limit", "1").out
+    assert first["cursor"] in shown
+    assert "no workflows match" in typed("workflow", "list", "--tag", "none").out
+
+
+@pytest.mark.usefixtures("filled")
+def test_a_run_is_paused_resumed_cancelled_retried_deleted(typed: Typist) -> None:
+    """Each verb says what it did; what needs a worker says so when there is none."""
+    assert typed("workflow", "pause", "long", "--reason", "lunch").out == "long is paused\n"
+    assert "lunch" in typed("workflow", "history", "long").out
+    resumed = typed("workflow", "resume", "long").out
+    assert resumed.startswith("long goes on\n")
+    assert "no worker is alive" in resumed
+    assert typed("workflow", "cancel", "long").out == "long is cancelled\n"
+    assert typed("workflow", "retry", "long").code == 0
+    cancelled = typed("workflow", "cancel", "long", "-o", "json").answer
+    assert (cancelled["id"], cancelled["verb"]) == ("long", "cancel")
+    assert typed("workflow", "delete", "long").out == "long is deleted\n"
+    assert "was deleted" in typed("workflow", "show", "long").err
+
+
+@pytest.mark.usefixtures("filled")
+def test_tasks_and_schedules_have_their_verbs(typed: Typist) -> None:
+    """A task is cancelled once; a schedule is paused, resumed, fired by hand and deleted."""
+    assert typed("task", "cancel", "later").out == "later is cancelled\n"
+    assert typed("task", "show", "later", "-o", "json").answer["status"] == "CANCELLED"
+    assert typed("task", "retry", "later").code == 0
+    for verb in ("pause", "resume", "trigger"):
+        assert typed("schedule", verb, "nightly").code == 0
+    fired = typed("schedule", "show", "nightly", "-o", "json").answer
+    assert (fired["status"], fired["fired"]) == ("ACTIVE", 1)
+    moments = typed("schedule", "next", "nightly", "-n", "3", "-o", "json").answer
+    assert len(moments) == 3
+    assert typed("schedule", "delete", "nightly").code == 0
+    assert typed("schedule", "show", "nightly").code == 2
+
+
+WRONG: Sequence[tuple[tuple[str, ...], str, str]] = [
+    (("workflow", "show", "nix"), "NotFoundError", "'nix'"),
+    (("process", "show", "hello"), "NotFoundError", "workflow"),
+    (("explain", "nix"), "NotFoundError", "'nix'"),
+    (("workflow", "pause", "hello"), "StateError", "COMPLETED"),
+    (("workflow", "list", "--status", "DONE"), "UsageError", "DONE"),
+    (("workflow", "list", "--since", "soon"), "UsageError", "soon"),
+    (("workflow", "list", "--cursor", "x"), "UsageError", "cursor"),
+    (("types", "shel"), "NotFoundError", "did you mean 'shell'?"),
+    (("run", "nix.yaml"), "NotFoundError", "nix.yaml"),
+    (("worker", "--tasks", "nix"), "UsageError", "nix"),
+    (("run",), "UsageError", "FILE"),
+    (("workflow", "list", "--limit", "0"), "UsageError", "limit"),
+    (("doctor", "--store", "mysql://x"), "UsageError", "mysql://"),
+    (("frobnicate",), "UsageError", "frobnicate"),
+]
+
+
+@pytest.mark.usefixtures("filled")
+def test_what_is_asked_wrongly_is_told_to_people_and_programs(typed: Typist) -> None:
+    """Exit code 2, the message on standard error, with ``-o json`` as one document."""
+    for words, error, told in WRONG:
+        shown = typed(*words)
+        assert (shown.code, shown.out) == (2, ""), words
+        assert told in shown.err, words
+        assert "Traceback" not in shown.err, words
+        told_as_data = typed(*words, "-o", "json")
+        assert told_as_data.code == 2, words
+        assert told_as_data.error["type"] == error, words
+        assert told in told_as_data.error["message"], words
+
+
+def test_without_a_store_nothing_is_made(folder: Path, typed: Typist) -> None:
+    """Looking for a run where there is no store says so, and leaves the folder as it is."""
+    for words in (("workflow", "list"), ("doctor",), ("explain", "x"), ("task", "cancel", "x")):
+        wrong = typed(*words)
+        assert wrong.code == 2
+        assert "there is no store" in wrong.err
+    assert list(folder.iterdir()) == []
+
+
+def test_a_store_that_is_none_is_told_in_one_message(folder: Path, typed: Typist) -> None:
+    """Exit code 1, the name of the file, and it is left as it was."""
+    file = folder / "notes.db"
+    file.write_text("these are notes, and no database", encoding="utf-8")
+    before = file.read_bytes()
+    for words in (("workflow", "list"), ("run", written(folder, HELLO)), ("doctor",)):
+        wrong = typed(*words, "--store", "sqlite:///notes.db")
+        assert wrong.code == 1
+        assert "notes.db" in wrong.err
+        assert "Traceback" not in wrong.err
+        assert typed(*words, "--store", "sqlite:///notes.db", "-o", "json").error
+    assert file.read_bytes() == before
+
+
+def test_secrets_are_never_shown(folder: Path, typed: Typist) -> None:
+    """Not while it runs, not in what is shown afterwards, in text or as data, nor in the logs."""
+    file = written(folder, SECRETS)
+    shown = [typed("run", file, "--set", "api_key=sk-999")]
+    for words in (("show", "secret"), ("history", "secret"), ("list",)):
+        shown += [typed("workflow", *words), typed("workflow", *words, "-o", "json")]
+    shown += [
+        typed("run", file, "--set", "api_key=sk-999", "-o", "json"),
+        typed("explain", "secret"),
+    ]
+    texts = [one.out + one.err for one in shown]
+    texts += [log.read_text(encoding="utf-8") for log in (folder / "logs").glob("*.log")]
+    assert all(one.code == 0 for one in shown)
+    assert not [word for word in SECRET_WORDS for text in texts if word in text]
+    assert "***" in texts[1]
+
+
+def test_what_a_type_takes_is_shown_whole(typed: Typist) -> None:
+    """No name of a parameter is cut at 80 columns; one line says what the type does."""
+    shown = typed("types", "code_generation").out
+    names = typed("types", "code_generation", "-o", "json").answer[0]["schema"]["properties"]
+    assert all(f"  {name} " in shown for name in names)
+    assert "…" not in shown
+
+
+def test_doctor_says_what_waits_in_vain(folder: Path, typed: Typist) -> None:
+    """Work that no worker alive can do, and how to have one."""
+    typed("run", written(folder, HELLO), "--detach")
+    found: Any = typed("doctor", "-o", "json").answer
+    assert found["missing_types"] == ["python"]
+    (problem,) = found["problems"]
+    assert "kallista worker" in problem
+    assert "kallista worker" in typed("doctor").out
+
+
+def test_init_writes_a_project_that_runs(folder: Path, typed: Typist) -> None:
+    """What it says to try works, its schema is the published one, and nothing is overwritten."""
+    made = typed("init", "mine", "-o", "json").answer["written"]
+    assert {Path(path).name for path in made} >= {"hello.yaml", "tasks.py", "README.md"}
+    schema = json.loads((folder / "mine" / "kallista.schema.json").read_text(encoding="utf-8"))
+    assert schema == typed("schema", "-o", "json").answer
+    before = (folder / "mine" / "hello.yaml").read_bytes()
+    again = typed("init", "mine")
+    assert again.code == 2
+    assert "hello.yaml" in again.err
+    assert (folder / "mine" / "hello.yaml").read_bytes() == before
