@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 from kallista.core.outcomes import Outcome
 from kallista.core.states import ProcessStatus
-from kallista.core.types import Json, Micros, RunId
+from kallista.core.types import Json, Micros, RunId, WorkerKey
 
 
 class Verb(StrEnum):
@@ -54,7 +54,9 @@ class AttemptEnded:
 
 @dataclass(frozen=True, slots=True)
 class WorkerDied:
-    """Whoever drove the run is gone, and with it every attempt that was running."""
+    """This worker, which drove the run, is gone, and with it every attempt that ran there."""
+
+    worker: WorkerKey
 
 
 @dataclass(frozen=True, slots=True)

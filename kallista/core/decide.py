@@ -129,7 +129,7 @@ def _react(draft: Draft, stimulus: Stimulus, now: Micros, capacity: Capacity) ->
         case DependenciesSeen():
             _dependencies_seen(draft, stimulus, now, capacity)
         case WorkerDied():
-            _worker_died(draft, now, capacity)
+            _worker_died(draft, stimulus, now, capacity)
         case LinesLost():
             _due(draft, Due(WHOLE_RUN), now, capacity)
             _queue_again(draft)
@@ -322,9 +322,10 @@ def _start_or_queue(
         draft.enqueue.append(_entry(draft, position, ready_at))
 
 
-def _worker_died(draft: Draft, now: Micros, capacity: Capacity) -> None:
-    for position, step in enumerate(draft.run.steps):
-        if step.status is not TaskStatus.RUNNING:
+def _worker_died(draft: Draft, died: WorkerDied, now: Micros, capacity: Capacity) -> None:
+    for position in range(len(draft.run.steps)):
+        step = draft.step(position)
+        if step.status is not TaskStatus.RUNNING or step.worker != died.worker:
             continue
         if draft.head.state in FINISHED_RUN:
             _end_step(draft, EventKind.TASK_CANCELLED, position, now, None)

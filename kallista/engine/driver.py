@@ -33,7 +33,7 @@ from kallista.core.outcomes import HandedBack
 from kallista.core.plan import WHOLE_RUN, Fence, Ownership, Plan
 from kallista.core.run import Draft
 from kallista.core.states import FINISHED_RUN, EventKind, TaskStatus
-from kallista.core.types import Micros, RunId, RunKey, TaskType
+from kallista.core.types import Micros, RunId, RunKey, TaskType, WorkerKey
 from kallista.core.wiring import wiring
 from kallista.engine.active import ActiveRun, Asked, DefinitionCache, run_of
 from kallista.engine.alarm import TRY_AGAIN_AFTER
@@ -167,8 +167,7 @@ class Driver:
     def take(self, record: RunRecord, command: Command) -> asyncio.Future[bool]:
         """Decide on a command for a run that nobody drives, and drive it if it starts here."""
         active = self._activate(record)
-        if record.head.in_flight:
-            active.mailbox.append(WorkerDied())
+        active.mailbox.extend(map(WorkerDied, _workers_of(record)))
         if record.head.started_at is not None:
             active.mailbox.append(LinesLost())  # a worker may have died with what it had claimed
         return self.ask(active, command)
@@ -196,8 +195,7 @@ class Driver:
             self.post_all(there, stimuli, looks)
             return
         active = self._activate(record)
-        if record.head.in_flight:
-            active.mailbox.append(WorkerDied())
+        active.mailbox.extend(map(WorkerDied, _workers_of(record)))
         active.mailbox.extend(stimuli)
         if WHOLE_RUN in looks:
             active.mailbox.append(LinesLost())
@@ -211,8 +209,8 @@ class Driver:
         if record.key in self._active or record.id in self._creating:
             return
         active = self._activate(record)
-        if any(step.worker not in (None, self._slots.worker) for step in record.steps):
-            active.mailbox.append(WorkerDied())
+        dead = _workers_of(record) - {self._slots.worker}
+        active.mailbox.extend(map(WorkerDied, dead))
         self.post_all(active, [LinesLost()], {WHOLE_RUN})
 
     def post_all(
@@ -670,6 +668,11 @@ class Driver:
 
     def _check_drained(self) -> None:
         self._drained.set()
+
+
+def _workers_of(record: RunRecord) -> set[WorkerKey]:
+    """Who executes what is in flight, or did before it died."""
+    return {step.worker for step in record.steps if step.worker is not None}
 
 
 def _type(active: ActiveRun, position: int) -> TaskType:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import traceback
-from collections.abc import Awaitable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from concurrent.futures import Future
 from inspect import isawaitable
 from typing import Final, cast
@@ -342,13 +342,20 @@ def failure_of(error: BaseException, config: Mapping[str, Json]) -> Failure:
         config: The handler's arguments, to know their secrets.
     """
     secrets = secret_values(config)
-    trace = "".join(traceback.format_exception(error))
     return Failure(
         type=_qualified(type(error)),
-        message=mask_text(str(error), secrets) or type(error).__name__,
-        traceback=mask_text(trace, secrets),
+        message=mask_text(_told(lambda: str(error)), secrets) or type(error).__name__,
+        traceback=mask_text(_told(lambda: "".join(traceback.format_exception(error))), secrets),
         kinds=_kinds(type(error)),
     )
+
+
+def _told(tell: Callable[[], str]) -> str:
+    """What an exception says of itself; its own code may fail at that."""
+    try:
+        return tell()
+    except Exception as error:
+        return f"(it could not be told: {type(error).__name__})"
 
 
 def _kinds(type: type[BaseException]) -> tuple[str, ...]:

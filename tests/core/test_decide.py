@@ -164,7 +164,7 @@ def test_a_retry_waits_its_delay_and_counts_only_failures() -> None:
     """Attempts are tried again after the delay; an interruption raises the attempt, no failure."""
     policy = RetryPolicy(max_attempts=2, delay=Micros(5_000_000))
     world = started(sequence(1, retry=policy))
-    world.do(WorkerDied())
+    world.do(WorkerDied(WorkerKey(1)))
     assert (world.run.steps[0].attempt, world.run.steps[0].crashes) == (2, 1)
     world.end(0, BOOM)
     waiting = world.run.steps[0]
@@ -460,7 +460,11 @@ def test_whatever_happens_history_and_state_agree(
             for n in running
             for outcome in OUTCOMES
         ]
-        choices += [WorkerDied(), Due(WHOLE_RUN), *(Due(n) for n in range(len(world.run.steps)))]
+        choices += [
+            WorkerDied(WorkerKey(1)),
+            Due(WHOLE_RUN),
+            *(Due(n) for n in range(len(world.run.steps))),
+        ]
         choices += [
             Dispatch(n, step.ready_at)
             for n, step in enumerate(world.run.steps)
