@@ -66,19 +66,20 @@ class Files(apsw.VFS):  # type: ignore[misc]  # without types
 
     def __init__(self, stops: Stops) -> None:
         self.stops = stops
-        super().__init__("stopping", "", makedefault=True)
+        self.below = apsw.vfs_names()[0]
+        super().__init__("stopping", self.below, makedefault=True)
 
     def xOpen(self, name: Any, flags: list[int]) -> File:  # noqa: N802
-        return File(self.stops, name, flags)
+        return File(self, name, flags)
 
 
 class File(apsw.VFSFile):  # type: ignore[misc]  # without types
     """A file whose syncs may be stopped at, if it is the log."""
 
-    def __init__(self, stops: Stops, name: Any, flags: list[int]) -> None:
-        self._stops = stops
+    def __init__(self, files: Files, name: Any, flags: list[int]) -> None:
+        self._stops = files.stops
         self._is_log = bool(flags[0] & apsw.SQLITE_OPEN_WAL)
-        super().__init__("", name, flags)
+        super().__init__(files.below, name, flags)
 
     def xSync(self, flags: int) -> None:  # noqa: N802
         if self._is_log:
