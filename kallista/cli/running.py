@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from kallista.core.definitions import Definition
     from kallista.core.parsing import Document
     from kallista.core.snapshots import AnySnapshot
+    from kallista.core.states import RunKind
 
 _RESULTS: Final = 10
 
@@ -80,22 +81,15 @@ async def attend(
     Returns:
         The finished run; None: the user has left it.
     """
-    view = view_for(quiet=session.as_json, since=datetime.now(UTC))
-    asked = sys.stdin is not None and sys.stdin.isatty() and not session.as_json
-    leaving = Leaving(view, f"Leave {id} now, to go on with it later?" if asked else None)
-    try:
-        with signals_call(leaving.signalled):
-            async with session.app(worker=True, within=id) as app:
-                document = await app.check(data)
-                inputs = _inputs(document.definition, settings)
-                before = await _submitted(session, app, document, id, inputs)
-                if before is not None and before.word in OVER:
-                    view.close()
-                    _tell_finished_before(session, before)
-                    return before
-                ended = await _watched(app, document, id, view, leaving)
-    finally:
-        view.close()
+    # Nothing is executed before it is known that this is the run that was meant.
+    async with session.app() as app:
+        document = await app.check(data)
+        inputs = _inputs(document.definition, settings)
+        before = await _submitted(session, app, document, id, inputs)
+    if before is not None and before.word in OVER:
+        _tell_finished_before(session, before)
+        return before
+    ended = await _executed(session, document.definition.kind, id)
     if ended is not None:
         _tell_ended(session, ended)
     return ended
@@ -117,10 +111,22 @@ async def _submitted(
     return before
 
 
+async def _executed(session: Session, kind: RunKind, id: str) -> AnySnapshot | None:
+    view = view_for(quiet=session.as_json, since=datetime.now(UTC))
+    asked = sys.stdin is not None and sys.stdin.isatty() and not session.as_json
+    leaving = Leaving(view, f"Leave {id} now, to go on with it later?" if asked else None)
+    try:
+        with signals_call(leaving.signalled):
+            async with session.app(worker=True, within=id) as app:
+                return await _watched(app, kind, id, view, leaving)
+    finally:
+        view.close()
+
+
 async def _watched(
-    app: Kallista, document: Document, id: str, view: View, leaving: Leaving
+    app: Kallista, kind: RunKind, id: str, view: View, leaving: Leaving
 ) -> AnySnapshot | None:
-    watched = asyncio.ensure_future(follow(app, document.definition.kind, id, view))
+    watched = asyncio.ensure_future(follow(app, kind, id, view))
     leaving.by(watched.cancel)
     try:
         return await watched

@@ -53,11 +53,13 @@ def test_a_finished_run_is_shown_and_not_run_again(folder: Path, typed: Typist) 
 
 
 def test_another_definition_under_the_same_id_is_a_conflict(folder: Path, typed: Typist) -> None:
-    """It is never taken for the first one, and never replaces it."""
-    typed("run", written(folder, HELLO))
+    """It is never taken for the first one, never replaces it, and lets nothing of it run."""
+    typed("run", written(folder, HELLO), "--detach")
     other = typed("run", written(folder, HELLO.replace("str.lower", "str.title")))
     assert other.code == 2
     assert "hello" in other.err
+    history = typed("workflow", "history", "hello", "-o", "json").answer
+    assert "task.started" not in [event["kind"] for event in history]
 
 
 def test_a_failed_process_tells_how_to_go_on(folder: Path, typed: Typist) -> None:
