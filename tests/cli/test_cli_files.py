@@ -163,8 +163,8 @@ def test_json_twice(tmp_path: Path) -> None:
 
 def test_wrong_json_has_its_place(tmp_path: Path) -> None:
     """Line and column, and that it was read as JSON."""
-    (problem,) = problems(tmp_path, '{"a": 1,\n}', "file.json")
-    assert problem.startswith("file.json:2:1: this is no JSON: ")
+    (problem,) = problems(tmp_path, '{"a": 1,\n "b" 2}', "file.json")
+    assert problem.startswith("file.json:2:6: this is no JSON: ")
 
 
 def test_deep_json(tmp_path: Path) -> None:
