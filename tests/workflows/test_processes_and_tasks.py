@@ -1,4 +1,4 @@
-"""The three objects through their public doors: runs and schedules as users see them."""
+"""Processes and tasks through their public doors, as users see them."""
 
 from __future__ import annotations
 
@@ -12,20 +12,17 @@ from world import World
 
 from kallista import (
     At,
-    ConflictError,
     Cron,
     DefinitionError,
     Every,
     Kallista,
     NotFoundError,
     ProcessStatus,
-    RunFailedError,
     ScheduleStatus,
     StateError,
     TaskContext,
     TaskStatus,
     UsageError,
-    WaitTimeoutError,
     WorkflowStatus,
 )
 
@@ -70,190 +67,6 @@ async def app(world: World, story: Story) -> Kallista:
 
 def notes(*ids: str) -> list[dict[str, object]]:
     return [{"id": id, "type": "note"} for id in ids]
-
-
-class TestWorkflows:
-    async def test_tasks_run_in_order_and_later_ones_see_earlier_results(
-        self, world: World, app: Kallista, story: Story
-    ) -> None:
-        """A reference in a config is the result of an earlier task."""
-        tasks = [*notes("a"), {"id": "b", "type": "note", "say": "${tasks.a.result}!"}]
-        run = await world.after(app.workflow_manager.run_workflow("w", tasks))
-        assert (run.status, story.seen) == (WorkflowStatus.COMPLETED, ["a", "b"])
-        assert run.results == {"a": "a", "b": "a!"}
-
-    async def test_a_context_holds_the_results_of_those_before(self, world: World) -> None:
-        """``ctx.results`` has every earlier result by id, and nothing of later ones."""
-
-        async def look(ctx: TaskContext) -> list[str]:
-            return sorted(ctx.results)
-
-        app = await world.app(look)
-        tasks = [{"id": id, "type": "look"} for id in "abc"]
-        run = await world.after(app.workflow_manager.run_workflow("w", tasks))
-        assert run.results == {"a": [], "b": ["a"], "c": ["a", "b"]}
-
-    async def test_creating_twice_returns_the_first_and_other_content_is_a_conflict(
-        self, app: Kallista
-    ) -> None:
-        """An id is the idempotency key of a creation."""
-        manager = app.workflow_manager
-        first = await manager.create_workflow("w", notes("a"), workflow_id="same")
-        assert await manager.create_workflow("w", notes("a"), workflow_id="same") == first
-        with pytest.raises(ConflictError, match="same"):
-            await manager.create_workflow("w", notes("b"), workflow_id="same")
-
-    async def test_continue_on_error_completes_with_errors(
-        self, world: World, app: Kallista, story: Story
-    ) -> None:
-        """A failed task is recorded, the next one runs, and the workflow COMPLETES."""
-        story.broken.add("a")
-        run = await world.after(
-            app.workflow_manager.run_workflow("w", notes("a", "b"), {"continue_on_error": True})
-        )
-        assert run.status is WorkflowStatus.COMPLETED
-        assert [(error.task_id, error.type) for error in run.errors] == [("a", "ValueError")]
-        assert "a is broken" in (run.errors[0].traceback or "")
-
-    async def test_a_failed_workflow_says_why_and_goes_on_after_a_retry(
-        self, world: World, app: Kallista, story: Story
-    ) -> None:
-        """What completed is kept; only what did not complete runs again."""
-        story.broken.add("b")
-        manager = app.workflow_manager
-        run = await world.after(manager.run_workflow("w", notes("a", "b", "c")))
-        with pytest.raises(RunFailedError, match="b is broken"):
-            run.raise_for_status()
-        story.broken.clear()
-        await manager.retry_workflow(run.id)
-        again = await world.after(manager.wait_workflow(run.id))
-        assert (again.status, story.seen) == (WorkflowStatus.COMPLETED, ["a", "b", "b", "c"])
-
-    async def test_pause_lets_what_is_in_flight_finish(
-        self, world: World, app: Kallista, story: Story
-    ) -> None:
-        """PAUSED at once, with what is in flight shown; nothing new starts until resume."""
-        story.gate("a")
-        manager = app.workflow_manager
-        id = await manager.create_workflow("w", notes("a", "b"))
-        await manager.start_workflow(id)
-        await world.settle()
-        await manager.pause_workflow(id, "lunch")
-        paused = await manager.get_workflow(id)
-        assert (paused.status, paused.in_flight) == (WorkflowStatus.PAUSED, 1)
-        story.gates["a"].set()
-        await world.settle()
-        drained = await manager.get_workflow(id)
-        assert (drained.in_flight, story.seen) == (0, ["a"])
-        await manager.resume_workflow(id)
-        assert (await world.after(manager.wait_workflow(id))).ok
-
-    async def test_cancel_stops_a_running_handler(
-        self, world: World, app: Kallista, story: Story
-    ) -> None:
-        """The running handler is cancelled, and what had not started is CANCELLED too."""
-        story.gate("a")
-        manager = app.workflow_manager
-        id = await manager.create_workflow("w", notes("a", "b"))
-        await manager.start_workflow(id)
-        await world.settle()
-        await manager.cancel_workflow(id)
-        run = await world.after(manager.wait_workflow(id))
-        assert run.status is WorkflowStatus.CANCELLED
-        assert {step.status for step in run.tasks} == {TaskStatus.CANCELLED}
-
-    async def test_an_operation_that_does_not_fit_says_what_is_possible(
-        self, world: World, app: Kallista
-    ) -> None:
-        """Repeats are harmless; impossible pairs name the state."""
-        manager = app.workflow_manager
-        run = await world.after(manager.run_workflow("w", notes("a")))
-        await manager.start_workflow(run.id)
-        with pytest.raises(StateError, match="COMPLETED"):
-            await manager.pause_workflow(run.id)
-        with pytest.raises(StateError, match="COMPLETED"):
-            await manager.cancel_workflow(run.id)
-        with pytest.raises(NotFoundError, match="nowhere"):
-            await manager.get_workflow("nowhere")
-
-    async def test_watch_tells_what_happened_and_what_happens_until_the_end(
-        self, world: World, app: Kallista, story: Story
-    ) -> None:
-        """A watcher that comes late misses nothing, and is let go at the end."""
-        story.gate("b")
-        manager = app.workflow_manager
-        id = await manager.create_workflow("w", notes("a", "b"))
-        await manager.start_workflow(id)
-        await world.settle()
-
-        async def watched() -> list[str]:
-            return [event.kind async for event in manager.watch(id)]
-
-        watching = asyncio.ensure_future(watched())
-        await world.settle()
-        story.gates["b"].set()
-        kinds = await world.after(watching)
-        assert kinds == [event.kind for event in await manager.get_history(id)]
-        assert kinds[-1] == "run.completed"
-
-    async def test_lists_filter_and_page(self, world: World, app: Kallista) -> None:
-        """Newest first, by status, name and tag, in pages that meet without gap or overlap."""
-        manager = app.workflow_manager
-        for number in range(5):
-            tags = ["odd"] if number % 2 else []
-            await manager.create_workflow(f"w{number}", notes("a"), tags=tags)
-        first = await manager.list_workflows(limit=2)
-        second = await manager.list_workflows(limit=2, cursor=first.cursor)
-        assert [run.name for run in (*first.items, *second.items)] == ["w4", "w3", "w2", "w1"]
-        assert [run.name for run in (await manager.list_workflows(tag="odd")).items] == ["w3", "w1"]
-        assert (await manager.list_workflows(status="COMPLETED")).items == ()
-        assert [run.name for run in (await manager.list_workflows(name="w2")).items] == ["w2"]
-        with pytest.raises(UsageError, match="DONE"):
-            await manager.list_workflows(status="DONE")
-
-    async def test_a_deleted_workflow_leaves_how_it_ended(
-        self, world: World, app: Kallista
-    ) -> None:
-        """Who asks for it afterwards learns that it was deleted, and how it had ended."""
-        manager = app.workflow_manager
-        run = await world.after(manager.run_workflow("w", notes("a"), workflow_id="gone"))
-        await manager.delete_workflow(run.id)
-        with pytest.raises(NotFoundError, match="COMPLETED"):
-            await manager.wait_workflow("gone")
-
-    async def test_a_wait_ends_after_its_time_and_the_run_goes_on(
-        self, world: World, app: Kallista, story: Story
-    ) -> None:
-        """The time-out is the waiter's own."""
-        story.gate("a")
-        waiting = asyncio.ensure_future(
-            app.workflow_manager.run_workflow("w", notes("a"), workflow_id="w", timeout=5)
-        )
-        await world.passes(5)
-        with pytest.raises(WaitTimeoutError, match="RUNNING"):
-            await waiting
-        story.gates["a"].set()
-        assert (await world.after(app.workflow_manager.wait_workflow("w"))).ok
-
-    async def test_a_defined_name_runs_what_it_means(self, world: World, app: Kallista) -> None:
-        """A definition is run by its name; an unknown name is answered by the nearest one."""
-        manager = app.workflow_manager
-        await manager.define_workflow("Greeting", notes("a"))
-        assert (await world.after(manager.run_workflow("Greeting"))).results == {"a": "a"}
-        with pytest.raises(NotFoundError, match="Greeting"):
-            await manager.create_workflow("Greting")
-
-    async def test_default_retry_and_deadline_hold_for_the_tasks(
-        self, world: World, app: Kallista, story: Story
-    ) -> None:
-        """``config`` says what tasks do that say nothing, and limits the whole."""
-        story.broken.add("a")
-        config = {"retry": {"max_attempts": 10, "delay": "10s", "backoff": 1}, "deadline": "25s"}
-        running = asyncio.ensure_future(app.workflow_manager.run_workflow("w", notes("a"), config))
-        await world.passes(30)
-        run = await running
-        assert (run.status, story.seen) == (WorkflowStatus.FAILED, ["a"] * 3)
-        assert run.errors[-1].type == "DeadlineExceeded"
 
 
 class TestProcesses:
