@@ -40,7 +40,7 @@ from kallista.engine.alarm import TRY_AGAIN_AFTER
 from kallista.engine.clock import Clock, pass_by
 from kallista.engine.facts import Facts
 from kallista.engine.notices import Notices
-from kallista.engine.slots import LocalCapacity, Slots
+from kallista.engine.slots import Slots
 from kallista.errors import (
     LeaseLost,
     NotFoundError,
@@ -249,11 +249,26 @@ class Driver:
                 del self._creating[id]
             self._settled.set()
 
-    async def drain(self) -> None:
-        """Wait until nothing is on its way to the store and nothing waits to be decided on."""
-        while any(active.writing or active.mailbox for active in self._active.values()):
+    async def drain(self, longest: Micros) -> None:
+        """Wait until nothing is on its way to the store and nothing waits to be decided on.
+
+        What a failing store has not taken after the longest time is left to whoever takes over.
+        """
+        end = Micros(self._clock.now() + longest)
+        timer = self._clock.call_at(end, self._drained.set)
+        while self._busy and self._clock.now() < end:
             self._drained.clear()
             await self._drained.wait()
+        timer.cancel()
+        if self._busy:
+            _log.error("%d runs could not be written; another program goes on", self._busy)
+        for task in self._background:
+            task.cancel()
+        await asyncio.gather(*self._background, return_exceptions=True)
+
+    @property
+    def _busy(self) -> int:
+        return sum(active.writing or bool(active.mailbox) for active in self._active.values())
 
     def _activate(self, record: RunRecord) -> ActiveRun:
         definition = self._definitions.get(record.definition, record.definition_content)
@@ -320,7 +335,7 @@ class Driver:
         except StateError as error:
             self._refuse(active, asked, error)
             return
-        self._free_unused(active, draft, dispatched)
+        self._free_unused(active, draft, dispatched, capacity.taken)
         letting_go = self._may_let_go(active, draft)
         if not changes_something(draft) and not (letting_go and active.owned):
             self._answer(asked, changed=False)
@@ -331,9 +346,7 @@ class Driver:
         plan = plan_of(draft, active.key, fence, ownership)
         active.writing = True
         written = self._store.commit(plan)
-        written.add_done_callback(
-            partial(self._written, active, draft, batch, asked, capacity, letting_go)
-        )
+        written.add_done_callback(partial(self._written, active, draft, batch, asked, letting_go))
 
     def _next_batch(self, active: ActiveRun) -> tuple[list[Stimulus], Asked | None]:
         """All that waits, but a command is decided on alone: it may be refused."""
@@ -350,11 +363,22 @@ class Driver:
         del mailbox[: len(batch)]
         return batch, None
 
-    def _free_unused(self, active: ActiveRun, draft: Draft, dispatched: Sequence[int]) -> None:
-        """Places that were reserved for steps which turn out not to start."""
-        for position in dispatched:
-            if position not in draft.launched:
-                self._slots.give_back(_type(active, position))
+    def _free_unused(
+        self,
+        active: ActiveRun,
+        draft: Draft,
+        dispatched: Sequence[int],
+        taken: Sequence[TaskType],
+    ) -> None:
+        """Give back the places that were got for steps which turn out not to start."""
+        if len(dispatched) + len(taken) == len(draft.launched):
+            return
+        places = Counter(_type(active, position) for position in dispatched)
+        places.update(taken)
+        places.subtract(_type(active, position) for position in draft.launched)
+        for type, count in places.items():
+            for _ in range(count):
+                self._slots.give_back(type)
 
     def _may_let_go(self, active: ActiveRun, draft: Draft) -> bool:
         """Nobody needs to drive a run of which nothing is in flight here."""
@@ -404,17 +428,16 @@ class Driver:
         draft: Draft,
         batch: list[Stimulus],
         asked: Asked | None,
-        capacity: LocalCapacity,
         letting_go: bool,
         written: asyncio.Future[Committed],
     ) -> None:
         active.writing = False
         error = None if written.cancelled() else written.exception()
         if error is not None or written.cancelled():
-            for type in capacity.taken:
-                self._slots.give_back(type)
-            again: list[Stimulus | Asked] = [*batch] if asked is None else [asked]
-            active.mailbox[:0] = [item for item in again if not _is_void(item, draft)]
+            for position in draft.launched:
+                self._slots.give_back(_type(active, position))
+            again: list[Stimulus | Asked] = [*_again(batch)] if asked is None else [asked]
+            active.mailbox[:0] = again
             self._not_written(active, error)
             return
         draft.absorb()
@@ -490,6 +513,9 @@ class Driver:
     async def _ask_again(self, key: RunKey, asked: Asked) -> None:
         try:
             changed = await self.command(key, asked.command)
+        except asyncio.CancelledError:
+            asked.answer.cancel()
+            raise
         except Exception as error:
             if not asked.answer.done():
                 asked.answer.set_exception(error)
@@ -687,11 +713,14 @@ def _remember_results(active: ActiveRun, draft: Draft) -> None:
             active.results[event.step or 0] = event.data
 
 
-def _is_void(item: Stimulus | Asked, draft: Draft) -> bool:
-    """Whether a stimulus must not be decided on again.
+def _again(batch: Sequence[Stimulus]) -> Iterator[Stimulus]:
+    """What of a batch that was not written is to be decided on again.
 
-    A reserved place was given back, or it is what was seen before: there will be another look.
+    Places are given back, so the lines that came with one are queued again; and what was seen
+    before is old, for there will be another look.
     """
-    if isinstance(item, Dispatch):
-        return item.step not in draft.launched
-    return isinstance(item, ChildSeen | ParentSeen | DependenciesSeen)
+    for stimulus in batch:
+        if isinstance(stimulus, Dispatch):
+            yield LinesLost()
+        elif not isinstance(stimulus, ChildSeen | ParentSeen | DependenciesSeen):
+            yield stimulus

@@ -75,6 +75,9 @@ DESCRIBE_AFTER = Micros(2_000_000)
 JUMP = Micros(2_000_000)
 """Looks further apart than this mean that time has jumped."""
 
+DRAIN = Micros(10_000_000)
+"""How long a store may take for the last writes when the program closes."""
+
 HISTORY_PAGE = 1000
 MOST_ITEMS = 1000
 
@@ -231,11 +234,13 @@ class EmbeddedEngine:
             alarm.clear()
         if self._executor.running:
             await self._let_finish()
-        await self._driver.drain()
-        if self._options.worker:
-            await self._store.retire_worker(self._clock.now())
-        self._threads.close()
-        await self._store.close()
+        try:
+            await self._driver.drain(DRAIN)
+            if self._options.worker:
+                await self._store.retire_worker(self._clock.now())
+        finally:
+            self._threads.close()
+            await self._store.close()
 
     async def _let_finish(self) -> None:
         timer = self._clock.call_at(
