@@ -97,13 +97,13 @@ class Puppet:
         self.until("open")
         return self
 
-    def tell(self, name: str, **arguments: object) -> None:
+    def tell(self, name: str, /, **arguments: object) -> None:
         """Tell it to do something, and don't wait for the answer."""
         assert self._program.stdin is not None
         self._program.stdin.write((json.dumps([name, arguments]) + "\n").encode())
         self._program.stdin.flush()
 
-    def ask(self, name: str, **arguments: object) -> Any:
+    def ask(self, name: str, /, **arguments: object) -> Any:
         """Let it do something.
 
         Args:
