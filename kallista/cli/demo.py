@@ -109,11 +109,11 @@ What to look at next:
   {folder / "docs" / "design.md"}
       what was designed: layers, entities, views, with a diagram
   {folder / manifest["solution"]}
-      the solution: open it in Visual Studio or Rider on Windows, or run `dotnet test` there
+      the solution, for Visual Studio, Rider or `dotnet build` on Windows
   {session.command(f"process show {run.id}")}
       its steps, how long each took, and what it returned
   {session.command(f"process history {run.id}")}
       all that happened, in order
 
-`kallista demo` again generates it anew; stop it halfway, and it goes on where it stopped."""
+`kallista demo` again generates it anew; stopped halfway, it goes on."""
     )

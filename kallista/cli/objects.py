@@ -190,7 +190,7 @@ def add_verb(
         id: IdArgument, store: StoreOption = None, output: OutputOption = Format.TEXT
     ) -> None:
         session = Session(store, output)
-        _act(session, id, verb, done, lambda app: act(app, id), makes_work=makes_work)
+        _act(session, word, id, verb, done, lambda app: act(app, id), makes_work=makes_work)
 
 
 def add_verb_with_reason(
@@ -213,11 +213,12 @@ def add_verb_with_reason(
         output: OutputOption = Format.TEXT,
     ) -> None:
         session = Session(store, output)
-        _act(session, id, verb, done, lambda app: act(app, id, reason), makes_work=False)
+        _act(session, word, id, verb, done, lambda app: act(app, id, reason), makes_work=False)
 
 
 def _act(
     session: Session,
+    word: str,
     id: str,
     verb: str,
     done: str,
@@ -240,6 +241,8 @@ def _act(
         print(f"{id} {done}" if answer in (None, True) else f"{id} {done} {answer}")
         if nobody:
             print(f"no worker is alive; start one with: {session.command('worker')}")
+            if word in ("workflow", "process"):
+                print("or run its file again: that goes on with it")
 
 
 def workflow_commands() -> typer.Typer:

@@ -106,7 +106,7 @@ async def _submitted(
     if before is None and not session.as_json:
         say(f"{kind} {id} starts")
     elif before is not None and before.word not in OVER and not session.as_json:
-        tasks = "1 task was" if done == 1 else f"{done:,} tasks were"
+        tasks = {0: "no task was", 1: "1 task was"}.get(done, f"{done:,} tasks were")
         say(f"{kind} {id} goes on: {tasks} done before")
     return before
 
