@@ -409,9 +409,9 @@ class EmbeddedEngine:
         """Remove a finished run and its children."""
         record = await self._record(kind, id)
         if not _is_over(record):
-            raise StateError(
-                f"{kind} {id!r} is {record.status} and cannot be deleted; cancel it first"
-            )
+            ended = record.head.state in FINISHED_RUN
+            advice = "wait until what is in flight has ended" if ended else "cancel it first"
+            raise StateError(f"{kind} {id!r} is {record.status} and cannot be deleted; {advice}")
         if record.parent_id is not None:
             raise StateError(f"{kind} {id!r} belongs to {record.parent_id!r}; delete that")
         await self._store.delete_run(record.key, record.version, self._clock.now())
