@@ -96,10 +96,16 @@ class TakeOver:
         self._clock = clock
         self._every = every
         self._on_freed = on_freed
+        self._looked = False
 
     async def once(self) -> Micros:
-        """Look for the dead; returns when to look again."""
-        now = self._clock.now()
-        if await self._store.release_dead(now):
-            self._on_freed()
+        """Look for the dead; returns when to look again.
+
+        Freeing is a write, so after the first time it is left out while everybody lives.
+        """
+        dead = [worker for worker in await self._store.workers() if not worker.alive]
+        if dead or not self._looked:
+            if await self._store.release_dead(self._clock.now()):
+                self._on_freed()
+            self._looked = True
         return Micros(self._clock.now() + self._every)
