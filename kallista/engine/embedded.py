@@ -293,6 +293,8 @@ class EmbeddedEngine:
         wanted = Wanted(
             id, request.definition, request.inputs, request.priority, request.tags, request.ready_at
         )
+        if request.definition.kind is RunKind.TASK:
+            await self._refuse_schedule_id(id)
         here = id == self._options.within
         capacity = self._slots.capacity(going_on=False)
         draft = started(wanted, now, capacity) if start else created(wanted)
@@ -318,6 +320,10 @@ class EmbeddedEngine:
         for entry in draft.enqueue:
             self._queued(entry.ready_at, entry.priority)
         return id
+
+    async def _refuse_schedule_id(self, id: RunId) -> None:
+        if await self._store.schedule(ScheduleId(id)) is not None:
+            raise ConflictError(f"{id!r} is the id of a schedule; choose another for a task")
 
     def _give_back(self, taken: Sequence[TaskType]) -> None:
         for type in taken:

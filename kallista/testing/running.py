@@ -48,6 +48,8 @@ async def memory_app(
 ) -> AsyncIterator[Kallista]:
     """An app that keeps everything in memory, on a clock that stands still.
 
+    When it closes, attempts in flight are told to stop at once: no time passes by itself.
+
     Args:
         tasks: Handlers, as for ``Kallista``.
         clock: The clock; ``clock.advance(...)`` lets time pass. A new one by default.
@@ -62,6 +64,7 @@ async def memory_app(
         options=Options(
             worker=worker,
             max_concurrency=max_concurrency,
+            grace=Micros(0),
             look_every=NEVER,
             take_over_every=NEVER,
         ),

@@ -1,4 +1,4 @@
-"""What is shipped for users' own tests."""
+"""``kallista.testing``: handlers and definitions tried without files and without waiting."""
 
 from __future__ import annotations
 
@@ -6,67 +6,136 @@ import asyncio
 
 import pytest
 
-from kallista import TaskContext, UsageError
+from kallista import DefinitionError, Kallista, TaskContext, TaskStatus, UsageError
 from kallista.testing import FakeClock, memory_app, run, run_async
 
 
-async def greet(who: str) -> str:
-    return f"Hello, {who}"
+async def half(number: int) -> float:
+    """Divide by two."""
+    return number / 2
 
 
-def test_a_handler_is_tried_by_itself() -> None:
-    """``run`` of a function executes it once and gives the finished task."""
-    assert run(greet, config={"who": "Ada"}).result == "Hello, Ada"
+def double(ctx: TaskContext, number: int) -> int:
+    """Multiply by two."""
+    return number * 2 * ctx.attempt
 
 
-def test_delays_and_sleeps_take_no_time() -> None:
-    """Hours of waiting pass at once, in their order."""
+def test_a_handler_runs_with_its_config() -> None:
+    """On the loop or on a thread, it is all the same."""
+    task = run(half, config={"number": 3})
+    assert getattr(task, "result") == 1.5  # noqa: B009  # of whatever kind
+    assert run(double, config={"number": 3}).ok
 
-    async def flaky(ctx: TaskContext) -> int:
+
+def test_wrong_config_is_told_before_anything_runs() -> None:
+    """As in a real app."""
+    with pytest.raises(DefinitionError, match="number"):
+        run(half, config={"number": "many"})
+
+
+def test_retries_and_sleeps_take_no_time() -> None:
+    """The clock jumps to the next moment that something waits for."""
+    tries: list[int] = []
+
+    async def flaky(ctx: TaskContext) -> str:
+        tries.append(ctx.attempt)
         if ctx.attempt < 4:
-            raise ConnectionError("not yet")
-        return ctx.attempt
+            raise OSError
+        return "at last"
 
     tasks = [
-        {"type": "flaky", "retry": {"max_attempts": 5, "delay": "1h"}},
-        {"type": "sleep", "seconds": 86_400},
+        {"type": "sleep", "seconds": "30d"},
+        {"type": "flaky", "retry": {"max_attempts": 4, "delay": "1h"}},
     ]
-    finished = run(tasks, tasks=[flaky])
-    assert finished.ok
-    assert finished.started_at is not None
-    assert finished.ended_at is not None
-    assert (finished.ended_at - finished.started_at).total_seconds() == 7 * 3600 + 86_400
+    done = run(tasks, tasks=[flaky])
+    assert done.ok
+    assert tries == [1, 2, 3, 4]
+    assert done.ended_at is not None
+    assert done.started_at is not None
+    assert (done.ended_at - done.started_at).days == 30
 
 
-def test_a_process_is_run_with_its_inputs() -> None:
-    """A mapping is a process; its inputs are checked as always."""
-    process = {
-        "inputs": {"who": {"type": "string"}},
-        "steps": [{"id": "g", "type": "greet", "who": "${inputs.who}"}],
+def test_a_process_runs_with_its_inputs() -> None:
+    """A mapping is a process; its inputs are checked."""
+    data = {
+        "inputs": {"n": {"type": "integer"}},
+        "steps": [{"type": "task", "task_data": {"type": "half", "number": "${inputs.n}"}}],
     }
-    assert run(process, inputs={"who": "Bo"}, tasks=[greet]).results == {"g": "Hello, Bo"}
-    with pytest.raises(UsageError, match="who"):
-        run(process, tasks=[greet])
+    assert run(data, inputs={"n": 4}, tasks=[half]).ok
+    with pytest.raises(UsageError, match="'n' is missing"):
+        run(data, tasks=[half])
 
 
-def test_run_says_what_to_use_on_a_loop() -> None:
-    """On a running loop it refuses, and ``run_async`` does the same there."""
+def test_a_failed_run_is_returned() -> None:
+    """It does not raise by itself."""
+    failed = run([{"type": "half", "number": 1}, {"type": "boom"}], tasks=[half, boom])
+    assert not failed.ok
+    assert failed.errors[0].message == "boom"
 
-    async def main() -> object:
+
+async def boom() -> None:
+    """Fail."""
+    raise ValueError("boom")
+
+
+def test_on_a_loop_there_is_run_async() -> None:
+    """``run`` says so instead of blocking the loop."""
+
+    async def scene() -> None:
         with pytest.raises(UsageError, match="run_async"):
-            run(greet, config={"who": "Ada"})
-        return (await run_async(greet, config={"who": "Ada"})).result
+            run(half, config={"number": 1})
+        assert (await run_async(half, config={"number": 1})).ok
 
-    assert asyncio.run(main()) == "Hello, Ada"
+    asyncio.run(scene())
 
 
-@pytest.mark.anyio
-async def test_a_clock_that_stands_still_moves_only_when_told() -> None:
-    """Nothing that waits for time happens before ``advance``, and all of it by then."""
-    clock = FakeClock()
-    async with memory_app([greet], clock=clock) as app:
-        await app.scheduler.schedule_task("hourly", {"type": "greet", "who": "x"}, interval="1h")
-        await clock.advance("59m")
-        assert (await app.scheduler.get_schedule("hourly")).fired == 1
-        await clock.advance("1m")
-        assert (await app.scheduler.get_schedule("hourly")).fired == 2
+def test_a_memory_app_on_a_clock_in_hand() -> None:
+    """Time passes when the test says so; leaving with work in flight does not hang."""
+
+    async def stuck() -> None:
+        await asyncio.Event().wait()
+
+    async def scene() -> None:
+        clock = FakeClock()
+        async with memory_app([stuck], clock=clock) as app:
+            await app.scheduler.schedule_task("nap", {"type": "sleep", "seconds": 10})
+            await app.scheduler.schedule_task("stuck", {"type": "stuck"})
+            await clock.advance(9)
+            assert await app.scheduler.get_task_status("nap") is TaskStatus.WAITING
+            await clock.advance(1)
+            assert await app.scheduler.get_task_status("nap") is TaskStatus.COMPLETED
+
+    asyncio.run(asyncio.wait_for(scene(), 10))
+
+
+def test_a_clock_fires_each_timer_at_its_own_moment() -> None:
+    """Also those that are set on the way; a cancelled one never."""
+
+    async def scene() -> list[float]:
+        clock, fired = FakeClock(), []
+        start = clock.now()
+
+        def fire() -> None:
+            fired.append((clock.now() - start) / 1e6)
+            if len(fired) < 3:
+                clock.call_at(clock.now() + 2_000_000, fire)  # type: ignore[arg-type]
+
+        clock.call_at(start + 1_000_000, fire)  # type: ignore[arg-type]
+        clock.call_at(start + 1_500_000, fire).cancel()  # type: ignore[arg-type]
+        await clock.advance("10s")
+        assert (clock.now() - start) / 1e6 == 10
+        return fired
+
+    assert asyncio.run(scene()) == [1, 3, 5]
+
+
+def test_apps_in_memory_know_nothing_of_each_other() -> None:
+    """Each has a store of its own."""
+
+    async def scene() -> None:
+        async with memory_app([half]) as one, memory_app([half]) as other:
+            await one.scheduler.schedule_task("t", {"type": "half", "number": 1})
+            assert await other.kind_of("t") is None
+            assert isinstance(other, Kallista)
+
+    asyncio.run(scene())
