@@ -9,6 +9,7 @@ import sys
 import threading
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -147,10 +148,8 @@ class Puppet:
         assert self._program.stdout is not None
         self._program.wait(PATIENCE)
         self._reader.join(PATIENCE)
-        try:
+        with suppress(OSError):  # what it was told last never reached it
             self._program.stdin.close()
-        except OSError:
-            pass  # what it was told last never reached it
         self._program.stdout.close()
         self._complaints.close()
 

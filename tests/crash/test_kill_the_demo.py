@@ -59,7 +59,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, str]:
     return generated(folder)
 
 
-@pytest.mark.parametrize("lines", [1, 3, 5, 8, 10])
+@pytest.mark.parametrize("lines", [2, 7])
 def test_a_killed_demo_goes_on_where_it_stopped(
     lines: int, tmp_path: Path, undisturbed: Mapping[str, str]
 ) -> None:

@@ -61,7 +61,7 @@ class Stops:
             threading.Event().wait()
 
 
-class Files(apsw.VFS):  # type: ignore[misc]  # without types
+class Files(apsw.VFS):
     """The operating system's file layer, which passes the syncs of the log on to ``Stops``."""
 
     def __init__(self, stops: Stops) -> None:
@@ -73,7 +73,7 @@ class Files(apsw.VFS):  # type: ignore[misc]  # without types
         return File(self, name, flags)
 
 
-class File(apsw.VFSFile):  # type: ignore[misc]  # without types
+class File(apsw.VFSFile):
     """A file whose syncs may be stopped at, if it is the log."""
 
     def __init__(self, files: Files, name: Any, flags: list[int]) -> None:
@@ -104,11 +104,11 @@ def mark(ctx: TaskContext, file: str) -> str:
     return ctx.idempotency_key
 
 
-async def stay(ctx: TaskContext) -> int:
-    """Stay at it until let go; a second attempt ends at once."""
+async def stay(ctx: TaskContext, attempts: int = 1) -> int:
+    """Stay at it until let go, in the first attempts; a later one ends at once."""
     here = {"run": ctx.run_id, "attempt": ctx.attempt, "key": ctx.idempotency_key}
     say("staying", **here)
-    if ctx.attempt == 1:
+    if ctx.attempt <= attempts:
         try:
             await LET_GO.wait()
         except asyncio.CancelledError:
@@ -120,9 +120,14 @@ async def stay(ctx: TaskContext) -> int:
 # what it can be told
 
 
+def load(file: str) -> object:
+    """What a file says."""
+    return yaml.safe_load(Path(file).read_text("utf-8"))
+
+
 async def submit(app: Kallista, file: str) -> str:
     """Start what a definition file holds."""
-    return await app.submit(await app.check(yaml.safe_load(Path(file).read_text("utf-8"))))
+    return await app.submit(await app.check(load(file)))
 
 
 async def workers(app: Kallista) -> list[object]:
