@@ -158,7 +158,7 @@ class _BusyClock(FakeClock):
 
     def watched(self, store: Store) -> Store:
         """The same store; whatever it is asked is known to this clock until it is answered."""
-        return _Watched(store, self._pending)  # type: ignore[return-value]  # by __getattr__
+        return _Watched(store, self._pending)
 
     async def settle(self) -> None:
         """Let everything happen that can happen without time passing."""

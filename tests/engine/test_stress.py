@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from contextlib import suppress
 from random import Random
 
@@ -210,9 +210,8 @@ class Story:
                 await asyncio.sleep(0)
         await self.peace()
 
-    def do(self, work: object) -> None:
-        task = asyncio.ensure_future(work)  # type: ignore[arg-type]
-        self.doing.add(task)
+    def do(self, work: Coroutine[None, None, None]) -> None:
+        self.doing.add(asyncio.ensure_future(work))
 
     async def crash(self) -> None:
         await self.opened()

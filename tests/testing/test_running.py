@@ -43,7 +43,7 @@ def test_retries_and_sleeps_take_no_time() -> None:
             raise OSError
         return "at last"
 
-    tasks = [
+    tasks: list[dict[str, object]] = [
         {"type": "sleep", "seconds": "30d"},
         {"type": "flaky", "retry": {"max_attempts": 4, "delay": "1h"}},
     ]

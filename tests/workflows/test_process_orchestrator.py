@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 from world import World, ids
@@ -114,7 +115,7 @@ async def test_continue_on_error(world: World, where: str) -> None:
     shop = Shop()
     shop.broken = {"a"}
     app = await world.app(shop.work)
-    on_step = {"continue_on_error": True} if where == "step" else {}
+    on_step: dict[str, Any] = {"continue_on_error": True} if where == "step" else {}
     data: dict[str, object] = {"steps": [step("a", **on_step), step("b")]}
     if where == "process":
         data["config"] = {"continue_on_error": True}

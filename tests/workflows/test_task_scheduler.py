@@ -336,7 +336,7 @@ async def test_schedules_pause_resume_fire_by_hand_and_go(any_world: World) -> N
         scheduler.trigger_schedule, scheduler.pause_schedule,
     ):  # fmt: skip
         with pytest.raises(NotFoundError, match="'tick'"):
-            await ask("tick")  # type: ignore[operator]
+            await ask("tick")
 
 
 async def test_cancelling_a_recurring_task_ends_it_and_its_firing(world: World) -> None:

@@ -1,0 +1,151 @@
+"""What happens while a claim is under way: its answer is late, and the world has moved on."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import pytest
+from world import MemoryWorld, places_taken
+
+from kallista import Kallista, TaskContext, TaskStatus
+from kallista.store.memory import MemoryState, MemoryStore
+from kallista.store.port import Claim, ClaimRequest
+
+pytestmark = pytest.mark.anyio
+
+
+class LateStore(MemoryStore):
+    """Claims take effect at once, but their answers can be held back."""
+
+    def __init__(self, state: MemoryState) -> None:
+        super().__init__(state)
+        self.holding = False
+        self._held: list[Callable[[], None]] = []
+
+    def claim(self, request: ClaimRequest) -> asyncio.Future[Claim]:
+        """See the port."""
+        answer = super().claim(request)
+        if not self.holding:
+            return answer
+        late: asyncio.Future[Claim] = asyncio.get_running_loop().create_future()
+        self._held.append(lambda: late.set_result(answer.result()))
+        return late
+
+    def let_go(self) -> None:
+        """Give all answers that were held back."""
+        self.holding = False
+        held, self._held = self._held, []
+        for answer in held:
+            answer()
+
+
+class Work:
+    """A handler that waits to be let through, and counts how many are inside."""
+
+    def __init__(self) -> None:
+        self.ran: list[str] = []
+        self.inside = self.most = 0
+        self.may_pass = asyncio.Event()
+
+    async def work(self, ctx: TaskContext) -> None:
+        """Wait inside."""
+        self.ran.append(str(ctx.task_id))
+        self.inside += 1
+        self.most = max(self.most, self.inside)
+        try:
+            await self.may_pass.wait()
+        finally:
+            self.inside -= 1
+
+
+async def one_place(world: MemoryWorld) -> tuple[Kallista, LateStore, Work]:
+    """A program that does one thing at a time, on a store whose claims may be late."""
+    store, work = LateStore(world.state), Work()
+    app = await world.app(work.work, store=store, max_concurrency=1)
+    return app, store, work
+
+
+async def test_a_place_that_was_taken_meanwhile_is_not_taken_twice(world: MemoryWorld) -> None:
+    """What a late claim brings waits for the next place: the limit is never exceeded."""
+    app, store, work = await one_place(world)
+    looker = await world.app(work.work, worker=False)
+    await looker.scheduler.schedule_task("queued", {"type": "work"})
+    store.holding = True
+    app._engine._dispatcher.alarm.ring()
+    await world.settle()
+    await app.scheduler.schedule_task("direct", {"type": "work"})
+    await world.settle()
+    store.let_go()
+    await world.settle()
+    assert work.ran == ["direct"]
+    work.may_pass.set()
+    await world.settle()
+    assert work.ran == ["direct", "queued"]
+    assert work.most == 1
+
+
+async def test_a_pause_that_overtakes_a_claim(world: MemoryWorld) -> None:
+    """What was claimed does not start, its place is free again, and resume brings it back."""
+    work, short, store = Work(), asyncio.Event(), LateStore(world.state)
+
+    async def quick() -> None:
+        await short.wait()
+
+    app = await world.app(work.work, quick, store=store, max_concurrency=2)
+    steps = [
+        {"id": id, "type": "task", "task_data": {"type": type}, "depends_on": []}
+        for id, type in (("a", "work"), ("q", "quick"), ("b", "work"))
+    ]
+    id = await app.orchestrator.create_process({"steps": steps})
+    await app.orchestrator.start_process(id)
+    await world.settle()
+    store.holding = True
+    short.set()
+    await world.settle()
+    await app.orchestrator.pause_process(id)
+    store.let_go()
+    await world.settle()
+    assert work.ran == ["a"]
+    assert places_taken(app) == 1
+    work.may_pass.set()
+    await app.orchestrator.resume_process(id)
+    await world.settle()
+    assert work.ran == ["a", "b"]
+    assert (await app.orchestrator.get_process(id)).ok
+
+
+async def test_a_cancel_that_overtakes_a_claim(world: MemoryWorld) -> None:
+    """A task cancelled by another program between claim and start never starts."""
+    app, store, work = await one_place(world)
+    looker = await world.app(work.work, worker=False)
+    await looker.scheduler.schedule_task("t", {"type": "work"})
+    store.holding = True
+    app._engine._dispatcher.alarm.ring()
+    await world.settle()
+    assert await looker.scheduler.cancel_task("t") is True
+    store.let_go()
+    await world.settle()
+    assert await looker.scheduler.get_task_status("t") is TaskStatus.CANCELLED
+    assert work.ran == []
+
+
+async def test_a_command_that_overtakes_a_claim(world: MemoryWorld) -> None:
+    """The program's own command waits for its claim: the run is not driven twice."""
+    app, store, work = await one_place(world)
+    looker = await world.app(work.work, worker=False)
+    id = await looker.workflow_manager.create_workflow("w", [{"type": "work"}, {"type": "work"}])
+    await looker.workflow_manager.start_workflow(id)
+    store.holding = True
+    app._engine._dispatcher.alarm.ring()
+    await world.settle()
+    pausing = asyncio.ensure_future(app.workflow_manager.pause_workflow(id))
+    await world.settle()
+    store.let_go()
+    await world.settle()
+    await pausing
+    work.may_pass.set()
+    await app.workflow_manager.resume_workflow(id)
+    await world.settle()
+    assert (await app.workflow_manager.get_workflow(id)).ok
+    assert len(work.ran) == 2
