@@ -66,6 +66,22 @@ def test_a_run_obeys_commands_of_another_program(stage: Stage) -> None:
     stage.books()["w"].check()
 
 
+def test_a_worker_that_slept_through_a_command_does_not_overwrite_it(stage: Stage) -> None:
+    """It reports on the run as it last knew it: that is refused, and it decides again."""
+    worker, looker = staying(stage), stage.looker()
+    worker.tell("doze")
+    worker.until("dozing")
+    looker.ask("workflow_manager.pause_workflow", workflow_id="w")
+    looker.ask("follow", run="w")
+    worker.tell("wake up")
+    looker.until("happened", kind="task.completed")
+    drained = looker.ask("workflow_manager.get_workflow", workflow_id="w")
+    assert (drained["status"], drained["in_flight"]) == ("PAUSED", 0)
+    worker.end()
+    looker.end()
+    assert stage.marks() == []
+
+
 def test_a_task_in_flight_is_cancelled_by_another_program(stage: Stage) -> None:
     """The handler is told to stop, and the run is CANCELLED with nothing in flight."""
     worker, looker = staying(stage), stage.looker()

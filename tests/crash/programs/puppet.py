@@ -172,6 +172,11 @@ class Ears:
             case "let_go":
                 LET_GO.set()
                 return None
+            case "doze":
+                say("dozing")
+                sys.stdin.readline()  # on the event loop: until then nothing at all goes on
+                LET_GO.set()
+                return None
             case "stop":
                 self._stops.choose(**arguments)
                 return None
