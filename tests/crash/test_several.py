@@ -108,6 +108,19 @@ def test_a_looker_executes_nothing_and_its_work_is_done_by_a_worker(stage: Stage
     looker.end()
 
 
+def test_a_program_that_dies_while_it_writes_is_in_nobody_s_way(stage: Stage) -> None:
+    """Others wait for the one that writes; once it is dead they write at once."""
+    writer, other = stage.looker(), stage.looker()
+    writer.ask("stop", moment="before_sync", number=1)
+    writer.tell("workflow_manager.create_workflow", name="w", tasks=[MARK], workflow_id="lost")
+    writer.until("stopped")
+    other.tell("workflow_manager.create_workflow", name="w", tasks=[MARK], workflow_id="w")
+    writer.kill()
+    assert other.answer() == "w"
+    other.end()
+    assert "w" in stage.books()
+
+
 def test_many_programs_open_one_new_file_at_once(stage: Stage) -> None:
     """All open it, work on it together and close it; nobody sees a locked database."""
     programs = [stage.waiting() for _ in range(PROGRAMS)]
