@@ -48,6 +48,14 @@ class Ownership(NamedTuple):
     epoch: int
 
 
+class Grant(NamedTuple):
+    """A step that another worker may execute: it has asked for it, and this is its attempt."""
+
+    step: int
+    worker: WorkerKey
+    attempt: int
+
+
 @dataclass(frozen=True, slots=True)
 class NewRun:
     """A run that is to exist; the first plan of its life is part of it.
@@ -109,6 +117,9 @@ class Plan:
             that started it.
         announce: The run has finished or has been retried: wake those that wait for its id.
         tell_owner: A command from elsewhere: wake the worker that drives the run.
+        lend: Wishes for steps of this run that it grants.
+        recall: Steps whose borrowers are to stop their handlers; one without a loan is no error.
+        settle: Steps whose loans end with this plan; one without a loan is no error.
     """
 
     run: RunKey
@@ -124,3 +135,6 @@ class Plan:
     wake_parent: bool = False
     announce: bool = False
     tell_owner: bool = False
+    lend: tuple[Grant, ...] = ()
+    recall: tuple[int, ...] = ()
+    settle: tuple[int, ...] = ()

@@ -8,7 +8,7 @@ under way go into the next transaction together; each awaits its own answer.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple, Protocol
 
@@ -35,6 +35,33 @@ NEW_EPOCH: Final = 1
 
 WAKES_AT_ONCE: Final = 1_000
 """How many WAKE entries one claim hands out at most."""
+
+
+class Loan(NamedTuple):
+    """A step of a process that a worker executes for the one that drives the run.
+
+    It begins as a wish: a claim took the step's entry although another worker drives the run. The
+    driver grants it by a plan (``Plan.lend``) that starts the attempt, or refuses it by one that
+    ends the loan (``Plan.settle``). The borrower leaves its report here; the plan that folds the
+    report settles the loan.
+
+    Args:
+        run: Whose step it is.
+        step: Which.
+        worker: The borrower.
+        attempt: The attempt that the driver has granted; None: not yet.
+        stop: Whether the borrower is asked to stop the handler and report.
+        lost: Whether the borrower died after the grant.
+        report: How the attempt ended, once it has.
+    """
+
+    run: RunKey
+    step: int
+    worker: WorkerKey
+    attempt: int | None
+    stop: bool
+    lost: bool
+    report: JsonText | None
 
 
 class Created(NamedTuple):
@@ -109,12 +136,15 @@ class ClaimedEntry(NamedTuple):
     """An entry that is the worker's now, and gone from the queue.
 
     ``record`` holds the run as it is after the claim, with its steps, when the claim made the
-    worker its owner; it is None when the worker drove the run already.
+    worker its owner; it is None when the worker drove the run already. ``borrowed`` is true when
+    another worker drives the run: the claim made a ``Loan`` of it that is not granted yet, and
+    woke the driver to look at that step.
     """
 
     run: RunKey
     entry: Entry
     record: RunRecord | None
+    borrowed: bool = False
 
 
 class Claim(NamedTuple):
@@ -185,7 +215,9 @@ class WorkerRecord:
     Args:
         name: What people read: host, process id, a random part.
         types: The task types it executes, with the JSON Schema of their config.
-        alive: Whether the operating system still shows it to be there.
+        alive: Whether the operating system (on PostgreSQL, the server) still shows it to be there.
+            False is certain; True may also mean that nobody can tell.
+        beat: How often it has renewed its lease.
     """
 
     key: WorkerKey
@@ -193,6 +225,7 @@ class WorkerRecord:
     types: Mapping[TaskType, JsonText]
     started_at: Micros
     alive: bool
+    beat: int = 0
 
 
 class Store(Protocol):
@@ -229,11 +262,24 @@ class Store(Protocol):
         """
         ...
 
+    def create_all(self, runs: Sequence[NewRun]) -> asyncio.Future[Sequence[Created]]:
+        """Store new runs together, or none of them; the answers come in their order.
+
+        One that is there with the same content, in the store or earlier in the list, is returned
+        as it is.
+
+        Raises:
+            ConflictError: A run of one of the ids has another content, or is of another kind.
+            NotFoundError: The run that starts one of them is gone.
+        """
+        ...
+
     def commit(self, plan: Plan) -> asyncio.Future[Committed]:
         """Write a plan if its fence holds.
 
         Raises:
-            LeaseLost: The version or the epoch is stale; nothing was written.
+            LeaseLost: The version or the epoch is stale, or a loan that it grants is gone;
+                nothing was written.
             NotFoundError: The run is gone.
         """
         ...
@@ -242,7 +288,30 @@ class Store(Protocol):
         """Hand due entries to a worker: remove them, and make it the owner of their runs.
 
         Entries of runs that another worker drives stay in the queue and are passed over, whatever
-        their number; entries of runs that are gone are dropped.
+        their number, but for the tasks of processes: those are borrowed (see ``Loan``), in the
+        same order and for the same slots as all others. Entries of runs that are gone are dropped.
+        """
+        ...
+
+    # loans
+
+    async def loans(self, run: RunKey) -> Sequence[Loan]:
+        """All loans of a run's steps, in the order of the steps."""
+        ...
+
+    async def borrowed(self, worker: WorkerKey) -> Sequence[Loan]:
+        """All that a worker has borrowed, by run and step; a loan that is settled is not there."""
+        ...
+
+    def report(
+        self, run: RunKey, step: int, worker: WorkerKey, attempt: int, report: JsonText
+    ) -> asyncio.Future[None]:
+        """Leave the ending of a borrowed attempt, and wake whoever drives the run.
+
+        The same report once more changes nothing.
+
+        Raises:
+            LeaseLost: The loan is gone, is another worker's, or is about another attempt.
         """
         ...
 
@@ -362,19 +431,41 @@ class Store(Protocol):
     ) -> asyncio.Future[WorkerKey]:
         """Make this program known as a worker; the store shows that it lives until it closes.
 
-        May be called again by the same store to change the types; the key stays.
+        May be called again by the same store to change the types; the key stays, unless the
+        worker has been taken for dead meanwhile: then it gets a new one.
         """
         ...
 
-    def release_dead(self, now: Micros) -> asyncio.Future[int]:
+    def beat(self) -> asyncio.Future[bool]:
+        """Renew this worker's lease; false when it has been taken for dead.
+
+        Then its runs may be driven by others and its loans are gone: it has to stop all that it
+        executes, and to register anew, under a new key.
+        """
+        ...
+
+    def release_dead(
+        self, now: Micros, silent: Sequence[tuple[WorkerKey, int]] = ()
+    ) -> asyncio.Future[int]:
         """Take the runs of workers that died from them, and wake each run.
 
-        Returns how many runs were freed. Rows of dead workers are removed.
+        What they had borrowed and was not granted is queued again; a loan that was granted is
+        marked as lost, and whoever drives the run is woken to look at that step.
+
+        Args:
+            now: The moment.
+            silent: Workers that count as dead too, unless they have renewed their lease since:
+                each with the last ``beat`` that was seen of it.
+
+        Returns how many runs were freed or woken. Rows of dead workers are removed.
         """
         ...
 
     def retire_worker(self, now: Micros) -> asyncio.Future[None]:
-        """This program executes nothing any more: free what it still drives, and forget it."""
+        """This program executes nothing any more: free what it still drives, and forget it.
+
+        What it had borrowed goes the way of a dead worker's.
+        """
         ...
 
     async def workers(self) -> Sequence[WorkerRecord]:
@@ -393,4 +484,11 @@ class Store(Protocol):
 
     def changed(self) -> bool:
         """Whether another program has committed since the last call; cheap and immediate."""
+        ...
+
+    def listen(self, ring: Callable[[], None]) -> None:
+        """Call this on the event loop soon after another program has committed.
+
+        It may be called too often, and a call may get lost: ``changed`` is the safety net.
+        """
         ...
