@@ -5,6 +5,7 @@ from __future__ import annotations
 from kallista.core.plan import NewRun
 from kallista.core.schedules import Schedule
 from kallista.core.states import RunKind
+from kallista.core.types import WorkerKey
 
 
 def id_conflict(run: NewRun, kind: RunKind, name: str) -> str:
@@ -30,3 +31,13 @@ def schedule_conflict(schedule: Schedule) -> str:
         f"the schedule {schedule.id!r} exists and starts another task or fires otherwise;"
         " choose another id, or delete that one first"
     )
+
+
+def worker_gone(worker: WorkerKey) -> str:
+    """Why a worker that has been taken for dead is given nothing."""
+    return f"worker {worker} is not known any more, for it was silent too long; register it again"
+
+
+def loan_gone(step: int, attempt: int) -> str:
+    """Why the report on a borrowed step comes too late."""
+    return f"attempt {attempt} of step {step} is not on loan to this worker any more"

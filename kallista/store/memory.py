@@ -13,7 +13,7 @@ from itertools import count, islice
 from typing import NamedTuple, TypeVar
 
 from kallista.core.events import Event, StepState
-from kallista.core.plan import WAKE, WHOLE_RUN, Entry, NewRun, Plan
+from kallista.core.plan import WAKE, WHOLE_RUN, Entry, Grant, NewRun, Plan
 from kallista.core.schedules import Firing, Schedule
 from kallista.core.states import RunKind, ScheduleStatus, TaskStatus
 from kallista.core.types import JsonText, Micros, RunId, RunKey, ScheduleId, TaskType, WorkerKey
@@ -25,7 +25,7 @@ from kallista.errors import (
     StateError,
     StoreError,
 )
-from kallista.store.conflicts import id_conflict, schedule_conflict
+from kallista.store.conflicts import id_conflict, loan_gone, schedule_conflict, worker_gone
 from kallista.store.port import (
     NEW_EPOCH,
     NEW_VERSION,
@@ -35,6 +35,7 @@ from kallista.store.port import (
     ClaimRequest,
     Committed,
     Created,
+    Loan,
     RunFilter,
     RunRecord,
     Tombstone,
@@ -72,6 +73,7 @@ class MemoryState:
         events: Their histories.
         waits: For each awaited id the runs that want to be woken.
         queue: All lines.
+        loans: All loans, each with the line that was taken for it.
         alive: The workers whose stores are open.
     """
 
@@ -80,6 +82,7 @@ class MemoryState:
     events: dict[RunKey, list[Event]] = field(default_factory=dict)
     waits: dict[RunId, set[RunKey]] = field(default_factory=dict)
     queue: set[_Line] = field(default_factory=set)
+    loans: dict[tuple[RunKey, int], tuple[Loan, _Line]] = field(default_factory=dict)
     tombstones: dict[RunId, Tombstone] = field(default_factory=dict)
     definitions: dict[tuple[RunKind, str], JsonText] = field(default_factory=dict)
     schedules: dict[ScheduleId, Schedule] = field(default_factory=dict)
@@ -88,6 +91,7 @@ class MemoryState:
     schemas: dict[TaskType, JsonText] = field(default_factory=dict)
     run_keys: Iterator[int] = field(default_factory=lambda: count(1))
     worker_keys: Iterator[int] = field(default_factory=lambda: count(1))
+    handles: list[MemoryStore] = field(default_factory=list)
     writes: int = 0
 
 
@@ -103,15 +107,19 @@ class MemoryStore:
         self._worker: WorkerKey | None = None
         self._open = False
         self._seen = 0
+        self._ring: Callable[[], None] | None = None
 
     async def open(self) -> None:
         """See the port."""
         self._open = True
         self._seen = self._state.writes
+        self._state.handles.append(self)
 
     async def close(self) -> None:
         """See the port."""
         self._open = False
+        if self in self._state.handles:
+            self._state.handles.remove(self)
         if self._worker is not None:
             self._state.alive.discard(self._worker)
             self._worker = None
@@ -122,20 +130,45 @@ class MemoryStore:
         """See the port."""
         return self._write(lambda: self._create(run))
 
+    def create_all(self, runs: Sequence[NewRun]) -> asyncio.Future[Sequence[Created]]:
+        """See the port."""
+        return self._write(lambda: self._create_all(runs))
+
+    def _create_all(self, runs: Sequence[NewRun]) -> Sequence[Created]:
+        first: dict[RunId, NewRun] = {}
+        for run in runs:
+            self._check(run)
+            earlier = first.setdefault(run.id, run)
+            if (earlier.kind, earlier.content) != (run.kind, run.content):
+                raise ConflictError(id_conflict(run, earlier.kind, earlier.name))
+        return [self._create(run) for run in runs]
+
     def _create(self, run: NewRun) -> Created:
+        self._check(run)
         key = self._state.keys.get(run.id)
         if key is None:
             return Created(self._insert(run), new=True)
-        there = self._state.runs[key]
-        if there.kind is run.kind and there.content == run.content:
-            return Created(key, new=False)
-        raise ConflictError(id_conflict(run, there.kind, there.name))
+        return Created(key, new=False)
+
+    def _check(self, run: NewRun) -> None:
+        """Whether the run may be created, or is there already."""
+        key = self._state.keys.get(run.id)
+        if key is not None:
+            there = self._state.runs[key]
+            if (there.kind, there.content) != (run.kind, run.content):
+                raise ConflictError(id_conflict(run, there.kind, there.name))
+            return
+        if run.parent is not None and run.parent[0] not in self._state.runs:
+            raise NotFoundError(f"the run that was to start {run.id!r} is gone; it was deleted")
+        self._check_worker(run.owner)
+
+    def _check_worker(self, worker: WorkerKey | None) -> None:
+        if worker is not None and worker not in self._state.workers:
+            raise LeaseLost(worker_gone(worker))
 
     def _insert(self, run: NewRun) -> RunKey:
         state = self._state
-        parent = None if run.parent is None else state.runs.get(run.parent[0])
-        if run.parent is not None and parent is None:
-            raise NotFoundError(f"the run that was to start {run.id!r} is gone; it was deleted")
+        parent = None if run.parent is None else state.runs[run.parent[0]]
         key = RunKey(next(state.run_keys))
         state.runs[key] = RunRecord(
             key=key,
@@ -184,6 +217,10 @@ class MemoryStore:
         version, epoch = plan.fence
         if version != run.version or epoch not in (None, run.epoch):
             raise LeaseLost(f"run {run.id!r} has moved on to version {run.version}")
+        if plan.ownership is not None:
+            self._check_worker(plan.ownership.worker)
+        for grant in plan.lend:
+            self._check_wish(plan.run, grant)
         steps = list(run.steps)
         for position, step in plan.steps:
             steps[position] = step
@@ -200,8 +237,26 @@ class MemoryStore:
         state.events[plan.run].extend(plan.events)
         state.queue.difference_update(_line(plan.run, entry) for entry in plan.dequeue)
         state.queue.update(_line(plan.run, entry) for entry in plan.enqueue)
+        self._lend(plan)
         self._tell_others(plan, state.runs[plan.run])
         return Committed(version + 1)
+
+    def _check_wish(self, run: RunKey, grant: Grant) -> None:
+        loan, _ = self._state.loans.get((run, grant.step), (None, None))
+        if loan is None or loan.worker != grant.worker or loan.attempt is not None:
+            raise LeaseLost(f"worker {grant.worker} does not wish for step {grant.step} any more")
+
+    def _lend(self, plan: Plan) -> None:
+        loans = self._state.loans
+        for step, _, attempt in plan.lend:
+            loan, line = loans[plan.run, step]
+            loans[plan.run, step] = loan._replace(attempt=attempt), line
+        for step in plan.recall:
+            if (plan.run, step) in loans:
+                loan, line = loans[plan.run, step]
+                loans[plan.run, step] = loan._replace(stop=True), line
+        for step in plan.settle:
+            loans.pop((plan.run, step), None)
 
     def _tell_others(self, plan: Plan, run: RunRecord) -> None:
         state = self._state
@@ -228,6 +283,7 @@ class MemoryStore:
         return self._write(lambda: self._claim(request))
 
     def _claim(self, request: ClaimRequest) -> Claim:
+        self._check_worker(request.worker)
         lines = [line for line in sorted(self._state.queue) if self._may_take(request, line)]
         due = [line for line in lines if line.ready_at <= request.now]
         wakes = [line for line in due if line.type == WAKE]
@@ -254,21 +310,63 @@ class MemoryStore:
         run = self._state.runs[line.run]
         return (
             (line.type == WAKE or line.type in request.limits)
-            and run.owner in (None, request.worker)
+            and (run.owner in (None, request.worker) or self._may_borrow(run, line))
             and request.within in (None, run.root)
         )
+
+    def _may_borrow(self, run: RunRecord, line: _Line) -> bool:
+        """Whether another worker than the driver may execute it."""
+        free = (line.run, line.step) not in self._state.loans
+        return run.kind is RunKind.PROCESS and line.type != WAKE and free
 
     def _take(self, request: ClaimRequest, line: _Line) -> ClaimedEntry:
         self._state.queue.remove(line)
         run = self._state.runs[line.run]
-        if run.owner is not None:
+        if run.owner == request.worker:
             return ClaimedEntry(line.run, line.entry, None)
+        if run.owner is not None:
+            wish = Loan(line.run, line.step, request.worker, None, False, False, None)
+            self._state.loans[line.run, line.step] = wish, line
+            self._wake(line.run, line.step)
+            return ClaimedEntry(line.run, line.entry, None, borrowed=True)
         return ClaimedEntry(line.run, line.entry, self._change_owner(run, request.worker))
 
     def _change_owner(self, run: RunRecord, owner: WorkerKey | None) -> RunRecord:
         changed = replace(run, owner=owner, epoch=run.epoch + 1, version=run.version + 1)
         self._state.runs[run.key] = changed
         return changed
+
+    # loans
+
+    async def loans(self, run: RunKey) -> Sequence[Loan]:
+        """See the port."""
+        return [loan for (of, _), (loan, _) in sorted(self._read.loans.items()) if of == run]
+
+    async def borrowed(self, worker: WorkerKey) -> Sequence[Loan]:
+        """See the port."""
+        loans = (loan for _, (loan, _) in sorted(self._read.loans.items()))
+        return [loan for loan in loans if loan.worker == worker]
+
+    def report(
+        self, run: RunKey, step: int, worker: WorkerKey, attempt: int, report: JsonText
+    ) -> asyncio.Future[None]:
+        """See the port."""
+        return self._write(lambda: self._report(run, step, worker, attempt, report))
+
+    def _report(
+        self, run: RunKey, step: int, worker: WorkerKey, attempt: int, report: JsonText
+    ) -> None:
+        there = self._state.loans.get((run, step))
+        if there is None or (there[0].worker, there[0].attempt) != (worker, attempt):
+            raise LeaseLost(loan_gone(step, attempt))
+        loan, line = there
+        if loan.lost:
+            raise LeaseLost(loan_gone(step, attempt))
+        if loan.report is None:
+            self._state.loans[run, step] = loan._replace(report=report), line
+            self._wake(run, step)
+
+    # runs and their histories
 
     async def load(self, run: RunId | RunKey) -> RunRecord | None:
         """See the port."""
@@ -356,6 +454,7 @@ class MemoryStore:
                 state.runs[child.key] = replace(child, parent_id=None)
         del state.runs[run.key], state.keys[run.id], state.events[run.key]
         state.queue = {line for line in state.queue if line.run != run.key}
+        state.loans = {place: loan for place, loan in state.loans.items() if place[0] != run.key}
         for waiting in state.waits.values():
             waiting.discard(run.key)
         state.tombstones[run.id] = Tombstone(run.id, run.kind, run.status, now)
@@ -469,25 +568,38 @@ class MemoryStore:
     def _register(self, name: str, types: Mapping[TaskType, JsonText], now: Micros) -> WorkerKey:
         state = self._state
         state.schemas.update(types)
-        if self._worker is None:
+        there = None if self._worker is None else state.workers.get(self._worker)
+        if there is None:
+            if self._worker is not None:
+                state.alive.discard(self._worker)
             self._worker = WorkerKey(next(state.worker_keys))
             state.alive.add(self._worker)
-            started_at = now
-        else:
-            started_at = state.workers[self._worker].started_at
-        state.workers[self._worker] = WorkerRecord(
-            self._worker, name, dict(types), started_at, alive=True
-        )
-        return self._worker
+            there = WorkerRecord(self._worker, name, {}, now, alive=True)
+        state.workers[there.key] = replace(there, name=name, types=dict(types))
+        return there.key
 
-    def release_dead(self, now: Micros) -> asyncio.Future[int]:
+    def beat(self) -> asyncio.Future[bool]:
         """See the port."""
-        return self._write(self._release_dead)
+        return self._write(self._beat)
 
-    def _release_dead(self) -> int:
-        owners = {run.owner for run in self._state.runs.values() if run.owner is not None}
-        dead = {*self._state.workers, *owners} - self._state.alive
-        return sum(self._free(worker) for worker in dead)
+    def _beat(self) -> bool:
+        there = None if self._worker is None else self._state.workers.get(self._worker)
+        if there is None:
+            return False
+        self._state.workers[there.key] = replace(there, beat=there.beat + 1)
+        return True
+
+    def release_dead(
+        self, now: Micros, silent: Sequence[tuple[WorkerKey, int]] = ()
+    ) -> asyncio.Future[int]:
+        """See the port."""
+        return self._write(lambda: self._release_dead(silent))
+
+    def _release_dead(self, silent: Sequence[tuple[WorkerKey, int]]) -> int:
+        workers = self._state.workers
+        dead = workers.keys() - self._state.alive
+        dead |= {key for key, beat in silent if key in workers and workers[key].beat == beat}
+        return sum(self._free(worker) for worker in sorted(dead))
 
     def retire_worker(self, now: Micros) -> asyncio.Future[None]:
         """See the port."""
@@ -500,12 +612,26 @@ class MemoryStore:
             self._worker = None
 
     def _free(self, worker: WorkerKey) -> int:
-        driven = [run for run in self._state.runs.values() if run.owner == worker]
+        """Take from a worker what it drives and what it has borrowed, and forget it."""
+        state = self._state
+        driven = [run for run in state.runs.values() if run.owner == worker]
         for run in driven:
             self._change_owner(run, None)
             self._wake(run.key)
-        self._state.workers.pop(worker, None)
-        return len(driven)
+        borrowed = [
+            (place, loan, line)
+            for place, (loan, line) in state.loans.items()
+            if loan.worker == worker and loan.report is None
+        ]
+        for place, loan, line in borrowed:
+            if loan.attempt is None:
+                del state.loans[place]
+                state.queue.add(line)
+            else:
+                state.loans[place] = loan._replace(lost=True), line
+                self._wake(*place)
+        state.workers.pop(worker, None)
+        return len(driven) + len(borrowed)
 
     async def workers(self) -> Sequence[WorkerRecord]:
         """See the port."""
@@ -525,6 +651,10 @@ class MemoryStore:
         """What there is to know of it."""
         return {"kind": "memory"}
 
+    def listen(self, ring: Callable[[], None]) -> None:
+        """See the port."""
+        self._ring = ring
+
     def changed(self) -> bool:
         """See the port."""
         changed = self._state.writes != self._seen
@@ -538,7 +668,8 @@ class MemoryStore:
         return self._state
 
     def _write(self, change: Callable[[], _T]) -> asyncio.Future[_T]:
-        future: asyncio.Future[_T] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[_T] = loop.create_future()
         try:
             if not self._open:
                 raise _closed()
@@ -547,6 +678,9 @@ class MemoryStore:
             future.set_exception(error)
         self._state.writes += 1
         self._seen += 1
+        for other in self._state.handles:
+            if other is not self and other._ring is not None:
+                loop.call_soon(other._ring)
         return future
 
 

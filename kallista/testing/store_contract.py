@@ -17,7 +17,7 @@ from typing import TypeAlias
 import pytest
 
 from kallista.core.events import Event, RunHead, StepState
-from kallista.core.plan import WAKE, WHOLE_RUN, Entry, Fence, NewRun, Ownership, Plan
+from kallista.core.plan import WAKE, WHOLE_RUN, Entry, Fence, Grant, NewRun, Ownership, Plan
 from kallista.core.schedules import Firing, Schedule
 from kallista.core.states import EventKind, ProcessStatus, RunKind, ScheduleStatus, TaskStatus
 from kallista.core.types import JsonText, Micros, RunId, RunKey, ScheduleId, TaskType, WorkerKey
@@ -27,6 +27,7 @@ from kallista.store.port import (
     NEW_VERSION,
     WAKES_AT_ONCE,
     ClaimRequest,
+    Loan,
     RunFilter,
     RunRecord,
     Store,
@@ -294,7 +295,13 @@ class StoreContract(ABC):
         assert await store.type_schemas() == {}
         assert await store.delete_schedule(ScheduleId("nightly")) is False
         assert await store.release_dead(NOW) == 0
-        assert await store.claim(request(WorkerKey(1))) == ([], None, None)
+        assert await store.release_dead(NOW, [(WorkerKey(1), 0)]) == 0
+        assert await store.create_all([]) == []
+        assert await store.loans(RunKey(1)) == []
+        assert await store.borrowed(WorkerKey(1)) == []
+        assert await store.beat() is False
+        worker = await store.register_worker("w", {}, NOW)
+        assert await store.claim(request(worker)) == ([], None, None)
 
     @pytest.mark.anyio
     @pytest.mark.parametrize(
@@ -523,12 +530,13 @@ class StoreContract(ABC):
     async def test_the_owner_is_told_of_a_command(self, store: Store, other: Store) -> None:
         """A command from elsewhere wakes the worker that drives the run, and nobody else."""
         worker = await store.register_worker("w", {}, NOW)
+        stranger = await other.register_worker("stranger", {}, NOW)
         driven = await made(store, new_run("driven", owner=worker))
         idle = await made(store, new_run("idle"))
         for record in (driven, idle):
             plan = Plan(record.key, Fence(record.version, None), record.head, tell_owner=True)
             await other.commit(plan)
-        assert await taken(other, WorkerKey(77)) == []
+        assert await taken(other, stranger) == []
         assert await taken(store, worker) == [(driven.key, WAKE_UP)]
 
     @pytest.mark.anyio
@@ -605,6 +613,7 @@ class StoreContract(ABC):
     async def test_a_claim_makes_the_worker_the_owner(self, store: Store, other: Store) -> None:
         """The first entry of a run brings the run as it is after the claim, the next ones don't."""
         worker = await store.register_worker("w", {}, NOW)
+        stranger = await other.register_worker("stranger", {}, NOW)
         later = Micros(NOW + 1)
         entries = [Entry(BUILD, 0, NOW, 1), Entry(BUILD, 0, NOW, 0), Entry(BUILD, 0, later, 2)]
         record = await made(store, new_run(enqueue=entries))
@@ -616,7 +625,7 @@ class StoreContract(ABC):
         ]
         assert claim.next_due == later
         assert await found(store, "run") == after
-        assert await other.claim(request(WorkerKey(77), now=later)) == ([], None, None)
+        assert await other.claim(request(stranger, now=later)) == ([], None, None)
         await store.commit(Plan(record.key, fence(after), record.head, enqueue=(WAKE_UP,)))
         claim = await store.claim(request(worker, now=later))
         assert [(entry.entry, entry.record) for entry in claim.entries] == [
@@ -1049,12 +1058,49 @@ class StoreContract(ABC):
             assert await store.release_dead(NOW) == 0
 
     @pytest.mark.anyio
-    async def test_runs_of_a_worker_nobody_knows_are_freed(self, store: Store) -> None:
-        """A run can't be stuck with an owner that was removed before the run was handed to it."""
-        me = await store.register_worker("me", {}, NOW)
-        await store.create(new_run(owner=WorkerKey(me + 70)))
-        assert await store.release_dead(NOW) == 1
+    async def test_who_is_silent_counts_as_dead_unless_it_has_renewed(
+        self, store: Store, other: Store
+    ) -> None:
+        """A lease is judged by its counter: one beat since the last look, and it lives."""
+        frozen = await other.register_worker("frozen", {}, NOW)
+        await store.register_worker("me", {}, NOW)
+        record = await made(other, new_run(owner=frozen))
+        seen = {worker.key: worker.beat for worker in await store.workers()}
+        assert await other.beat() is True
+        assert await store.release_dead(NOW, [(frozen, seen[frozen])]) == 0
+        assert await found(store, "run") == record
+        seen = {worker.key: worker.beat for worker in await store.workers()}
+        assert await store.release_dead(NOW, [(frozen, seen[frozen])]) == 1
         assert (await found(store, "run")).owner is None
+        assert frozen not in [worker.key for worker in await store.workers()]
+
+    @pytest.mark.anyio
+    async def test_who_was_taken_for_dead_is_given_nothing(
+        self, store: Store, other: Store
+    ) -> None:
+        """A worker that wakes after its lease can take, drive and write nothing under its key."""
+        frozen = await other.register_worker("frozen", {BUILD: JsonText("{}")}, NOW)
+        await store.register_worker("me", {}, NOW)
+        driven = await made(other, new_run("driven", owner=frozen))
+        await store.create(new_task("waiting"))
+        assert await store.release_dead(NOW, [(frozen, 0)]) == 1
+        assert await other.beat() is False
+        with pytest.raises(LeaseLost):
+            await other.claim(request(frozen))
+        with pytest.raises(LeaseLost):
+            await other.create(new_run("late", owner=frozen))
+        with pytest.raises(LeaseLost):
+            await other.commit(finished(driven))
+        free = await found(other, "driven")
+        proof = Fence(free.version, None)
+        with pytest.raises(LeaseLost):
+            await other.commit(Plan(free.key, proof, free.head, Ownership(frozen, free.epoch + 1)))
+        assert await found(store, "driven") == free
+        assert await store.load(RunId("late")) is None
+        again = await other.register_worker("frozen", {BUILD: JsonText("{}")}, NOW)
+        assert again != frozen
+        assert await other.beat() is True
+        assert len(await taken(other, again)) == 2
 
     @pytest.mark.anyio
     async def test_who_retires_hands_everything_back(self, store: Store, other: Store) -> None:
@@ -1066,7 +1112,274 @@ class StoreContract(ABC):
         assert await taken(other, you) == [(record.key, WAKE_UP)]
         assert [worker.key for worker in await other.workers()] == [you]
 
+    # loans
+
+    @pytest.mark.anyio
+    async def test_tasks_of_a_process_can_be_borrowed(self, store: Store, other: Store) -> None:
+        """Whoever has room takes a process's task, though another worker drives the process."""
+        driver, guest, record = await process_driven(store, other, Entry(BUILD, 2, NOW, 1))
+        claim = await other.claim(request(guest))
+        (taken_entry,) = claim.entries
+        assert taken_entry == (record.key, Entry(BUILD, 2, NOW, 1), None, True)
+        assert await found(store, "process") == record, "the run is its driver's as before"
+        wish = Loan(record.key, 1, guest, None, False, False, None)
+        assert await store.loans(record.key) == await other.borrowed(guest) == [wish]
+        assert await store.borrowed(driver) == []
+        assert await taken(other, guest) == []
+        assert await taken(store, driver) == [(record.key, Entry(WAKE, 0, Micros(0), 1))]
+
+    @pytest.mark.anyio
+    async def test_only_tasks_of_processes_are_borrowed(self, store: Store, other: Store) -> None:
+        """A workflow stays with the worker that drives it; so do wakes of a process."""
+        driver = await store.register_worker("driver", {}, NOW)
+        guest = await other.register_worker("guest", {}, NOW)
+        task, wake = Entry(BUILD, 0, NOW, 0), Entry(WAKE, 0, NOW, 0)
+        await store.create(new_run("workflow", owner=driver, enqueue=[task]))
+        await store.create(new_run("process", kind=RunKind.PROCESS, owner=driver, enqueue=[wake]))
+        assert await other.claim(request(guest)) == ([], None, None)
+
+    @pytest.mark.anyio
+    async def test_its_driver_and_the_free_claim_tasks_of_a_process_as_any_other(
+        self, store: Store, other: Store
+    ) -> None:
+        """A driver's own task is no loan, and a process that nobody drives is taken over."""
+        driver, guest, record = await process_driven(store, other, Entry(BUILD, 0, NOW, 1))
+        (own,) = (await store.claim(request(driver))).entries
+        assert own == (record.key, Entry(BUILD, 0, NOW, 1), None, False)
+        await store.create(new_run("free", kind=RunKind.PROCESS, enqueue=[Entry(BUILD, 0, NOW, 0)]))
+        (free,) = (await other.claim(request(guest))).entries
+        assert free.record == await found(store, "free")
+        assert (await found(store, "free")).owner == guest
+        assert await store.loans(free.run) == []
+
+    @pytest.mark.anyio
+    async def test_the_queue_is_one_over_all_workers(self, store: Store, other: Store) -> None:
+        """What is borrowed and what is free come in one order, by priority, for the same slots."""
+        _, guest, record = await process_driven(
+            store, other, Entry(BUILD, 1, NOW, 0), Entry(BUILD, 3, NOW, 1)
+        )
+        free = [(await store.create(new_task(f"t{p}", priority=p))).key for p in (0, 2, 4)]
+        claim = await other.claim(request(guest)._replace(slots=3))
+        assert [entry.run for entry in claim.entries] == [free[2], record.key, free[1]]
+        assert claim.waiting == 1
+        claim = await other.claim(request(guest))
+        assert [entry.run for entry in claim.entries] == [record.key, free[0]]
+
+    @pytest.mark.anyio
+    async def test_claimers_at_once_borrow_everything_once(self, handle: OpenStore) -> None:
+        """Eight guests share the tasks of one process without a gap or a double."""
+        async with opened(handle) as store:
+            driver = await store.register_worker("driver", {}, NOW)
+            entries = [Entry(BUILD, 0, NOW, step) for step in range(200)]
+            run = new_run(
+                "process",
+                kind=RunKind.PROCESS,
+                owner=driver,
+                steps=[StepState()] * 200,
+                enqueue=entries,
+            )
+            record = await made(store, run)
+
+            async def work(number: int) -> list[int]:
+                got: list[int] = []
+                async with opened(handle) as mine:
+                    worker = await mine.register_worker(f"w-{number}", {}, NOW)
+                    while borrowed := await taken(mine, worker, slots=7):
+                        got += [entry.step for _, entry in borrowed]
+                    return got
+
+            shares = await asyncio.gather(*(work(number) for number in range(8)))
+            assert sorted(step for share in shares for step in share) == list(range(200))
+            assert len(await store.loans(record.key)) == 200
+
+    @pytest.mark.anyio
+    async def test_a_loan_is_granted_reported_and_settled(self, store: Store, other: Store) -> None:
+        """The driver's plan starts the attempt; the borrower's report waits until it is folded."""
+        driver, guest, record = await process_driven(store, other, Entry(BUILD, 0, NOW, 1))
+        await taken(other, guest)
+        await taken(store, driver)
+        with pytest.raises(LeaseLost):
+            await other.report(record.key, 1, guest, 1, JsonText('"too early"'))
+        await store.commit(Plan(record.key, fence(record), record.head, lend=(Grant(1, guest, 1),)))
+        granted = Loan(record.key, 1, guest, 1, False, False, None)
+        assert await other.borrowed(guest) == [granted]
+        with pytest.raises(LeaseLost):
+            await other.report(record.key, 1, guest, 2, JsonText('"another attempt"'))
+        with pytest.raises(LeaseLost):
+            await other.report(record.key, 1, driver, 1, JsonText('"another worker"'))
+        assert await taken(store, driver) == []
+        await other.report(record.key, 1, guest, 1, JsonText('"done"'))
+        await other.report(record.key, 1, guest, 1, JsonText('"done again"'))
+        assert await store.loans(record.key) == [granted._replace(report=JsonText('"done"'))]
+        assert await taken(store, driver) == [(record.key, Entry(WAKE, 0, Micros(0), 1))]
+        after = await found(store, "process")
+        await store.commit(Plan(record.key, fence(after), after.head, settle=(1, 0)))
+        assert await store.loans(record.key) == []
+        with pytest.raises(LeaseLost):
+            await other.report(record.key, 1, guest, 1, JsonText('"late"'))
+
+    @pytest.mark.anyio
+    async def test_a_grant_without_its_wish_fails_the_plan(
+        self, store: Store, other: Store
+    ) -> None:
+        """Who asked may have died, or have been given it before; then the driver looks again."""
+        _, guest, record = await process_driven(store, other, Entry(BUILD, 0, NOW, 1))
+        grant = Grant(1, guest, 1)
+        plan = Plan(record.key, fence(record), record.head, events=(happened(1),), lend=(grant,))
+        with pytest.raises(LeaseLost):
+            await store.commit(plan)
+        await taken(other, guest)
+        with pytest.raises(LeaseLost):
+            await store.commit(replace(plan, lend=(grant._replace(worker=WorkerKey(guest + 70)),)))
+        assert await found(store, "process") == record
+        assert len(await store.history(record.key)) == 1
+        await store.commit(plan)
+        after = await found(store, "process")
+        with pytest.raises(LeaseLost):
+            await store.commit(Plan(record.key, fence(after), after.head, lend=(grant,)))
+
+    @pytest.mark.anyio
+    async def test_a_borrower_is_told_to_stop(self, store: Store, other: Store) -> None:
+        """Recalling marks the loan, and leaves it until the borrower has reported."""
+        _, guest, record = await process_driven(store, other, Entry(BUILD, 0, NOW, 1))
+        await taken(other, guest)
+        plan = Plan(record.key, fence(record), record.head, lend=(Grant(1, guest, 1),))
+        await store.commit(plan)
+        after = await found(store, "process")
+        await store.commit(Plan(record.key, fence(after), after.head, recall=(0, 1)))
+        (loan,) = await other.borrowed(guest)
+        assert (loan.stop, loan.attempt, loan.lost) == (True, 1, False)
+        await other.report(record.key, 1, guest, 1, JsonText('"stopped"'))
+
+    @pytest.mark.anyio
+    async def test_what_a_dead_borrower_had_is_queued_again_or_lost(
+        self, handle: OpenStore
+    ) -> None:
+        """A wish goes back into the queue, a granted attempt is lost, a report stays."""
+        async with opened(handle) as store:
+            driver = await store.register_worker("driver", {}, NOW)
+            entries = [Entry(BUILD, 5, NOW, step) for step in (0, 1, 2)]
+            run = new_run(
+                "process",
+                kind=RunKind.PROCESS,
+                owner=driver,
+                steps=[StepState()] * 3,
+                enqueue=entries,
+            )
+            record = await made(store, run)
+            async with opened(handle) as dying:
+                guest = await dying.register_worker("dying", {}, NOW)
+                await taken(dying, guest)
+                assert len(await taken(store, driver)) == 3
+                grants = (Grant(1, guest, 1), Grant(2, guest, 4))
+                await store.commit(Plan(record.key, fence(record), record.head, lend=grants))
+                await dying.report(record.key, 2, guest, 4, JsonText('"done"'))
+                await taken(store, driver)
+            assert await store.release_dead(NOW) == 2
+            assert await store.loans(record.key) == [
+                Loan(record.key, 1, guest, 1, False, True, None),
+                Loan(record.key, 2, guest, 4, False, False, JsonText('"done"')),
+            ]
+            assert await taken(store, driver) == [
+                (record.key, Entry(WAKE, 0, Micros(0), 1)),
+                (record.key, entries[0]),
+            ]
+            with pytest.raises(LeaseLost):
+                await store.report(record.key, 1, guest, 1, JsonText('"late"'))
+            assert (await found(store, "process")).owner == driver
+
+    @pytest.mark.anyio
+    async def test_loans_outlive_the_driver(self, handle: OpenStore) -> None:
+        """When the driver dies, what others execute goes on, and its report finds the next one."""
+        async with opened(handle) as other:
+            guest = await other.register_worker("guest", {}, NOW)
+            async with opened(handle) as dying:
+                driver = await dying.register_worker("driver", {}, NOW)
+                record = await made(
+                    dying,
+                    new_run(
+                        "process",
+                        kind=RunKind.PROCESS,
+                        owner=driver,
+                        enqueue=[Entry(BUILD, 0, NOW, 0)],
+                    ),
+                )
+                await taken(other, guest)
+                plan = Plan(record.key, fence(record), record.head, lend=(Grant(0, guest, 1),))
+                await dying.commit(plan)
+            assert await other.release_dead(NOW) == 1
+            await other.report(record.key, 0, guest, 1, JsonText('"done"'))
+            claim = await other.claim(request(guest))
+            assert [entry.entry.step for entry in claim.entries] == [WHOLE_RUN, 0]
+            assert [loan.report for loan in await other.loans(record.key)] == ['"done"']
+
+    @pytest.mark.anyio
+    async def test_loans_go_with_their_run(self, store: Store, other: Store) -> None:
+        """A deleted run leaves no loan behind."""
+        _, guest, record = await process_driven(store, other, Entry(BUILD, 0, NOW, 1))
+        await taken(other, guest)
+        await store.commit(finished(record))
+        over = await found(store, "process")
+        await store.delete_run(record.key, over.version, NOW)
+        assert await other.borrowed(guest) == []
+
+    # creation in bulk
+
+    @pytest.mark.anyio
+    async def test_runs_are_created_together(self, store: Store, other: Store) -> None:
+        """All are there once it is done, each as if created alone; the same twice is one."""
+        await store.create(new_run("there"))
+        runs = [
+            new_task("a", tags=("x",)),
+            new_run("there"),
+            new_run("b", waits_for=["x"]),
+            new_task("a", tags=("x",)),
+        ]
+        answers = await store.create_all(runs)
+        assert [new for _, new in answers] == [True, False, True, False]
+        assert answers[0].key == answers[3].key
+        worker = await other.register_worker("w", {}, NOW)
+        assert [key for key, _ in await taken(other, worker)] == [answers[0].key]
+        assert (await found(other, "b")).key == answers[2].key
+        assert len(await other.list_runs(RunFilter(NOW, tag="x"))) == 1
+
+    @pytest.mark.anyio
+    async def test_runs_are_created_together_or_not_at_all(self, store: Store) -> None:
+        """One that cannot be created leaves none of the others, and the neighbours alone."""
+        await store.create(new_run("there"))
+        good = store.create(new_run("alone"))
+        wrong = [
+            store.create_all([new_run("new-1"), new_run("there", content="other")]),
+            store.create_all([new_run("new-2"), new_run("new-2", content="other")]),
+            store.create_all([new_run("new-3", parent=(RunKey(4711), 0)), new_run("new-4")]),
+        ]
+        fine = store.create_all([new_run("fine")])
+        for answer, error in zip(wrong, (ConflictError, ConflictError, NotFoundError), strict=True):
+            with pytest.raises(error):
+                await answer
+        assert (await good).new
+        assert [new for _, new in await fine] == [True]
+        there = {run.id for run in await store.list_runs(RunFilter(NOW))}
+        assert there == {"there", "alone", "fine"}
+
+    @pytest.mark.anyio
+    async def test_ten_thousand_runs_are_created_together(self, store: Store) -> None:
+        """Bulk has no limit that a user would meet."""
+        answers = await store.create_all([new_task(f"t-{number}") for number in range(10_000)])
+        assert len({answer.key for answer in answers}) == 10_000
+        worker = await store.register_worker("w", {}, NOW)
+        claim = await store.claim(request(worker, slots=20_000))
+        assert [entry.run for entry in claim.entries] == [answer.key for answer in answers]
+
     # several handles
+
+    @pytest.mark.anyio
+    async def test_a_handle_is_rung_when_others_write(self, store: Store, other: Store) -> None:
+        """Who listens is called, on its event loop, soon after another handle has committed."""
+        rung = asyncio.Event()
+        store.listen(rung.set)
+        await other.create(new_run("theirs"))
+        await asyncio.wait_for(rung.wait(), 30)
 
     @pytest.mark.anyio
     async def test_a_handle_notices_what_others_write(self, store: Store, other: Store) -> None:
@@ -1154,6 +1467,16 @@ async def taken(store: Store, worker: WorkerKey, *, slots: int = 100) -> list[tu
     """What a claim gets, in order."""
     claim = await store.claim(request(worker, slots=slots))
     return [(entry.run, entry.entry) for entry in claim.entries]
+
+
+async def process_driven(
+    store: Store, other: Store, *entries: Entry
+) -> tuple[WorkerKey, WorkerKey, RunRecord]:
+    """A process that the first handle's worker drives, and a worker on the other handle."""
+    driver = await store.register_worker("driver", {}, NOW)
+    guest = await other.register_worker("guest", {}, NOW)
+    run = new_run("process", kind=RunKind.PROCESS, owner=driver, enqueue=entries)
+    return driver, guest, await made(store, run)
 
 
 async def found(store: Store, id: str) -> RunRecord:
