@@ -60,6 +60,31 @@ class WorkerDied:
 
 
 @dataclass(frozen=True, slots=True)
+class Wished:
+    """Another worker has taken this step's line from the queue and asks to execute it."""
+
+    step: int
+    worker: WorkerKey
+
+
+@dataclass(frozen=True, slots=True)
+class Reported:
+    """A worker that executed a step for the driver of the run says how the attempt ended."""
+
+    step: int
+    attempt: int
+    outcome: Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class BorrowerDied:
+    """A worker that executed a step for the driver of the run is gone, the attempt with it."""
+
+    step: int
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
 class LinesLost:
     """Who took lines of the queue may be gone with them: what waits has to be queued again."""
 
@@ -119,6 +144,9 @@ Stimulus: TypeAlias = (
     | Dispatch
     | AttemptEnded
     | WorkerDied
+    | Wished
+    | Reported
+    | BorrowerDied
     | LinesLost
     | Due
     | ChildSeen

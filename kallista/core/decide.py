@@ -13,6 +13,7 @@ from typing import Final, Protocol
 
 from kallista.core.commands import (
     AttemptEnded,
+    BorrowerDied,
     ChildSeen,
     Command,
     DependenciesSeen,
@@ -20,15 +21,17 @@ from kallista.core.commands import (
     Due,
     LinesLost,
     ParentSeen,
+    Reported,
     Stimulus,
     Verb,
+    Wished,
     WorkerDied,
 )
 from kallista.core.definitions import ChildSpec, TaskSpec
 from kallista.core.expressions import Compiled
 from kallista.core.ids import child_id
 from kallista.core.outcomes import Asleep, Completed, Failed, Failure, HandedBack, Stopped
-from kallista.core.plan import WAKE, WHOLE_RUN, Entry
+from kallista.core.plan import WAKE, WHOLE_RUN, Entry, Grant
 from kallista.core.retry import delay_before, noise, retryable
 from kallista.core.run import SKIPPED_BY_CONDITION, Child, Draft, Run
 from kallista.core.states import FINISHED_RUN, EventKind, ProcessStatus, RunKind, TaskStatus
@@ -130,6 +133,13 @@ def _react(draft: Draft, stimulus: Stimulus, now: Micros, capacity: Capacity) ->
             _dependencies_seen(draft, stimulus, now, capacity)
         case WorkerDied():
             _worker_died(draft, stimulus, now, capacity)
+        case Wished():
+            _wished(draft, stimulus, now, capacity)
+        case Reported(step, attempt, outcome):
+            draft.settle.append(step)
+            _attempt_ended(draft, AttemptEnded(step, attempt, outcome), now, capacity)
+        case BorrowerDied():
+            _borrower_died(draft, stimulus, now, capacity)
         case LinesLost():
             _due(draft, Due(WHOLE_RUN), now, capacity)
             _queue_again(draft)
@@ -260,6 +270,26 @@ def _dispatch(draft: Draft, stimulus: Dispatch, now: Micros, capacity: Capacity)
         _launch(draft, stimulus.step, now, capacity)
 
 
+def _wished(draft: Draft, wish: Wished, now: Micros, capacity: Capacity) -> None:
+    step = draft.step(wish.step)
+    ready = step.status is TaskStatus.SCHEDULED and step.ready_at is not None
+    if draft.head.state is not _P.RUNNING or not ready:
+        draft.settle.append(wish.step)
+    elif wish.worker == capacity.worker:
+        draft.settle.append(wish.step)  # it drives the run by now, and claims like any driver
+        _queue_ready(draft, wish.step)
+    elif _start_attempt(draft, wish.step, now, wish.worker, capacity):
+        draft.lend.append(Grant(wish.step, wish.worker, step.attempt + 1))
+    else:
+        draft.settle.append(wish.step)
+
+
+def _queue_ready(draft: Draft, position: int) -> None:
+    ready_at = draft.step(position).ready_at
+    if ready_at is not None:
+        draft.enqueue.append(_entry(draft, position, ready_at))
+
+
 def _attempt_ended(draft: Draft, ended: AttemptEnded, now: Micros, capacity: Capacity) -> None:
     position = ended.step
     step = draft.step(position)
@@ -325,13 +355,24 @@ def _start_or_queue(
 def _worker_died(draft: Draft, died: WorkerDied, now: Micros, capacity: Capacity) -> None:
     for position in range(len(draft.run.steps)):
         step = draft.step(position)
-        if step.status is not TaskStatus.RUNNING or step.worker != died.worker:
-            continue
-        if draft.head.state in FINISHED_RUN:
-            _end_step(draft, EventKind.TASK_CANCELLED, position, now, None)
-        else:
-            draft.record(EventKind.TASK_INTERRUPTED, now, position, step.attempt)
-            _start_or_queue(draft, position, now, now, capacity)
+        if step.status is TaskStatus.RUNNING and step.worker == died.worker:
+            _crashed(draft, position, now, capacity)
+
+
+def _borrower_died(draft: Draft, died: BorrowerDied, now: Micros, capacity: Capacity) -> None:
+    step = draft.step(died.step)
+    draft.settle.append(died.step)
+    if step.status is TaskStatus.RUNNING and step.attempt == died.attempt:
+        _crashed(draft, died.step, now, capacity)
+
+
+def _crashed(draft: Draft, position: int, now: Micros, capacity: Capacity) -> None:
+    """The worker that executed the step has died."""
+    if draft.head.state in FINISHED_RUN:
+        _end_step(draft, EventKind.TASK_CANCELLED, position, now, None)
+    else:
+        draft.record(EventKind.TASK_INTERRUPTED, now, position, draft.step(position).attempt)
+        _start_or_queue(draft, position, now, now, capacity)
 
 
 def _queue_again(draft: Draft) -> None:
@@ -488,14 +529,22 @@ def queue_step(draft: Draft, position: int, ready_at: Micros, now: Micros) -> No
 
 
 def _launch(draft: Draft, position: int, now: Micros, capacity: Capacity) -> None:
+    if _start_attempt(draft, position, now, capacity.worker, capacity):
+        draft.launched.append(position)
+
+
+def _start_attempt(
+    draft: Draft, position: int, now: Micros, worker: WorkerKey, capacity: Capacity
+) -> bool:
+    """Let a worker begin the step's next attempt, unless the step is too late for it."""
     step, task = draft.step(position), _task(draft, position)
     ends_at = _ends_at(task, step.since)
     if ends_at is not None and ends_at <= now:
         _fail_step(draft, position, _too_late(task, None), now, capacity)
-        return
-    data = JsonText(str(capacity.worker))
+        return False
+    data = JsonText(str(worker))
     draft.record(EventKind.TASK_STARTED, now, position, step.attempt + 1, data)
-    draft.launched.append(position)
+    return True
 
 
 def _start_child(draft: Draft, position: int, child: ChildSpec, now: Micros) -> None:

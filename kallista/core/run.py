@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 
 from kallista.core.definitions import Definition
 from kallista.core.events import Event, RunHead, StepState
-from kallista.core.plan import Entry
+from kallista.core.plan import Entry, Grant
 from kallista.core.states import (
     FINISHED_RUN,
     FINISHED_STEP,
@@ -98,12 +98,14 @@ class Draft:
     """What a decision changes of a run, before it is written.
 
     Besides the run itself it gathers what goes with it: lines for the queue, child runs to create
-    and to wake, the steps that were launched here and now, and those that are to be stopped.
+    and to wake, the steps that were launched here and now, those that are to be stopped, and what
+    is lent to other workers, or no longer.
     """
 
     __slots__ = (
         "announce", "blockers", "changed", "children", "dequeue", "enqueue", "events", "head",
-        "launched", "outputs", "run", "stopped", "unfinished", "wake", "wake_parent",
+        "launched", "lend", "outputs", "run", "settle", "stopped", "unfinished", "wake",
+        "wake_parent",
     )  # fmt: skip
 
     def __init__(self, run: Run) -> None:
@@ -120,6 +122,8 @@ class Draft:
         self.wake: list[RunId] = []
         self.launched: list[int] = []
         self.stopped: list[int] = []
+        self.lend: list[Grant] = []
+        self.settle: list[int] = []
         self.wake_parent = False
         self.announce = False
 
