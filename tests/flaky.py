@@ -55,9 +55,11 @@ class FlakyStore(MemoryStore):
         """From now on slow and reliable."""
         self.failing = 0.0
 
-    def _write(self, change: Callable[[], _T]) -> asyncio.Future[_T]:
+    def _write(
+        self, change: Callable[[], _T], nothing: Callable[[_T], bool] = lambda _: False
+    ) -> asyncio.Future[_T]:
         future: asyncio.Future[_T] = asyncio.get_running_loop().create_future()
-        self._queued.append(lambda: self._answer(future, change))
+        self._queued.append(lambda: self._answer(future, lambda: self._carry_out(change, nothing)))
         if not self._writing:
             self._writing = True
             self._later(self._write_next)
@@ -77,8 +79,6 @@ class FlakyStore(MemoryStore):
         result: _T | None = None
         refusal: KallistaError | None = None
         if failure is None or (isinstance(failure, StoreUncertainError) and self._chance(0.5)):
-            self._state.writes += 1
-            self._seen += 1
             try:
                 result = change()
             except KallistaError as error:

@@ -177,7 +177,7 @@ class _Watched:
 
     def __getattr__(self, name: str) -> Any:
         method = getattr(self._store, name)
-        if name == "changed":
+        if name in ("changed", "listen"):
             return method
 
         def asked(*args: Any, **kwargs: Any) -> asyncio.Future[Any]:

@@ -272,6 +272,8 @@ def _dispatch(draft: Draft, stimulus: Dispatch, now: Micros, capacity: Capacity)
 
 def _wished(draft: Draft, wish: Wished, now: Micros, capacity: Capacity) -> None:
     step = draft.step(wish.step)
+    if step.status is TaskStatus.RUNNING and step.worker == wish.worker:
+        return  # granted already
     ready = step.status is TaskStatus.SCHEDULED and step.ready_at is not None
     if draft.head.state is not _P.RUNNING or not ready:
         draft.settle.append(wish.step)

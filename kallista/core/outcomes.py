@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from kallista.core.types import JsonText, Micros
 
@@ -60,3 +61,43 @@ class HandedBack:
 
 
 Outcome: TypeAlias = Completed | Failed | Asleep | Stopped | HandedBack
+
+
+def outcome_text(outcome: Outcome) -> JsonText:
+    """An ending as JSON, for a worker that has to tell another one."""
+    data: dict[str, Any]
+    match outcome:
+        case Completed(result):
+            data = {"completed": result}
+        case Failed(failure):
+            data = {
+                "failed": {
+                    "type": failure.type,
+                    "message": failure.message,
+                    "traceback": failure.traceback,
+                    "kinds": failure.kinds,
+                }
+            }
+        case Asleep(length):
+            data = {"asleep": length}
+        case Stopped(note):
+            data = {"stopped": note}
+        case HandedBack():
+            data = {"handed_back": None}
+    return JsonText(json.dumps(data, ensure_ascii=False, separators=(",", ":")))
+
+
+def outcome_of(text: JsonText) -> Outcome:
+    """The ending that ``outcome_text`` has made this JSON of."""
+    ((kind, data),) = json.loads(text).items()
+    match kind:
+        case "completed":
+            return Completed(JsonText(data))
+        case "failed":
+            return Failed(Failure(**{**data, "kinds": tuple(data["kinds"])}))
+        case "asleep":
+            return Asleep(Micros(data))
+        case "stopped":
+            return Stopped(data)
+        case _:
+            return HandedBack()

@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from kallista.core.commands import Command, Stimulus
-from kallista.core.definitions import Definition
+from kallista.core.definitions import Definition, TaskSpec
 from kallista.core.encoding import definition_from_data
 from kallista.core.run import Run
 from kallista.core.states import FINISHED_RUN
-from kallista.core.types import Json, JsonText, RunKey
+from kallista.core.types import Json, JsonText, RunKey, TaskType, WorkerKey
 from kallista.store.port import RunRecord
 
 
@@ -51,6 +51,9 @@ class ActiveRun:
         progress: What running attempts report, by step.
         results: Results of finished steps as they are encoded, by position.
         all_results: Whether those are all there are.
+        lent: Another worker drives it; this program only executes steps of it on loan.
+        on_loan: Steps that other workers execute, or ask to, as far as is known.
+        suspects: Workers that executed steps when the run was found: dead, or borrowers.
     """
 
     key: RunKey
@@ -67,6 +70,9 @@ class ActiveRun:
     progress: dict[int, Progress] = field(default_factory=dict)
     results: dict[int, JsonText] = field(default_factory=dict)
     all_results: bool = False
+    lent: bool = False
+    on_loan: set[int] = field(default_factory=set)
+    suspects: set[WorkerKey] = field(default_factory=set)
 
     @property
     def is_over(self) -> bool:
@@ -91,6 +97,13 @@ class DefinitionCache:
                 del self._known[next(iter(self._known))]
         self._known[hash] = known
         return known
+
+
+def task_type(run: Run, position: int) -> TaskType:
+    """What kind of task a step is; only tasks take a place."""
+    work = run.definition.steps[position].work
+    assert isinstance(work, TaskSpec), "only tasks take a place"
+    return work.type
 
 
 def run_of(record: RunRecord, definition: Definition) -> Run:

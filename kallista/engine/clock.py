@@ -25,6 +25,10 @@ class Clock(Protocol):
         """This moment."""
         ...
 
+    def monotonic(self) -> Micros:
+        """Time that only ever goes on, whatever the wall clock is set to."""
+        ...
+
     def call_at(self, moment: Micros, callback: Callable[[], None]) -> Timer:
         """Call back on the event loop once the moment has come; at once when it is past."""
         ...
@@ -46,6 +50,10 @@ class SystemClock:
     def now(self) -> Micros:
         """This moment, by the machine's wall clock."""
         return Micros(time.time_ns() // 1000)
+
+    def monotonic(self) -> Micros:
+        """The machine's monotonic clock."""
+        return Micros(time.monotonic_ns() // 1000)
 
     def call_at(self, moment: Micros, callback: Callable[[], None]) -> Timer:
         """Call back when the wall clock should show the moment.

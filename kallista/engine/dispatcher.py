@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from kallista.core.commands import Dispatch, Due, LinesLost, Stimulus
 from kallista.core.plan import WAKE, WHOLE_RUN, Entry
 from kallista.core.types import Micros, RunKey
 from kallista.engine.alarm import Alarm
+from kallista.engine.borrower import Borrower
 from kallista.engine.clock import Clock
 from kallista.engine.driver import Driver
 from kallista.engine.slots import Slots
-from kallista.errors import StoreUncertainError
+from kallista.errors import LeaseLost, StoreUncertainError
 from kallista.store.port import Claim, ClaimedEntry, ClaimRequest, Store
 
 
@@ -23,13 +24,25 @@ class Dispatcher:
         clock: What is due.
         slots: What there is room for.
         driver: Who gets what was claimed.
+        borrower: Who gets the steps of runs that other workers drive.
+        on_refused: Called when nothing is given to this worker, for it counts as dead.
     """
 
-    def __init__(self, store: Store, clock: Clock, slots: Slots, driver: Driver) -> None:
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        slots: Slots,
+        driver: Driver,
+        borrower: Borrower,
+        on_refused: Callable[[], None],
+    ) -> None:
         self._store = store
         self._clock = clock
         self._slots = slots
         self._driver = driver
+        self._borrower = borrower
+        self._on_refused = on_refused
         self.alarm = Alarm(clock)
         self._in_doubt = False
         self.within: RunKey | None = None
@@ -57,6 +70,9 @@ class Dispatcher:
             claim = await self._claimed(request)
             self._slots.waiting = claim.waiting
             self._hand_over(claim.entries)
+        except LeaseLost:
+            self._on_refused()
+            return None
         finally:
             self._driver.claim_ended()
         if claim.waiting is not None and self._slots.given_back != given_back:
@@ -73,9 +89,20 @@ class Dispatcher:
     def _hand_over(self, entries: Sequence[ClaimedEntry]) -> None:
         by_run: dict[RunKey, list[ClaimedEntry]] = {}
         for claimed in entries:
-            by_run.setdefault(claimed.run, []).append(claimed)
+            if claimed.borrowed:
+                self._wish(claimed)
+            else:
+                by_run.setdefault(claimed.run, []).append(claimed)
         for run, claimed_entries in by_run.items():
             self._give(run, claimed_entries)
+
+    def _wish(self, claimed: ClaimedEntry) -> None:
+        """Hold a place for a step until its driver has answered, if one is left."""
+        if self._slots.has_room(claimed.entry.type):
+            self._slots.reserve(claimed.entry.type)
+            self._borrower.wish(claimed.run, claimed.entry.step, claimed.entry.type)
+        else:
+            self._borrower.alarm.ring()
 
     def _give(self, run: RunKey, entries: Sequence[ClaimedEntry]) -> None:
         looks = [claimed.entry.step for claimed in entries if claimed.entry.type == WAKE]

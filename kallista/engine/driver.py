@@ -18,24 +18,26 @@ from typing import Protocol
 from kallista.core.birth import newborn_child
 from kallista.core.commands import (
     AttemptEnded,
+    BorrowerDied,
     ChildSeen,
     Command,
     DependenciesSeen,
     Dispatch,
     LinesLost,
     ParentSeen,
+    Reported,
     Stimulus,
+    Wished,
     WorkerDied,
 )
 from kallista.core.decide import NO_CAPACITY, decide
-from kallista.core.definitions import TaskSpec
-from kallista.core.outcomes import HandedBack
+from kallista.core.outcomes import HandedBack, outcome_of
 from kallista.core.plan import WHOLE_RUN, Fence, Ownership, Plan
 from kallista.core.run import Draft
-from kallista.core.states import FINISHED_RUN, EventKind, TaskStatus
+from kallista.core.states import FINISHED_RUN, EventKind, RunKind, TaskStatus
 from kallista.core.types import Micros, RunId, RunKey, TaskType, WorkerKey
 from kallista.core.wiring import wiring
-from kallista.engine.active import ActiveRun, Asked, DefinitionCache, run_of
+from kallista.engine.active import ActiveRun, Asked, DefinitionCache, run_of, task_type
 from kallista.engine.alarm import TRY_AGAIN_AFTER
 from kallista.engine.clock import Clock, pass_by
 from kallista.engine.facts import Facts
@@ -52,6 +54,7 @@ from kallista.store.port import (
     NEW_EPOCH,
     NEW_VERSION,
     Committed,
+    Loan,
     RunFilter,
     RunRecord,
     Store,
@@ -90,12 +93,22 @@ def plan_of(draft: Draft, key: RunKey, fence: Fence, ownership: Ownership | None
         wake_parent=draft.wake_parent,
         announce=draft.announce,
         tell_owner=fence.epoch is None,
+        lend=tuple(draft.lend),
+        recall=tuple(draft.stopped) if run.kind is RunKind.PROCESS else (),
+        settle=tuple(draft.settle),
     )
 
 
 def changes_something(draft: Draft) -> bool:
     """Whether there is anything to write."""
-    return bool(draft.events or draft.enqueue or draft.dequeue or draft.wake or draft.wake_parent)
+    return bool(
+        draft.events
+        or draft.enqueue
+        or draft.dequeue
+        or draft.wake
+        or draft.wake_parent
+        or draft.settle
+    )
 
 
 class Driver:
@@ -109,6 +122,8 @@ class Driver:
         definitions: Definitions already read.
         notices: Who is told of changes.
         on_queued: Called when something was queued that is due, with the highest priority of it.
+        on_refused: Called when a run could not be taken on, which may mean that this worker
+            counts as dead.
     """
 
     def __init__(
@@ -120,6 +135,7 @@ class Driver:
         definitions: DefinitionCache,
         notices: Notices,
         on_queued: Callable[[Micros, int], None],
+        on_refused: Callable[[], None],
     ) -> None:
         self._store = store
         self._clock = clock
@@ -128,6 +144,7 @@ class Driver:
         self._definitions = definitions
         self._notices = notices
         self._on_queued = on_queued
+        self._on_refused = on_refused
         self._active: dict[RunKey, ActiveRun] = {}
         self._keys: dict[RunId, RunKey] = {}
         self._background: set[asyncio.Task[None]] = set()
@@ -167,7 +184,7 @@ class Driver:
     def take(self, record: RunRecord, command: Command) -> asyncio.Future[bool]:
         """Decide on a command for a run that nobody drives, and drive it if it starts here."""
         active = self._activate(record)
-        active.mailbox.extend(map(WorkerDied, _workers_of(record)))
+        self._suspect(active, _workers_of(record))
         if record.head.started_at is not None:
             active.mailbox.append(LinesLost())  # a worker may have died with what it had claimed
         return self.ask(active, command)
@@ -195,11 +212,11 @@ class Driver:
             self.post_all(there, stimuli, looks)
             return
         active = self._activate(record)
-        active.mailbox.extend(map(WorkerDied, _workers_of(record)))
+        self._suspect(active, _workers_of(record))
         active.mailbox.extend(stimuli)
         if WHOLE_RUN in looks:
             active.mailbox.append(LinesLost())
-        if looks or wiring(active.run.definition).read:
+        if looks or active.suspects or wiring(active.run.definition).read:
             self._prepare(active, looks, reread=False)
         else:
             self._advance(active)
@@ -209,9 +226,20 @@ class Driver:
         if record.key in self._active or record.id in self._creating:
             return
         active = self._activate(record)
-        dead = _workers_of(record) - {self._slots.worker}
-        active.mailbox.extend(map(WorkerDied, dead))
+        self._suspect(active, _workers_of(record) - {self._slots.worker})
         self.post_all(active, [LinesLost()], {WHOLE_RUN})
+
+    def _suspect(self, active: ActiveRun, workers: Collection[WorkerKey]) -> None:
+        """Whoever executed something of a run that nobody drove is dead, or has borrowed it."""
+        if active.run.kind is RunKind.PROCESS:
+            active.suspects.update(workers)
+        else:
+            active.mailbox.extend(map(WorkerDied, workers))
+
+    def lose_all(self) -> None:
+        """This worker was taken for dead: stop everything, and report nothing."""
+        for active in self.driven:
+            self._lose(active)
 
     def post_all(
         self, active: ActiveRun, stimuli: Sequence[Stimulus], looks: Collection[int]
@@ -293,20 +321,30 @@ class Driver:
 
     async def _bring_in(self, active: ActiveRun, looks: Collection[int], *, reread: bool) -> None:
         try:
+            loans = await self._loans(active)
             if reread and WHOLE_RUN in looks and not await self._reread(active):
                 active.looks.update(looks)
                 self._lose(active)
                 return
             await self._facts.fill_outputs(active.key, active.run)
-            facts = await self._look(active, looks)
+            seen = await self._look(active, looks)
         except StoreError as error:
             _log.warning("run %s could not be read and is read again: %s", active.run.id, error)
             await self._pause_before_retry()
             self._prepare(active, looks, reread=reread)
             return
         active.writing = False
-        active.mailbox[:0] = facts
+        left = [item for item in active.mailbox if not isinstance(item, _ON_LOAN)]
+        active.mailbox = [*_of_loans(active, loans), *seen, *left]
         self._advance(active)
+
+    async def _loans(self, active: ActiveRun) -> Sequence[Loan]:
+        """What other workers execute of it, or have executed, or ask to."""
+        if active.run.kind is not RunKind.PROCESS:
+            return []
+        loans = await self._store.loans(active.key)
+        active.on_loan = {loan.step for loan in loans}
+        return loans
 
     async def _look(self, active: ActiveRun, looks: Collection[int]) -> list[Stimulus]:
         whole = WHOLE_RUN in looks
@@ -322,7 +360,7 @@ class Driver:
     def _advance(self, active: ActiveRun) -> None:
         if active.writing or active.gone:
             return
-        if active.looks:
+        if active.looks or active.suspects:
             looks, active.looks = active.looks, set()
             self._prepare(active, looks, reread=True)
             return
@@ -373,9 +411,9 @@ class Driver:
         """Give back the places that were got for steps which turn out not to start."""
         if len(dispatched) + len(taken) == len(draft.launched):
             return
-        places = Counter(_type(active, position) for position in dispatched)
+        places = Counter(task_type(active.run, position) for position in dispatched)
         places.update(taken)
-        places.subtract(_type(active, position) for position in draft.launched)
+        places.subtract(task_type(active.run, position) for position in draft.launched)
         for type, count in places.items():
             for _ in range(count):
                 self._slots.give_back(type)
@@ -435,7 +473,7 @@ class Driver:
         error = None if written.cancelled() else written.exception()
         if error is not None or written.cancelled():
             for position in draft.launched:
-                self._slots.give_back(_type(active, position))
+                self._slots.give_back(task_type(active.run, position))
             again: list[Stimulus | Asked] = [*_again(batch)] if asked is None else [asked]
             active.mailbox[:0] = again
             self._not_written(active, error)
@@ -443,6 +481,8 @@ class Driver:
         draft.absorb()
         active.version = written.result().version
         active.owned = active.owned or not letting_go
+        active.on_loan.update(grant.step for grant in draft.lend)
+        active.on_loan.difference_update(draft.settle)
         _remember_results(active, draft)
         self._answer(asked, changed=bool(draft.events))
         for position in draft.stopped:
@@ -478,7 +518,7 @@ class Driver:
             if isinstance(item, Asked):
                 self.in_background(self._ask_again(active.key, item))
             elif isinstance(item, Dispatch):
-                self._slots.give_back(_type(active, item.step))
+                self._slots.give_back(task_type(active.run, item.step))
                 stimuli.append(LinesLost())
             else:
                 stimuli.append(item)
@@ -535,6 +575,8 @@ class Driver:
             return
         active.looks.add(WHOLE_RUN)  # before anything else is decided
         if error is None or isinstance(error, (LeaseLost, NotFoundError)):
+            if not active.owned:
+                self._on_refused()
             self._advance(active)
         else:
             _log.warning("a plan of run %s was not written: %s", active.run.id, error)
@@ -571,7 +613,8 @@ class Driver:
             if over or active.run.steps[position].status is not TaskStatus.RUNNING:
                 self.attempts.stop(active, position)
         for position, step in enumerate(active.run.steps):
-            mine = step.status is TaskStatus.RUNNING and step.worker == self._slots.worker
+            here = step.worker == self._slots.worker and position not in active.on_loan
+            mine = step.status is TaskStatus.RUNNING and here
             reported = any(
                 isinstance(item, AttemptEnded)
                 and (item.step, item.attempt) == (position, step.attempt)
@@ -582,8 +625,8 @@ class Driver:
 
     def _launch_late(self, active: ActiveRun, position: int) -> None:
         """Execute an attempt whose place was given back, if there is still one for it."""
-        if self._slots.has_room(_type(active, position)):
-            self._slots.reserve(_type(active, position))
+        if self._slots.has_room(task_type(active.run, position)):
+            self._slots.reserve(task_type(active.run, position))
             self.attempts.launch(active, position)
         else:
             attempt = active.run.steps[position].attempt
@@ -701,12 +744,6 @@ def _workers_of(record: RunRecord) -> set[WorkerKey]:
     return {step.worker for step in record.steps if step.worker is not None}
 
 
-def _type(active: ActiveRun, position: int) -> TaskType:
-    work = active.run.definition.steps[position].work
-    assert isinstance(work, TaskSpec), "only tasks take a place"
-    return work.type
-
-
 def _remember_results(active: ActiveRun, draft: Draft) -> None:
     for event in draft.events:
         if event.kind is EventKind.TASK_COMPLETED and event.data is not None:
@@ -722,5 +759,25 @@ def _again(batch: Sequence[Stimulus]) -> Iterator[Stimulus]:
     for stimulus in batch:
         if isinstance(stimulus, Dispatch):
             yield LinesLost()
-        elif not isinstance(stimulus, ChildSeen | ParentSeen | DependenciesSeen):
+        elif not isinstance(stimulus, _SEEN):
             yield stimulus
+
+
+_ON_LOAN = Wished | Reported | BorrowerDied
+"""What a look at the loans of a run has brought; the next look brings it again."""
+
+_SEEN = ChildSeen | ParentSeen | DependenciesSeen | _ON_LOAN
+"""What a look at the store has brought."""
+
+
+def _of_loans(active: ActiveRun, loans: Sequence[Loan]) -> Iterator[Stimulus]:
+    """What has become of the steps that are on loan, and who of the suspects is dead."""
+    suspects, active.suspects = active.suspects, set()
+    yield from map(WorkerDied, suspects.difference(loan.worker for loan in loans))
+    for loan in loans:
+        if loan.attempt is None:
+            yield Wished(loan.step, loan.worker)
+        elif loan.report is not None:
+            yield Reported(loan.step, loan.attempt, outcome_of(loan.report))
+        elif loan.lost:
+            yield BorrowerDied(loan.step, loan.attempt)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import logging
 import os
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
@@ -12,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Final, TypeVar
 
 from kallista.core.birth import Wanted, created, newborn, started
-from kallista.core.commands import Command, Verb
+from kallista.core.commands import AttemptEnded, Command, Verb
 from kallista.core.durations import to_datetime
 from kallista.core.encoding import definition_hash, definition_text
 from kallista.core.handlers import Handlers
@@ -44,8 +45,9 @@ from kallista.core.types import (
     ScheduleId,
     TaskType,
 )
-from kallista.engine.active import DefinitionCache, Progress
+from kallista.engine.active import ActiveRun, DefinitionCache, Progress
 from kallista.engine.alarm import Alarm, repeat
+from kallista.engine.borrower import Borrower
 from kallista.engine.clock import Clock
 from kallista.engine.dispatcher import Dispatcher
 from kallista.engine.driver import Driver
@@ -60,13 +62,16 @@ from kallista.engine.snapshots import SnapshotBuilder
 from kallista.engine.threads import ThreadPool, Threads
 from kallista.errors import (
     ConflictError,
+    LeaseLost,
     NotFoundError,
     StateError,
     StoreUncertainError,
     UsageError,
     WaitTimeoutError,
 )
-from kallista.store.port import RunFilter, RunRecord, Store
+from kallista.store.port import Created, RunFilter, RunRecord, Store
+
+_log = logging.getLogger("kallista.engine")
 
 UNDESCRIBED: Final = JsonText("{}")
 """The schema of a task type about which nothing is known yet: anything fits."""
@@ -93,6 +98,8 @@ class Options:
         within: The only run, with its tree, that it works on; None: all.
         look_every: How often it looks whether another program has written.
         take_over_every: How often it looks for workers that have died.
+        lease: How long a worker may be silent before others take over its work; it renews its
+            own three times as often.
         max_payload_bytes: How long an encoded result may be.
     """
 
@@ -101,7 +108,8 @@ class Options:
     grace: Micros = Micros(10_000_000)
     within: RunId | None = None
     look_every: Micros = Micros(50_000)
-    take_over_every: Micros = Micros(500_000)
+    take_over_every: Micros = Micros(700_000)
+    lease: Micros = Micros(30_000_000)
     max_payload_bytes: int = MAX_PAYLOAD_BYTES
 
 
@@ -136,12 +144,20 @@ class EmbeddedEngine:
         self._facts = Facts(store, self._definitions)
         self._slots = Slots(handlers, options.max_concurrency, self._place_is_free)
         self._driver = Driver(
-            store, clock, self._slots, self._facts, self._definitions, self._notices, self._queued
+            store,
+            clock,
+            self._slots,
+            self._facts,
+            self._definitions,
+            self._notices,
+            self._queued,
+            self._refused,
         )
+        self._borrower = Borrower(store, clock, self._slots, self._facts, self._definitions)
         self._threads = threads or Threads(options.max_concurrency)
         self._executor = Executor(
             handlers,
-            self._driver,
+            self._ended,
             store,
             clock,
             self._slots,
@@ -149,12 +165,17 @@ class EmbeddedEngine:
             self._threads,
             options.max_payload_bytes,
         )
-        self._driver.attempts = self._executor
-        self._dispatcher = Dispatcher(store, clock, self._slots, self._driver)
+        self._driver.attempts = self._borrower.attempts = self._executor
+        self._dispatcher = Dispatcher(
+            store, clock, self._slots, self._driver, self._borrower, self._refused
+        )
         self._firings = Firings(store, clock, self._definitions, self._queued)
         self._fire_alarm = Alarm(clock)
-        self._take_over = TakeOver(store, clock, options.take_over_every, self._place_is_free)
+        self._take_over = TakeOver(
+            store, clock, options.take_over_every, options.lease, self._place_is_free
+        )
         self._take_over_alarm = Alarm(clock)
+        self._lease_alarm = Alarm(clock)
         self._look_alarm = Alarm(clock)
         self._describe_alarm = Alarm(clock)
         self._name = f"{socket.gethostname()}-{os.getpid()}-{entropy(3).hex()}"
@@ -176,23 +197,59 @@ class EmbeddedEngine:
         await self._store.open()
         self._serve(self._look, self._look_alarm, "looking for other programs' work")
         self._look_alarm.ring()
+        self._store.listen(self._look_alarm.ring)
         if self._options.worker:
             await self._start_working()
 
     async def _start_working(self) -> None:
-        now = self._clock.now()
-        undescribed = dict.fromkeys(self._handlers.types(), UNDESCRIBED)
-        self._slots.worker = await self._store.register_worker(self._name, undescribed, now)
+        await self._register()
         self._slots.open = True
         self._serve(self._describe, self._describe_alarm, "describing task types")
-        self._describe_alarm.set(Micros(now + DESCRIBE_AFTER))
+        self._serve(self._renew, self._lease_alarm, "renewing the lease")
+        self._lease_alarm.set(self._next_beat())
         self._serve(self._dispatcher.once, self._dispatcher.alarm, "claiming")
         self._serve(self._firings.once, self._fire_alarm, "firing schedules")
         self._serve(self._take_over.once, self._take_over_alarm, "taking over")
+        self._serve(self._borrower.once, self._borrower.alarm, "looking after loans")
         await self._work_within()
         self._take_over_alarm.set(await self._take_over.once())
         self._dispatcher.alarm.ring()
         self._fire_alarm.ring()
+
+    async def _register(self) -> None:
+        """Become known as a worker, under a new key."""
+        now = self._clock.now()
+        undescribed = dict.fromkeys(self._handlers.types(), UNDESCRIBED)
+        self._slots.worker = await self._store.register_worker(self._name, undescribed, now)
+        self._describe_alarm.set(Micros(now + DESCRIBE_AFTER))
+
+    async def _renew(self) -> Micros:
+        """Renew the lease; who is too late for that stops all it has, and begins anew."""
+        if not await self._store.beat():
+            _log.warning(
+                "this worker was silent for longer than its lease of %g s, so others go on with"
+                " its work: what it was executing is stopped",
+                self._options.lease / 1e6,
+            )
+            self._borrower.abandon()
+            await self._register()
+            self._driver.lose_all()
+            self._dispatcher.alarm.ring()
+        return self._next_beat()
+
+    def _next_beat(self) -> Micros:
+        return Micros(self._clock.now() + self._options.lease // 3)
+
+    def _refused(self) -> None:
+        """The store gives this worker nothing, perhaps because it counts as dead."""
+        self._lease_alarm.ring()
+
+    def _ended(self, active: ActiveRun, ended: AttemptEnded) -> None:
+        """An attempt that ran here is over."""
+        if active.lent:
+            self._borrower.ended(active, ended)
+        elif not active.gone:
+            self._driver.post(active, ended)
 
     async def _describe(self) -> None:
         """Let clients without the code know what the task types here take.
@@ -229,13 +286,14 @@ class EmbeddedEngine:
         await asyncio.gather(*self._services, return_exceptions=True)
         for alarm in (
             self._dispatcher.alarm, self._fire_alarm, self._take_over_alarm, self._look_alarm,
-            self._describe_alarm,
+            self._describe_alarm, self._lease_alarm, self._borrower.alarm,
         ):  # fmt: skip
             alarm.clear()
         if self._executor.running:
             await self._let_finish()
         try:
             await self._driver.drain(DRAIN)
+            await self._borrower.drain(DRAIN)
             if self._options.worker:
                 await self._store.retire_worker(self._clock.now())
         finally:
@@ -267,6 +325,8 @@ class EmbeddedEngine:
             self._notices.tell_all()
             self._dispatcher.alarm.ring()
             self._fire_alarm.ring()
+            if not self._borrower.is_idle:
+                self._borrower.alarm.ring()
         return Micros(self._clock.now() + self._options.look_every)
 
     def _place_is_free(self) -> None:
@@ -288,42 +348,86 @@ class EmbeddedEngine:
 
     async def create(self, request: RunRequest, *, start: bool) -> RunId:
         """Create a run, and start it in the same breath if asked to."""
+        await self._refuse_schedule_ids([request])
+        wanted = self._wanted(request)
+        made = await self._made(wanted, start=start)
+        if not made.new and start:
+            await self._driver.command(made.key, Command(Verb.START))
+        return wanted.id
+
+    async def _made(self, wanted: Wanted, *, start: bool) -> Created:
+        """Create a run, with its first attempts when there is room for them here."""
         now = self._clock.now()
-        id = request.id or RunId(uuid7(now, self._entropy(10)))
-        wanted = Wanted(
-            id, request.definition, request.inputs, request.priority, request.tags, request.ready_at
-        )
-        if request.definition.kind is RunKind.TASK:
-            await self._refuse_schedule_id(id)
-        here = id == self._options.within
         capacity = self._slots.capacity(going_on=False)
         draft = started(wanted, now, capacity) if start else created(wanted)
         run = newborn(wanted, draft, now, self._slots.worker if draft.launched else None)
         try:
-            with self._driver.creating(id):
+            with self._driver.creating(wanted.id):
                 made = await self._store.create(run)
                 if made.new and draft.launched:
                     self._driver.begin(made.key, draft)
         except BaseException as error:
             self._give_back(capacity.taken)
             if isinstance(error, StoreUncertainError):
-                self._queued(now, request.priority)  # it may be there, and wait for a worker
-                self._driver.in_background(self._driver.look_after(id))
+                self._queued(now, wanted.priority)  # it may be there, and wait for a worker
+                self._driver.in_background(self._driver.look_after(wanted.id))
+            if isinstance(error, LeaseLost):  # taken for dead, so it was not created
+                await self._renew()
+                return await self._made(wanted, start=start)
             raise
-        if here and self._dispatcher.within is None and self._options.worker:
-            self._restrict(made.key)
-        if not made.new:
+        self._widen(wanted.id, made.key)
+        if made.new:
+            for entry in draft.enqueue:
+                self._queued(entry.ready_at, entry.priority)
+        else:
             self._give_back(capacity.taken)
-            if start:
-                await self._driver.command(made.key, Command(Verb.START))
-            return id
-        for entry in draft.enqueue:
-            self._queued(entry.ready_at, entry.priority)
-        return id
+        return made
 
-    async def _refuse_schedule_id(self, id: RunId) -> None:
-        if await self._store.schedule(ScheduleId(id)) is not None:
-            raise ConflictError(f"{id!r} is the id of a schedule; choose another for a task")
+    async def create_all(self, requests: Sequence[RunRequest], *, start: bool) -> Sequence[RunId]:
+        """Create runs together, and start them in the same breath if asked to.
+
+        What starts is queued, whatever is free here: so it is served by priority.
+        """
+        now = self._clock.now()
+        await self._refuse_schedule_ids(requests)
+        all_wanted = [self._wanted(request) for request in requests]
+        drafts = [started(wanted, now) if start else created(wanted) for wanted in all_wanted]
+        runs = [newborn(*pair, now) for pair in zip(all_wanted, drafts, strict=True)]
+        try:
+            all_made = await self._store.create_all(runs)
+        except StoreUncertainError:
+            self._queued(now, max(wanted.priority for wanted in all_wanted))
+            raise
+        for wanted, draft, made in zip(all_wanted, drafts, all_made, strict=True):
+            self._widen(wanted.id, made.key)
+            if made.new:
+                for entry in draft.enqueue:
+                    self._queued(entry.ready_at, entry.priority)
+            elif start:
+                await self._driver.command(made.key, Command(Verb.START))
+        return [wanted.id for wanted in all_wanted]
+
+    def _wanted(self, request: RunRequest) -> Wanted:
+        id = request.id or RunId(uuid7(self._clock.now(), self._entropy(10)))
+        return Wanted(
+            id, request.definition, request.inputs, request.priority, request.tags, request.ready_at
+        )
+
+    def _widen(self, id: RunId, key: RunKey) -> None:
+        """Begin to work, if this is the only tree that this program works on."""
+        here = id == self._options.within and self._options.worker
+        if here and self._dispatcher.within is None:
+            self._restrict(key)
+
+    async def _refuse_schedule_ids(self, requests: Sequence[RunRequest]) -> None:
+        """An id that a user has given to a task may be taken by a schedule."""
+        for request in requests:
+            if request.id is None or request.definition.kind is not RunKind.TASK:
+                continue
+            if await self._store.schedule(ScheduleId(request.id)) is not None:
+                raise ConflictError(
+                    f"{request.id!r} is the id of a schedule; choose another for a task"
+                )
 
     def _give_back(self, taken: Sequence[TaskType]) -> None:
         for type in taken:

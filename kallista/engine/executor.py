@@ -29,7 +29,6 @@ from kallista.core.wiring import evaluate, reads, wiring
 from kallista.engine.active import ActiveRun, Progress
 from kallista.engine.alarm import TRY_AGAIN_AFTER
 from kallista.engine.clock import Clock, pass_by
-from kallista.engine.driver import Driver
 from kallista.engine.facts import Facts
 from kallista.engine.slots import Slots
 from kallista.engine.threads import ThreadPool
@@ -47,7 +46,7 @@ class Executor:
 
     Args:
         handlers: The code behind each task type.
-        driver: Whom the endings are reported to.
+        report: Who is told how an attempt has ended.
         store: Where results of earlier steps are, when they are no longer in memory.
         clock: For time limits.
         slots: Where places are given back.
@@ -59,7 +58,7 @@ class Executor:
     def __init__(
         self,
         handlers: Handlers,
-        driver: Driver,
+        report: Callable[[ActiveRun, AttemptEnded], None],
         store: Store,
         clock: Clock,
         slots: Slots,
@@ -68,7 +67,7 @@ class Executor:
         max_result_bytes: int,
     ) -> None:
         self._handlers = handlers
-        self._driver = driver
+        self._report = report
         self._store = store
         self._clock = clock
         self._slots = slots
@@ -132,8 +131,7 @@ class Executor:
             outliving.add_done_callback(
                 lambda _: loop.call_soon_threadsafe(self._outlived, active.key, position, work)
             )
-        if not active.gone:
-            self._driver.post(active, AttemptEnded(position, attempt, outcome))
+        self._report(active, AttemptEnded(position, attempt, outcome))
 
     def _outlived(self, key: RunKey, position: int, work: TaskSpec) -> None:
         """A thread that nobody waited for any more has come to its end."""

@@ -95,6 +95,14 @@ class Engine(Protocol):
         """
         ...
 
+    async def create_all(self, requests: Sequence[RunRequest], *, start: bool) -> Sequence[RunId]:
+        """Create runs together, or none of them; and start them in the same breath if asked to.
+
+        Raises:
+            ConflictError: Another run has one of the ids.
+        """
+        ...
+
     async def command(self, kind: RunKind, id: RunId, verb: Verb, reason: str | None) -> bool:
         """Do what was asked; true when it changed something, false for a repeat.
 

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 from kallista.core.birth import Wanted, newborn, started
 from kallista.core.ids import firing_id
 from kallista.core.plan import NewRun
 from kallista.core.schedules import Firing, Schedule, fire
-from kallista.core.types import Micros, RunId
+from kallista.core.types import Micros, RunId, WorkerKey
 from kallista.engine.active import DefinitionCache
 from kallista.engine.clock import Clock
-from kallista.store.port import Store
+from kallista.store.port import Store, WorkerRecord
 
 FIRINGS_AT_ONCE = 500
 
@@ -82,30 +83,67 @@ class Firings:
 class TakeOver:
     """Frees the runs of workers that have died, so that somebody goes on with them.
 
+    A worker whose program is gone is seen to be dead. One that is frozen, or cut off, has not
+    renewed its lease: that is judged by this program's own monotonic clock, and only while this
+    program itself was awake to look.
+
     Args:
         store: Whose workers they are.
         clock: What time it is.
         every: How often to look.
+        lease: For how long a worker may be silent.
         on_freed: Called when runs were freed.
     """
 
     def __init__(
-        self, store: Store, clock: Clock, every: Micros, on_freed: Callable[[], None]
+        self,
+        store: Store,
+        clock: Clock,
+        every: Micros,
+        lease: Micros,
+        on_freed: Callable[[], None],
     ) -> None:
         self._store = store
         self._clock = clock
         self._every = every
+        self._lease = lease
         self._on_freed = on_freed
-        self._looked = False
+        self._looked_at: Micros | None = None
+        self._silences: dict[WorkerKey, _Silence] = {}
 
     async def once(self) -> Micros:
         """Look for the dead; returns when to look again.
 
         Freeing is a write, so after the first time it is left out while everybody lives.
         """
-        dead = [worker for worker in await self._store.workers() if not worker.alive]
-        if dead or not self._looked:
-            if await self._store.release_dead(self._clock.now()):
-                self._on_freed()
-            self._looked = True
+        workers = await self._store.workers()
+        silent = self._silent(workers)
+        died = silent or self._looked_at is None or not all(worker.alive for worker in workers)
+        if died and await self._store.release_dead(self._clock.now(), silent):
+            self._on_freed()
+        self._looked_at = self._clock.monotonic()
         return Micros(self._clock.now() + self._every)
+
+    def _silent(self, workers: Sequence[WorkerRecord]) -> Sequence[tuple[WorkerKey, int]]:
+        """Whose lease is over, with the last beat that was seen."""
+        now = self._clock.monotonic()
+        since = now if self._looked_at is None else self._looked_at
+        awake = min(now - since, 2 * self._every)
+        before, self._silences = self._silences, {}
+        for worker in workers:
+            last = before.get(worker.key)
+            same = last is not None and last.beat == worker.beat
+            length = Micros(last.length + awake) if last is not None and same else Micros(0)
+            self._silences[worker.key] = _Silence(worker.beat, length)
+        return [
+            (key, silence.beat)
+            for key, silence in self._silences.items()
+            if silence.length >= self._lease
+        ]
+
+
+class _Silence(NamedTuple):
+    """For how long a worker has been seen at one beat."""
+
+    beat: int
+    length: Micros

@@ -280,7 +280,7 @@ class MemoryStore:
 
     def claim(self, request: ClaimRequest) -> asyncio.Future[Claim]:
         """See the port."""
-        return self._write(lambda: self._claim(request))
+        return self._write(lambda: self._claim(request), nothing=lambda claim: not claim.entries)
 
     def _claim(self, request: ClaimRequest) -> Claim:
         self._check_worker(request.worker)
@@ -580,7 +580,7 @@ class MemoryStore:
 
     def beat(self) -> asyncio.Future[bool]:
         """See the port."""
-        return self._write(self._beat)
+        return self._write(self._beat, nothing=lambda _: True)
 
     def _beat(self) -> bool:
         there = None if self._worker is None else self._state.workers.get(self._worker)
@@ -593,7 +593,7 @@ class MemoryStore:
         self, now: Micros, silent: Sequence[tuple[WorkerKey, int]] = ()
     ) -> asyncio.Future[int]:
         """See the port."""
-        return self._write(lambda: self._release_dead(silent))
+        return self._write(lambda: self._release_dead(silent), nothing=lambda freed: freed == 0)
 
     def _release_dead(self, silent: Sequence[tuple[WorkerKey, int]]) -> int:
         workers = self._state.workers
@@ -667,21 +667,37 @@ class MemoryStore:
             raise _closed()
         return self._state
 
-    def _write(self, change: Callable[[], _T]) -> asyncio.Future[_T]:
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[_T] = loop.create_future()
+    def _write(
+        self, change: Callable[[], _T], nothing: Callable[[_T], bool] = lambda _: False
+    ) -> asyncio.Future[_T]:
+        """Do it at once.
+
+        Args:
+            change: Does it, or raises.
+            nothing: Whether its answer says that it changed nothing.
+        """
+        future: asyncio.Future[_T] = asyncio.get_running_loop().create_future()
         try:
-            if not self._open:
-                raise _closed()
-            future.set_result(change())
+            future.set_result(self._carry_out(change, nothing))
         except KallistaError as error:
             future.set_exception(error)
-        self._state.writes += 1
-        self._seen += 1
+        return future
+
+    def _carry_out(self, change: Callable[[], _T], nothing: Callable[[_T], bool]) -> _T:
+        if not self._open:
+            raise _closed()
+        answer = change()
+        if not nothing(answer):
+            self._state.writes += 1
+            self._seen += 1
+            self._ring_others()
+        return answer
+
+    def _ring_others(self) -> None:
+        loop = asyncio.get_running_loop()
         for other in self._state.handles:
             if other is not self and other._ring is not None:
                 loop.call_soon(other._ring)
-        return future
 
 
 def _closed() -> StoreError:

@@ -34,12 +34,17 @@ class FakeClock:
 
     def __init__(self, start: datetime = datetime(2026, 1, 1, tzinfo=UTC)) -> None:
         self._now = to_micros(start)
+        self._passed = Micros(0)
         self._timers: list[tuple[Micros, int, _FakeTimer]] = []
         self._order = count()
 
     def now(self) -> Micros:
         """This moment."""
         return self._now
+
+    def monotonic(self) -> Micros:
+        """How much time has passed, jumps of the clock left out."""
+        return self._passed
 
     def time(self) -> datetime:
         """This moment as a datetime in UTC."""
@@ -68,6 +73,7 @@ class FakeClock:
 
     async def advance_to(self, moment: Micros) -> None:
         """Let time jump to a moment, and let everything happen that follows from it."""
+        self._passed = Micros(self._passed + max(0, moment - self._now))
         self._now = max(self._now, moment)
         while self._timers and self._timers[0][0] <= self._now:
             _, _, timer = heapq.heappop(self._timers)
