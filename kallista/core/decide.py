@@ -31,7 +31,7 @@ from kallista.core.definitions import ChildSpec, TaskSpec
 from kallista.core.expressions import Compiled
 from kallista.core.ids import child_id
 from kallista.core.outcomes import Asleep, Completed, Failed, Failure, HandedBack, Stopped
-from kallista.core.plan import WAKE, WHOLE_RUN, Entry, Grant
+from kallista.core.plan import WAKE, WHOLE_RUN, Entry, Grant, alone_type
 from kallista.core.retry import delay_before, noise, retryable
 from kallista.core.run import SKIPPED_BY_CONDITION, Child, Draft, Run
 from kallista.core.states import FINISHED_RUN, EventKind, ProcessStatus, RunKind, TaskStatus
@@ -348,7 +348,8 @@ def _start_or_queue(
     if draft.head.state is not _P.RUNNING:
         return
     type, priority = _task(draft, position).type, _priority(draft, position)
-    if ready_at <= now and capacity.take(type, priority):
+    free = ready_at <= now and not _is_suspect(draft, position)
+    if free and capacity.take(type, priority):
         _launch(draft, position, now, capacity)
     else:
         draft.enqueue.append(_entry(draft, position, ready_at))
@@ -370,11 +371,20 @@ def _borrower_died(draft: Draft, died: BorrowerDied, now: Micros, capacity: Capa
 
 def _crashed(draft: Draft, position: int, now: Micros, capacity: Capacity) -> None:
     """The worker that executed the step has died."""
+    step = draft.step(position)
     if draft.head.state in FINISHED_RUN:
         _end_step(draft, EventKind.TASK_CANCELLED, position, now, None)
+    elif step.crashes + 1 >= _task(draft, position).max_crashes:
+        _fail_step(draft, position, _poisonous(draft, step.crashes + 1), now, capacity)
     else:
-        draft.record(EventKind.TASK_INTERRUPTED, now, position, draft.step(position).attempt)
+        draft.record(EventKind.TASK_INTERRUPTED, now, position, step.attempt)
         _start_or_queue(draft, position, now, now, capacity)
+
+
+def _is_suspect(draft: Draft, position: int) -> bool:
+    """Whether one more crash sets the step aside: so that nobody else is blamed, it runs alone."""
+    crashes = draft.step(position).crashes
+    return crashes > 0 and crashes + 1 >= _task(draft, position).max_crashes
 
 
 def _queue_again(draft: Draft) -> None:
@@ -610,7 +620,10 @@ def _priority(draft: Draft, position: int) -> int:
 
 
 def _entry(draft: Draft, position: int, ready_at: Micros) -> Entry:
-    return Entry(_task(draft, position).type, _priority(draft, position), ready_at, position)
+    type = _task(draft, position).type
+    if _is_suspect(draft, position):
+        type = alone_type(type)
+    return Entry(type, _priority(draft, position), ready_at, position)
 
 
 def _wake_entry(draft: Draft, position: int, at: Micros) -> Entry:
@@ -667,6 +680,15 @@ def _too_late(task: TaskSpec, last: Failure | None) -> Failure:
     return Failure(
         "DeadlineExceeded", message, last.traceback if last else None, ("DeadlineExceeded",)
     )
+
+
+def _poisonous(draft: Draft, crashes: int) -> Failure:
+    times = "once" if crashes == 1 else f"{crashes} times"
+    message = (
+        f"its worker died {times} while it ran, so it was set aside (max_crashes is {crashes});"
+        f" find out why it ends the program that runs it, then retry the {draft.run.kind}"
+    )
+    return Failure("WorkerCrashed", message, None, ("WorkerCrashed",))
 
 
 def _run_too_late(draft: Draft) -> JsonText:

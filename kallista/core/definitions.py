@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Final
 
 from kallista.core.retry import RetryPolicy
 from kallista.core.states import RunKind
@@ -26,6 +27,9 @@ class InputSpec:
     default: Json = None
 
 
+DEFAULT_MAX_CRASHES: Final = 5
+
+
 @dataclass(frozen=True, slots=True)
 class TaskSpec:
     """What one task executes.
@@ -36,6 +40,7 @@ class TaskSpec:
         retry: How failed attempts are tried again.
         timeout: The limit of one attempt.
         deadline: The limit of all attempts together, from when the task may first run.
+        max_crashes: How often its worker may die while it runs; then it is set aside as FAILED.
     """
 
     type: TaskType
@@ -43,6 +48,7 @@ class TaskSpec:
     retry: RetryPolicy = field(default_factory=RetryPolicy)
     timeout: Micros | None = None
     deadline: Micros | None = None
+    max_crashes: int = DEFAULT_MAX_CRASHES
 
 
 @dataclass(frozen=True, slots=True)

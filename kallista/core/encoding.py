@@ -7,6 +7,7 @@ from functools import lru_cache
 from typing import Any, cast
 
 from kallista.core.definitions import (
+    DEFAULT_MAX_CRASHES,
     ChildSpec,
     Definition,
     InputSpec,
@@ -112,6 +113,7 @@ def _task_to_data(task: TaskSpec) -> dict[str, Json]:
             "retry": (_retry_to_data(task.retry), {}),
             "timeout": (task.timeout, None),
             "deadline": (task.deadline, None),
+            "max_crashes": (task.max_crashes, DEFAULT_MAX_CRASHES),
         }
     )
 
@@ -127,6 +129,7 @@ def _step_from_data(data: Mapping[str, Any]) -> StepSpec:
             retry=_retry_from_data(data.get("retry", {})),
             timeout=data.get("timeout"),
             deadline=data.get("deadline"),
+            max_crashes=data.get("max_crashes", DEFAULT_MAX_CRASHES),
         )
     return StepSpec(
         id=StepId(data["id"]),

@@ -17,6 +17,7 @@ T = TypeVar("T")
 
 MAX_NAME: Final = 200
 MAX_PRIORITY: Final = 1_000_000_000
+MAX_COUNT: Final = 1_000_000
 
 LATER: Final = frozenset(
     {
@@ -98,6 +99,14 @@ def priority(value: object, problems: Problems) -> int:
             f" not {shown(value)}"
         )
         return 0
+    return value
+
+
+def count(value: object, what: str, problems: Problems) -> int:
+    """A whole number from 1 on."""
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MAX_COUNT:
+        problems.add(f"{what} must be a whole number from 1 to {MAX_COUNT:,}, not {shown(value)}")
+        return 1
     return value
 
 

@@ -15,18 +15,40 @@ WAKE: Final = TaskType("")
 WHOLE_RUN: Final = -1
 """The step of an entry that concerns the run itself."""
 
+_ALONE: Final = "!"
+
+
+def alone_type(type: TaskType) -> TaskType:
+    """The type under which a task is queued that is to have its worker for itself.
+
+    A suspect is queued so: its worker has died again and again while it ran (ADR 9). Such an entry
+    is for a worker that executes nothing else, and that begins nothing else until it has ended.
+    """
+    return TaskType(type + _ALONE)
+
 
 class Entry(NamedTuple):
     """A line of the queue: from ``ready_at`` on, a worker may take up this step of the run.
 
-    Of a task type: the step may start. Of type ``WAKE``: look at the step (or the whole run),
-    for a sleep is over, a time limit has come, or another run has changed.
+    Of a task type: the step may start; of one made by ``alone_type``: alone on its worker. Of type
+    ``WAKE``: look at the step (or the whole run), for a sleep is over, a time limit has come, or
+    another run has changed.
     """
 
     type: TaskType
     priority: int
     ready_at: Micros
     step: int = WHOLE_RUN
+
+    @property
+    def task_type(self) -> TaskType:
+        """The type of the task itself, whether it is to be alone or not."""
+        return TaskType(self.type.removesuffix(_ALONE))
+
+    @property
+    def alone(self) -> bool:
+        """Whether the step is to have its worker for itself."""
+        return self.type.endswith(_ALONE)
 
 
 class Fence(NamedTuple):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from kallista.core.fields import MAX_NAME, MAX_PRIORITY
+from kallista.core.fields import MAX_COUNT, MAX_NAME, MAX_PRIORITY
 from kallista.core.inputs import TYPES
 from kallista.core.types import Json
 
@@ -124,6 +124,12 @@ def _limits() -> Schema:
         "retry": _nullable(_ref("retry", "How failed attempts are tried again.")),
         "timeout": _nullable(_ref("duration", "The limit of one attempt.")),
         "deadline": _nullable(_ref("duration", "The limit of all attempts together.")),
+        "max_crashes": {
+            "type": ["integer", "null"],
+            "minimum": 1,
+            "maximum": MAX_COUNT,
+            "description": "How often its worker may die while it runs; 5 when not said.",
+        },
     }
 
 

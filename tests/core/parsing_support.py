@@ -58,6 +58,7 @@ tasks = st.fixed_dictionaries(
         "retry": retries,
         "timeout": lengths,
         "deadline": lengths,
+        "max_crashes": st.integers(1, 9),
         "when": st.sampled_from(["true", "1 < 2"]),
         "priority": st.integers(-9, 9),
         "continue_on_error": st.booleans(),

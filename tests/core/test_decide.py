@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from kallista.core.commands import (
     AttemptEnded,
+    BorrowerDied,
     ChildSeen,
     Command,
     DependenciesSeen,
@@ -20,13 +21,14 @@ from kallista.core.commands import (
     ParentSeen,
     Stimulus,
     Verb,
+    Wished,
     WorkerDied,
 )
 from kallista.core.decide import NO_CAPACITY, Capacity, decide, possible
 from kallista.core.definitions import ChildSpec, Definition, StepSpec, TaskSpec
 from kallista.core.events import Event
 from kallista.core.outcomes import Asleep, Completed, Failed, Failure, HandedBack, Outcome, Stopped
-from kallista.core.plan import WAKE, WHOLE_RUN
+from kallista.core.plan import WAKE, WHOLE_RUN, alone_type
 from kallista.core.retry import RetryPolicy
 from kallista.core.run import Draft, Run, fold
 from kallista.core.states import (
@@ -302,6 +304,91 @@ def test_handed_back_work_starts_again_without_counting_as_a_crash() -> None:
     again = world.run.steps[0]
     assert (again.status, again.failures, again.crashes) == (TaskStatus.SCHEDULED, 0, 0)
     assert [entry.step for entry in draft.enqueue] == [0]
+
+
+def crash(world: World) -> Draft:
+    """Let the only worker die."""
+    return world.do(WorkerDied(WorkerKey(1)))
+
+
+def test_a_task_that_kills_its_worker_again_and_again_is_set_aside() -> None:
+    """After ``max_crashes`` (5) it is FAILED with a message that says so; the others go on."""
+    graph = (step("poison"), step("innocent", max_crashes=9), step("after", 0))
+    world = started(Definition(RunKind.PROCESS, "p", graph))
+    for _ in range(4):
+        crash(world)
+        assert world.statuses[0] in ("RUNNING", "SCHEDULED")
+        if world.statuses[0] == "SCHEDULED":
+            world.do(Dispatch(0, world.now))
+    [failed] = [event for event in crash(world).events if event.kind is EventKind.TASK_FAILED]
+    assert failed.data is not None
+    failure = json.loads(failed.data)
+    assert failure["type"] == "WorkerCrashed"
+    assert "died 5 times" in failure["message"]
+    assert "retry the process" in failure["message"]
+    assert world.statuses == ["FAILED", "RUNNING", "SKIPPED"]
+    world.complete(1)
+    assert world.state is ProcessStatus.FAILED
+
+
+def test_a_suspect_is_tried_alone_before_it_is_set_aside() -> None:
+    """One crash before the last it waits to have its worker for itself; then it may complete."""
+    world = started(sequence(1, max_crashes=3))
+    assert crash(world).launched == [0]
+    [entry] = crash(world).enqueue
+    assert (entry.type, entry.task_type, entry.alone) == (alone_type(WORK), WORK, True)
+    [again] = world.do(LinesLost()).enqueue
+    assert again == entry
+    world.do(Dispatch(0, entry.ready_at))
+    world.complete(0)
+    assert world.state is ProcessStatus.COMPLETED
+
+
+def test_a_suspect_that_is_cancelled_leaves_no_line_behind() -> None:
+    """What is dequeued is the very line that was queued."""
+    world = started(sequence(1, max_crashes=2))
+    queued = crash(world).enqueue
+    assert world.ask(Verb.CANCEL).dequeue == queued
+
+
+def test_a_suspect_that_fails_is_retried_alone() -> None:
+    """A failure is no proof of innocence."""
+    world = started(sequence(1, max_crashes=2, retry=RetryPolicy(max_attempts=2)))
+    [entry] = crash(world).enqueue
+    world.do(Dispatch(0, entry.ready_at))
+    [again] = world.end(0, BOOM).enqueue
+    assert again.alone
+
+
+def test_a_task_that_may_never_crash_is_not_kept_alone() -> None:
+    """With ``max_crashes`` 1 the first crash sets it aside, and it starts like any other."""
+    world = started(sequence(1, max_crashes=1))
+    assert world.statuses == ["RUNNING"]
+    crash(world)
+    assert world.statuses == ["FAILED"]
+
+
+def test_handing_back_and_retrying_count_no_crash() -> None:
+    """Only a death counts, and a retry of the run begins to count anew."""
+    world = started(sequence(1, max_crashes=2))
+    for _ in range(5):
+        world.end(0, HandedBack())
+    assert world.statuses == ["RUNNING"]
+    [entry] = crash(world).enqueue
+    world.do(Dispatch(0, entry.ready_at))
+    crash(world)
+    assert world.state is ProcessStatus.FAILED
+    world.ask(Verb.RETRY)
+    assert world.statuses == ["RUNNING"]
+    assert crash(world).enqueue[0].alone
+
+
+def test_a_borrower_that_dies_counts_as_well() -> None:
+    """It makes no difference whether the driver or another worker executed the step."""
+    world = started(Definition(RunKind.PROCESS, "p", (step("a", max_crashes=1),)), NO_CAPACITY)
+    world.do(Wished(0, WorkerKey(7)))
+    world.do(BorrowerDied(0, 1))
+    assert world.statuses == ["FAILED"]
 
 
 def test_a_run_is_failed_by_its_own_deadline() -> None:

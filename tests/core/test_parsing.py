@@ -182,6 +182,15 @@ class TestTasks:
         assert work(definition).retry.delay == 60_000_000
         assert (work(definition).timeout, work(definition).deadline) == (5_000_000, 3_600_000_000)
 
+    def test_how_often_a_worker_may_die(self) -> None:
+        """Five times unless the task says otherwise; it must be a whole number from 1 on."""
+        tasks = [{"type": "a"}, {"type": "a", "max_crashes": 2}, {"type": "a", "max_crashes": None}]
+        definition = workflow(tasks)
+        assert [work(definition, position).max_crashes for position in range(3)] == [5, 2, 5]
+        for wrong in (0, True, 1.5, "2", 10**9):
+            with pytest.raises(DefinitionError, match="max_crashes must be a whole number from 1"):
+                workflow([{"type": "a", "max_crashes": wrong}])
+
     def test_defaults_of_config(self) -> None:
         """What config says holds for tasks that don't say otherwise; null is otherwise too."""
         definition = workflow(

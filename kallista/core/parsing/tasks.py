@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 from kallista.core import fields
-from kallista.core.definitions import ChildSpec, StepSpec, TaskSpec
+from kallista.core.definitions import DEFAULT_MAX_CRASHES, ChildSpec, StepSpec, TaskSpec
 from kallista.core.expressions import Reference, compile_value
 from kallista.core.parsing.defaults import Defaults
 from kallista.core.parsing.limits import CheckTask, Limits, Lookup
@@ -16,7 +16,7 @@ from kallista.core.problems import Problems
 from kallista.core.types import Json, StepId, TaskType
 from kallista.errors import ExpressionError
 
-LIMIT_KEYS: Final = ("retry", "timeout", "deadline")
+LIMIT_KEYS: Final = ("retry", "timeout", "deadline", "max_crashes")
 STEP_KEYS: Final = ("id", "type", "name", "when", "continue_on_error", "priority", "depends_on")
 TASK_KEYS: Final = (*STEP_KEYS, *LIMIT_KEYS, "config", "tags")
 """The keys of a task that are its own; all others go to its handler."""
@@ -121,6 +121,7 @@ def read_task(
             else defaults.timeout
         ),
         deadline=fields.length(data.get("deadline"), "deadline", problems),
+        max_crashes=_max_crashes(data.get("max_crashes"), problems),
     )
     return spec, read
 
@@ -213,6 +214,12 @@ def _type(value: object, problems: Problems) -> TaskType | None:
     else:
         return TaskType(value)
     return None
+
+
+def _max_crashes(value: object, problems: Problems) -> int:
+    if value is None:
+        return DEFAULT_MAX_CRASHES
+    return fields.count(value, "max_crashes", problems)
 
 
 def _when(value: object, problems: Problems) -> str | None:
