@@ -49,7 +49,7 @@ class Borrower:
         self._slots = slots
         self._facts = facts
         self._definitions = definitions
-        self._wishes: dict[_Place, TaskType] = {}
+        self._wishes: dict[_Place, TaskType | None] = {}
         self._running: dict[_Place, ActiveRun] = {}
         self._ended: dict[_Place, int] = {}
         self._reports: set[asyncio.Task[None]] = set()
@@ -61,8 +61,14 @@ class Borrower:
         """Whether nothing is on loan here, as far as is known."""
         return not (self._wishes or self._running or self._ended)
 
-    def wish(self, run: RunKey, step: int, type: TaskType) -> None:
-        """A claim has made a loan of this step; its place is taken already."""
+    def wish(self, run: RunKey, step: int, type: TaskType | None) -> None:
+        """A claim has made a loan of this step.
+
+        Args:
+            run: The run that another worker drives.
+            step: The step of it.
+            type: Of which type a place is taken for it; None: there was none left.
+        """
         self._wishes[run, step] = type
         self.alarm.ring()
 
@@ -120,6 +126,8 @@ class Borrower:
         place = (loan.run, loan.step)
         if loan.report is not None or loan.lost:
             self._ended.pop(place, None)
+        elif loan.attempt is None:
+            self._wishes.setdefault(place, None)  # a claim that was reported as failed
         active = self._running.get(place)
         if active is not None and loan.stop:
             self.attempts.stop(active, loan.step)

@@ -60,6 +60,7 @@ class Dispatcher:
         """One claim, handed over; returns when the next entry is due."""
         if self._in_doubt:
             await self._driver.look_after_all()
+            self._borrower.alarm.ring()
             self._in_doubt = False
         self._driver.claim_began()
         try:
@@ -98,11 +99,10 @@ class Dispatcher:
 
     def _wish(self, claimed: ClaimedEntry) -> None:
         """Hold a place for a step until its driver has answered, if one is left."""
-        if self._slots.has_room(claimed.entry.type):
+        room = self._slots.has_room(claimed.entry.type)
+        if room:
             self._slots.reserve(claimed.entry.type)
-            self._borrower.wish(claimed.run, claimed.entry.step, claimed.entry.type)
-        else:
-            self._borrower.alarm.ring()
+        self._borrower.wish(claimed.run, claimed.entry.step, claimed.entry.type if room else None)
 
     def _give(self, run: RunKey, entries: Sequence[ClaimedEntry]) -> None:
         looks = [claimed.entry.step for claimed in entries if claimed.entry.type == WAKE]

@@ -124,6 +124,7 @@ class Driver:
         on_queued: Called when something was queued that is due, with the highest priority of it.
         on_refused: Called when a run could not be taken on, which may mean that this worker
             counts as dead.
+        on_loans: Called when a plan has changed what is on loan.
     """
 
     def __init__(
@@ -136,6 +137,7 @@ class Driver:
         notices: Notices,
         on_queued: Callable[[Micros, int], None],
         on_refused: Callable[[], None],
+        on_loans: Callable[[], None],
     ) -> None:
         self._store = store
         self._clock = clock
@@ -145,6 +147,7 @@ class Driver:
         self._notices = notices
         self._on_queued = on_queued
         self._on_refused = on_refused
+        self._on_loans = on_loans
         self._active: dict[RunKey, ActiveRun] = {}
         self._keys: dict[RunId, RunKey] = {}
         self._background: set[asyncio.Task[None]] = set()
@@ -334,7 +337,7 @@ class Driver:
             self._prepare(active, looks, reread=reread)
             return
         active.writing = False
-        left = [item for item in active.mailbox if not isinstance(item, _ON_LOAN)]
+        left = [item for item in active.mailbox if not _is_seen_again(item, looks)]
         active.mailbox = [*_of_loans(active, loans), *seen, *left]
         self._advance(active)
 
@@ -483,6 +486,8 @@ class Driver:
         active.owned = active.owned or not letting_go
         active.on_loan.update(grant.step for grant in draft.lend)
         active.on_loan.difference_update(draft.settle)
+        if draft.lend or draft.settle or draft.stopped:
+            self._on_loans()  # this worker may have borrowed it itself, before it drove the run
         _remember_results(active, draft)
         self._answer(asked, changed=bool(draft.events))
         for position in draft.stopped:
@@ -768,6 +773,13 @@ _ON_LOAN = Wished | Reported | BorrowerDied
 
 _SEEN = ChildSeen | ParentSeen | DependenciesSeen | _ON_LOAN
 """What a look at the store has brought."""
+
+
+def _is_seen_again(item: Stimulus | Asked, looks: Collection[int]) -> bool:
+    """Whether an earlier look brought what a later one brings anew: the old is not to come last."""
+    if isinstance(item, ChildSeen):
+        return WHOLE_RUN in looks or item.step in looks
+    return isinstance(item, _ON_LOAN) or (WHOLE_RUN in looks and isinstance(item, _SEEN))
 
 
 def _of_loans(active: ActiveRun, loans: Sequence[Loan]) -> Iterator[Stimulus]:

@@ -152,6 +152,7 @@ class EmbeddedEngine:
             self._notices,
             self._queued,
             self._refused,
+            self._loans_changed,
         )
         self._borrower = Borrower(store, clock, self._slots, self._facts, self._definitions)
         self._threads = threads or Threads(options.max_concurrency)
@@ -240,6 +241,10 @@ class EmbeddedEngine:
     def _next_beat(self) -> Micros:
         return Micros(self._clock.now() + self._options.lease // 3)
 
+    def _loans_changed(self) -> None:
+        if not self._borrower.is_idle:
+            self._borrower.alarm.ring()
+
     def _refused(self) -> None:
         """The store gives this worker nothing, perhaps because it counts as dead."""
         self._lease_alarm.ring()
@@ -325,8 +330,7 @@ class EmbeddedEngine:
             self._notices.tell_all()
             self._dispatcher.alarm.ring()
             self._fire_alarm.ring()
-            if not self._borrower.is_idle:
-                self._borrower.alarm.ring()
+            self._loans_changed()
         return Micros(self._clock.now() + self._options.look_every)
 
     def _place_is_free(self) -> None:
