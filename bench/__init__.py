@@ -1,0 +1,1 @@
+"""Measures Kallista and its peers side by side: ``python -m bench``."""

@@ -1,0 +1,210 @@
+"""The systems that are measured: how durable each is, what it needs, how much work it gets."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from bench.rows import ROWS
+
+SQLITE_FULL = "SQLite, WAL, synchronous=FULL: an fsync before each answer"
+POSTGRES = "PostgreSQL with its default fsync and synchronous_commit"
+REDIS = "not durable: Redis by its defaults, in memory with snapshots now and then"
+
+
+class Kind(StrEnum):
+    """What a system is in the comparison."""
+
+    LIMIT = "limit"
+    KALLISTA = "kallista"
+    PEER = "peer"
+
+
+class Needs(StrEnum):
+    """The server that a system needs."""
+
+    POSTGRES = "postgres"
+    REDIS = "redis"
+    TEMPORAL = "temporal"
+
+
+@dataclass(frozen=True)
+class Amount:
+    """How much of a row a system gets.
+
+    Args:
+        main: The size whose figure is shown.
+        others: Sizes for the exponent besides.
+        once: In the first round only; the sizes for the exponent of a peer always are.
+        options: What its adapter is told besides.
+    """
+
+    main: int
+    others: tuple[int, ...] = ()
+    once: bool = False
+    options: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A system.
+
+    Args:
+        name: As it is in the table.
+        module: The adapter, in ``bench.peers``.
+        kind: What it is in the comparison.
+        durability: What is on disk when it acknowledges, in words.
+        amounts: The rows that it is measured in.
+        needs: The server that it needs; None: none, or it starts its own.
+        environment: Whose requirements it runs with; None: the interpreter that runs the harness.
+        packages: Whose versions are named in the table.
+        python: The oldest Python that it runs on.
+        once: Measured in the first round only, since it is slow.
+    """
+
+    name: str
+    module: str
+    kind: Kind
+    durability: str
+    amounts: Mapping[str, Amount]
+    needs: Needs | None = None
+    environment: str | None = None
+    packages: tuple[str, ...] = ()
+    python: tuple[int, int] = (3, 11)
+    once: bool = False
+
+    @property
+    def family(self) -> str:
+        """By which a filter finds it: the name of its adapter."""
+        return self.module
+
+
+def usual(*names: str) -> dict[str, Amount]:
+    """These rows with the row's own sizes."""
+    return {
+        row.name: Amount(row.main, tuple(size for size in row.sizes if size != row.main), row.once)
+        for row in ROWS
+        if row.name in names
+    }
+
+
+def entries(waiting: int) -> Sequence[Entry]:
+    """All systems.
+
+    Args:
+        waiting: How many waiting tasks Kallista gets in W8.
+    """
+    everything = usual(*(row.name for row in ROWS if row.name not in ("fsync", "W5")))
+    kallista = {
+        **everything,
+        "W8": Amount(waiting, (waiting // 100, waiting // 10), once=True),
+    }
+    return [
+        Entry("fsync", "limits", Kind.LIMIT, "one fsync of the file", usual("fsync")),
+        Entry(
+            "asyncio task",
+            "limits",
+            Kind.LIMIT,
+            "nothing is kept",
+            usual("W1", "W1 one", "W2", "W2 bulk"),
+        ),
+        Entry(
+            "bare journal",
+            "journal",
+            Kind.LIMIT,
+            SQLITE_FULL,
+            usual("W1", "W1 one", "W2", "W2 bulk"),
+        ),
+        Entry("kallista (SQLite)", "kallista", Kind.KALLISTA, SQLITE_FULL, kallista),
+        Entry(
+            "kallista (PostgreSQL)",
+            "kallista",
+            Kind.KALLISTA,
+            POSTGRES,
+            kallista,
+            needs=Needs.POSTGRES,
+        ),
+        *_peers(),
+    ]
+
+
+def _peers() -> Sequence[Entry]:
+    return [*_embedded(), *_on_postgres(), *_on_redis(), *_with_servers()]
+
+
+def _peer(
+    name: str,
+    module: str,
+    durability: str,
+    amounts: Mapping[str, Amount],
+    packages: tuple[str, ...],
+    needs: Needs | None = None,
+    python: tuple[int, int] = (3, 11),
+    once: bool = False,
+) -> Entry:
+    return Entry(
+        name, module, Kind.PEER, durability, amounts, needs, module, packages, python, once
+    )
+
+
+def _lead(seconds: float, once: bool = False, size: int = 10_000) -> Mapping[str, Amount]:
+    """W7, the timers due so many seconds after the first is handed in."""
+    return {"W7": Amount(size, once=once, options={"lead": seconds})}
+
+
+def _embedded() -> Sequence[Entry]:
+    dbos = {
+        **usual("W4", "W6"),
+        "W1": Amount(200, (50, 100)),
+        "W1 one": Amount(20, (5, 10)),
+        "W2": Amount(5_000, (1_250, 2_500)),
+        "W3": Amount(30),
+        "W8": Amount(20_000, once=True),
+        **_lead(60, once=True),
+    }
+    return [
+        _peer(
+            "dbos (SQLite)",
+            "dbos",
+            "SQLite, journal_mode=DELETE, synchronous=FULL; a commit a step",
+            dbos,
+            ("dbos",),
+        ),
+        _peer(
+            "dbos (PostgreSQL)",
+            "dbos",
+            f"{POSTGRES}; a commit a step",
+            dbos,
+            ("dbos",),
+            Needs.POSTGRES,
+        ),
+        _peer(
+            "huey",
+            "huey",
+            SQLITE_FULL,
+            {**usual("W2", "W3", "W4", "W8"), **_lead(15)},
+            ("huey",),
+        ),
+    ]
+
+
+def _on_postgres() -> Sequence[Entry]:
+    return [
+        _peer(
+            "pgqueuer",
+            "pgqueuer",
+            f"{POSTGRES}; ends of tasks up to 0.1 s later; what they return is not kept",
+            {**usual("W2", "W2 bulk", "W3", "W4", "W8"), **_lead(10)},
+            ("pgqueuer", "asyncpg"),
+            Needs.POSTGRES,
+        ),
+    ]
+
+
+def _on_redis() -> Sequence[Entry]:
+    return []
+
+
+def _with_servers() -> Sequence[Entry]:
+    return []
