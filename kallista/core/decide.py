@@ -31,7 +31,7 @@ from kallista.core.definitions import ChildSpec, TaskSpec
 from kallista.core.expressions import Compiled
 from kallista.core.ids import child_id
 from kallista.core.outcomes import Asleep, Completed, Failed, Failure, HandedBack, Stopped
-from kallista.core.plan import WAKE, WHOLE_RUN, Entry, Grant, alone_type
+from kallista.core.plan import WAKE, WHOLE_RUN, Entry, Grant, lane
 from kallista.core.retry import delay_before, noise, retryable
 from kallista.core.run import SKIPPED_BY_CONDITION, Child, Draft, Run
 from kallista.core.states import FINISHED_RUN, EventKind, ProcessStatus, RunKind, TaskStatus
@@ -50,7 +50,7 @@ class Capacity(Protocol):
         """Who would execute it; 0: nobody."""
         ...
 
-    def take(self, type: TaskType, priority: int) -> bool:
+    def take(self, lane: TaskType, priority: int) -> bool:
         """Reserve a place for one attempt, if there is one and nothing more urgent waits."""
         ...
 
@@ -60,7 +60,7 @@ class NoCapacity:
 
     worker = WorkerKey(0)
 
-    def take(self, type: TaskType, priority: int) -> bool:
+    def take(self, lane: TaskType, priority: int) -> bool:
         """Never."""
         return False
 
@@ -347,9 +347,8 @@ def _start_or_queue(
     """Try a step again whose moment is known and recorded."""
     if draft.head.state is not _P.RUNNING:
         return
-    type, priority = _task(draft, position).type, _priority(draft, position)
-    free = ready_at <= now and not _is_suspect(draft, position)
-    if free and capacity.take(type, priority):
+    priority = _priority(draft, position)
+    if ready_at <= now and capacity.take(_lane(draft, position), priority):
         _launch(draft, position, now, capacity)
     else:
         draft.enqueue.append(_entry(draft, position, ready_at))
@@ -379,12 +378,6 @@ def _crashed(draft: Draft, position: int, now: Micros, capacity: Capacity) -> No
     else:
         draft.record(EventKind.TASK_INTERRUPTED, now, position, step.attempt)
         _start_or_queue(draft, position, now, now, capacity)
-
-
-def _is_suspect(draft: Draft, position: int) -> bool:
-    """Whether one more crash sets the step aside: so that nobody else is blamed, it runs alone."""
-    crashes = draft.step(position).crashes
-    return crashes > 0 and crashes + 1 >= _task(draft, position).max_crashes
 
 
 def _queue_again(draft: Draft) -> None:
@@ -528,7 +521,7 @@ def _take_turn(draft: Draft, position: int, now: Micros, capacity: Capacity) -> 
     if task.deadline is not None:
         ends_at = Micros(now + task.deadline)
         draft.enqueue.append(_wake_entry(draft, position, ends_at))
-    if capacity.take(task.type, _priority(draft, position)):
+    if capacity.take(_lane(draft, position), _priority(draft, position)):
         _launch(draft, position, now, capacity)
     else:
         queue_step(draft, position, now, now)
@@ -620,10 +613,12 @@ def _priority(draft: Draft, position: int) -> int:
 
 
 def _entry(draft: Draft, position: int, ready_at: Micros) -> Entry:
-    type = _task(draft, position).type
-    if _is_suspect(draft, position):
-        type = alone_type(type)
-    return Entry(type, _priority(draft, position), ready_at, position)
+    return Entry(_lane(draft, position), _priority(draft, position), ready_at, position)
+
+
+def _lane(draft: Draft, position: int) -> TaskType:
+    task = _task(draft, position)
+    return lane(task.type, task.queue)
 
 
 def _wake_entry(draft: Draft, position: int, at: Micros) -> Entry:

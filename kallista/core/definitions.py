@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Final
 
+from kallista.core.plan import DEFAULT_QUEUE
 from kallista.core.retry import RetryPolicy
 from kallista.core.states import RunKind
 from kallista.core.types import Json, Micros, RunId, StepId, TaskType
@@ -41,6 +42,7 @@ class TaskSpec:
         timeout: The limit of one attempt.
         deadline: The limit of all attempts together, from when the task may first run.
         max_crashes: How often its worker may die while it runs; then it is set aside as FAILED.
+        queue: Only workers that serve this queue execute it.
     """
 
     type: TaskType
@@ -49,6 +51,11 @@ class TaskSpec:
     timeout: Micros | None = None
     deadline: Micros | None = None
     max_crashes: int = DEFAULT_MAX_CRASHES
+    queue: str = DEFAULT_QUEUE
+
+    def is_suspect(self, crashes: int) -> bool:
+        """Whether one more crash sets it aside: so that nobody else is blamed, it runs alone."""
+        return crashes > 0 and crashes + 1 >= self.max_crashes
 
 
 @dataclass(frozen=True, slots=True)

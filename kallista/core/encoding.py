@@ -15,6 +15,7 @@ from kallista.core.definitions import (
     TaskSpec,
 )
 from kallista.core.ids import canonical_json, content_hash
+from kallista.core.plan import DEFAULT_QUEUE
 from kallista.core.retry import RetryPolicy
 from kallista.core.states import RunKind
 from kallista.core.types import Json, JsonText, Micros, RunId, StepId, TaskType
@@ -114,6 +115,7 @@ def _task_to_data(task: TaskSpec) -> dict[str, Json]:
             "timeout": (task.timeout, None),
             "deadline": (task.deadline, None),
             "max_crashes": (task.max_crashes, DEFAULT_MAX_CRASHES),
+            "queue": (task.queue, DEFAULT_QUEUE),
         }
     )
 
@@ -130,6 +132,7 @@ def _step_from_data(data: Mapping[str, Any]) -> StepSpec:
             timeout=data.get("timeout"),
             deadline=data.get("deadline"),
             max_crashes=data.get("max_crashes", DEFAULT_MAX_CRASHES),
+            queue=data.get("queue", DEFAULT_QUEUE),
         )
     return StepSpec(
         id=StepId(data["id"]),

@@ -21,7 +21,7 @@ MAX_COUNT: Final = 1_000_000
 
 LATER: Final = frozenset(
     {
-        "queue", "concurrency_key", "rate_limit", "compensate", "for_each", "switch",
+        "concurrency_key", "rate_limit", "compensate", "for_each", "switch",
         "trigger_rule", "on_failure", "deduplicate", "expires_at", "heartbeat_timeout",
     }
 )  # fmt: skip

@@ -15,40 +15,32 @@ WAKE: Final = TaskType("")
 WHOLE_RUN: Final = -1
 """The step of an entry that concerns the run itself."""
 
-_ALONE: Final = "!"
+DEFAULT_QUEUE: Final = "default"
+"""The queue of a task that names none."""
 
 
-def alone_type(type: TaskType) -> TaskType:
-    """The type under which a task is queued that is to have its worker for itself.
+def lane(type: TaskType, queue: str) -> TaskType:
+    """What a task's entry is claimed by: its type, and its queue if that is not the default one."""
+    return type if queue == DEFAULT_QUEUE else TaskType(f"{type}@{queue}")
 
-    A suspect is queued so: its worker has died again and again while it ran (ADR 9). Such an entry
-    is for a worker that executes nothing else, and that begins nothing else until it has ended.
-    """
-    return TaskType(type + _ALONE)
+
+def type_of_lane(lane: TaskType) -> TaskType:
+    """The task type of what waits in a lane."""
+    return TaskType(lane.partition("@")[0])
 
 
 class Entry(NamedTuple):
     """A line of the queue: from ``ready_at`` on, a worker may take up this step of the run.
 
-    Of a task type: the step may start; of one made by ``alone_type``: alone on its worker. Of type
-    ``WAKE``: look at the step (or the whole run), for a sleep is over, a time limit has come, or
-    another run has changed.
+    Its ``type`` is a ``lane``, a task type in a queue: the step may start. Of type ``WAKE``: look
+    at the step (or the whole run), for a sleep is over, a time limit has come, or another run has
+    changed.
     """
 
     type: TaskType
     priority: int
     ready_at: Micros
     step: int = WHOLE_RUN
-
-    @property
-    def task_type(self) -> TaskType:
-        """The type of the task itself, whether it is to be alone or not."""
-        return TaskType(self.type.removesuffix(_ALONE))
-
-    @property
-    def alone(self) -> bool:
-        """Whether the step is to have its worker for itself."""
-        return self.type.endswith(_ALONE)
 
 
 class Fence(NamedTuple):

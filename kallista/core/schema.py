@@ -130,6 +130,7 @@ def _limits() -> Schema:
             "maximum": MAX_COUNT,
             "description": "How often its worker may die while it runs; 5 when not said.",
         },
+        "queue": _nullable(_ref("id", "Which workers execute it; `default` when not said.")),
     }
 
 

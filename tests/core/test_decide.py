@@ -28,7 +28,7 @@ from kallista.core.decide import NO_CAPACITY, Capacity, decide, possible
 from kallista.core.definitions import ChildSpec, Definition, StepSpec, TaskSpec
 from kallista.core.events import Event
 from kallista.core.outcomes import Asleep, Completed, Failed, Failure, HandedBack, Outcome, Stopped
-from kallista.core.plan import WAKE, WHOLE_RUN, alone_type
+from kallista.core.plan import WAKE, WHOLE_RUN, lane, type_of_lane
 from kallista.core.retry import RetryPolicy
 from kallista.core.run import Draft, Run, fold
 from kallista.core.states import (
@@ -331,33 +331,19 @@ def test_a_task_that_kills_its_worker_again_and_again_is_set_aside() -> None:
     assert world.state is ProcessStatus.FAILED
 
 
-def test_a_suspect_is_tried_alone_before_it_is_set_aside() -> None:
-    """One crash before the last it waits to have its worker for itself; then it may complete."""
-    world = started(sequence(1, max_crashes=3))
-    assert crash(world).launched == [0]
-    [entry] = crash(world).enqueue
-    assert (entry.type, entry.task_type, entry.alone) == (alone_type(WORK), WORK, True)
-    [again] = world.do(LinesLost()).enqueue
-    assert again == entry
-    world.do(Dispatch(0, entry.ready_at))
-    world.complete(0)
-    assert world.state is ProcessStatus.COMPLETED
+def test_one_crash_before_the_last_a_task_is_a_suspect() -> None:
+    """Then it is to run alone; before that, and when it never may crash, it runs like any other."""
+    work = TaskSpec(WORK, {}, max_crashes=3)
+    assert [work.is_suspect(crashes) for crashes in range(3)] == [False, False, True]
+    assert not TaskSpec(WORK, {}, max_crashes=1).is_suspect(0)
 
 
-def test_a_suspect_that_is_cancelled_leaves_no_line_behind() -> None:
-    """What is dequeued is the very line that was queued."""
-    world = started(sequence(1, max_crashes=2))
-    queued = crash(world).enqueue
-    assert world.ask(Verb.CANCEL).dequeue == queued
-
-
-def test_a_suspect_that_fails_is_retried_alone() -> None:
-    """A failure is no proof of innocence."""
-    world = started(sequence(1, max_crashes=2, retry=RetryPolicy(max_attempts=2)))
-    [entry] = crash(world).enqueue
-    world.do(Dispatch(0, entry.ready_at))
-    [again] = world.end(0, BOOM).enqueue
-    assert again.alone
+def test_a_task_waits_in_the_lane_of_its_queue() -> None:
+    """Whoever serves another queue does not see it."""
+    world = started(sequence(1, queue="gpu"), NO_CAPACITY)
+    [entry] = world.do(LinesLost()).enqueue
+    assert entry.type == lane(WORK, "gpu") != WORK
+    assert type_of_lane(entry.type) == type_of_lane(WORK) == WORK
 
 
 def test_a_task_that_may_never_crash_is_not_kept_alone() -> None:
@@ -374,13 +360,13 @@ def test_handing_back_and_retrying_count_no_crash() -> None:
     for _ in range(5):
         world.end(0, HandedBack())
     assert world.statuses == ["RUNNING"]
-    [entry] = crash(world).enqueue
-    world.do(Dispatch(0, entry.ready_at))
+    crash(world)
     crash(world)
     assert world.state is ProcessStatus.FAILED
     world.ask(Verb.RETRY)
     assert world.statuses == ["RUNNING"]
-    assert crash(world).enqueue[0].alone
+    crash(world)
+    assert world.statuses == ["RUNNING"]
 
 
 def test_a_borrower_that_dies_counts_as_well() -> None:

@@ -12,11 +12,12 @@ from kallista.core.expressions import Reference, compile_value
 from kallista.core.parsing.defaults import Defaults
 from kallista.core.parsing.limits import CheckTask, Limits, Lookup
 from kallista.core.plain import shown
+from kallista.core.plan import DEFAULT_QUEUE
 from kallista.core.problems import Problems
 from kallista.core.types import Json, StepId, TaskType
 from kallista.errors import ExpressionError
 
-LIMIT_KEYS: Final = ("retry", "timeout", "deadline", "max_crashes")
+LIMIT_KEYS: Final = ("retry", "timeout", "deadline", "max_crashes", "queue")
 STEP_KEYS: Final = ("id", "type", "name", "when", "continue_on_error", "priority", "depends_on")
 TASK_KEYS: Final = (*STEP_KEYS, *LIMIT_KEYS, "config", "tags")
 """The keys of a task that are its own; all others go to its handler."""
@@ -122,6 +123,7 @@ def read_task(
         ),
         deadline=fields.length(data.get("deadline"), "deadline", problems),
         max_crashes=_max_crashes(data.get("max_crashes"), problems),
+        queue=_queue(data.get("queue"), problems),
     )
     return spec, read
 
@@ -220,6 +222,12 @@ def _max_crashes(value: object, problems: Problems) -> int:
     if value is None:
         return DEFAULT_MAX_CRASHES
     return fields.count(value, "max_crashes", problems)
+
+
+def _queue(value: object, problems: Problems) -> str:
+    if value is None:
+        return DEFAULT_QUEUE
+    return fields.identifier(value, "queue", problems) or DEFAULT_QUEUE
 
 
 def _when(value: object, problems: Problems) -> str | None:
