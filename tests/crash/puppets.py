@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import signal
 import subprocess
 import sys
 import threading
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from typing import Any, Final
+from types import TracebackType
+from typing import Any, Final, Self
+
+from evidence import Book, Evidence, Mark, books
 
 from kallista import Kallista
-from kallista.core.snapshots import AnySnapshot, HistoryEvent
 
 PROGRAM: Final = Path(__file__).parent / "programs" / "puppet.py"
 PATIENCE: Final = 30
@@ -33,53 +35,49 @@ class Puppet:
     """A program under a test's hand.
 
     Args:
-        folder: Where it works.
-        looker: It executes nothing.
-        awaits: It opens the store only when told to.
-        stop: At which moment it stands still, and at the how manyth of them.
+        stage: Where it works.
+        command: What is started, by default the program that does as it is told.
+        options: What follows it.
     """
 
     def __init__(
-        self,
-        folder: Path,
-        *,
-        looker: bool = False,
-        awaits: bool = False,
-        stop: tuple[str, int] | None = None,
+        self, stage: Stage, options: Sequence[str] = (), command: Sequence[str] | None = None
     ) -> None:
-        options = [*["--looker"] * looker, *["--await"] * awaits]
-        if stop is not None:
-            options += ["--stop", stop[0], str(stop[1])]
-        self._complaints = (folder / "complaints.txt").open("ab")
+        self._stage = stage
+        self._complaints = (stage.folder / "complaints.txt").open("ab")
+        program = command or [sys.executable, "-W", "error", str(PROGRAM)]
         self._program = subprocess.Popen(
-            [sys.executable, "-W", "error", str(PROGRAM), *options],
-            cwd=folder,
+            [*program, *options],
+            cwd=stage.folder,
+            env={**os.environ, **stage.settings},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._complaints,
         )
-        self._lines: SimpleQueue[bytes] = SimpleQueue()
+        self._lines: SimpleQueue[Line] = SimpleQueue()
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
         self.heard: list[Line] = []
 
     def _read(self) -> None:
         assert self._program.stdout is not None
-        for line in self._program.stdout:
+        for text in self._program.stdout:
+            line = _line(text)
             self._lines.put(line)
-        self._lines.put(b"")
+            if line["told"] == "marked":
+                self._stage.marked.put(line)
+        self._lines.put({"told": "end"})
 
     # talking
 
     def hear(self) -> Line:
         """The next thing it tells; ``{"told": "end"}`` when there is nothing more."""
         try:
-            line = self._lines.get(timeout=PATIENCE)
+            line = self._lines.get(timeout=self._stage.patience)
         except Empty:
             raise AssertionError(f"it told nothing more after {self.heard[-5:]}") from None
-        told: Line = json.loads(line) if line else {"told": "end"}
-        self.heard.append(told)
-        return told
+        self.heard.append(line)
+        return line
 
     def until(self, *told: str, **fields: object) -> Line:
         """Listen until it tells one of these, with these fields."""
@@ -129,25 +127,46 @@ class Puppet:
 
     # ending
 
+    def freeze(self) -> None:
+        """Let it stand still, all of it, until it is thawed."""
+        self._program.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let it go on, if it still can."""
+        self._program.send_signal(signal.SIGCONT)
+
+    def signal(self, number: int) -> None:
+        """Send it a signal."""
+        self._program.send_signal(number)
+
+    def ended(self) -> int:
+        """Its exit code, once it has ended by itself and all that it told is heard."""
+        code = self._program.wait(self._stage.patience)
+        self._close()
+        self._hear_out()
+        return code
+
     def kill(self) -> None:
         """End it without a chance to do anything more; what it had told is still heard."""
         self._program.kill()
         self._close()
-        while self.hear()["told"] != "end":
-            pass
+        self._hear_out()
+
+    def _hear_out(self) -> None:
+        while not self.heard or self.heard[-1]["told"] != "end":
+            self.hear()
 
     def end(self) -> None:
         """Let it close properly, which it must do without a word of complaint."""
         assert self._program.stdin is not None
         self._program.stdin.close()
-        assert self._program.wait(PATIENCE) == 0
-        self._close()
+        assert self.ended() == 0
 
     def _close(self) -> None:
         assert self._program.stdin is not None
         assert self._program.stdout is not None
-        self._program.wait(PATIENCE)
-        self._reader.join(PATIENCE)
+        self._program.wait(self._stage.patience)
+        self._reader.join(self._stage.patience)
         with suppress(OSError):  # what it was told last never reached it
             self._program.stdin.close()
         self._program.stdout.close()
@@ -160,41 +179,95 @@ class Puppet:
             self._close()
 
 
+def _line(text: bytes) -> Line:
+    """What a program told; what is no JSON is told by one that speaks to people."""
+    try:
+        line = json.loads(text)
+    except ValueError:
+        line = None
+    if isinstance(line, dict) and "told" in line:
+        return line
+    return {"told": "text", "text": text.decode(errors="replace").rstrip()}
+
+
 class Stage:
-    """A folder in which programs work, and its store.
+    """A folder in which programs work, and their store.
 
     Args:
         folder: The folder.
+        url: The store; by default a file in the folder.
+        settings: Settings of Kallista for all programs, by their names in the environment.
+        patience: Seconds that a line is waited for.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        url: str | None = None,
+        settings: Mapping[str, str] | None = None,
+        patience: float = PATIENCE,
+    ) -> None:
         self.folder = folder
+        self.url = url or f"sqlite:///{(folder / 'data/workflows/kallista.db').as_posix()}"
+        self.settings = {"KALLISTA_STORE": self.url, **(settings or {})}
+        self.patience = patience
+        self.marked: SimpleQueue[Line] = SimpleQueue()
         self._puppets: list[Puppet] = []
 
-    def waiting(self, *, awaits: bool = True) -> Puppet:
+    # programs
+
+    def waiting(self) -> Puppet:
         """A program that opens the store when it is told anything."""
-        return self._added(Puppet(self.folder, awaits=awaits))
+        return self.program("--await")
 
     def worker(self, stop: tuple[str, int] | None = None) -> Puppet:
         """A program that executes tasks; with ``stop`` it may not come to open the store."""
-        puppet = self._added(Puppet(self.folder, stop=stop))
-        return puppet.opened() if stop is None else puppet
+        if stop is None:
+            return self.program().opened()
+        return self.program("--stop", stop[0], str(stop[1]))
+
+    def workers(self, count: int) -> list[Puppet]:
+        """So many programs that execute tasks, started at once."""
+        started = [self.program() for _ in range(count)]
+        return [puppet.opened() for puppet in started]
 
     def looker(self) -> Puppet:
         """A program that commands and looks."""
-        return self._added(Puppet(self.folder, looker=True)).opened()
+        return self.program("--looker").opened()
 
-    def _added(self, puppet: Puppet) -> Puppet:
+    def program(self, *options: str, command: Sequence[str] | None = None) -> Puppet:
+        """Any program; see ``Puppet``."""
+        puppet = Puppet(self, options, command)
         self._puppets.append(puppet)
         return puppet
+
+    def hear_marks(self, number: int) -> None:
+        """Listen until so many more tasks, of whichever programs, have had their effect."""
+        for _ in range(number):
+            self.marked.get(timeout=self.patience)
 
     def clear(self) -> None:
         """End what still runs; nobody may have complained."""
         for puppet in self._puppets:
             puppet.clear_away()
-        complaints = self.folder / "complaints.txt"
-        text = complaints.read_text("utf-8") if complaints.exists() else ""
-        assert text == "", text
+        assert self.complaints == "", self.complaints
+
+    @property
+    def complaints(self) -> str:
+        """What programs have printed as errors."""
+        file = self.folder / "complaints.txt"
+        return file.read_text("utf-8") if file.exists() else ""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.clear()
 
     # what is there, seen by this program
 
@@ -209,80 +282,19 @@ class Stage:
 
     def app(self) -> Kallista:
         """The door to this store, for a program that executes nothing."""
-        config = {
-            "url": f"sqlite:///{(self.folder / 'data/workflows/kallista.db').as_posix()}",
-            "logs_dir": str(self.folder / "logs"),
-        }
+        config = {"url": self.url, "logs_dir": str(self.folder / "logs")}
         return Kallista(config=config, worker=False)
 
     def books(self) -> Mapping[str, Book]:
         """All runs with their histories, by id."""
-        return dict(sorted(self.seen(_books).items()))
+        return dict(sorted(self.seen(books).items()))
 
-    def marks(self) -> Sequence[tuple[str, str, int]]:
-        """Key, run and attempt of every mark that was left, in order."""
+    def marks(self) -> Sequence[Mark]:
+        """Every mark that was left, in order."""
         file = self.folder / "marks.txt"
         lines = file.read_text("utf-8").splitlines() if file.exists() else []
-        fields = [line.split() for line in lines]
-        return [(key, run, int(attempt)) for key, run, attempt in fields]
+        return [Mark.read(line) for line in lines]
 
-
-@dataclass(frozen=True)
-class Book:
-    """A run and its history."""
-
-    run: AnySnapshot
-    history: Sequence[HistoryEvent]
-
-    @property
-    def completed(self) -> Counter[str]:
-        """How often each task has completed."""
-        return Counter(str(event.task_id) for event in self._of("task.completed"))
-
-    @property
-    def interrupted(self) -> Sequence[int]:
-        """Which attempts were interrupted."""
-        return [event.attempt for event in self._of("task.interrupted")]
-
-    def _of(self, kind: str) -> Sequence[HistoryEvent]:
-        return [event for event in self.history if event.kind == kind]
-
-    def check(self) -> None:
-        """Whether it is a whole history of a run that has come to a good end."""
-        assert [event.seq for event in self.history] == list(range(len(self.history)))
-        assert self.run.ok, self.run
-        assert self.run.in_flight == 0
-        assert set(self.completed.values()) <= {1}, "a completed task never runs again"
-        open: dict[str | None, int] = {}
-        last = Counter[str | None]()
-        for event in self.history:
-            if event.kind == "task.started":
-                assert event.task_id not in open, "an attempt began before the last one was over"
-                assert event.attempt > last[event.task_id], "each attempt has a higher number"
-                open[event.task_id] = last[event.task_id] = event.attempt
-            elif event.kind in ENDS_ATTEMPT and open.pop(event.task_id, None) is not None:
-                assert event.attempt == last[event.task_id]
-        assert not open
-
-
-ENDS_ATTEMPT: Final = (
-    "task.completed", "task.failed", "task.retrying", "task.interrupted", "task.cancelled",
-    "task.waiting",
-)  # fmt: skip
-
-
-async def _books(app: Kallista) -> dict[str, Book]:
-    workflows = await app.workflow_manager.list_workflows(limit=1000)
-    processes = await app.orchestrator.list_processes(limit=1000)
-    tasks = await app.scheduler.list_tasks(limit=1000)
-    books: dict[str, Book] = {}
-    for item in workflows.items:
-        history = await app.workflow_manager.get_history(item.id)
-        books[item.id] = Book(await app.workflow_manager.get_workflow(item.id), history)
-    for item in processes.items:
-        history = await app.orchestrator.get_history(item.id)
-        books[item.id] = Book(await app.orchestrator.get_process(item.id), history)
-    for item in tasks.items:
-        history = await app.scheduler.get_history(item.id)
-        books[item.id] = Book(await app.scheduler.get_task(item.id), history)
-    return books
+    def evidence(self) -> Evidence:
+        """All that was left."""
+        return Evidence(self.books(), self.marks())

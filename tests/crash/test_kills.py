@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-
 import pytest
+from evidence import Evidence
 from puppets import Puppet, Stage
 
 WORKFLOWS = 40
@@ -12,16 +11,6 @@ TASKS = 4
 MARK = {"type": "mark", "file": "marks.txt"}
 STAY = {"type": "stay"}
 FAR = "2999-01-01T00:00:00+00:00"
-
-
-def completed_attempts(stage: Stage) -> dict[tuple[str, str], int]:
-    """Which tasks have completed, and in which attempt."""
-    return {
-        (id, str(event.task_id)): event.attempt
-        for id, book in stage.books().items()
-        for event in book.history
-        if event.kind == "task.completed"
-    }
 
 
 def started(puppet: Puppet, *tasks: object) -> None:
@@ -50,8 +39,7 @@ def test_many_workflows_lose_nothing(stage: Stage, marks: int) -> None:
     while len(worker.told("marked")) < marks:
         worker.hear()
     worker.kill()
-    completed = completed_attempts(stage)
-    left = Counter((run, key) for key, run, _ in stage.marks())
+    before = stage.evidence()
 
     again = stage.worker()
     for number in range(WORKFLOWS):
@@ -61,23 +49,19 @@ def test_many_workflows_lose_nothing(stage: Stage, marks: int) -> None:
         again.answer()
     again.end()
 
-    books = stage.books()
-    assert len(books) == WORKFLOWS
-    attempts: dict[tuple[str, str], list[int]] = defaultdict(list)
-    for key, run, attempt in stage.marks():
-        attempts[run, key].append(attempt)
-    assert len(attempts) == WORKFLOWS * TASKS
-    for id, book in books.items():
+    after = stage.evidence()
+    after.check_effects()
+    assert len(after.books) == WORKFLOWS
+    for id, book in after.books.items():
         book.check()
-        assert len(book.completed) == TASKS
-        for event in book.history:
-            if event.kind == "task.completed":
-                assert isinstance(event.data, str)
-                effects = attempts[id, event.data]
-                assert effects == sorted(set(effects)), "each attempt has its effect once"
-                assert effects[-1] == event.attempt
-                if (id, str(event.task_id)) in completed:
-                    assert len(effects) == left[id, event.data], "a completed task ran again"
+        assert len(book.effects) == TASKS
+        for task in before.books[id].effects:
+            assert left(after, id, task) == left(before, id, task), "a completed task ran again"
+
+
+def left(evidence: Evidence, run: str, task: str) -> int:
+    """How often a task has had its effect."""
+    return sum(1 for mark in evidence.marks if (mark.run, mark.task) == (run, task))
 
 
 def test_an_interrupted_task_knows_that_it_runs_again(stage: Stage) -> None:
@@ -97,7 +81,7 @@ def test_an_interrupted_task_knows_that_it_runs_again(stage: Stage) -> None:
     book = stage.books()["w"]
     book.check()
     assert book.interrupted == [1]
-    assert [attempt for _, _, attempt in stage.marks()] == [1]
+    assert [mark.attempt for mark in stage.marks()] == [1]
 
 
 def test_the_dead_are_found_before_a_program_has_opened(stage: Stage) -> None:

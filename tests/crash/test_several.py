@@ -140,7 +140,7 @@ def test_many_programs_open_one_new_file_at_once(stage: Stage) -> None:
     assert len(books) == 5 * PROGRAMS
     for book in books.values():
         book.check()
-    assert set(Counter(run for _, run, _ in stage.marks()).values()) == {1}
+    assert set(Counter(mark.run for mark in stage.marks()).values()) == {1}
 
 
 def test_workers_share_and_the_rest_goes_on_without_one(stage: Stage) -> None:

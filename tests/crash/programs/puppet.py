@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import os
 import sys
 import threading
 from collections.abc import Mapping
@@ -21,16 +20,12 @@ from typing import Any
 
 import apsw
 import yaml
+from handlers import LET_GO, say
 
-from kallista import Kallista, KallistaError, TaskContext
+from kallista import Kallista, KallistaError, StoreError
 
-LET_GO = asyncio.Event()
-
-
-def say(told: str, **more: object) -> None:
-    """Tell something, in one write: several threads may speak."""
-    os.write(1, (json.dumps({"told": told, **more}) + "\n").encode())
-
+TRY_AGAIN_AFTER = 0.2
+LOOK_AGAIN_AFTER = 0.05
 
 # moments to be killed at
 
@@ -89,34 +84,6 @@ class File(apsw.VFSFile):
             self._stops.pass_by("after_sync")
 
 
-# what it can execute
-
-
-def mark(ctx: TaskContext, file: str) -> str:
-    """Leave a line in a file, durably, and say so."""
-    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
-    try:
-        os.write(descriptor, f"{ctx.idempotency_key} {ctx.run_id} {ctx.attempt}\n".encode())
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-    say("marked", run=ctx.run_id, task=ctx.task_id, attempt=ctx.attempt)
-    return ctx.idempotency_key
-
-
-async def stay(ctx: TaskContext, attempts: int = 1) -> int:
-    """Stay at it until let go, in the first attempts; a later one ends at once."""
-    here = {"run": ctx.run_id, "attempt": ctx.attempt, "key": ctx.idempotency_key}
-    say("staying", **here)
-    if ctx.attempt <= attempts:
-        try:
-            await LET_GO.wait()
-        except asyncio.CancelledError:
-            say("sent away", **here)
-            raise
-    return ctx.attempt
-
-
 # what it can be told
 
 
@@ -135,10 +102,31 @@ async def workers(app: Kallista) -> list[object]:
     return [worker.to_dict() for worker in await app.workers()]
 
 
-async def follow(app: Kallista, run: str) -> None:
-    """Tell what happens to a workflow, as it happens."""
-    async for event in app.workflow_manager.watch(run):
-        say("happened", kind=event.kind, task=event.task_id, attempt=event.attempt)
+async def follow(app: Kallista, run: str, door: str = "workflow_manager") -> None:
+    """Tell what happens to a run, as it happens; look again when the store fails."""
+    seen = -1
+    while True:
+        try:
+            async for event in getattr(app, door).watch(run):
+                if event.seq > seen:
+                    seen = event.seq
+                    say("happened", run=run, seq=seen, kind=event.kind, task=event.task_id,
+                        attempt=event.attempt)  # fmt: skip
+        except StoreError as error:
+            say("lost sight", run=run, type=type(error).__name__, message=str(error))
+            await asyncio.sleep(TRY_AGAIN_AFTER)
+        else:
+            return
+
+
+async def finish_schedule(app: Kallista, schedule: str) -> None:
+    """Wait until a schedule has fired for the last time, and all that it started is over."""
+    status = None
+    while status != "FINISHED":
+        await asyncio.sleep(LOOK_AGAIN_AFTER)
+        status = (await app.scheduler.get_schedule(schedule)).status
+    for task in (await app.scheduler.list_tasks(schedule_id=schedule)).items:
+        await app.scheduler.wait_task(task.id)
 
 
 class Ears:
@@ -158,14 +146,30 @@ class Ears:
         """Do what is read, to the end of the input."""
         while line := await read_line():
             name, arguments = json.loads(line)
-            try:
-                answer = await self._do(name, arguments)
-            except KallistaError as error:
-                say("refused", type=type(error).__name__, message=str(error))
+            if name == "each":
+                for call in arguments["calls"]:
+                    await self._insist(*call)
             else:
-                say("answer", value=answer)
+                await self._try(name, arguments)
         for following in self._following:
             following.cancel()
+
+    async def _insist(self, name: str, arguments: Mapping[str, Any]) -> None:
+        """Ask again as long as the store fails, as a patient user would."""
+        error = await self._try(name, arguments)
+        while isinstance(error, StoreError):
+            await asyncio.sleep(TRY_AGAIN_AFTER)
+            error = await self._try(name, arguments)
+
+    async def _try(self, name: str, arguments: Mapping[str, Any]) -> KallistaError | None:
+        """Do something, and tell how it went; returns the error, if there was one."""
+        try:
+            answer = await self._do(name, arguments)
+        except KallistaError as error:
+            say("refused", asked=name, type=type(error).__name__, message=str(error))
+            return error
+        say("answer", asked=name, value=answer)
+        return None
 
     async def _do(self, name: str, arguments: Mapping[str, Any]) -> object:
         match name:
@@ -182,6 +186,8 @@ class Ears:
                 return None
             case "submit":
                 return await submit(self._app, **arguments)
+            case "finish_schedule":
+                return await finish_schedule(self._app, **arguments)
             case "workers":
                 return await workers(self._app)
             case "follow":
@@ -208,7 +214,7 @@ async def main() -> None:
     sys.addaudithook(lambda event, _: stops.pass_by("rename") if event == "os.rename" else None)
     if chosen.stop is not None:
         stops.choose(chosen.stop[0], int(chosen.stop[1]))
-    app = Kallista(worker=not chosen.looker, tasks=[mark, stay])
+    app = Kallista(worker=not chosen.looker)
     if chosen.awaits:
         say("ready")
         await read_line()

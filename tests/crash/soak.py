@@ -1,0 +1,138 @@
+"""Real faults on real programs, round after round, as long as you like.
+
+    python tests/crash/soak.py [--rounds N] [--minutes M] [--only NAME ...] [--seed S] [--keep DIR]
+
+Prints a line for each scenario and a table of all figures at the end; exits with 1 if a round has
+failed. A failed round keeps its folder (store, logs, marks) and prints how to run it once more.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+import tempfile
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+from time import monotonic
+from typing import Final
+
+from soaking import kills
+from soaking.figures import Figures, table
+from soaking.rounds import Place, Round, Sqlite
+
+SIZE: Final = 10
+JITTER: Final = 0.03
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """A kind of fault.
+
+    Args:
+        name: How it is chosen.
+        run: One round of it.
+        rounds: How many of them, unless asked otherwise.
+        places: On which stores.
+    """
+
+    name: str
+    run: Callable[[Round], Figures]
+    rounds: int
+    places: Sequence[str] = ("sqlite",)
+
+
+SCENARIOS: Final = (Scenario("kills", kills.run, 200),)
+
+
+class Soak:
+    """Runs scenarios and counts.
+
+    Args:
+        keep: Where the folders of failed rounds stay.
+        seed: The seed of each scenario's first round.
+        rounds: How many rounds each; None: as many as the scenario says.
+        minutes: After so many minutes a scenario is over, however many rounds it has had.
+    """
+
+    def __init__(self, keep: Path, seed: int, rounds: int | None, minutes: float) -> None:
+        self._keep = keep
+        self._seed = seed
+        self._rounds = rounds
+        self._minutes = minutes
+        self.rows: list[Sequence[str]] = []
+        self.failures = 0
+
+    def run(self, scenario: Scenario, place: Place) -> None:
+        """All rounds of a scenario in one place."""
+        figures, began = Figures(), monotonic()
+        for number in range(self._rounds or scenario.rounds):
+            if monotonic() - began > self._minutes * 60:
+                break
+            done = self._round(scenario, place, self._seed + number)
+            if done is not None:
+                figures.add(done)
+        row = [scenario.name, place.name, *figures.cells]
+        self.rows.append(row)
+        tell(f"{' | '.join(row)} | {monotonic() - began:.0f} s")
+
+    def _round(self, scenario: Scenario, place: Place, seed: int) -> Figures | None:
+        folder = self._keep / f"{scenario.name}-{place.name}-{seed}"
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        try:
+            figures = scenario.run(Round(place, folder, Random(seed), SIZE, JITTER))
+        except Exception:
+            tell(traceback.format_exc())
+            self.failures += 1
+            again = f"--only {scenario.name}-{place.name} --seed {seed} --rounds 1"
+            tell(f"FAILED: {folder} is kept; once more: python {sys.argv[0]} {again}")
+            return None
+        shutil.rmtree(folder)
+        return figures
+
+
+def tell(text: str) -> None:
+    """A line for whoever watches."""
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+def chosen(names: Sequence[str]) -> list[tuple[Scenario, str]]:
+    """The scenarios in their places, of which ``names`` are the names or their beginnings."""
+    every = [(scenario, place) for scenario in SCENARIOS for place in scenario.places]
+    if not names:
+        return every
+    return [
+        (scenario, place)
+        for scenario, place in every
+        if any(name in (scenario.name, f"{scenario.name}-{place}", place) for name in names)
+    ]
+
+
+def main() -> int:
+    """Run what the arguments ask for; returns the exit code."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--rounds", type=int, help="rounds of each scenario")
+    parser.add_argument("--minutes", type=float, default=30, help="for each scenario at most")
+    parser.add_argument("--only", action="append", default=[], help="kills, kills-sqlite, sqlite …")
+    parser.add_argument("--seed", type=int, default=1, help="of the first round")
+    parser.add_argument("--keep", type=Path, help="where failed rounds stay")
+    asked = parser.parse_args()
+    keep = asked.keep or Path(tempfile.mkdtemp(prefix="kallista-soak-"))
+    soak = Soak(keep, asked.seed, asked.rounds, asked.minutes)
+    for scenario, _ in chosen(asked.only):
+        soak.run(scenario, Sqlite())
+    tell(f"\n{table(soak.rows)}")
+    if soak.failures:
+        tell(f"\n{soak.failures} rounds failed")
+    else:
+        shutil.rmtree(keep, ignore_errors=True)
+    return 1 if soak.failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

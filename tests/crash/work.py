@@ -1,0 +1,183 @@
+"""Work for a round: what a client submits, and what must have come of it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from random import Random
+from typing import Any, Final
+
+from evidence import Evidence
+from puppets import Line, Puppet
+
+MARKS: Final = "marks.txt"
+FIRINGS: Final = 4
+LEVELS: Final = 3
+WIDTH: Final = 3
+PATIENCE: Final = 90
+
+Call = tuple[str, dict[str, Any]]
+
+
+class Work:
+    """Workflows, processes, single tasks and a schedule, all of whose tasks leave marks.
+
+    Args:
+        chance: What their shapes are drawn from.
+        size: How many workflows; the rest goes with it.
+        slow: How many seconds a task may take, between its parts.
+    """
+
+    def __init__(self, chance: Random, size: int, slow: float = 0.03) -> None:
+        self._chance = chance
+        self._slow = slow
+        self._doors: dict[str, str] = {}
+        self.effects = 0
+        self.refusals: list[Line] = []
+        self.lost_sight: list[Line] = []
+        self._submits: list[Call] = []
+        for number in range(size):
+            self._add_workflow(f"w{number}")
+        for number in range(max(1, size // 4)):
+            self._add_process(f"p{number}")
+        for number in range(size):
+            self._add_task(f"t{number}")
+        self._add_schedule("often")
+        self._asked = 0
+
+    # what there is to do
+
+    def _task(self, id: str) -> dict[str, Any]:
+        """A task that leaves its mark sooner or later, on a thread or on the loop."""
+        self.effects += 1
+        return {
+            "id": id,
+            "type": self._chance.choice(("mark", "etch")),
+            "file": MARKS,
+            "before": self._chance.choice((0, self._slow)),
+            "after": self._chance.choice((0, self._slow)),
+            "priority": self._chance.randint(0, 3),
+        }
+
+    def _tasks(self, number: int) -> list[dict[str, Any]]:
+        return [self._task(f"task{position}") for position in range(number)]
+
+    def _add_workflow(self, id: str) -> None:
+        tasks = self._tasks(self._chance.randint(2, 6))
+        self._doors[id] = "workflow_manager"
+        self._submits += [
+            ("workflow_manager.create_workflow", {"name": "w", "tasks": tasks, "workflow_id": id}),
+            ("workflow_manager.start_workflow", {"workflow_id": id}),
+        ]
+
+    def _add_process(self, id: str) -> None:
+        """Layers of tasks, each of which waits for some of the layer before; then a child run."""
+        steps: list[dict[str, Any]] = []
+        before: list[str] = []
+        for level in range(LEVELS):
+            layer = [f"step{level}-{place}" for place in range(WIDTH)]
+            for step in layer:
+                after = self._chance.sample(before, min(2, len(before)))
+                steps.append(
+                    {"id": step, "type": "task", "task_data": self._task(step), "depends_on": after}
+                )
+            before = layer
+        nap = {"type": "sleep", "seconds": self._slow}
+        steps.append({"id": "nap", "type": "task", "task_data": nap, "depends_on": before})
+        child = {"id": "child", "type": "workflow", "tasks": self._tasks(2), "depends_on": ["nap"]}
+        steps.append(child)
+        self._doors[id] = "orchestrator"
+        self._submits += [
+            ("orchestrator.create_process", {"definition": {"id": id, "steps": steps}}),
+            ("orchestrator.start_process", {"process_id": id}),
+        ]
+
+    def _add_task(self, id: str) -> None:
+        task = self._task(id)
+        del task["id"]
+        self._doors[id] = "scheduler"
+        self._submits.append(("scheduler.schedule_task", {"task_id": id, "task_data": task}))
+
+    def _add_schedule(self, id: str) -> None:
+        task = {"type": "etch", "file": MARKS}
+        self.effects += FIRINGS
+        self._schedule = id
+        arguments = {"task_id": id, "task_data": task, "interval": 0.2, "max_runs": FIRINGS}
+        self._submits.insert(0, ("scheduler.schedule_task", arguments))
+
+    # doing it
+
+    def submit(self, client: Puppet) -> None:
+        """Let a client submit everything, and follow it; its answers come later."""
+        follow = [("follow", {"run": id, "door": door}) for id, door in self._doors.items()]
+        self._tell(client, [*self._submits, *follow])
+
+    def finish(self, client: Puppet) -> None:
+        """Let the client wait for the end of everything, and hear it out.
+
+        Raises:
+            AssertionError: Something has not ended well; the message says where it is.
+        """
+        waits = [(f"{door}.wait_{kind(door)}", {f"{kind(door)}_id": id, "timeout": PATIENCE})
+                 for id, door in self._doors.items()]  # fmt: skip
+        self._tell(client, [*waits, ("finish_schedule", {"schedule": self._schedule})])
+        while self._asked:
+            line = client.hear()
+            if line["told"] == "refused":
+                self._note_refusal(client, line)
+            elif line["told"] == "lost sight":
+                self.lost_sight.append(line)
+            elif line["told"] == "answer":
+                self._asked -= 1
+            assert line["told"] != "end", "the client has ended"
+
+    def _tell(self, client: Puppet, calls: list[Call]) -> None:
+        client.tell("each", calls=calls)
+        self._asked += len(calls)
+
+    def _note_refusal(self, client: Puppet, line: Line) -> None:
+        """A failing store is asked again by the client; anything else is no answer."""
+        assert line["type"] in STORE_ERRORS, self._story(client, line)
+        self.refusals.append(line)
+
+    def _story(self, client: Puppet, line: Line) -> str:
+        """What was refused, and where the runs are that have not ended."""
+        stories = [f"{line['asked']} was refused: {line['type']}: {line['message']}"]
+        for id, door in self._doors.items():
+            client.tell(f"{door}.explain", id=id)
+        while len(stories) <= len(self._doors):
+            said = client.until("answer", "refused")
+            if said.get("asked", "").endswith(".explain"):
+                stories.append(str(said.get("value", said)))
+        return "\n".join(story for story in stories if "COMPLETED" not in story)
+
+    # what has come of it
+
+    def check(self, evidence: Evidence, seen: list[Line]) -> None:
+        """Whether each run has completed, each task has had its effect, and no more than that.
+
+        Args:
+            evidence: What was left.
+            seen: What the client saw happen.
+        """
+        for book in evidence.books.values():
+            book.check()
+        evidence.check_effects()
+        evidence.check_seen(seen)
+        missing = self._doors.keys() - evidence.books.keys()
+        assert not missing, f"acknowledged, and lost: {missing}"
+        assert evidence.effects == self.effects, evidence.effects
+        assert len(evidence.books) == len(self._doors) + FIRINGS + self._children
+        unseen = self._doors.keys() - {str(line["run"]) for line in seen}
+        assert not unseen, f"nobody saw {unseen} happen"
+
+    @property
+    def _children(self) -> int:
+        return Counter(self._doors.values())["orchestrator"]
+
+
+STORE_ERRORS: Final = ("StoreError", "StoreUnavailableError", "StoreUncertainError")
+
+
+def kind(door: str) -> str:
+    """What a door's runs are called in its methods."""
+    return {"workflow_manager": "workflow", "orchestrator": "process", "scheduler": "task"}[door]
