@@ -1,0 +1,1 @@
+"""The whole embedded engine in a simulated world."""

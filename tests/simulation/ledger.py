@@ -1,0 +1,364 @@
+"""The plain model: what handlers did, what became durable, and the laws that both must keep.
+
+It knows nothing of the engine. It looks at what is remembered after each write, and at each attempt
+as it begins, and compares them with what the design promises.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from kallista.core.definitions import Definition, TaskSpec
+from kallista.core.encoding import definition_from_data
+from kallista.core.events import Event
+from kallista.core.states import FINISHED_STEP, EventKind, RunKind, TaskStatus
+from kallista.core.types import Json, RunId, RunKey, ScheduleId, WorkerKey
+from kallista.store.memory import MemoryState
+from kallista.store.port import RunRecord
+
+from .loop import Machine
+
+
+class Worker(Protocol):
+    """A program, as far as the laws look at it."""
+
+    name: str
+    alive: bool
+    max_concurrency: int
+
+    @property
+    def known_as(self) -> WorkerKey:
+        """The key that it believes to have."""
+        ...
+
+    @property
+    def writes_as(self) -> WorkerKey | None:
+        """The key that the store knows it by."""
+        ...
+
+    def limit_of(self, type: str) -> int | None:
+        """How many attempts of a type it may execute at once."""
+        ...
+
+
+@dataclass(slots=True, eq=False)
+class Attempt:
+    """One call of a handler.
+
+    Args:
+        by: Who executes it.
+        worker: The key it was begun under.
+        run: Of which run.
+        task: Of which task.
+        number: Which attempt it says it is.
+        key: Its idempotency key.
+        type: Its task type.
+        blocking: Whether it runs on a thread, which nobody can stop.
+        late: It began after its worker had been taken for dead, which the worker could not know.
+        under_way: Whether the handler has not returned yet.
+        returned: Whether the handler has come to its end and returned its result.
+    """
+
+    by: Worker
+    worker: WorkerKey
+    run: RunId
+    task: str
+    number: int
+    key: str
+    type: str
+    blocking: bool
+    late: bool
+    under_way: bool = True
+    returned: bool = False
+
+
+_ENDS = {
+    EventKind.TASK_COMPLETED,
+    EventKind.TASK_FAILED,
+    EventKind.TASK_RETRYING,
+    EventKind.TASK_INTERRUPTED,
+}
+"""What only who drives a run may say of an attempt that is under way."""
+
+
+class Ledger:
+    """All that was seen, and judged at once.
+
+    Args:
+        machine: Where a broken promise is told.
+        state: What is remembered.
+    """
+
+    def __init__(self, machine: Machine, state: MemoryState) -> None:
+        self._machine = machine
+        self.state = state
+        self.tick = 0
+        """How many writes there have been."""
+        self.attempts: dict[tuple[RunId, str], list[Attempt]] = defaultdict(list)
+        self.under_way: list[Attempt] = []
+        self.failed: Counter[str] = Counter()
+        self.killed: Counter[str] = Counter()
+        self.born: set[RunId] = set()
+        self.deleted: set[RunId] = set()
+        self.states: dict[RunId, list[tuple[int, str]]] = defaultdict(list)
+        self.schedules: dict[ScheduleId, list[tuple[int, str]]] = defaultdict(list)
+        self.deleted_schedules: set[ScheduleId] = set()
+        self.changed_at = 0
+        self._runs: dict[RunKey, RunRecord] = {}
+        self._events: dict[RunKey, int] = {}
+        self._definitions: dict[str, Definition] = {}
+        self._fired: dict[ScheduleId, int] = {}
+
+    # attempts
+
+    def begin(
+        self,
+        by: Worker,
+        run: RunId,
+        task: str,
+        number: int,
+        key: str,
+        type: str,
+        results: Mapping[str, Json],
+        *,
+        blocking: bool,
+    ) -> Attempt:
+        """A handler was called."""
+        worker = by.known_as
+        late = worker not in self.state.workers
+        attempt = Attempt(by, worker, run, task, number, key, type, blocking, late)
+        self._machine.note(by.name, f"begins {run} {task} {number}" + (" (late)" if late else ""))
+        earlier = self.attempts[run, task]
+        if not late:
+            self._judge_number(attempt, earlier)
+            self._judge_moment(attempt, results)
+        earlier.append(attempt)
+        self.under_way.append(attempt)
+        self._judge_limits(by, type)
+        return attempt
+
+    def end(self, attempt: Attempt) -> None:
+        """The handler is over, however it ended."""
+        if attempt.under_way:
+            attempt.under_way = False
+            self.under_way.remove(attempt)
+
+    def abandon(self, by: Worker) -> None:
+        """The program is gone, and with it all handlers."""
+        for attempt in [attempt for attempt in self.under_way if attempt.by is by]:
+            self.end(attempt)
+
+    def _judge_number(self, attempt: Attempt, earlier: list[Attempt]) -> None:
+        what = f"attempt {attempt.number} of {attempt.run} {attempt.task}"
+        for other in earlier:
+            if other.key != attempt.key:
+                self._machine.accuse(f"{what} has another idempotency key than one before")
+            if other.number >= attempt.number and not other.late:
+                self._machine.accuse(f"{what} begins after attempt {other.number}")
+            alive = other.worker in self.state.workers
+            if other.under_way and not other.blocking and not other.late and alive:
+                self._machine.accuse(f"{what} begins while attempt {other.number} is under way")
+
+    def _judge_moment(self, attempt: Attempt, results: Mapping[str, Json]) -> None:
+        what = f"attempt {attempt.number} of {attempt.run} {attempt.task}"
+        key = self.state.keys.get(attempt.run)
+        if key is None:
+            self._machine.accuse(f"{what} begins, and its run does not exist")
+            return
+        record = self.state.runs[key]
+        definition = self.definition(record)
+        position = definition.position[attempt.task]  # type: ignore[index]
+        step = record.steps[position]
+        stored = (step.status, step.attempt, step.worker)
+        if stored != (TaskStatus.RUNNING, attempt.number, attempt.worker):
+            self._machine.accuse(f"{what} begins at {attempt.worker}, but stored is {stored}")
+        for before in definition.steps[position].depends_on:
+            if record.steps[before].status not in FINISHED_STEP or not record.steps[before].passed:
+                self._machine.accuse(f"{what} begins before step {before} has passed")
+        durable = self._durable_results(record, definition, position)
+        if dict(results) != durable:
+            self._machine.accuse(f"{what} is given {results}, but durable is {durable}")
+
+    def _durable_results(
+        self, record: RunRecord, definition: Definition, position: int
+    ) -> dict[str, Json]:
+        before = {position}
+        for earlier in range(position, -1, -1):
+            if earlier in before:
+                before.update(definition.steps[earlier].depends_on)
+        before.remove(position)
+        if definition.kind is RunKind.WORKFLOW:
+            before = set(range(position))
+        return {
+            definition.steps[earlier].id: self.result(record, definition, earlier)
+            for earlier in sorted(before)
+            if record.steps[earlier].status is TaskStatus.COMPLETED
+        }
+
+    def result(self, record: RunRecord, definition: Definition, position: int) -> Json:
+        """What is remembered as the result of a completed step."""
+        outcome = record.steps[position].outcome
+        assert outcome is not None
+        data: Json = json.loads(self.state.events[record.key][outcome].data or "null")
+        if isinstance(definition.steps[position].work, TaskSpec):
+            return data
+        assert isinstance(data, dict)
+        key = self.state.keys.get(RunId(str(data["run"])))
+        if key is None:
+            return None
+        child = self.state.runs[key]
+        of_child = self.definition(child)
+        return {
+            of_child.steps[step].id: self.result(child, of_child, step)
+            for step in range(len(child.steps))
+            if child.steps[step].status is TaskStatus.COMPLETED
+        }
+
+    def _judge_limits(self, by: Worker, type: str) -> None:
+        here = [attempt for attempt in self.under_way if attempt.by is by]
+        if len(here) > by.max_concurrency:
+            self._machine.accuse(f"{by.name} executes {len(here)}, more than its limit")
+        alike = sum(attempt.type == type for attempt in here)
+        limit = by.limit_of(type)
+        if limit is not None and alike > limit:
+            self._machine.accuse(f"{by.name} executes {alike} of {type}, more than its limit")
+
+    # what is remembered
+
+    def wrote(self, by: Worker) -> None:
+        """A program has written something."""
+        self.tick += 1
+        state = self.state
+        for key, record in state.runs.items():
+            before = self._runs.get(key)
+            if before is not record:
+                self._run_changed(by, before, record)
+                self._runs[key] = record
+        if len(self._runs) > len(state.runs):
+            self._forget_deleted(by)
+        for id, schedule in state.schedules.items():
+            seen = self.schedules[id]
+            if not seen or seen[-1][1] != schedule.status:
+                seen.append((self.tick, schedule.status))
+                self._machine.note(by.name, f"writes schedule {id} {schedule.status}")
+            if self._fired.get(id) != schedule.fired:
+                self._fired[id] = schedule.fired
+                self.changed_at = self._machine.now
+        self.deleted_schedules = self.schedules.keys() - state.schedules.keys()
+
+    def _forget_deleted(self, by: Worker) -> None:
+        for key in self._runs.keys() - self.state.runs.keys():
+            record = self._runs.pop(key)
+            self.deleted.add(record.id)
+            self._machine.note(by.name, f"deletes {record.id}")
+            if record.head.ended_at is None or record.head.in_flight:
+                self._machine.accuse(f"{record.id} was deleted, and it is {record.status}")
+
+    def _run_changed(self, by: Worker, before: RunRecord | None, record: RunRecord) -> None:
+        events = self.state.events[record.key]
+        known = 0 if before is None else self._events[record.key]
+        new = events[known:]
+        self._events[record.key] = len(events)
+        if [event.seq for event in new] != list(range(known, len(events))):
+            self._machine.accuse(f"the history of {record.id} has a hole or a double line")
+        if before is None:
+            self.born.add(record.id)
+        elif record.version <= before.version or record.epoch < before.epoch:
+            self._machine.accuse(f"{record.id} went back to version {record.version}")
+        self._judge_steps(by, before, record)
+        for event in new:
+            self._judge_event(by, before, record, event)
+        status = record.status
+        if before is None or status != before.status or new:
+            self.states[record.id].append((self.tick, record.head.state))
+            self.changed_at = self._machine.now
+        if not new and (before is None or before.owner != record.owner):
+            owner = record.owner or "nobody"
+            self._machine.note(by.name, f"writes {record.id} {status}, driven by {owner}")
+
+    def _judge_steps(self, by: Worker, before: RunRecord | None, record: RunRecord) -> None:
+        if before is None:
+            return
+        for position, (old, now) in enumerate(zip(before.steps, record.steps, strict=True)):
+            if old is now:
+                continue
+            if old.status is TaskStatus.COMPLETED and old != now:
+                self._machine.accuse(f"step {position} of {record.id} was COMPLETED and changed")
+            if now.attempt < old.attempt:
+                self._machine.accuse(f"step {position} of {record.id} has lost attempts")
+
+    def _judge_event(
+        self, by: Worker, before: RunRecord | None, record: RunRecord, event: Event
+    ) -> None:
+        step = "" if event.step is None else f" {self.definition(record).steps[event.step].id}"
+        number = event.attempt or ""
+        self._machine.note(by.name, f"writes {record.id}{step} {event.kind} {number}".rstrip())
+        if event.kind not in _ENDS or before is None or event.step is None:
+            return
+        was_running = before.steps[event.step].status is TaskStatus.RUNNING
+        if was_running and before.owner not in (None, by.writes_as):
+            self._machine.accuse(
+                f"{by.name} ends an attempt of {record.id}, which {before.owner} drives"
+            )
+
+    def definition(self, record: RunRecord) -> Definition:
+        """What a run runs."""
+        known = self._definitions.get(record.definition)
+        if known is None:
+            known = definition_from_data(json.loads(record.definition_content))
+            self._definitions[record.definition] = known
+        return known
+
+    # what clients are told
+
+    def was_in(self, id: RunId, states: set[str], since: int) -> bool:
+        """Whether a run has been in one of these states at some moment since a tick."""
+        seen = self.states[id]
+        last_before = [state for tick, state in seen if tick <= since][-1:]
+        return not states.isdisjoint(
+            [*last_before, *(state for tick, state in seen if tick > since)]
+        )
+
+    def schedule_was(self, id: ScheduleId, statuses: set[str], since: int) -> bool:
+        """Whether a schedule has had one of these statuses at some moment since a tick."""
+        seen = self.schedules[id]
+        last_before = [status for tick, status in seen if tick <= since][-1:]
+        later = [status for tick, status in seen if tick > since]
+        return not statuses.isdisjoint([*last_before, *later])
+
+    # at the end
+
+    def judge_completed(self) -> None:
+        """What completed did so by exactly one attempt, whose result is the one remembered."""
+        for record in self.state.runs.values():
+            definition = self.definition(record)
+            completed = Counter(
+                event.step
+                for event in self.state.events[record.key]
+                if event.kind is EventKind.TASK_COMPLETED
+            )
+            for position, spec in enumerate(definition.steps):
+                what = f"{record.id} {spec.id}"
+                if completed[position] > 1:
+                    self._machine.accuse(f"{what} completed {completed[position]} times")
+                if not isinstance(spec.work, TaskSpec) or spec.work.type == "sleep":
+                    continue
+                if record.steps[position].status is TaskStatus.COMPLETED:
+                    self._judge_result(what, record, position, spec.id)
+
+    def _judge_result(self, what: str, record: RunRecord, position: int, task: str) -> None:
+        number = record.steps[position].attempt
+        result = self.result(record, self.definition(record), position)
+        if not isinstance(result, dict) or result.get("attempt") != number:
+            self._machine.accuse(f"{what}: attempt {number} counts, but the result is {result}")
+        returned = [
+            attempt
+            for attempt in self.attempts[record.id, task]
+            if attempt.number == number and attempt.returned
+        ]
+        if len(returned) != 1:
+            self._machine.accuse(f"{what} is COMPLETED, and {len(returned)} attempts returned")

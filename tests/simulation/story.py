@@ -1,0 +1,703 @@
+"""One simulation: programs, clients and misfortune at random, then peace, then judgement."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from random import Random
+from typing import Any
+
+from audit import audit
+
+from kallista.core.durations import to_datetime
+from kallista.core.plan import WAKE
+from kallista.core.snapshots import Explanation
+from kallista.core.states import FINISHED_RUN, ProcessStatus, RunKind, ScheduleStatus
+from kallista.core.types import RunId, ScheduleId
+from kallista.errors import KallistaError, NotFoundError, StateError, StoreError
+from kallista.store.memory import MemoryState
+from kallista.store.port import RunRecord
+
+from .ledger import Ledger
+from .loop import SECOND, BrokenPromiseError, Machine
+from .program import Handled, Program, Setting, Surroundings, living
+from .store import Weather
+from .workload import Workload
+
+PATIENCE = 90
+"""Seconds without any progress, after which something counts as stuck."""
+
+LONGEST = 3_000
+"""Seconds after which everything must be over."""
+
+
+@dataclass(frozen=True, slots=True)
+class Climate:
+    """How hard one story is: which misfortunes happen, and how often.
+
+    Args:
+        programs: How many at first.
+        length: Seconds of misfortune.
+        busy: Requests a second.
+        weather: How the ways to the store are.
+        crashes: Deaths a second; so are the next ones.
+        departures: Programs that leave in good order.
+        freezes: Programs that stand still for a while.
+        cuts: Programs that do not reach the store for a while.
+        jumps: Wall clocks set to another time.
+        poison: The part of the tasks that kill their program.
+        guests: Whether some programs have not all task types.
+    """
+
+    programs: int
+    length: int
+    busy: float
+    weather: Weather
+    crashes: float
+    departures: float
+    freezes: float
+    cuts: float
+    jumps: float
+    poison: float
+    guests: bool
+
+
+def climate(luck: Random) -> Climate:
+    """Each misfortune is left out of half of all stories, so that each is met without the others."""
+
+    def sometimes(part: float) -> float:
+        return luck.choice((0.0, part * luck.random()))
+
+    return Climate(
+        programs=luck.choice((1, 2, 2, 3, 4)),
+        length=luck.choice((5, 10, 20)),
+        busy=luck.choice((0.7, 1.5, 3)),
+        weather=Weather(
+            failing=sometimes(0.1),
+            doubtful=luck.random(),
+            slow=sometimes(0.02),
+            deaf=sometimes(0.5),
+            crash_before=sometimes(0.01),
+            crash_after=sometimes(0.01),
+        ),
+        crashes=sometimes(0.3),
+        departures=sometimes(0.2),
+        freezes=sometimes(0.3),
+        cuts=sometimes(0.2),
+        jumps=sometimes(0.2),
+        poison=sometimes(0.05),
+        guests=luck.random() < 0.4,
+    )
+
+
+_DOORS: Mapping[RunKind, tuple[str, str]] = {
+    RunKind.WORKFLOW: ("workflow_manager", "workflow"),
+    RunKind.PROCESS: ("orchestrator", "process"),
+    RunKind.TASK: ("scheduler", "task"),
+}
+
+_LEADS_TO: Mapping[str, set[str]] = {
+    "start": {*ProcessStatus} - {"PENDING"},
+    "pause": {"PAUSED"},
+    "resume": {"RUNNING", "WAITING"},
+    "cancel": {"CANCELLED"},
+    "retry": {"RUNNING", "WAITING"},
+}
+"""In which states a run has been, at the latest, when a command is acknowledged."""
+
+_REFUSED_IN: Mapping[str, set[str]] = {
+    "start": set(),
+    "pause": {"PENDING", "COMPLETED", "FAILED", "CANCELLED"},
+    "resume": {"PENDING", "COMPLETED", "FAILED", "CANCELLED"},
+    "cancel": {"COMPLETED", "FAILED"},
+    "retry": {"PENDING", "PAUSED", "COMPLETED"},
+    "delete": {"PENDING", "WAITING", "RUNNING", "PAUSED", *FINISHED_RUN},
+}
+"""In which states a command may be refused; a delete also while attempts still end."""
+
+
+_GOES_ON_BY: Mapping[str, str] = {
+    "PENDING": "start",
+    "PAUSED": "resume",
+    "FAILED": "retry",
+    "CANCELLED": "retry",
+}
+"""What lets a run go on that waits for a person."""
+
+
+class Story:
+    """One simulation.
+
+    Args:
+        seed: Which one.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+        self.machine = Machine(seed)
+        self.luck = self.machine.luck
+        self.state = MemoryState()
+        self.ledger = Ledger(self.machine, self.state)
+        self.climate = climate(self.luck)
+        self.around = Surroundings(self.machine, self.state, self.ledger, self.climate.weather)
+        self.workload = Workload(self.luck, self.climate.poison)
+        self.programs: list[Program] = []
+        self.peace = False
+        self.over = False
+        self.runs: dict[str, RunKind] = {}
+        self.schedules: list[str] = []
+        self.clients: list[tuple[str, Program, asyncio.Task[None]]] = []
+        self.lease = self.luck.choice((3, 10, 30)) * SECOND
+        self.limit = self.luck.choice((1, 2, 4, 10))
+        self.narrow = self.luck.choice((1, 2))
+
+    def tell(self) -> None:
+        """The whole story.
+
+        Raises:
+            BrokenPromiseError: A promise was broken.
+        """
+        try:
+            self.machine.note("", repr(self.climate))
+            for _ in range(self.climate.programs):
+                self.open()
+            for misfortune, rate in self.misfortunes():
+                self.again(rate, misfortune)
+            self.machine.run(self.climate.length * SECOND)
+            self.make_peace()
+            self.let_rest()
+            self.judge()
+            self.revive()
+            self.let_rest()
+            self.judge()
+            self.judge_ends()
+            self.close()
+        except BrokenPromiseError:
+            raise
+        except AssertionError as error:
+            self.machine.note("!!!", str(error))
+            raise BrokenPromiseError(str(error)) from error
+        finally:
+            self.over = True
+            for program in self.programs:
+                program.loop.bury()
+
+    # programs
+
+    def open(self) -> Program:
+        """Start another program."""
+        program = Program(
+            f"p{len(self.programs)}", self.around, self.setting(), self.somebody_is_gone
+        )
+        self.programs.append(program)
+        program.start()
+        return program
+
+    def setting(self) -> Setting:
+        """How a new program is set up."""
+        luck = self.luck
+        handled = [
+            Handled("work", None), Handled("narrow", self.narrow), Handled("other", None),
+            Handled("grind", 2),
+        ]  # fmt: skip
+        guest = self.climate.guests and not self.peace and self.programs and luck.random() < 0.5
+        if guest:
+            handled = luck.sample(handled, luck.randint(1, 3))
+        return Setting(
+            handled=tuple(handled),
+            max_concurrency=self.limit,
+            worker=self.peace or not self.programs or luck.random() < 0.9,
+            look_every=luck.choice((50_000, 300_000, 1_000_000)),
+            take_over_every=luck.choice((700_000, 2_000_000)),
+            lease=self.lease,
+            grace=luck.choice((0, SECOND, 10 * SECOND)),
+            skew=0 if self.peace else luck.choice((0, 0, 0, 30_000, -30_000, 700_000)),
+            seen_dead=self.peace or luck.random() < 0.8,
+        )
+
+    def somebody_is_gone(self, program: Program) -> None:
+        """Another program takes the place of one that is gone, sooner or later."""
+        if not self.over:
+            self.machine.after(self.luck.choice((0, SECOND // 2, 3 * SECOND)), self.reopen)
+
+    def reopen(self) -> None:
+        """Open one more, unless there are enough."""
+        alive = sum(program.alive for program in self.programs)
+        if not self.over and alive < self.climate.programs:
+            self.open()
+
+    def somebody(self) -> Program | None:
+        """A program that can be asked."""
+        there = living(self.programs)
+        return self.luck.choice(there) if there else None
+
+    # misfortune
+
+    def misfortunes(self) -> Iterator[tuple[Callable[[], None], float]]:
+        """What may happen, and how often in a second."""
+        yield self.ask, self.climate.busy
+        yield self.crash, self.climate.crashes
+        yield self.depart, self.climate.departures
+        yield self.freeze, self.climate.freezes
+        yield self.cut, self.climate.cuts
+        yield self.jump, self.climate.jumps
+
+    def again(self, rate: float, what: Callable[[], None]) -> None:
+        """Do something now and then until there is peace."""
+
+        def now() -> None:
+            if not self.peace:
+                what()
+                self.again(rate, what)
+
+        if rate > 0:
+            self.machine.after(int(self.luck.expovariate(rate) * SECOND), now)
+
+    def crash(self) -> None:
+        """A program dies."""
+        there = [program for program in self.programs if program.alive]
+        if there:
+            self.luck.choice(there).die("at random")
+
+    def depart(self) -> None:
+        """A program ends in good order."""
+        program = self.somebody()
+        if program is not None:
+            program.leave()
+
+    def freeze(self) -> None:
+        """A program stands still for a while."""
+        program = self.somebody()
+        if program is not None:
+            length = int(self.luck.choice((0.5, 1, 1.2, 2)) * self.lease)
+            self.machine.note(program.name, f"is frozen for {length / SECOND:g} s")
+            program.loop.freeze(self.machine.now + length)
+
+    def cut(self) -> None:
+        """A program does not reach the store for a while."""
+        program = self.somebody()
+        if program is not None:
+            length = int(self.luck.choice((0.2, 1, 2)) * self.lease)
+            self.machine.note(program.name, f"is cut off for {length / SECOND:g} s")
+            program.store.cut_off(self.machine.now + length)
+
+    def jump(self) -> None:
+        """All wall clocks are set to another time."""
+        change = self.luck.choice((-15, -1, 1, 5, 60, 3_600)) * SECOND
+        self.machine.note("", f"clocks are set by {change / SECOND:g} s")
+        self.around.wall_offset += change
+
+    # what clients ask
+
+    def ask(self) -> None:
+        """A client asks for something."""
+        program = self.somebody()
+        if program is None:
+            return
+        what = self.luck.random()
+        if what < 0.4 or not self.runs:
+            self.client(program, "creates", self.create(program))
+        elif what < 0.75:
+            self.client(program, "commands", self.command(program))
+        elif what < 0.85:
+            self.client(program, "waits", self.wait(program))
+        elif what < 0.95 and self.schedules:
+            self.client(program, "schedules", self.command_schedule(program))
+        else:
+            self.client(program, "schedules", self.create_schedule(program))
+
+    def client(self, program: Program, name: str, work: Coroutine[Any, Any, None]) -> None:
+        """Let a client of a program go about something."""
+        self.clients.append((name, program, program.do(self.surely(program, work))))
+
+    async def surely(self, program: Program, work: Coroutine[Any, Any, None]) -> None:
+        """Nothing but documented errors reaches a client."""
+        try:
+            await work
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:
+            self.machine.accuse(f"a client of {program.name} got {type(error).__name__}: {error}")
+
+    async def insist(self, program: Program, what: Callable[[], Awaitable[object]]) -> bool:
+        """Ask again as long as the store fails; false when it is given up."""
+        for _ in range(20):
+            try:
+                await what()
+            except StoreError:
+                await asyncio.sleep(0.3)
+                continue
+            self.machine.note(program.name, "answers")
+            return True
+        return False
+
+    async def create(self, program: Program) -> None:
+        """Create a run, and mostly start it."""
+        luck = self.luck
+        id, priority = f"r{len(self.runs)}", luck.choice((0, 0, 0, 1, 5))
+        kind = luck.choice(list(RunKind))
+        start = luck.random() < 0.95
+        self.runs[id] = kind
+        app = program.app
+        self.machine.note(program.name, f"is asked to create {kind} {id}")
+        if kind is RunKind.WORKFLOW:
+            tasks, config = self.workload.tasks(), self.workload.config()
+            done = await self.insist(
+                program,
+                lambda: app.workflow_manager.create_workflow(
+                    "line", tasks, config, workflow_id=id, priority=priority
+                ),
+            )
+        elif kind is RunKind.PROCESS:
+            data = self.workload.process()
+            others = [other for other, kind in self.runs.items() if kind is RunKind.PROCESS]
+            if luck.random() < 0.2:
+                data["dependencies"] = [luck.choice([*others[:-1], f"r{len(self.runs) + 2}"])]
+            done = await self.insist(
+                program,
+                lambda: app.orchestrator.create_process(data, process_id=id, priority=priority),
+            )
+        else:
+            task = self.workload.task()
+            wait = timedelta(seconds=luck.choice((0, 0, 1, 10)))
+            at = to_datetime(program.clock.now()) + wait if wait else None
+            done = await self.insist(
+                program, lambda: app.scheduler.schedule_task(id, task, at, priority)
+            )
+        if not done:
+            return
+        if RunId(id) not in self.ledger.born:
+            self.machine.accuse(f"{program.name} says that {id} is created, and it is not")
+        if start and kind is not RunKind.TASK:
+            await self.tell_run(program, id, "start")
+
+    async def command(self, program: Program) -> None:
+        """Command a run that was asked for."""
+        id = self.luck.choice(list(self.runs))
+        verbs = ["pause", "resume", "resume", "cancel", "retry", "retry", "start"]
+        if self.runs[id] is RunKind.TASK:
+            verbs = ["cancel", "retry"]
+        await self.tell_run(program, id, self.luck.choice([*verbs, "delete"]))
+
+    async def tell_run(self, program: Program, id: str, verb: str) -> None:
+        """One command, and whether its answer is true."""
+        kind, run = self.runs[id], RunId(id)
+        door, noun = _DOORS[kind]
+        method = getattr(getattr(program.app, door), f"{verb}_{noun}")
+        ledger, since = self.ledger, self.ledger.tick
+        known = run in ledger.born and run not in ledger.deleted
+        self.machine.note(program.name, f"is asked to {verb} {id}")
+        try:
+            if not await self.insist(program, lambda: method(id)):
+                return
+        except NotFoundError as error:
+            if known and run not in ledger.deleted:
+                self.machine.accuse(f"{id} is said not to exist: {error}")
+            return
+        except StateError as error:
+            if not ledger.was_in(run, _REFUSED_IN[verb], since):
+                self.machine.accuse(f"{verb} was refused without a reason: {error}")
+            return
+        if verb == "delete":
+            if run not in ledger.deleted:
+                self.machine.accuse(f"{program.name} says that {id} is deleted, and it is not")
+        elif kind is RunKind.TASK and verb == "cancel":
+            pass  # it says whether it has cancelled anything
+        elif run not in ledger.deleted and not ledger.was_in(run, _LEADS_TO[verb], since):
+            self.machine.accuse(f"{program.name} says that it did {verb} {id}, and it did not")
+
+    async def wait(self, program: Program) -> None:
+        """Wait for the end of a run."""
+        id = self.luck.choice(list(self.runs))
+        door, noun = _DOORS[self.runs[id]]
+        since = self.ledger.tick
+        try:
+            await self.insist(
+                program, lambda: getattr(getattr(program.app, door), f"wait_{noun}")(id)
+            )
+        except NotFoundError:
+            return
+        finished = {state.value for state in FINISHED_RUN}
+        if not self.ledger.was_in(RunId(id), finished, since):
+            self.machine.accuse(f"{program.name} says that {id} has finished, and it has not")
+
+    async def create_schedule(self, program: Program) -> None:
+        """Let something recur."""
+        luck = self.luck
+        id = f"c{len(self.schedules)}"
+        self.schedules.append(id)
+        task = self.workload.task()
+        task.pop("kills", None)
+        every, most = luck.choice((0.5, 2, 5)), luck.randint(1, 4)
+        self.machine.note(program.name, f"is asked to create schedule {id} every {every} s")
+        done = await self.insist(
+            program,
+            lambda: program.app.scheduler.schedule_task(id, task, interval=every, max_runs=most),
+        )
+        if done and ScheduleId(id) not in self.ledger.schedules:
+            self.machine.accuse(f"{program.name} says that {id} is created, and it is not")
+
+    async def command_schedule(self, program: Program) -> None:
+        """Command a schedule that was asked for."""
+        id = self.luck.choice(self.schedules)
+        verb = self.luck.choice(("pause", "resume", "resume", "trigger"))
+        since = self.ledger.tick
+        self.machine.note(program.name, f"is asked to {verb} schedule {id}")
+        method = getattr(program.app.scheduler, f"{verb}_schedule")
+        try:
+            if not await self.insist(program, lambda: method(id)):
+                return
+        except NotFoundError as error:
+            if ScheduleId(id) in self.state.schedules and self.ledger.schedule_was(
+                ScheduleId(id), {*ScheduleStatus}, since
+            ):
+                self.machine.note(program.name, f"did not know yet: {error}")
+            return
+        except StateError as error:
+            if not self.ledger.schedule_was(ScheduleId(id), {"FINISHED"}, since):
+                self.machine.accuse(f"{verb} was refused without a reason: {error}")
+            return
+        wanted = {"pause": {"PAUSED"}, "resume": {"ACTIVE"}}.get(verb)
+        if wanted and not self.ledger.schedule_was(ScheduleId(id), wanted, since):
+            self.machine.accuse(f"{program.name} says that it did {verb} {id}, and it did not")
+
+    # peace
+
+    def make_peace(self) -> None:
+        """No more misfortune; at least one program that has all task types."""
+        self.machine.note("", "peace")
+        self.peace = True
+        weather = self.climate.weather
+        weather.failing = weather.slow = weather.deaf = 0.0
+        weather.crash_before = weather.crash_after = 0.0
+        for program in self.programs:
+            program.loop.thaw()
+            program.store.cut_off(0)
+        self.open()
+
+    def let_rest(self) -> None:
+        """Go on until nothing moves any more, and judge on the way whether all is prompt."""
+        machine = self.machine
+        began = machine.now
+        while not self.is_at_rest():
+            machine.run(machine.now + SECOND)
+            if machine.now - self.ledger.changed_at > PATIENCE * SECOND and (
+                machine.now - began > PATIENCE * SECOND
+            ):
+                self.accuse_stuck("nothing moves")
+            if machine.now - began > LONGEST * SECOND:
+                self.accuse_stuck("there is no end")
+        machine.run(machine.now + SECOND)
+
+    def accuse_stuck(self, what: str) -> None:
+        """Something is stuck: say what."""
+        left = [
+            f"{record.id} is {record.status}, driven by {record.owner}"
+            for record in self.state.runs.values()
+            if not self.rests(record)
+        ]
+        lines = "; ".join(map(str, sorted(self.state.queue)))
+        raise AssertionError(f"{what}, and {left} do not end; in the queue: {lines}")
+
+    def is_at_rest(self) -> bool:
+        """Whether all has ended that can end by itself, and all who waited were answered."""
+        if not living(self.programs) or any(
+            program.alive and not program.up for program in self.programs
+        ):
+            return False
+        if self.ledger.under_way or not all(map(self.rests, self.state.runs.values())):
+            return False
+        if any(line.type == WAKE and line.ready_at == 0 for line in self.state.queue):
+            return False
+        return not any(
+            schedule.status is ScheduleStatus.ACTIVE for schedule in self.state.schedules.values()
+        )
+
+    def rests(self, record: RunRecord) -> bool:
+        """Whether a run has ended, or waits for somebody."""
+        head = record.head
+        if head.in_flight:
+            return False
+        if head.state is ProcessStatus.WAITING:
+            return not self.dependencies_completed(record)
+        if head.state is ProcessStatus.RUNNING:
+            return self.waits_for_children(record)
+        return head.state in {*FINISHED_RUN, ProcessStatus.PENDING, ProcessStatus.PAUSED}
+
+    def dependencies_completed(self, record: RunRecord) -> bool:
+        """Whether all processes that one waits for have completed."""
+        for id in self.ledger.definition(record).dependencies:
+            key = self.state.keys.get(id)
+            if key is None or self.state.runs[key].head.state is not ProcessStatus.COMPLETED:
+                return False
+        return True
+
+    def waits_for_children(self, record: RunRecord) -> bool:
+        """Whether all that is left of a run are children that rest and have not finished."""
+        children = [
+            child
+            for child in self.state.runs.values()
+            if child.parent is not None and child.parent[0] == record.key
+        ]
+        waiting = [step for step in record.steps if step.status == "WAITING"]
+        queued = any(step.status == "SCHEDULED" and step.ready_at for step in record.steps)
+        asleep = any(step.ready_at for step in waiting)
+        unfinished = [child for child in children if child.head.state not in FINISHED_RUN]
+        resting = [child for child in unfinished if self.rests(child)]
+        return (
+            bool(waiting)
+            and not queued
+            and not asleep
+            and (len(resting) == len(unfinished) == len(waiting))
+        )
+
+    def revive(self) -> None:
+        """Everything that waits for a person goes on."""
+        for turn in range(8):
+            program = living(self.programs)[0]
+            wanted = [
+                (record, verb)
+                for record in self.state.runs.values()
+                if (verb := _GOES_ON_BY.get(record.head.state)) and record.parent is None
+                and (turn < 2 or not self.may_fail(record))
+            ]  # fmt: skip
+            if not wanted:
+                return
+            self.machine.note("", "all that waits is told to go on")
+            for record, verb in wanted:
+                self.runs.setdefault(record.id, record.kind)
+                self.client(program, verb, self.tell_run(program, record.id, verb))
+            self.machine.run(self.machine.now + SECOND)
+            self.let_rest()
+
+    # judgement
+
+    def judge(self) -> None:
+        """All that must hold once everything is at rest."""
+        audit(self.state)
+        self.ledger.judge_completed()
+        for name, program, task in self.clients:
+            if program.alive and not task.done() and name != "waits":
+                raise AssertionError(f"a client of {program.name} that {name} was never answered")
+        self.judge_waiting()
+        self.judge_explanations()
+        self.judge_schedules()
+        for program in self.programs:
+            if program.alive:
+                program._accuse_of_unheard()
+        if self.machine.broken:
+            raise BrokenPromiseError("; ".join(self.machine.broken))
+
+    def judge_waiting(self) -> None:
+        """Who waits for the end of a run is told of it."""
+        unfinished = {
+            id for id in self.runs
+            if (key := self.state.keys.get(RunId(id))) is not None
+            and self.state.runs[key].head.state not in FINISHED_RUN
+        }  # fmt: skip
+        waiting = [
+            task for name, program, task in self.clients
+            if name == "waits" and program.alive and not task.done()
+        ]  # fmt: skip
+        if waiting and not unfinished:
+            raise AssertionError(f"{len(waiting)} clients wait for runs that have all finished")
+
+    def judge_explanations(self) -> None:
+        """Of each run that has not finished it is said why."""
+        program = living(self.programs)[0]
+        reasons = {
+            "PENDING": "not_started",
+            "PAUSED": "paused",
+            "WAITING": "waits_for_process",
+            "RUNNING": "waits_for_child",
+        }
+        for record in self.state.runs.values():
+            wanted = reasons.get(record.head.state, "finished")
+            told = self.answered(program, program.app.workflow_manager.explain(record.id))
+            if told.reason != wanted or record.id not in str(told):
+                raise AssertionError(f"{record.id} is {record.status}, and explained by: {told}")
+
+    def answered(self, program: Program, question: Coroutine[Any, Any, Explanation]) -> Explanation:
+        """What a program answers."""
+        task = program.do(question)
+        self.machine.run(self.machine.now + SECOND // 2)
+        if not task.done():
+            raise AssertionError(f"{program.name} does not answer")
+        return task.result()
+
+    def judge_schedules(self) -> None:
+        """Each firing that is counted has started one task, and no task came from nowhere."""
+        for schedule in self.state.schedules.values():
+            runs = [run for run in self.state.runs.values() if run.schedule == schedule.id]
+            deleted = [id for id in self.ledger.deleted if id.startswith(f"{schedule.id}@")]
+            if schedule.fired != len(runs) + len(deleted):
+                raise AssertionError(
+                    f"{schedule.id} has fired {schedule.fired} times, and {len(runs)} tasks exist"
+                )
+            for run in runs:
+                if not run.id.startswith(f"{schedule.id}@"):
+                    raise AssertionError(f"{run.id} is no firing of {schedule.id}")
+
+    def judge_ends(self) -> None:
+        """With everybody's help everything has completed, but for what is out of time."""
+        for record in self.state.runs.values():
+            if record.head.state is ProcessStatus.COMPLETED:
+                continue
+            if record.head.state is ProcessStatus.WAITING or self.may_fail(record):
+                continue
+            raise AssertionError(f"{record.id} is {record.status} in the end")
+
+    def may_fail(self, record: RunRecord) -> bool:
+        """Whether a run has a time limit, or is held up by one that has."""
+        text = record.definition_content
+        limited = any(word in text for word in ('"deadline":', '"timeout":'))
+        return limited or record.parent is not None
+
+    def close(self) -> None:
+        """All programs leave in good order, and nothing is left behind."""
+        self.over = True
+        for program in living(self.programs):
+            program.leave()
+        self.machine.run(self.machine.now + 30 * SECOND)
+        for program in self.programs:
+            if program.alive:
+                raise AssertionError(f"{program.name} does not come to its end")
+        owned = [run.id for run in self.state.runs.values() if run.owner is not None]
+        if owned:
+            raise AssertionError(f"{owned} are driven, and nobody is there")
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """The trouble is made on purpose; its warnings would fill the report."""
+    log = logging.getLogger("kallista")
+    before = log.level
+    log.setLevel(logging.CRITICAL + 1)
+    try:
+        yield
+    finally:
+        log.setLevel(before)
+
+
+def tell(seed: int) -> Story:
+    """Tell one story.
+
+    Raises:
+        BrokenPromiseError: It broke a promise; the message ends with how to repeat it.
+    """
+    story = Story(seed)
+    with quiet():
+        try:
+            story.tell()
+        except BrokenPromiseError as error:
+            raise BrokenPromiseError(f"{error}\n\nrepeat it by: {command(seed)}") from error
+    return story
+
+
+def command(seed: int) -> str:
+    """What repeats one story and shows what happened in it."""
+    return f"python -m tests.simulation --seed {seed}"

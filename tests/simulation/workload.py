@@ -1,0 +1,97 @@
+"""What clients of a simulation ask for: random tasks, workflows, processes and schedules."""
+
+from __future__ import annotations
+
+from random import Random
+
+Data = dict[str, object]
+
+FIRST_TYPES = ("work", "work", "work", "work", "narrow", "other", "grind")
+
+
+class Workload:
+    """Makes random descriptions.
+
+    Args:
+        luck: What decides.
+        poison: Which part of the tasks kills its program, at first.
+    """
+
+    def __init__(self, luck: Random, poison: float) -> None:
+        self._luck = luck
+        self._poison = poison
+
+    def task(self) -> Data:
+        """A task of any type."""
+        luck = self._luck
+        if luck.random() < 0.1:
+            return {"type": "sleep", "seconds": luck.choice((0, 0.5, 2, 5))}
+        type = luck.choice(FIRST_TYPES)
+        task: Data = {"type": type}
+        if luck.random() < 0.6:
+            task["length"] = luck.choice((1, 20, 200, 1_000, 3_000))
+        if luck.random() < 0.3:
+            task["fails"] = luck.randint(1, 3)
+        if type != "grind" and luck.random() < self._poison:
+            task["kills"] = luck.choice((1, 2, 9))
+        if type != "grind" and luck.random() < 0.1:
+            task["stubborn"] = True
+        if luck.random() < 0.5:
+            delay = luck.choice((0, 0.1, 1, 4))
+            task["retry"] = {"max_attempts": luck.randint(2, 4), "delay": delay, "jitter": 0.5}
+        if luck.random() < 0.15:
+            task["timeout"] = luck.choice((0.1, 1, 2))
+        if luck.random() < 0.05:
+            task["deadline"] = luck.choice((1, 5, 10))
+        return task
+
+    def step_task(self) -> Data:
+        """A task that stands among others."""
+        task = self.task()
+        if self._luck.random() < 0.15:
+            task["continue_on_error"] = True
+        if self._luck.random() < 0.1:
+            task["priority"] = self._luck.randint(0, 5)
+        return task
+
+    def tasks(self) -> list[Data]:
+        """The tasks of a workflow."""
+        tasks = [self.step_task() for _ in range(self._luck.choice((1, 2, 3, 3, 5)))]
+        for number, task in enumerate(tasks):
+            task["id"] = f"t{number}"
+            if number and self._luck.random() < 0.2:
+                earlier = self._luck.randrange(number)
+                task["when"] = f'tasks.t{earlier}.status == "COMPLETED"'
+        return tasks
+
+    def config(self) -> Data | None:
+        """What a workflow says of itself."""
+        config: Data = {}
+        if self._luck.random() < 0.15:
+            config["continue_on_error"] = True
+        if self._luck.random() < 0.08:
+            config["deadline"] = self._luck.choice((2, 8, 20))
+        return config or None
+
+    def process(self, depth: int = 2) -> Data:
+        """A graph of steps."""
+        luck = self._luck
+        steps: list[Data] = []
+        for number in range(luck.choice((1, 2, 3, 4, 6))):
+            shape = luck.random()
+            step: Data
+            if shape < 0.2:
+                step = {"type": "workflow", "name": "inner", "tasks": self.tasks()}
+            elif shape < 0.3 and depth:
+                step = {"type": "process", **self.process(depth - 1)}
+            else:
+                step = {"type": "task", "task_data": self.task()}
+            if luck.random() < 0.15:
+                step["continue_on_error"] = True
+            before = [f"s{earlier}" for earlier in range(number) if luck.random() < 0.4]
+            if before and luck.random() < 0.2:
+                step["when"] = f'steps.{luck.choice(before)}.status == "COMPLETED"'
+            steps.append({**step, "id": f"s{number}", "depends_on": before})
+        data: Data = {"name": "graph", "steps": steps}
+        config = self.config() if luck.random() < 0.3 else None
+        return {**data, "config": config} if config else data
