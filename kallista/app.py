@@ -118,6 +118,7 @@ class Kallista:
         tasks: Handlers for this app alone, besides those registered by ``@task``.
         worker: Whether this program executes tasks; if not, it only commands and looks.
         max_concurrency: How many tasks this program executes at once; 100 by default.
+        queues: The queues whose tasks this program executes; only ``default`` by default.
         within: Execute only this run and the runs it starts.
 
     Raises:
@@ -136,9 +137,10 @@ class Kallista:
         tasks: Sequence[TaskFunction] = (),
         worker: bool = True,
         max_concurrency: int | None = None,
+        queues: Sequence[str] | None = None,
         within: str | None = None,
     ) -> None:
-        settings = load_config(config, url=url, max_concurrency=max_concurrency)
+        settings = load_config(config, url=url, max_concurrency=max_concurrency, queues=queues)
         load_plugins()
         self._assemble(
             store=_store(settings),
@@ -147,6 +149,8 @@ class Kallista:
             options=Options(
                 worker=worker,
                 max_concurrency=settings.max_concurrency,
+                queues=settings.queues,
+                lease=Micros(round(settings.lease * 1_000_000)),
                 grace=Micros(round(settings.grace * 1_000_000)),
                 within=None if within is None else RunId(within),
                 max_payload_bytes=settings.max_payload_bytes,
@@ -219,15 +223,22 @@ class Kallista:
         tasks: Sequence[TaskFunction] = (),
         worker: bool = True,
         max_concurrency: int | None = None,
+        queues: Sequence[str] | None = None,
     ) -> SyncKallista:
         """The same for programs without an event loop: ``with Kallista.sync() as app:``.
 
         Args:
             url: As for ``Kallista``, like all the others.
         """
-        return SyncKallista(
-            cls(url, config=config, tasks=tasks, worker=worker, max_concurrency=max_concurrency)
+        app = cls(
+            url,
+            config=config,
+            tasks=tasks,
+            worker=worker,
+            max_concurrency=max_concurrency,
+            queues=queues,
         )
+        return SyncKallista(app)
 
     async def __aenter__(self) -> Self:
         """Open the store and begin to work.

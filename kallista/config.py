@@ -70,6 +70,20 @@ def _names(value: object) -> tuple[str, ...]:
     raise UsageError(f"must be a list of names, not {value!r}")
 
 
+def _queues(value: object) -> tuple[str, ...]:
+    names = tuple(dict.fromkeys(_names(value)))
+    if not names:
+        raise UsageError("must name at least one queue")
+    return names
+
+
+def _lease(value: object) -> float:
+    seconds = _seconds(value)
+    if seconds < 1:
+        raise UsageError(f"must be at least 1 second, not {value!r}")
+    return seconds
+
+
 def _zone(value: object) -> str:
     from zoneinfo import ZoneInfo, available_timezones
 
@@ -98,6 +112,9 @@ class Config:
         logs_dir: The folder of the log files.
         log_level: The lowest level that is logged.
         max_concurrency: How many attempts one program runs at once.
+        queues: The queues whose tasks a program executes; others are left to other workers.
+        lease: For how many seconds a worker may be silent before others take over its work; at
+            least 1.
         grace: For how many seconds attempts in flight may go on when a program closes.
         timezone: The IANA name by which naive datetimes are read; None: the machine's.
         tasks: Modules whose task types a worker loads.
@@ -111,6 +128,8 @@ class Config:
     logs_dir: str = _setting("logs", _text)
     log_level: str = _setting("INFO", _level)
     max_concurrency: int = _setting(100, _count)
+    queues: tuple[str, ...] = _setting(("default",), _queues)
+    lease: float = _setting(30.0, _lease)
     grace: float = _setting(10.0, _seconds)
     timezone: str | None = _setting(None, _zone)
     tasks: tuple[str, ...] = _setting((), _names)

@@ -158,6 +158,15 @@ def worker(
         int | None,
         typer.Option("--concurrency", min=1, help="How many tasks at once; 100 by default."),
     ] = None,
+    queue: Annotated[
+        str | None,
+        typer.Option(
+            "--queue",
+            metavar="NAMES",
+            help="Only tasks of these queues, like gpu,default; `default` when not said.",
+            show_default=False,
+        ),
+    ] = None,
     store: StoreOption = None,
     output: OutputOption = Format.TEXT,
 ) -> None:
@@ -169,7 +178,7 @@ def worker(
     from kallista.cli.working import work
 
     session = Session(store, output, tuple(tasks or ()))
-    session.run(work(session, concurrency))
+    session.run(work(session, concurrency, queue))
 
 
 @app.command(

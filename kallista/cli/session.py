@@ -117,6 +117,7 @@ class Session:
         worker: bool = False,
         within: str | None = None,
         concurrency: int | None = None,
+        queues: str | None = None,
         url: str | None = None,
     ) -> Kallista:
         """The app, not yet open; task modules are loaded.
@@ -125,6 +126,7 @@ class Session:
             worker: Whether it executes tasks.
             within: Execute only this run and the runs it starts.
             concurrency: How many tasks at once.
+            queues: The queues to serve, with commas between.
             url: Another store than the session's.
 
         Raises:
@@ -136,7 +138,12 @@ class Session:
         for module in (*self.settings.tasks, *self.tasks):
             load_module(module)
         return Kallista(
-            url, config=self.settings, worker=worker, within=within, max_concurrency=concurrency
+            url,
+            config=self.settings,
+            worker=worker,
+            within=within,
+            max_concurrency=concurrency,
+            queues=None if queues is None else queues.split(","),
         )
 
     def ask(self, question: Callable[[Kallista], Awaitable[ResultT]]) -> ResultT:

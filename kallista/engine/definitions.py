@@ -24,6 +24,7 @@ from kallista.core.parsing import (
     parse_task,
     parse_workflow,
 )
+from kallista.core.plan import type_of_lane
 from kallista.core.states import RunKind
 from kallista.core.triggers import zone_named
 from kallista.core.types import Json, JsonText, Micros, TaskType
@@ -138,9 +139,10 @@ class StoredDefinitions:
         try:
             return parse(self._check_task({}))
         except DefinitionError:
-            elsewhere = await self._store.type_schemas()
-            if not elsewhere:
+            lanes = await self._store.type_schemas()
+            if not lanes:
                 raise
+            elsewhere = {type_of_lane(lane): schema for lane, schema in lanes.items()}
             return parse(self._check_task(elsewhere))
 
     async def _lookup(self, data: object) -> Lookup:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from kallista.core.commands import Dispatch, Due, LinesLost, Stimulus
-from kallista.core.plan import WAKE, WHOLE_RUN, Entry
+from kallista.core.plan import WAKE, WHOLE_RUN, Entry, type_of_lane
 from kallista.core.types import Micros, RunKey
 from kallista.engine.alarm import Alarm
 from kallista.engine.borrower import Borrower
@@ -99,10 +99,11 @@ class Dispatcher:
 
     def _wish(self, claimed: ClaimedEntry) -> None:
         """Hold a place for a step until its driver has answered, if one is left."""
-        room = self._slots.has_room(claimed.entry.type)
+        type = type_of_lane(claimed.entry.type)
+        room = self._slots.has_room(type)
         if room:
-            self._slots.reserve(claimed.entry.type)
-        self._borrower.wish(claimed.run, claimed.entry.step, claimed.entry.type if room else None)
+            self._slots.reserve(type)
+        self._borrower.wish(claimed.run, claimed.entry.step, type if room else None)
 
     def _give(self, run: RunKey, entries: Sequence[ClaimedEntry]) -> None:
         looks = [claimed.entry.step for claimed in entries if claimed.entry.type == WAKE]
@@ -120,12 +121,13 @@ class Dispatcher:
         """What an entry says; a task's comes with a place, unless none is left meanwhile."""
         if entry.type == WAKE:
             return Due(entry.step)
-        if not self._slots.has_room(entry.type):
+        type = type_of_lane(entry.type)
+        if not self._slots.has_room(type):
             return LinesLost()
-        self._slots.reserve(entry.type)
+        self._slots.reserve(type)
         return Dispatch(entry.step, entry.ready_at)
 
     def _free(self, stimuli: Sequence[Stimulus], entries: Sequence[ClaimedEntry]) -> None:
         for stimulus, claimed in zip(stimuli, entries, strict=True):
             if isinstance(stimulus, Dispatch):
-                self._slots.give_back(claimed.entry.type)
+                self._slots.give_back(type_of_lane(claimed.entry.type))

@@ -18,6 +18,7 @@ from kallista.core.durations import to_datetime
 from kallista.core.encoding import definition_hash, definition_text
 from kallista.core.handlers import Handlers
 from kallista.core.ids import content_hash, uuid7
+from kallista.core.plan import DEFAULT_QUEUE, type_of_lane
 from kallista.core.schedules import Firing, Schedule, next_moments
 from kallista.core.snapshots import (
     AnySnapshot,
@@ -94,6 +95,7 @@ class Options:
     Args:
         worker: Whether it executes anything; else it only commands and looks.
         max_concurrency: How many attempts at once.
+        queues: The queues whose tasks it executes.
         grace: How long attempts in flight may go on when it closes.
         within: The only run, with its tree, that it works on; None: all.
         look_every: How often it looks whether another program has written.
@@ -105,6 +107,7 @@ class Options:
 
     worker: bool = True
     max_concurrency: int = 100
+    queues: tuple[str, ...] = (DEFAULT_QUEUE,)
     grace: Micros = Micros(10_000_000)
     within: RunId | None = None
     look_every: Micros = Micros(50_000)
@@ -142,7 +145,7 @@ class EmbeddedEngine:
         self._definitions = DefinitionCache()
         self._notices = Notices()
         self._facts = Facts(store, self._definitions)
-        self._slots = Slots(handlers, options.max_concurrency, self._place_is_free)
+        self._slots = Slots(handlers, options.max_concurrency, options.queues, self._place_is_free)
         self._driver = Driver(
             store,
             clock,
@@ -220,7 +223,7 @@ class EmbeddedEngine:
     async def _register(self) -> None:
         """Become known as a worker, under a new key."""
         now = self._clock.now()
-        undescribed = dict.fromkeys(self._handlers.types(), UNDESCRIBED)
+        undescribed = dict.fromkeys(self._slots.lanes(), UNDESCRIBED)
         self._slots.worker = await self._store.register_worker(self._name, undescribed, now)
         self._describe_alarm.set(Micros(now + DESCRIBE_AFTER))
 
@@ -261,10 +264,10 @@ class EmbeddedEngine:
 
         Not at once: the schemas take longer to make than a short program takes altogether.
         """
-        handlers = [self._handlers.get(type) for type in self._handlers.types()]
+        handlers = {lane: self._handlers.get(type_of_lane(lane)) for lane in self._slots.lanes()}
         described = {
-            handler.type: await asyncio.wrap_future(self._threads.submit(handler.schema))
-            for handler in handlers
+            lane: await asyncio.wrap_future(self._threads.submit(handler.schema))
+            for lane, handler in handlers.items()
             if handler is not None
         }
         await self._store.register_worker(self._name, described, self._clock.now())

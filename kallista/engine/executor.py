@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import traceback
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from concurrent.futures import Future
+from contextlib import asynccontextmanager
 from inspect import isawaitable
 from typing import Final, cast
 
@@ -75,6 +76,7 @@ class Executor:
         self._threads = threads
         self._max_result_bytes = max_result_bytes
         self._ends: dict[asyncio.Task[None], _End] = {}
+        self._solitude = _Solitude(slots)
         self._outliving: dict[tuple[RunKey, int], Future[object]] = {}
 
     @property
@@ -158,12 +160,11 @@ class Executor:
                 return HandedBack()
             config = self._config(active, position, work)
             invocation = await self._invocation(active, position, work, handler, config, end)
-            if handler.blocking:
-                answer = await self._on_thread(handler, invocation, active, position)
-                if isawaitable(answer):
-                    answer = await answer
+            if work.is_suspect(active.run.steps[position].crashes):
+                async with self._solitude.alone():
+                    answer = await self._call(handler, invocation, active, position)
             else:
-                answer = await cast(Awaitable[JsonText | Asleep], handler.call(invocation))
+                answer = await self._call(handler, invocation, active, position)
         except asyncio.CancelledError:
             return self._with_note(end.outcome or _cancelled(), active, position)
         except BaseException as error:
@@ -176,6 +177,14 @@ class Executor:
             if timer is not None:
                 timer.cancel()
         return answer if isinstance(answer, Asleep) else Completed(answer)
+
+    async def _call(
+        self, handler: Handler, invocation: Invocation, active: ActiveRun, position: int
+    ) -> JsonText | Asleep:
+        if not handler.blocking:
+            return await cast(Awaitable[JsonText | Asleep], handler.call(invocation))
+        answer = await self._on_thread(handler, invocation, active, position)
+        return await answer if isawaitable(answer) else answer
 
     def _log_failure(self, active: ActiveRun, position: int, failure: Failure) -> None:
         run = active.run
@@ -296,6 +305,32 @@ class _End:
     def __init__(self) -> None:
         self.outcome: Outcome | None = None
         self.begun = False
+
+
+class _Solitude:
+    """Lets attempts that are to be alone wait until they are, one after the other.
+
+    An attempt is to be alone when its worker has died so often while it ran that one more time
+    would set it aside (docs/adr/0009-poisonous-tasks.md).
+    """
+
+    def __init__(self, slots: Slots) -> None:
+        self._slots = slots
+        self._turn = asyncio.Lock()
+        self._quiet = asyncio.Event()
+
+    @asynccontextmanager
+    async def alone(self) -> AsyncIterator[None]:
+        """Begin nothing else, wait until all else has ended, and stay alone for the block."""
+        self._slots.shut(self._quiet.set)
+        try:
+            async with self._turn:
+                while not self._slots.only_suspects:
+                    self._quiet.clear()
+                    await self._quiet.wait()
+                yield
+        finally:
+            self._slots.reopen(self._quiet.set)
 
 
 _NOTHING: Final[Mapping[str, Json]] = {}

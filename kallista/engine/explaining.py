@@ -9,6 +9,7 @@ from kallista.core.definitions import ChildSpec, Definition, TaskSpec
 from kallista.core.durations import to_datetime
 from kallista.core.events import StepState
 from kallista.core.ids import child_id
+from kallista.core.plan import lane
 from kallista.core.schedules import Schedule
 from kallista.core.snapshots import Explanation
 from kallista.core.states import ProcessStatus, RunKind, ScheduleStatus, TaskStatus
@@ -167,8 +168,8 @@ class Explainer:
         types: list[TaskType] = []
         for position in due:
             work = definition.steps[position].work
-            if isinstance(work, TaskSpec) and work.type not in types:
-                types.append(work.type)
+            if isinstance(work, TaskSpec) and lane(work.type, work.queue) not in types:
+                types.append(lane(work.type, work.queue))
         alive = [worker for worker in await self._store.workers() if worker.alive]
         known = {type for worker in alive for type in worker.types}
         unknown = [type for type in types if type not in known]
@@ -177,7 +178,7 @@ class Explainer:
             sentence = f"{what} waits for a worker to start {names}; none is alive"
             return self._said(record, sentence, "waits_for_worker", types)
         if unknown:
-            told = ", ".join(repr(type) for type in unknown)
+            told = ", ".join(map(_lane_told, unknown))
             sentence = f"{what} waits for a worker with task type {told}; no worker alive has it"
             return self._said(record, sentence, "waits_for_task_type", unknown)
         sentence = f"{what} waits for a free place on a worker to start {names}"
@@ -190,6 +191,11 @@ class Explainer:
             return self._said(record, sentence, "waits_for_worker")
         at = f"{to_datetime(min(moments)):%Y-%m-%d %H:%M:%S} UTC"
         return self._said(record, f"{what} waits until {at}", "waits_for_moment", [at])
+
+
+def _lane_told(lane: TaskType) -> str:
+    type, _, queue = lane.partition("@")
+    return f"{type!r} that serves queue {queue!r}" if queue else repr(type)
 
 
 def _in_flight(record: RunRecord) -> str:

@@ -417,10 +417,10 @@ async def test_bad_task_data_lists_all_problems(world: World) -> None:
     """A missing type, reserved keys, unknown keys."""
     app = await world.app(Log().note)
     with pytest.raises(DefinitionError) as caught:
-        await app.scheduler.schedule_task("t", {"queue": "x", "retry": -1})
+        await app.scheduler.schedule_task("t", {"rate_limit": "x", "retry": -1})
     text = str(caught.value)
     assert "type is missing" in text
-    assert "queue" in text
+    assert "rate_limit" in text
     assert "retry" in text
 
 
