@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from kallista.core.commands import Command, Verb
 from kallista.core.decide import NO_CAPACITY, Capacity, decide, queue_step
@@ -17,8 +18,7 @@ from kallista.core.states import EventKind
 from kallista.core.types import Json, JsonText, Micros, RunId, RunKey, ScheduleId, WorkerKey
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
+class Wanted(Struct, frozen=True):
     """A run that is to be created.
 
     Args:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import TypeAlias
+
+from msgspec import Struct
 
 from kallista.core.outcomes import Outcome
 from kallista.core.states import ProcessStatus
@@ -22,16 +23,14 @@ class Verb(StrEnum):
     RETRY = "retry"
 
 
-@dataclass(frozen=True, slots=True)
-class Command:
+class Command(Struct, frozen=True):
     """A user's wish; a repeat changes nothing."""
 
     verb: Verb
     reason: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Dispatch:
+class Dispatch(Struct, frozen=True):
     """A worker has taken this step's line from the queue and could start it.
 
     Args:
@@ -43,8 +42,7 @@ class Dispatch:
     ready_at: Micros
 
 
-@dataclass(frozen=True, slots=True)
-class AttemptEnded:
+class AttemptEnded(Struct, frozen=True):
     """An attempt is over; reports of other attempts than the running one change nothing."""
 
     step: int
@@ -52,23 +50,20 @@ class AttemptEnded:
     outcome: Outcome
 
 
-@dataclass(frozen=True, slots=True)
-class WorkerDied:
+class WorkerDied(Struct, frozen=True):
     """This worker, which drove the run, is gone, and with it every attempt that ran there."""
 
     worker: WorkerKey
 
 
-@dataclass(frozen=True, slots=True)
-class Wished:
+class Wished(Struct, frozen=True):
     """Another worker has taken this step's line from the queue and asks to execute it."""
 
     step: int
     worker: WorkerKey
 
 
-@dataclass(frozen=True, slots=True)
-class Reported:
+class Reported(Struct, frozen=True):
     """A worker that executed a step for the driver of the run says how the attempt ended."""
 
     step: int
@@ -76,28 +71,24 @@ class Reported:
     outcome: Outcome
 
 
-@dataclass(frozen=True, slots=True)
-class BorrowerDied:
+class BorrowerDied(Struct, frozen=True):
     """A worker that executed a step for the driver of the run is gone, the attempt with it."""
 
     step: int
     attempt: int
 
 
-@dataclass(frozen=True, slots=True)
-class LinesLost:
+class LinesLost(Struct, frozen=True):
     """Who took lines of the queue may be gone with them: what waits has to be queued again."""
 
 
-@dataclass(frozen=True, slots=True)
-class Due:
+class Due(Struct, frozen=True):
     """A moment has come: a sleep is over, or a time limit. ``step`` -1 means the run itself."""
 
     step: int
 
 
-@dataclass(frozen=True, slots=True)
-class ChildSeen:
+class ChildSeen(Struct, frozen=True):
     """Where the child run of a step is now.
 
     Args:
@@ -115,8 +106,7 @@ class ChildSeen:
     message: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class ParentSeen:
+class ParentSeen(Struct, frozen=True):
     """Where the parent of a child run is now.
 
     Args:
@@ -132,8 +122,7 @@ class ParentSeen:
     cause: RunId
 
 
-@dataclass(frozen=True, slots=True)
-class DependenciesSeen:
+class DependenciesSeen(Struct, frozen=True):
     """Where the processes are that a process depends on; None: it does not exist yet."""
 
     states: Mapping[RunId, ProcessStatus | None]

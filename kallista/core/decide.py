@@ -6,9 +6,7 @@ outdated stimulus changes nothing.
 
 from __future__ import annotations
 
-import json
-from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final, Protocol
 
 from kallista.core.commands import (
@@ -30,6 +28,7 @@ from kallista.core.commands import (
 from kallista.core.definitions import ChildSpec, TaskSpec
 from kallista.core.expressions import Compiled
 from kallista.core.ids import child_id
+from kallista.core.json_text import NULL, from_json, to_json
 from kallista.core.outcomes import Asleep, Completed, Failed, Failure, HandedBack, Stopped
 from kallista.core.plan import WAKE, WHOLE_RUN, Entry, Grant, lane
 from kallista.core.retry import delay_before, noise, retryable
@@ -40,6 +39,13 @@ from kallista.core.wiring import condition, evaluate, reads, wiring
 from kallista.errors import ExpressionError, StateError
 
 _P = ProcessStatus
+
+# A member of an enumeration costs more to look up on its class than a constant.
+_RUN_RUNNING: Final = ProcessStatus.RUNNING
+_SCHEDULED: Final = TaskStatus.SCHEDULED
+_RUNNING: Final = TaskStatus.RUNNING
+_STARTED: Final = EventKind.TASK_STARTED
+_COMPLETED: Final = EventKind.TASK_COMPLETED
 
 
 class Capacity(Protocol):
@@ -105,7 +111,7 @@ def decide(
     """
     draft = Draft(run)
     for stimulus in stimuli:
-        _react(draft, stimulus, now, capacity)
+        _REACTIONS[type(stimulus)](draft, stimulus, now, capacity)
     _finish(draft, now)
     return draft
 
@@ -115,41 +121,11 @@ def possible(state: ProcessStatus) -> Sequence[Verb]:
     return [verb for verb, states in _MAY.items() if state in states]
 
 
-def _react(draft: Draft, stimulus: Stimulus, now: Micros, capacity: Capacity) -> None:
-    match stimulus:
-        case AttemptEnded():
-            _attempt_ended(draft, stimulus, now, capacity)
-        case Dispatch():
-            _dispatch(draft, stimulus, now, capacity)
-        case Command():
-            _command(draft, stimulus, now, capacity)
-        case Due():
-            _due(draft, stimulus, now, capacity)
-        case ChildSeen():
-            _child_seen(draft, stimulus, now, capacity)
-        case ParentSeen():
-            _parent_seen(draft, stimulus, now, capacity)
-        case DependenciesSeen():
-            _dependencies_seen(draft, stimulus, now, capacity)
-        case WorkerDied():
-            _worker_died(draft, stimulus, now, capacity)
-        case Wished():
-            _wished(draft, stimulus, now, capacity)
-        case Reported(step, attempt, outcome):
-            draft.settle.append(step)
-            _attempt_ended(draft, AttemptEnded(step, attempt, outcome), now, capacity)
-        case BorrowerDied():
-            _borrower_died(draft, stimulus, now, capacity)
-        case LinesLost():
-            _due(draft, Due(WHOLE_RUN), now, capacity)
-            _queue_again(draft)
-
-
 # commands
 
 
 def _command(draft: Draft, command: Command, now: Micros, capacity: Capacity) -> None:
-    state, verb = draft.head.state, command.verb
+    state, verb = draft.state, command.verb
     if state in _MAY[verb]:
         _COMMANDS[verb](draft, command, now, capacity)
     elif state not in _REPEATS[verb]:
@@ -266,7 +242,7 @@ _COMMANDS: Final = {
 def _dispatch(draft: Draft, stimulus: Dispatch, now: Micros, capacity: Capacity) -> None:
     step = draft.step(stimulus.step)
     queued = step.status is TaskStatus.SCHEDULED and step.ready_at == stimulus.ready_at
-    if draft.head.state is _P.RUNNING and queued:
+    if draft.state is _RUN_RUNNING and queued:
         _launch(draft, stimulus.step, now, capacity)
 
 
@@ -275,7 +251,7 @@ def _wished(draft: Draft, wish: Wished, now: Micros, capacity: Capacity) -> None
     if step.status is TaskStatus.RUNNING and step.worker == wish.worker:
         return  # granted already
     ready = step.status is TaskStatus.SCHEDULED and step.ready_at is not None
-    if draft.head.state is not _P.RUNNING or not ready:
+    if draft.state is not _RUN_RUNNING or not ready:
         draft.settle.append(wish.step)
     elif wish.worker == capacity.worker:
         draft.settle.append(wish.step)  # it drives the run by now, and claims like any driver
@@ -292,30 +268,44 @@ def _queue_ready(draft: Draft, position: int) -> None:
         draft.enqueue.append(_entry(draft, position, ready_at))
 
 
+def _reported(draft: Draft, report: Reported, now: Micros, capacity: Capacity) -> None:
+    draft.settle.append(report.step)
+    ended = AttemptEnded(report.step, report.attempt, report.outcome)
+    _attempt_ended(draft, ended, now, capacity)
+
+
 def _attempt_ended(draft: Draft, ended: AttemptEnded, now: Micros, capacity: Capacity) -> None:
-    position = ended.step
+    position, outcome = ended.step, ended.outcome
     step = draft.step(position)
-    if step.status is not TaskStatus.RUNNING or step.attempt != ended.attempt:
+    if step.status is not _RUNNING or step.attempt != ended.attempt:
         return
-    over = draft.head.state in FINISHED_RUN
+    if isinstance(outcome, Completed):
+        if position in wiring(draft.run.definition).read:
+            draft.outputs[position] = from_json(outcome.result)
+        _end_step(draft, _COMPLETED, position, now, outcome.result)
+        _settle_after(draft, position, now, capacity)
+    else:
+        _attempt_not_completed(draft, ended, now, capacity)
+
+
+def _attempt_not_completed(
+    draft: Draft, ended: AttemptEnded, now: Micros, capacity: Capacity
+) -> None:
+    position, step = ended.step, draft.step(ended.step)
+    over = draft.state in FINISHED_RUN
     match ended.outcome:
-        case Completed(result):
-            if position in wiring(draft.run.definition).read:
-                draft.outputs[position] = json.loads(result)
-            _end_step(draft, EventKind.TASK_COMPLETED, position, now, result)
-            _settle_after(draft, position, now, capacity)
         case Failed(failure):
             _attempt_failed(draft, position, failure, now, capacity)
         case Asleep(length) if not over:
             until = Micros(now + length)
-            draft.record(EventKind.TASK_WAITING, now, position, step.attempt, _text(until))
+            draft.record(EventKind.TASK_WAITING, now, position, step.attempt, to_json(until))
             draft.enqueue.append(_wake_entry(draft, position, until))
         case Stopped() | HandedBack() | Asleep() if over:
             note = ended.outcome.note if isinstance(ended.outcome, Stopped) else None
-            data = None if note is None else _text(note)
+            data = None if note is None else to_json(note)
             _end_step(draft, EventKind.TASK_CANCELLED, position, now, data)
         case _:
-            data = _text("handed back")
+            data = to_json("handed back")
             draft.record(EventKind.TASK_INTERRUPTED, now, position, step.attempt, data)
             _start_or_queue(draft, position, now, now, capacity)
 
@@ -325,7 +315,7 @@ def _attempt_failed(
 ) -> None:
     step, task = draft.step(position), _task(draft, position)
     failures = step.failures + 1
-    over = draft.head.state in FINISHED_RUN
+    over = draft.state in FINISHED_RUN
     again = failures < task.retry.max_attempts and retryable(task.retry, failure.kinds)
     if over or not again:
         _fail_step(draft, position, failure, now, capacity)
@@ -336,7 +326,7 @@ def _attempt_failed(
     if ends_at is not None and ready_at >= ends_at:
         _fail_step(draft, position, _too_late(task, failure), now, capacity)
         return
-    data = _text({"ready_at": ready_at, "error": _failure_data(failure)})
+    data = to_json({"ready_at": ready_at, "error": _failure_data(failure)})
     draft.record(EventKind.TASK_RETRYING, now, position, step.attempt, data)
     _start_or_queue(draft, position, ready_at, now, capacity)
 
@@ -345,7 +335,7 @@ def _start_or_queue(
     draft: Draft, position: int, ready_at: Micros, now: Micros, capacity: Capacity
 ) -> None:
     """Try a step again whose moment is known and recorded."""
-    if draft.head.state is not _P.RUNNING:
+    if draft.state is not _RUN_RUNNING:
         return
     priority = _priority(draft, position)
     if ready_at <= now and capacity.take(_lane(draft, position), priority):
@@ -361,6 +351,11 @@ def _worker_died(draft: Draft, died: WorkerDied, now: Micros, capacity: Capacity
             _crashed(draft, position, now, capacity)
 
 
+def _lines_lost(draft: Draft, lost: LinesLost, now: Micros, capacity: Capacity) -> None:
+    _due(draft, Due(WHOLE_RUN), now, capacity)
+    _queue_again(draft)
+
+
 def _borrower_died(draft: Draft, died: BorrowerDied, now: Micros, capacity: Capacity) -> None:
     step = draft.step(died.step)
     draft.settle.append(died.step)
@@ -371,7 +366,7 @@ def _borrower_died(draft: Draft, died: BorrowerDied, now: Micros, capacity: Capa
 def _crashed(draft: Draft, position: int, now: Micros, capacity: Capacity) -> None:
     """The worker that executed the step has died."""
     step = draft.step(position)
-    if draft.head.state in FINISHED_RUN:
+    if draft.state in FINISHED_RUN:
         _end_step(draft, EventKind.TASK_CANCELLED, position, now, None)
     elif step.crashes + 1 >= _task(draft, position).max_crashes:
         _fail_step(draft, position, _poisonous(draft, step.crashes + 1), now, capacity)
@@ -411,7 +406,7 @@ def _due(draft: Draft, due: Due, now: Micros, capacity: Capacity) -> None:
         return
     step, spec = draft.step(due.step), draft.run.definition.steps[due.step]
     if step.status is TaskStatus.WAITING and step.ready_at is not None and step.ready_at <= now:
-        _end_step(draft, EventKind.TASK_COMPLETED, due.step, now, JsonText("null"))
+        _end_step(draft, EventKind.TASK_COMPLETED, due.step, now, NULL)
         _settle_after(draft, due.step, now, capacity)
     elif step.status is TaskStatus.SCHEDULED and isinstance(spec.work, TaskSpec):
         ends_at = _ends_at(spec.work, step.since)
@@ -428,7 +423,7 @@ def _child_seen(draft: Draft, child: ChildSeen, now: Micros, capacity: Capacity)
     id = _child_id(draft, child.step)
     if child.state is _P.COMPLETED:
         draft.outputs[child.step] = child.output
-        _end_step(draft, EventKind.TASK_COMPLETED, child.step, now, _text({"run": id}))
+        _end_step(draft, EventKind.TASK_COMPLETED, child.step, now, to_json({"run": id}))
         _settle_after(draft, child.step, now, capacity)
     elif child.attempt < step.attempt:
         draft.wake.append(id)
@@ -439,7 +434,7 @@ def _child_seen(draft: Draft, child: ChildSeen, now: Micros, capacity: Capacity)
 
 
 def _parent_seen(draft: Draft, parent: ParentSeen, now: Micros, capacity: Capacity) -> None:
-    state = draft.head.state
+    state = draft.state
     if parent.state in FINISHED_RUN or not parent.waiting:
         if state in _MAY[Verb.CANCEL]:
             _stop(draft, EventKind.RUN_CANCELLED, _by_parent(parent), now)
@@ -458,7 +453,7 @@ def _dependencies_seen(
     draft: Draft, seen: DependenciesSeen, now: Micros, capacity: Capacity
 ) -> None:
     completed = all(state is _P.COMPLETED for state in seen.states.values())
-    if draft.head.state is _P.WAITING and completed:
+    if draft.state is _P.WAITING and completed:
         draft.record(EventKind.RUN_STARTED, now)
         _go_on(draft, now, capacity)
 
@@ -468,51 +463,49 @@ def _dependencies_seen(
 
 def _settle(draft: Draft, positions: Iterable[int], now: Micros, capacity: Capacity) -> None:
     """Let each of these steps take its turn if its turn has come, and all that follows."""
-    if draft.head.state is not _P.RUNNING:
+    if draft.state is not _RUN_RUNNING:
         return
-    waiting = deque(positions)
-    dependents = draft.run.definition.dependents
-    while waiting:
-        position = waiting.popleft()
+    waiting = list(positions)
+    for position in waiting:  # it grows on the way
         step = draft.step(position)
-        if step.status is not TaskStatus.SCHEDULED or step.ready_at is not None:
+        if step.status is not _SCHEDULED or step.ready_at is not None:
             continue
         if draft.blocked_by(position) == 0:
             _take_turn(draft, position, now, capacity)
+        elif draft.dead_ends:
+            _skip_if_hopeless(draft, position, now)
         else:
-            hopeless = _failed_before(draft, position)
-            if hopeless is not None:
-                reason = _text(f"{hopeless!r} did not complete")
-                _end_step(draft, EventKind.TASK_SKIPPED, position, now, reason)
+            continue
         if draft.step(position).ended_at is not None:
-            waiting.extend(dependents[position])
+            waiting += draft.run.definition.dependents[position]
 
 
 def _settle_after(draft: Draft, position: int, now: Micros, capacity: Capacity) -> None:
     _settle(draft, draft.run.definition.dependents[position], now, capacity)
 
 
-def _failed_before(draft: Draft, position: int) -> str | None:
-    """The step before this one because of which it can never run."""
+def _skip_if_hopeless(draft: Draft, position: int, now: Micros) -> None:
+    """Skip a step before which another has ended in such a way that this one can never run."""
     specs = draft.run.definition.steps
     for before in specs[position].depends_on:
         step = draft.step(before)
         if step.ended_at is not None and not step.passed:
-            return specs[before].id
-    return None
+            reason = to_json(f"{specs[before].id!r} did not complete")
+            _end_step(draft, EventKind.TASK_SKIPPED, position, now, reason)
+            return
 
 
 def _take_turn(draft: Draft, position: int, now: Micros, capacity: Capacity) -> None:
     """All steps before it have passed: skip it, start its child, start it, or queue it."""
     spec = draft.run.definition.steps[position]
     try:
-        wanted = _holds(draft, position)
+        wanted = spec.when is None or _holds(draft, position)
         if wanted and isinstance(spec.work, ChildSpec):
             _start_child(draft, position, spec.work, now)
             return
     except ExpressionError as error:
         failure = Failure("ExpressionError", str(error), None, ("ExpressionError",))
-        _end_step(draft, EventKind.TASK_FAILED, position, now, _text(_failure_data(failure)))
+        _end_step(draft, EventKind.TASK_FAILED, position, now, to_json(_failure_data(failure)))
         return
     if not wanted:
         _end_step(draft, EventKind.TASK_SKIPPED, position, now, SKIPPED_BY_CONDITION)
@@ -529,7 +522,7 @@ def _take_turn(draft: Draft, position: int, now: Micros, capacity: Capacity) -> 
 
 def queue_step(draft: Draft, position: int, ready_at: Micros, now: Micros) -> None:
     """Let any worker start the step from a moment on."""
-    draft.record(EventKind.TASK_READY, now, position, data=_text(ready_at))
+    draft.record(EventKind.TASK_READY, now, position, data=to_json(ready_at))
     draft.enqueue.append(_entry(draft, position, ready_at))
 
 
@@ -548,7 +541,7 @@ def _start_attempt(
         _fail_step(draft, position, _too_late(task, None), now, capacity)
         return False
     data = JsonText(str(worker))
-    draft.record(EventKind.TASK_STARTED, now, position, step.attempt + 1, data)
+    draft.record(_STARTED, now, position, step.attempt + 1, data)
     return True
 
 
@@ -556,7 +549,7 @@ def _start_child(draft: Draft, position: int, child: ChildSpec, now: Micros) -> 
     attempt = draft.step(position).attempt + 1
     inputs = _values(draft, position, child)
     id = _child_id(draft, position)
-    draft.record(EventKind.TASK_WAITING, now, position, attempt, _text(id))
+    draft.record(EventKind.TASK_WAITING, now, position, attempt, to_json(id))
     draft.children.append(Child(position, id, child.definition, inputs))
     if attempt > 1:
         draft.wake.append(id)
@@ -565,7 +558,7 @@ def _start_child(draft: Draft, position: int, child: ChildSpec, now: Micros) -> 
 def _fail_step(
     draft: Draft, position: int, failure: Failure, now: Micros, capacity: Capacity
 ) -> None:
-    _end_step(draft, EventKind.TASK_FAILED, position, now, _text(_failure_data(failure)))
+    _end_step(draft, EventKind.TASK_FAILED, position, now, to_json(_failure_data(failure)))
     _settle_after(draft, position, now, capacity)
 
 
@@ -580,13 +573,12 @@ def _end_step(
 
 def _finish(draft: Draft, now: Micros) -> None:
     """End a run in which nothing is left to do."""
-    if draft.unfinished or draft.head.state is not _P.RUNNING:
+    if draft.unfinished or draft.state is not _RUN_RUNNING:
         return
     _drop_deadline(draft)
-    specs = draft.run.definition.steps
-    failed = any(
+    failed = draft.dead_ends > 0 and any(
         not draft.step(position).passed and draft.step(position).status is not TaskStatus.SKIPPED
-        for position in range(len(specs))
+        for position in range(len(draft.run.steps))
     )
     draft.record(EventKind.RUN_FAILED if failed else EventKind.RUN_COMPLETED, now)
     _tell(draft)
@@ -689,7 +681,7 @@ def _poisonous(draft: Draft, crashes: int) -> Failure:
 def _run_too_late(draft: Draft) -> JsonText:
     limit = (draft.run.definition.deadline or 0) / 1e6
     message = f"the {draft.run.kind}'s deadline of {limit:g} s is over"
-    return _text(_failure_data(Failure("DeadlineExceeded", message, None, ())))
+    return to_json(_failure_data(Failure("DeadlineExceeded", message, None, ())))
 
 
 def _failure_data(failure: Failure) -> dict[str, Json]:
@@ -701,12 +693,25 @@ def _failure_data(failure: Failure) -> dict[str, Json]:
 
 
 def _reason(command: Command) -> JsonText | None:
-    return None if command.reason is None else _text({"reason": command.reason})
+    return None if command.reason is None else to_json({"reason": command.reason})
 
 
 def _by_parent(parent: ParentSeen) -> JsonText:
-    return _text({"reason": f"{parent.cause!r} is {parent.state}"})
+    return to_json({"reason": f"{parent.cause!r} is {parent.state}"})
 
 
-def _text(value: Json) -> JsonText:
-    return JsonText(json.dumps(value, ensure_ascii=False, separators=(",", ":")))
+_REACTIONS: Final[Mapping[type[Stimulus], Callable[..., None]]] = {
+    AttemptEnded: _attempt_ended,
+    BorrowerDied: _borrower_died,
+    ChildSeen: _child_seen,
+    Command: _command,
+    DependenciesSeen: _dependencies_seen,
+    Dispatch: _dispatch,
+    Due: _due,
+    LinesLost: _lines_lost,
+    ParentSeen: _parent_seen,
+    Reported: _reported,
+    Wished: _wished,
+    WorkerDied: _worker_died,
+}
+"""What each kind of stimulus brings about: (draft, stimulus, now, capacity)."""

@@ -131,6 +131,11 @@ class Definition:
         return tuple(tuple(positions) for positions in found)
 
     @cached_property
+    def predecessors(self) -> tuple[int, ...]:
+        """For each step, how many steps it depends on."""
+        return tuple(len(step.depends_on) for step in self.steps)
+
+    @cached_property
     def position(self) -> Mapping[StepId, int]:
         """Where the step of an id stands."""
         return {step.id: position for position, step in enumerate(self.steps)}

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from typing import Any, TypeAlias
+
+from msgspec import Struct
 
 from kallista.core.types import JsonText, Micros
 
 
-@dataclass(frozen=True, slots=True)
-class Failure:
+class Failure(Struct, frozen=True):
     """Why something failed; kept in history as it is.
 
     Args:
@@ -27,36 +27,31 @@ class Failure:
     kinds: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Completed:
+class Completed(Struct, frozen=True):
     """It returned; the result is encoded already."""
 
     result: JsonText
 
 
-@dataclass(frozen=True, slots=True)
-class Failed:
+class Failed(Struct, frozen=True):
     """It raised, or ran out of its time."""
 
     failure: Failure
 
 
-@dataclass(frozen=True, slots=True)
-class Asleep:
+class Asleep(Struct, frozen=True):
     """It asks to be completed after a while, with no worker held meanwhile."""
 
     length: Micros
 
 
-@dataclass(frozen=True, slots=True)
-class Stopped:
+class Stopped(Struct, frozen=True):
     """It was cancelled; the note says what could not be stopped, if anything."""
 
     note: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class HandedBack:
+class HandedBack(Struct, frozen=True):
     """Its worker closed down before it finished; the next worker starts it again."""
 
 

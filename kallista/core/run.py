@@ -1,18 +1,18 @@
 """A run in memory, and the one function that events change it by.
 
 ``Draft.record`` is used by a live decision and ``fold`` by a replay; both go through the same
-``_apply_…`` functions and the tables of ``states``, so a folded history gives the same run.
-A draft holds only what differs from its run, so deciding costs what changes, not what there is.
+functions and the tables of ``states``, so a folded history gives the same run. A draft holds only
+what differs from its run, so deciding costs what changes, not what there is.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Mapping
 from typing import Final, NamedTuple
 
 from kallista.core.definitions import Definition
 from kallista.core.events import Event, RunHead, StepState
+from kallista.core.json_text import from_json
 from kallista.core.plan import Entry, Grant
 from kallista.core.states import (
     FINISHED_RUN,
@@ -24,7 +24,7 @@ from kallista.core.states import (
     RunKind,
     TaskStatus,
 )
-from kallista.core.types import Json, JsonText, Micros, RunId, WorkerKey
+from kallista.core.types import Json, JsonText, Micros, RunId, StepId, WorkerKey
 from kallista.errors import StateError
 
 SKIPPED_BY_CONDITION: Final = JsonText('"its condition is false"')
@@ -45,8 +45,8 @@ class Run:
     """
 
     __slots__ = (
-        "blockers", "definition", "head", "id", "inputs", "outputs", "priority", "steps",
-        "unfinished",
+        "blockers", "dead_ends", "definition", "head", "id", "inputs", "outputs", "priority",
+        "steps", "unfinished",
     )  # fmt: skip
 
     def __init__(
@@ -66,23 +66,38 @@ class Run:
         self.head = head
         self.steps = steps
         self.outputs: dict[int, Json] = {} if outputs is None else outputs
-        self.blockers = [
-            sum(not steps[before].passed for before in spec.depends_on) for spec in definition.steps
-        ]
-        self.unfinished = sum(step.status not in FINISHED_STEP for step in steps)
+        self.blockers = list(definition.predecessors)
+        self.unfinished = len(steps)
+        self.dead_ends = 0
+        for position, step in enumerate(steps):
+            if step.status in FINISHED_STEP:
+                self.unfinished -= 1
+                if not step.passed:
+                    self.dead_ends += 1
+                    continue
+                for later in definition.dependents[position]:
+                    self.blockers[later] -= 1
 
     @classmethod
     def new(
         cls, id: RunId, definition: Definition, inputs: Mapping[str, Json], priority: int
     ) -> Run:
         """A run to which nothing has happened yet."""
-        steps = [StepState()] * len(definition.steps)
-        return cls(id, definition, inputs, priority, RunHead(), steps)
+        steps = [_NEW_STEP] * len(definition.steps)
+        return cls(id, definition, inputs, priority, _NEW_HEAD, steps)
 
     @property
     def kind(self) -> RunKind:
         """What it is a run of."""
         return self.definition.kind
+
+    def step_id(self, position: int) -> StepId:
+        """What the step at a position is called; that of a single task is called as its run is."""
+        return self.definition.steps[position].id or StepId(self.id)
+
+
+_NEW_STEP: Final = StepState()
+_NEW_HEAD: Final = RunHead()
 
 
 class Child(NamedTuple):
@@ -100,18 +115,26 @@ class Draft:
     Besides the run itself it gathers what goes with it: lines for the queue, child runs to create
     and to wake, the steps that were launched here and now, those that are to be stopped, and what
     is lent to other workers, or no longer.
+
+    ``state``, ``seq`` and ``in_flight`` are the head's; the head itself is put together when asked
+    for, once a decision instead of once an event.
     """
 
     __slots__ = (
-        "announce", "blockers", "changed", "children", "dequeue", "enqueue", "events", "head",
-        "launched", "lend", "outputs", "run", "settle", "stopped", "unfinished", "wake",
-        "wake_parent",
+        "_last_head", "announce", "blockers", "changed", "children", "dead_ends", "dequeue",
+        "enqueue", "events", "in_flight", "launched", "lend", "outputs", "run", "seq", "settle",
+        "state", "stopped", "unfinished", "wake", "wake_parent",
     )  # fmt: skip
 
     def __init__(self, run: Run) -> None:
+        head = run.head
         self.run = run
-        self.head = run.head
+        self._last_head = head
+        self.state = head.state
+        self.seq = head.seq
+        self.in_flight = head.in_flight
         self.unfinished = run.unfinished
+        self.dead_ends = run.dead_ends
         self.changed: dict[int, StepState] = {}
         self.blockers: dict[int, int] = {}
         self.outputs: dict[int, Json] = {}
@@ -126,6 +149,17 @@ class Draft:
         self.settle: list[int] = []
         self.wake_parent = False
         self.announce = False
+
+    @property
+    def head(self) -> RunHead:
+        """The run's head, this draft's changes included."""
+        head = self._last_head
+        if head.seq != self.seq or head.in_flight != self.in_flight:
+            head = self._last_head = RunHead(
+                head.state, self.seq, self.in_flight, head.started_at, head.ended_at,
+                head.deadline_at, head.driven, head.held, head.outcome,
+            )  # fmt: skip
+        return head
 
     def step(self, position: int) -> StepState:
         """Where a step is, this draft's changes included."""
@@ -156,7 +190,7 @@ class Draft:
         Raises:
             StateError: The law knows no such transition; the message tells the run's story.
         """
-        event = Event(self.head.seq, at, kind, step, attempt, data)
+        event = Event(self.seq, at, kind, step, attempt, data)
         _apply(self, event)
         self.events.append(event)
 
@@ -165,11 +199,13 @@ class Draft:
         run = self.run
         run.head = self.head
         run.unfinished = self.unfinished
+        run.dead_ends = self.dead_ends
         for position, state in self.changed.items():
             run.steps[position] = state
         for position, count in self.blockers.items():
             run.blockers[position] = count
-        run.outputs.update(self.outputs)
+        if self.outputs:
+            run.outputs.update(self.outputs)
 
 
 def fold(run: Run, events: Iterable[Event]) -> Run:
@@ -178,10 +214,10 @@ def fold(run: Run, events: Iterable[Event]) -> Run:
     Raises:
         StateError: The history breaks the law.
     """
+    draft = Draft(run)
     for event in events:
-        draft = Draft(run)
         _apply(draft, event)
-        draft.absorb()
+    draft.absorb()
     return run
 
 
@@ -199,44 +235,45 @@ def _apply_to_run(draft: Draft, event: Event) -> None:
         raise _illegal(draft, event, head.state)
     started = head.started_at
     deadline = head.deadline_at
-    if state is ProcessStatus.RUNNING and event.kind is not EventKind.RUN_RESUMED:
+    if state is _RUN_RUNNING and event.kind is not EventKind.RUN_RESUMED:
         limit = draft.run.definition.deadline
         deadline = None if limit is None else Micros(event.at + limit)
         started = event.at if started is None else started
-    draft.head = head._replace(
+    finished = state in FINISHED_RUN
+    draft._last_head = RunHead(
         state=state,
         seq=event.seq + 1,
+        in_flight=head.in_flight,
         started_at=started,
+        ended_at=event.at if finished else None,
         deadline_at=deadline,
-        ended_at=event.at if state in FINISHED_RUN else None,
-        held=event.kind is EventKind.RUN_PAUSED and event.attempt > 0,
         driven=event.attempt or head.driven,
-        outcome=event.seq if state in FINISHED_RUN and event.data is not None else None,
+        held=event.kind is EventKind.RUN_PAUSED and event.attempt > 0,
+        outcome=event.seq if finished and event.data is not None else None,
     )
+    draft.state = state
+    draft.seq = event.seq + 1
 
 
 def _apply_to_step(draft: Draft, event: Event, position: int) -> None:
     before = draft.step(position)
-    status = STEP_TRANSITIONS.get((before.status, event.kind))
-    if status is None:
+    move = _MOVES.get((before.status, event.kind))
+    if move is None:
         raise _illegal(draft, event, before.status)
-    after = _STEP_CHANGES[event.kind](draft, event, before)
-    if after.status is not status:
-        after = after._replace(status=status)
+    after = move.change(draft, event, before, move.status)
     draft.changed[position] = after
-    head = draft.head
-    in_flight = head.in_flight
-    if before.status is TaskStatus.RUNNING:
-        in_flight -= 1
-    if status is TaskStatus.RUNNING:
-        in_flight += 1
-    draft.head = RunHead(
-        head.state, event.seq + 1, in_flight, head.started_at, head.ended_at, head.deadline_at,
-        head.driven, head.held, head.outcome,
-    )  # fmt: skip
-    draft.unfinished += (before.status in FINISHED_STEP) - (status in FINISHED_STEP)
-    if after.passed is not before.passed:
-        _count_blockers(draft, position, -1 if after.passed else 1)
+    draft.seq = event.seq + 1
+    draft.in_flight += move.in_flight
+    if move.finished:
+        draft.unfinished -= move.finished
+        draft.dead_ends += _is_dead_end(after) - _is_dead_end(before)
+        if after.passed is not before.passed:
+            _count_blockers(draft, position, -1 if after.passed else 1)
+
+
+def _is_dead_end(step: StepState) -> bool:
+    """Whether what depends on it can never run."""
+    return step.ended_at is not None and not step.passed
 
 
 def _count_blockers(draft: Draft, position: int, change: int) -> None:
@@ -244,25 +281,29 @@ def _count_blockers(draft: Draft, position: int, change: int) -> None:
         draft.blockers[later] = draft.blocked_by(later) + change
 
 
-_Change = Callable[[Draft, Event, StepState], StepState]
+_Change = Callable[[Draft, Event, StepState, TaskStatus], StepState]
 
 
-def _ready(draft: Draft, event: Event, step: StepState) -> StepState:
+def _ready(draft: Draft, event: Event, step: StepState, status: TaskStatus) -> StepState:
     ready_at = Micros(_number(event))
-    return step._replace(ready_at=ready_at, since=step.since or ready_at)
-
-
-def _started(draft: Draft, event: Event, step: StepState) -> StepState:
     return StepState(
-        TaskStatus.RUNNING, event.attempt, step.failures, step.crashes, None,
-        step.since or event.at, event.at, None, WorkerKey(_number(event)), None, False,
+        status, step.attempt, step.failures, step.crashes, ready_at, step.since or ready_at,
+        step.started_at, step.ended_at, None, None, False,
     )  # fmt: skip
 
 
-def _waiting(draft: Draft, event: Event, step: StepState) -> StepState:
-    what = json.loads(event.data or "null")
+def _started(draft: Draft, event: Event, step: StepState, status: TaskStatus) -> StepState:
+    return StepState(
+        status, event.attempt, step.failures, step.crashes, None, step.since or event.at,
+        event.at, None, WorkerKey(_number(event)), None, False,
+    )  # fmt: skip
+
+
+def _waiting(draft: Draft, event: Event, step: StepState, status: TaskStatus) -> StepState:
+    what = from_json(event.data or "null")
     asleep = isinstance(what, int)
     return step._replace(
+        status=status,
         attempt=event.attempt,
         ready_at=Micros(what) if asleep else None,
         since=step.since or event.at,
@@ -271,43 +312,43 @@ def _waiting(draft: Draft, event: Event, step: StepState) -> StepState:
     )
 
 
-def _retrying(draft: Draft, event: Event, step: StepState) -> StepState:
-    ready_at = Micros(json.loads(event.data or "{}")["ready_at"])
-    return step._replace(failures=step.failures + 1, ready_at=ready_at, worker=None)
+def _retrying(draft: Draft, event: Event, step: StepState, status: TaskStatus) -> StepState:
+    ready_at = Micros(from_json(event.data or "{}")["ready_at"])
+    return step._replace(status=status, failures=step.failures + 1, ready_at=ready_at, worker=None)
 
 
-def _interrupted(draft: Draft, event: Event, step: StepState) -> StepState:
-    crashed = event.data is None
-    return step._replace(crashes=step.crashes + crashed, ready_at=event.at, worker=None)
+def _interrupted(draft: Draft, event: Event, step: StepState, status: TaskStatus) -> StepState:
+    crashes = step.crashes + (event.data is None)
+    return step._replace(status=status, crashes=crashes, ready_at=event.at, worker=None)
 
 
-def _reset(draft: Draft, event: Event, step: StepState) -> StepState:
-    return StepState(attempt=step.attempt)
+def _reset(draft: Draft, event: Event, step: StepState, status: TaskStatus) -> StepState:
+    return StepState(status, attempt=step.attempt)
 
 
-def _completed(draft: Draft, event: Event, step: StepState) -> StepState:
+def _completed(draft: Draft, event: Event, step: StepState, status: TaskStatus) -> StepState:
     return StepState(
-        TaskStatus.COMPLETED, step.attempt, step.failures, step.crashes, None, step.since,
-        step.started_at, event.at, None, event.seq, True,
+        status, step.attempt, step.failures, step.crashes, None, step.since, step.started_at,
+        event.at, None, event.seq, True,
     )  # fmt: skip
 
 
-def _failed(draft: Draft, event: Event, step: StepState) -> StepState:
-    return _ended(event, step, passed=draft.run.definition.steps[event.step or 0].continue_on_error)
+def _failed(draft: Draft, event: Event, step: StepState, status: TaskStatus) -> StepState:
+    passed = draft.run.definition.steps[event.step or 0].continue_on_error
+    return _ended(event, step._replace(failures=step.failures + 1), status, passed=passed)
 
 
-def _skipped(draft: Draft, event: Event, step: StepState) -> StepState:
-    return _ended(event, step, passed=event.data == SKIPPED_BY_CONDITION)
+def _skipped(draft: Draft, event: Event, step: StepState, status: TaskStatus) -> StepState:
+    return _ended(event, step, status, passed=event.data == SKIPPED_BY_CONDITION)
 
 
-def _cancelled(draft: Draft, event: Event, step: StepState) -> StepState:
-    return _ended(event, step, passed=False)
+def _cancelled(draft: Draft, event: Event, step: StepState, status: TaskStatus) -> StepState:
+    return _ended(event, step, status, passed=False)
 
 
-def _ended(event: Event, step: StepState, *, passed: bool) -> StepState:
-    failed = event.kind is EventKind.TASK_FAILED
+def _ended(event: Event, step: StepState, status: TaskStatus, *, passed: bool) -> StepState:
     return step._replace(
-        failures=step.failures + failed,
+        status=status,
         ready_at=None,
         ended_at=event.at,
         worker=None,
@@ -330,12 +371,46 @@ _STEP_CHANGES: Final[Mapping[EventKind, _Change]] = {
 }
 
 
+class _Move(NamedTuple):
+    """A transition of the law together with what it does: one look at a table an event.
+
+    Args:
+        status: The step's status afterwards.
+        change: What else it changes of the step.
+        in_flight: By how much the number of running steps changes.
+        finished: By how much the number of finished steps changes.
+    """
+
+    status: TaskStatus
+    change: _Change
+    in_flight: int
+    finished: int
+
+
+def _move(before: TaskStatus, kind: EventKind, after: TaskStatus) -> _Move:
+    running = TaskStatus.RUNNING
+    return _Move(
+        status=after,
+        change=_STEP_CHANGES[kind],
+        in_flight=(after is running) - (before is running),
+        finished=(after in FINISHED_STEP) - (before in FINISHED_STEP),
+    )
+
+
+_MOVES: Final[Mapping[tuple[TaskStatus, EventKind], _Move]] = {
+    (before, kind): _move(before, kind, after) for (before, kind), after in STEP_TRANSITIONS.items()
+}
+
+# A member of an enumeration costs more to look up on its class than a constant.
+_RUN_RUNNING: Final = ProcessStatus.RUNNING
+
+
 def _number(event: Event) -> int:
     return int(event.data or 0)
 
 
 def _illegal(draft: Draft, event: Event, state: str) -> StateError:
-    where = "the run" if event.step is None else repr(draft.run.definition.steps[event.step].id)
+    where = "the run" if event.step is None else repr(draft.run.step_id(event.step))
     story = " ".join(f"{past.kind}({past.step})" for past in draft.events[-5:]) or "nothing yet"
     return StateError(
         f"{event.kind} cannot happen to {where} of {draft.run.id!r}, which is {state};"
