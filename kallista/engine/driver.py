@@ -151,7 +151,7 @@ class Driver:
         self._active: dict[RunKey, ActiveRun] = {}
         self._keys: dict[RunId, RunKey] = {}
         self._background: set[asyncio.Task[None]] = set()
-        self._idle: set[ActiveRun] = set()
+        self._idle: dict[ActiveRun, None] = {}
         self._claiming = 0
         self._creating: Counter[RunId] = Counter()
         self._settled = asyncio.Event()
@@ -264,8 +264,7 @@ class Driver:
         self._claiming -= 1
         self._settled.set()
         if not self._claiming:
-            idle, self._idle = self._idle, set()
-            for active in idle:
+            for active in list(self._idle):
                 self._advance(active)
 
     @contextmanager
@@ -425,8 +424,9 @@ class Driver:
         """Nobody needs to drive a run of which nothing is in flight here."""
         busy = active.attempts or active.mailbox or active.looks
         idle = draft.head.in_flight == 0 and not busy
+        self._idle.pop(active, None)
         if idle and active.owned and self._claiming and draft.head.state not in FINISHED_RUN:
-            self._idle.add(active)
+            self._idle[active] = None
             return False
         return idle
 
@@ -452,11 +452,13 @@ class Driver:
             self._advance(active)
         elif not active.owned:
             self._forget(active)
+        elif active in self._idle and not self._claiming:
+            self._advance(active)  # the claim ended while this was being written
         self._check_drained()
 
     def _forget(self, active: ActiveRun) -> None:
         active.gone = True
-        self._idle.discard(active)
+        self._idle.pop(active, None)
         if self._active.get(active.key) is active:
             del self._active[active.key]
             del self._keys[active.run.id]
