@@ -124,9 +124,12 @@ class System:
         raise NotImplementedError
 
     async def one(self) -> None:
-        """Run the smallest workflow there is, of one task, to its end."""
+        """Run the smallest workflow there is, of one task, to its end.
+
+        ``size`` says how many there will then have been in this store.
+        """
         await self.submit(0)
-        await self.finish(1)
+        await self.finish(self.case.size)
 
     async def submit(self, number: int) -> None:
         """Hand in one task, durable when this returns as far as the system makes it so."""
@@ -152,7 +155,7 @@ class System:
         """Wait until so many tasks are completed."""
 
         async def begun() -> bool:
-            return not self.in_process or BODIES.begun >= count
+            return not self.in_process or BODIES.begun >= count or self.case.row == "W4"
 
         async def finished() -> bool:
             return await self.finished() >= count
@@ -186,6 +189,19 @@ class System:
 
     async def schedules(self, count: int) -> None:
         """Set up so many schedules, none due during the measurement."""
+        raise NotImplementedError
+
+    def start_workers(self, count: int) -> None:
+        """Start so many processes that ``work``; the harness ends them with this one."""
+        import subprocess
+
+        module = sys.modules["__main__"].__spec__
+        case = json.dumps({**self.case.options, "row": "worker"})
+        command = [sys.executable, "-m", str(module and module.name), case]
+        self._workers = [subprocess.Popen(command, stdout=subprocess.DEVNULL) for _ in range(count)]
+
+    async def work(self) -> None:
+        """Execute tasks for ever, in a process of its own."""
         raise NotImplementedError
 
     async def stored_bytes(self) -> int:
@@ -377,6 +393,12 @@ async def _drain(system: System) -> Figures:
     return {"drain_wall": wall, "first_s": first}
 
 
+async def _worker(system: System) -> Figures:
+    """A process that only executes."""
+    await system.work()
+    return {}
+
+
 async def _graph(system: System) -> Figures:
     """W9: one large process."""
     await system.open(worker=True)
@@ -414,6 +436,7 @@ _MEASURES: dict[str, Callable[[System], Awaitable[Figures]]] = {
     "W7": _timers,
     "W8": _fill,
     "W8 drain": _drain,
+    "worker": _worker,
     "W9": _graph,
     "W10": _idle,
 }

@@ -186,6 +186,20 @@ def _embedded() -> Sequence[Entry]:
             {**usual("W2", "W3", "W4", "W8"), **_lead(15)},
             ("huey",),
         ),
+        _peer(
+            "langgraph",
+            "langgraph",
+            'SQLite, WAL, synchronous=FULL, durability="sync"',
+            {"W1": Amount(200, (50, 100)), "W1 one": Amount(20, (5, 10)), **usual("W4")},
+            ("langgraph", "langgraph-checkpoint-sqlite"),
+        ),
+        _peer(
+            "apscheduler",
+            "apscheduler",
+            "SQLite by its defaults (journal_mode=DELETE, synchronous=FULL); no results",
+            {"W2": Amount(5_000, (1_250, 2_500)), **usual("W3", "W4", "W10"), **_lead(30)},
+            ("apscheduler",),
+        ),
     ]
 
 
@@ -198,6 +212,40 @@ def _on_postgres() -> Sequence[Entry]:
             {**usual("W2", "W2 bulk", "W3", "W4", "W8"), **_lead(10)},
             ("pgqueuer", "asyncpg"),
             Needs.POSTGRES,
+        ),
+        _peer(
+            "absurd",
+            "absurd",
+            f"{POSTGRES}; a commit a step",
+            {
+                **usual("W1", "W1 one", "W3", "W4"),
+                "W2": Amount(5_000, (1_250, 2_500)),
+                "W6": Amount(200, once=True),
+            },
+            ("absurd-sdk",),
+            Needs.POSTGRES,
+        ),
+        _peer(
+            "procrastinate",
+            "procrastinate",
+            f"{POSTGRES}; what tasks return is not kept",
+            {
+                **usual("W3", "W4"),
+                "W2": Amount(5_000, (1_250, 2_500)),
+                "W2 bulk": Amount(5_000, (1_250, 2_500)),
+                **_lead(25, once=True),
+            },
+            ("procrastinate",),
+            Needs.POSTGRES,
+        ),
+        _peer(
+            "oban",
+            "oban",
+            f"{POSTGRES}; what tasks return is not kept",
+            {**usual("W2", "W2 bulk", "W3", "W4"), **_lead(15)},
+            ("oban",),
+            Needs.POSTGRES,
+            python=(3, 12),
         ),
     ]
 
