@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mappin
 from concurrent.futures import Future
 from contextlib import asynccontextmanager
 from inspect import isawaitable
-from typing import Final, cast
+from typing import Final, TypeVar, cast
 
 from kallista.core.commands import AttemptEnded
 from kallista.core.definitions import Definition, TaskSpec
@@ -36,6 +36,8 @@ from kallista.engine.threads import ThreadPool
 from kallista.errors import StoreError
 from kallista.logs import mask_text, secret_values
 from kallista.store.port import Store
+
+ResultT = TypeVar("ResultT")
 
 _log = logging.getLogger("kallista.engine")
 
@@ -216,15 +218,16 @@ class Executor:
         place = (active.key, position)
         earlier = self._outliving.get(place)
         if earlier is not None:
-            await asyncio.shield(asyncio.wrap_future(earlier))
+            await _over(earlier)
         future = self._threads.submit(lambda: handler.call(invocation))
+        answer = asyncio.wrap_future(future)
         try:
-            answer = await asyncio.shield(asyncio.wrap_future(future))
+            return await asyncio.shield(answer)
         except asyncio.CancelledError:
+            answer.add_done_callback(_unheard)
             if not future.cancel() and not future.done():
                 self._outliving[place] = cast(Future[object], future)
             raise
-        return answer
 
     def _config(self, active: ActiveRun, position: int, work: TaskSpec) -> Mapping[str, Json]:
         run = active.run
@@ -331,6 +334,19 @@ class _Solitude:
                 yield
         finally:
             self._slots.reopen(self._quiet.set)
+
+
+async def _over(call: Future[object]) -> None:
+    """Wait until a call on a thread is over, whatever came of it."""
+    ending = asyncio.wrap_future(call)
+    ending.add_done_callback(_unheard)
+    await asyncio.wait([ending])
+
+
+def _unheard(answer: asyncio.Future[ResultT]) -> None:
+    """Nobody waits for this answer, so its error is none that asyncio should complain about."""
+    if not answer.cancelled():
+        answer.exception()
 
 
 _NOTHING: Final[Mapping[str, Json]] = {}
