@@ -9,7 +9,7 @@ from kallista.core.encoding import definition_from_data
 from kallista.core.ids import child_id
 from kallista.core.plan import WAKE, WHOLE_RUN
 from kallista.core.run import Run, fold
-from kallista.core.states import FINISHED_RUN, ProcessStatus, TaskStatus
+from kallista.core.states import FINISHED_RUN, ProcessStatus, RunKind, TaskStatus
 from kallista.core.types import Micros, RunId, RunKey, TaskType
 from kallista.store.memory import MemoryState
 from kallista.store.port import RunRecord
@@ -126,8 +126,9 @@ class _Moving:
         missing = []
         for id in self.definition.dependencies:
             key = self.state.keys.get(id)
-            head = None if key is None else self.state.runs[key].head
-            if head is None or head.state is not ProcessStatus.COMPLETED:
+            run = None if key is None else self.state.runs[key]
+            process = run is not None and run.kind is RunKind.PROCESS
+            if run is None or not process or run.head.state is not ProcessStatus.COMPLETED:
                 missing.append(id)
         now_due = any(
             line.run == self.record.key and line.type == WAKE for line in self.state.queue

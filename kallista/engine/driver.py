@@ -607,6 +607,7 @@ class Driver:
             outputs = active.run.outputs
             active.run = run_of(record, active.run.definition)
             active.run.outputs.update(outputs)
+            active.all_results = False
             active.version = record.version
             if not active.owned:
                 active.epoch = record.epoch + 1

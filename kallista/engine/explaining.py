@@ -84,6 +84,8 @@ class Explainer:
             head = heads.get(id)
             if head is None:
                 missing.append((id, f"{id!r}, which does not exist yet"))
+            elif head.kind is not RunKind.PROCESS:
+                missing.append((id, f"{id!r}, but that is the id of a {head.kind}"))
             elif head.head.state in (ProcessStatus.FAILED, ProcessStatus.CANCELLED):
                 missing.append((id, f"{id!r}, which is {head.status}: retry it to go on"))
             elif head.head.state is not ProcessStatus.COMPLETED:

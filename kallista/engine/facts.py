@@ -9,7 +9,7 @@ from kallista.core.commands import ChildSeen, DependenciesSeen, ParentSeen, Stim
 from kallista.core.definitions import ChildSpec
 from kallista.core.ids import child_id
 from kallista.core.run import Run
-from kallista.core.states import FINISHED_RUN, ProcessStatus, TaskStatus
+from kallista.core.states import FINISHED_RUN, ProcessStatus, RunKind, TaskStatus
 from kallista.core.types import Json, JsonText, RunId, RunKey
 from kallista.core.wiring import wiring
 from kallista.engine.active import DefinitionCache
@@ -110,9 +110,8 @@ class Facts:
             return []
         wanted = run.definition.dependencies
         heads = await self._store.heads(list(wanted))
-        return [
-            DependenciesSeen({id: heads[id].head.state if id in heads else None for id in wanted})
-        ]
+        there = {id: head.head.state for id, head in heads.items() if head.kind is RunKind.PROCESS}
+        return [DependenciesSeen({id: there.get(id) for id in wanted})]
 
 
 def _is_failure(data: object) -> bool:
