@@ -208,7 +208,13 @@ class Kallista:
             settings.max_steps, settings.max_payload_bytes, settings.max_definition_bytes
         )
         definitions = self._definitions = StoredDefinitions(
-            store, clock, _shipped_definitions, self._checker, limits, settings.zone_name
+            store,
+            clock,
+            _shipped_definitions,
+            self._checker,
+            self._handlers.get,
+            limits,
+            settings.zone_name,
         )
         self.workflow_manager = WorkflowManager(self._engine, definitions)
         self.scheduler = TaskScheduler(self._engine, definitions)

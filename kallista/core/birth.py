@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 
 from msgspec import Struct
@@ -12,10 +11,11 @@ from kallista.core.decide import NO_CAPACITY, Capacity, decide, queue_step
 from kallista.core.definitions import Definition
 from kallista.core.encoding import definition_hash, definition_text
 from kallista.core.ids import content_hash
+from kallista.core.json_text import EMPTY, to_json
 from kallista.core.plan import WAKE, Entry, NewRun
 from kallista.core.run import Child, Draft, Run
 from kallista.core.states import EventKind
-from kallista.core.types import Json, JsonText, Micros, RunId, RunKey, ScheduleId, WorkerKey
+from kallista.core.types import Json, Micros, RunId, RunKey, ScheduleId, WorkerKey
 
 
 class Wanted(Struct, frozen=True):
@@ -84,18 +84,17 @@ def newborn(wanted: Wanted, draft: Draft, now: Micros, owner: WorkerKey | None =
         owner: Who drives it from the start; None: whoever claims it.
     """
     definition = wanted.definition
-    inputs = JsonText(json.dumps(wanted.inputs, ensure_ascii=False, separators=(",", ":")))
     definition_id = definition_hash(definition)
     return NewRun(
         id=wanted.id,
         kind=definition.kind,
-        name=definition.name,
+        name=definition.name or wanted.schedule or wanted.id,
         definition=definition_id,
         definition_content=definition_text(definition),
         content=content_hash(
             [definition.kind.value, definition_id, wanted.inputs, wanted.priority, [*wanted.tags]]
         ),
-        inputs=inputs,
+        inputs=to_json(dict(wanted.inputs)) if wanted.inputs else EMPTY,
         parent=wanted.parent,
         schedule=wanted.schedule,
         priority=wanted.priority,
@@ -104,7 +103,7 @@ def newborn(wanted: Wanted, draft: Draft, now: Micros, owner: WorkerKey | None =
         waits_for=definition.dependencies,
         owner=owner,
         head=draft.head,
-        steps=tuple(draft.step(position) for position in range(len(definition.steps))),
+        steps=tuple(map(draft.step, range(len(definition.steps)))),
         events=tuple(draft.events),
         enqueue=tuple(draft.enqueue),
     )

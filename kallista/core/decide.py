@@ -320,7 +320,7 @@ def _attempt_failed(
     if over or not again:
         _fail_step(draft, position, failure, now, capacity)
         return
-    luck = noise(draft.run.id, draft.run.definition.steps[position].id, step.attempt)
+    luck = noise(draft.run.id, draft.run.step_id(position), step.attempt)
     ready_at = Micros(now + delay_before(task.retry, failures + 1, luck))
     ends_at = _ends_at(task, step.since)
     if ends_at is not None and ready_at >= ends_at:

@@ -76,7 +76,7 @@ class StepSpec:
     """One step: a task of a workflow, a step of a process, or the one step of a single task.
 
     Args:
-        id: Unique within the definition.
+        id: Unique within the definition; empty in a single task's: it is called as its run is.
         name: What people read; the id when none is given.
         work: A task that a handler executes, or a child run.
         depends_on: Positions of the steps before it, ascending.
@@ -101,7 +101,8 @@ class Definition:
 
     Args:
         kind: What a run of it is.
-        name: What people read, and the name to run it by when it is defined.
+        name: What people read, and the name to run it by when it is defined; empty where a single
+            task is given none: people read the id of its run.
         steps: In the order they were listed; positions are used everywhere inside.
         continue_on_error: The default of its steps.
         deadline: The limit of a whole run, from its start.

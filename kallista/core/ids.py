@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from hashlib import blake2b
-from uuid import UUID
 
 import msgspec
 
@@ -17,8 +16,14 @@ from kallista.core.types import JsonText
 from kallista.errors import UsageError
 
 MAX_LENGTH = 200
+_encode_sorted = msgspec.json.Encoder(order="sorted").encode
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,199}", re.ASCII)
 _SHOWN = 60
+
+
+def is_id(value: object) -> bool:
+    """Whether a value may be an id that a user gives."""
+    return isinstance(value, str) and _ID.fullmatch(value) is not None
 
 
 def check_id(value: object, what: str) -> str:
@@ -35,7 +40,7 @@ def check_id(value: object, what: str) -> str:
         UsageError: It is no text of 1 to 200 letters, digits and ``. _ : -`` that starts with a
             letter or a digit.
     """
-    if isinstance(value, str) and _ID.fullmatch(value):
+    if isinstance(value, str) and is_id(value):
         return value
     shown = repr(value)
     if len(shown) > _SHOWN:
@@ -65,7 +70,8 @@ def uuid7(now: int, entropy: bytes) -> str:
     milliseconds, micros = divmod(now, 1_000)
     high = (milliseconds & (1 << 48) - 1) << 16 | 0x7 << 12 | (micros << 12) // 1_000
     low = 0b10 << 62 | int.from_bytes(entropy[:8], "big") >> 2
-    return str(UUID(int=high << 64 | low))
+    digits = f"{high << 64 | low:032x}"
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
 
 
 def child_id(run_id: str, step_id: str, generation: int) -> str:
@@ -134,6 +140,6 @@ def canonical_json(data: object) -> JsonText:
         UsageError: The data cannot be written as JSON.
     """
     try:
-        return JsonText(msgspec.json.encode(data, order="sorted").decode())
+        return JsonText(_encode_sorted(data).decode())
     except (TypeError, ValueError, OverflowError, RecursionError, msgspec.MsgspecError) as problem:
         raise UsageError(f"this is no plain data: {problem}") from problem

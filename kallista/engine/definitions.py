@@ -12,10 +12,12 @@ from zoneinfo import ZoneInfo
 from kallista.core.definitions import Definition
 from kallista.core.durations import parse_moment
 from kallista.core.encoding import definition_from_data, definition_hash, definition_text
+from kallista.core.ids import is_id
 from kallista.core.inputs import check_inputs
 from kallista.core.parsing import (
     CheckTask,
     Document,
+    KnownDefinitions,
     Limits,
     Lookup,
     named_definitions,
@@ -44,6 +46,7 @@ class StoredDefinitions:
         shipped: Gives definitions that come with the program; a stored one of the same name wins.
         check_task: Gives what says what is wrong with a task's type and config, given the schemas
             of the types that other workers have.
+        handler_of: The code behind a task type, if this program has it.
         limits: How large a definition may be.
         timezone: The IANA name that naive datetimes are read by.
     """
@@ -54,10 +57,12 @@ class StoredDefinitions:
         clock: Clock,
         shipped: Callable[[], Sequence[Definition]],
         check_task: Callable[[Mapping[TaskType, JsonText]], CheckTask],
+        handler_of: Callable[[TaskType], object | None],
         limits: Limits,
         timezone: Callable[[], str],
     ) -> None:
         self._store = store
+        self._known = KnownDefinitions(handler_of)
         self._clock = clock
         self._ship = shipped
         self._check_task = check_task
@@ -82,9 +87,14 @@ class StoredDefinitions:
                     " give its tasks too, or define it with this config"
                 )
             return await self._named(RunKind.WORKFLOW, name)
-        return await self._read(
-            lambda check: parse_workflow(name, tasks, config, check, self._limits)
-        )
+        key = self._known.key("workflow", name, tasks, config)
+        known = self._known.get(key)
+        if known is None:
+            known = await self._read(
+                lambda check: parse_workflow(name, tasks, config, check, self._limits)
+            )
+            self._known.put(key, known)
+        return known
 
     async def process(self, data: Mapping[str, object] | str) -> Definition:
         """A process described by this data, or the defined one of this name."""
@@ -100,7 +110,12 @@ class StoredDefinitions:
 
     async def task(self, id: str, data: Mapping[str, object]) -> Definition:
         """A single task."""
-        return await self._read(lambda check: parse_task(id, data, check, self._limits))
+        key = self._known.key("task", data)
+        known = self._known.get(key)
+        if known is None or "id" in data or not is_id(id):
+            known = await self._read(lambda check: parse_task(id, data, check, self._limits))
+            self._known.put(key, known)
+        return known
 
     def inputs(
         self, definition: Definition, values: Mapping[str, object] | None

@@ -192,7 +192,7 @@ class Executor:
         run = active.run
         where = {
             "run": run.id,
-            "task": run.definition.steps[position].id,
+            "task": run.step_id(position),
             "attempt": run.steps[position].attempt,
         }
         _log.warning(
@@ -252,16 +252,16 @@ class Executor:
         end: _End,
     ) -> Invocation:
         run = active.run
-        spec = run.definition.steps[position]
+        task_id = run.step_id(position)
         results: Mapping[str, Json] = _NOTHING
         if handler.wants_context:
             results = await self._read_results(active, position)
         return Invocation(
             run_id=run.id,
-            task_id=spec.id,
+            task_id=task_id,
             type=work.type,
             attempt=run.steps[position].attempt,
-            idempotency_key=idempotency_key(run.id, spec.id, 0),
+            idempotency_key=idempotency_key(run.id, task_id, 0),
             config=config,
             results=results,
             progress=lambda fraction, message: self._progress(active, position, fraction, message),

@@ -125,19 +125,20 @@ class SnapshotBuilder:
         self, run: Run, position: int, outcome: JsonText | None, progress: Progress | None
     ) -> StepSnapshot:
         spec, state = run.definition.steps[position], run.steps[position]
+        id = run.step_id(position)
         result: Json = None
         error = note = None
         if state.status is TaskStatus.COMPLETED and outcome is not None:
             result = await self._facts.result(run, position, outcome)
         elif state.status is TaskStatus.FAILED and outcome is not None:
-            error = next(iter(_errors_of(outcome, spec.id, state.attempt, state.ended_at)), None)
+            error = next(iter(_errors_of(outcome, id, state.attempt, state.ended_at)), None)
         elif outcome is not None:
             note = _note(json.loads(outcome))
         child = spec.work if isinstance(spec.work, ChildSpec) else None
         started = child is not None and state.attempt > 0
         return StepSnapshot(
-            id=spec.id,
-            name=spec.name,
+            id=id,
+            name=spec.name or id,
             kind=RunKind.TASK if child is None else child.definition.kind,
             type=spec.work.type if isinstance(spec.work, TaskSpec) else None,
             status=shown(state, self._now()),
@@ -182,7 +183,7 @@ class SnapshotBuilder:
         """A line of a history."""
         task_id: StepId | None = None
         if event.step is not None:
-            task_id = self.definition(record).steps[event.step].id
+            task_id = self.definition(record).steps[event.step].id or StepId(record.id)
         return HistoryEvent(
             run_id=record.id,
             seq=event.seq,

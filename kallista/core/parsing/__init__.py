@@ -10,11 +10,13 @@ from kallista.core.parsing.documents import (
     parse_task,
     parse_workflow,
 )
+from kallista.core.parsing.known import KnownDefinitions
 from kallista.core.parsing.limits import CheckTask, Limits, Lookup
 
 __all__ = [
     "CheckTask",
     "Document",
+    "KnownDefinitions",
     "Limits",
     "Lookup",
     "named_definitions",

@@ -116,7 +116,8 @@ def parse_task(
         limits: How large it may be.
 
     Returns:
-        A definition of one step, whose id is the task's.
+        A definition of one step. It says nothing of the id, so that equal tasks share one: the
+        step is called as the run is.
 
     Raises:
         DefinitionError: ``problems`` lists everything that is wrong.
@@ -134,7 +135,7 @@ def parse_task(
     )
     work, read = read_task(task, defaults, Reading(check_task, limits), problems)
     own = {key: value for key, value in task.items() if key != "priority"}
-    step = read_step(called, own, work, (), defaults, problems)
+    step = read_step("", own, work, (), defaults, problems)
     definition = _definition(RunKind.TASK, step.name, [step], defaults)
     check_references(definition, [0], [read], [problems])
     return _whole(definition, limits, problems, f"the task {called!r}")
