@@ -39,6 +39,7 @@ class World:
     def __init__(self) -> None:
         self.clock = FakeClock()
         self.apps: list[Kallista] = []
+        self._left: list[Kallista] = []
         self._stack = AsyncExitStack()
 
     def store(self) -> Store:
@@ -54,6 +55,8 @@ class World:
         threads: ThreadPool | None = None,
         alert: bool = False,
         store: Store | None = None,
+        queues: Sequence[str] = ("default",),
+        dies: bool = False,
     ) -> Kallista:
         """A program of this world, open until the world ends.
 
@@ -65,6 +68,8 @@ class World:
             threads: What calls blocking handlers; at once by default.
             alert: Whether it looks by the clock for what other programs do.
             store: Its store; another one on the same memory by default.
+            queues: The queues that it serves.
+            dies: Whether it is dead when the world ends, and so cannot be closed.
         """
         app = Kallista.assembled(
             store or self.store(),
@@ -74,14 +79,28 @@ class World:
             options=Options(
                 worker=worker,
                 max_concurrency=max_concurrency,
+                queues=tuple(queues),
                 grace=Micros(int(grace * 1e6)),
                 look_every=Micros(50_000) if alert else NEVER,
                 take_over_every=Micros(500_000) if alert else NEVER,
             ),
         )
-        await self._stack.enter_async_context(app)
-        self.apps.append(app)
+        await app.__aenter__()
+        if not dies:
+            self._stack.push_async_callback(self._close, app)
+            self.apps.append(app)
         return app
+
+    async def _close(self, app: Kallista) -> None:
+        if app not in self._left:
+            await app.__aexit__(None, None, None)
+
+    async def leave(self, app: Kallista) -> None:
+        """Let a program close."""
+        self._left.append(app)
+        closing = asyncio.ensure_future(app.__aexit__(None, None, None))
+        await self.settle()
+        await closing
 
     async def settle(self) -> None:
         """Let everything happen that can happen without time passing."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from kallista.core.commands import AttemptEnded
 from kallista.core.outcomes import HandedBack, Outcome, outcome_text
@@ -39,16 +39,24 @@ class Borrower:
         slots: Where a place is held for each wish and each attempt.
         facts: What earlier steps returned.
         definitions: Definitions already read.
+        on_reported: Called when an ending has been written: this program may drive the run by now.
     """
 
     def __init__(
-        self, store: Store, clock: Clock, slots: Slots, facts: Facts, definitions: DefinitionCache
+        self,
+        store: Store,
+        clock: Clock,
+        slots: Slots,
+        facts: Facts,
+        definitions: DefinitionCache,
+        on_reported: Callable[[], None],
     ) -> None:
         self._store = store
         self._clock = clock
         self._slots = slots
         self._facts = facts
         self._definitions = definitions
+        self._on_reported = on_reported
         self._wishes: dict[_Place, TaskType | None] = {}
         self._running: dict[_Place, ActiveRun] = {}
         self._ended: dict[_Place, int] = {}
@@ -180,4 +188,6 @@ class Borrower:
                 _log.warning("an attempt's end could not be written and is tried again: %s", error)
                 await pass_by(self._clock, TRY_AGAIN_AFTER)
                 continue
+            else:
+                self._on_reported()
             return

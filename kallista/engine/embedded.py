@@ -81,6 +81,9 @@ DESCRIBE_AFTER = Micros(2_000_000)
 JUMP = Micros(2_000_000)
 """Looks further apart than this mean that time has jumped."""
 
+CHECK_EVERY = Micros(10_000_000)
+"""How often it looks into the queue although nobody rang: a call may have been lost."""
+
 DRAIN = Micros(10_000_000)
 """How long a store may take for the last writes when the program closes."""
 
@@ -157,7 +160,9 @@ class EmbeddedEngine:
             self._refused,
             self._loans_changed,
         )
-        self._borrower = Borrower(store, clock, self._slots, self._facts, self._definitions)
+        self._borrower = Borrower(
+            store, clock, self._slots, self._facts, self._definitions, self._place_is_free
+        )
         self._threads = threads or Threads(options.max_concurrency)
         self._executor = Executor(
             handlers,
@@ -189,6 +194,7 @@ class EmbeddedEngine:
         self._explainer = Explainer(store, self._definitions, clock.now)
         self._services: list[asyncio.Task[None]] = []
         self._looked_at: Micros | None = None
+        self._checked_at = clock.now()
 
     # its life
 
@@ -329,7 +335,9 @@ class EmbeddedEngine:
         now, before = self._clock.now(), self._looked_at
         self._looked_at = now
         time_jumped = before is not None and abs(now - before) > JUMP
-        if self._store.changed() or time_jumped:
+        is_check_due = now - self._checked_at >= CHECK_EVERY
+        if self._store.changed() or time_jumped or is_check_due:
+            self._checked_at = now
             self._notices.tell_all()
             self._dispatcher.alarm.ring()
             self._fire_alarm.ring()

@@ -78,8 +78,7 @@ class Slots:
         self._in_use -= 1
         self._taken[type] -= 1
         self.given_back += 1
-        for tell in self._changes:
-            tell()
+        self._tell()
         if self.waiting is not None or self._is_limited(type):
             self._on_free()
 
@@ -101,16 +100,21 @@ class Slots:
         """Nothing else starts until ``reopen``, for an attempt is to be alone.
 
         Args:
-            tell: Called whenever a place becomes free.
+            tell: Called whenever a place becomes free, or another attempt is to be alone too.
         """
         self._suspects += 1
         self._changes.append(tell)
+        self._tell()
 
     def reopen(self, tell: Callable[[], None]) -> None:
         """The attempt that was to be alone has come to its end."""
         self._suspects -= 1
         self._changes.remove(tell)
         self._on_free()
+
+    def _tell(self) -> None:
+        for tell in self._changes:
+            tell()
 
     @property
     def only_suspects(self) -> bool:
