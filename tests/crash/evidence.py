@@ -101,11 +101,14 @@ class Evidence:
         """How many marks are of attempts that were interrupted."""
         return len(self.marks) - self.effects
 
-    def check_effects(self) -> None:
+    def check_effects(self, *, late: bool = False) -> None:
         """Whether every completed task has had its effect, and none after its completion.
 
         A task may have left a mark in each of its attempts, in their order and under one key; the
         last mark is of the attempt that completed.
+
+        Args:
+            late: Whether the mark of an earlier attempt may come later.
         """
         left: dict[tuple[str, str], list[Mark]] = defaultdict(list)
         for mark in self.marks:
@@ -113,6 +116,8 @@ class Evidence:
         for id, book in self.books.items():
             for task, completed_in in book.effects.items():
                 marks = left.pop((id, task), [])
+                if late:
+                    marks.sort(key=lambda mark: mark.attempt)
                 attempts = [mark.attempt for mark in marks]
                 story = f"{id}/{task} completed in attempt {completed_in}, marks of {attempts}"
                 assert attempts, f"{story}: the effect is missing"

@@ -43,7 +43,7 @@ class Puppet:
     def __init__(
         self, stage: Stage, options: Sequence[str] = (), command: Sequence[str] | None = None
     ) -> None:
-        self._stage = stage
+        self.stage = stage
         self._complaints = (stage.folder / "complaints.txt").open("ab")
         program = command or [sys.executable, "-W", "error", str(PROGRAM)]
         self._program = subprocess.Popen(
@@ -65,7 +65,7 @@ class Puppet:
             line = _line(text)
             self._lines.put(line)
             if line["told"] == "marked":
-                self._stage.marked.put(line)
+                self.stage.marked.put(line)
         self._lines.put({"told": "end"})
 
     # talking
@@ -73,9 +73,9 @@ class Puppet:
     def hear(self) -> Line:
         """The next thing it tells; ``{"told": "end"}`` when there is nothing more."""
         try:
-            line = self._lines.get(timeout=self._stage.patience)
+            line = self._lines.get(timeout=self.stage.patience)
         except Empty:
-            raise AssertionError(f"it told nothing more after {self.heard[-5:]}") from None
+            raise AssertionError(f"it told nothing more after {self._last_words()}") from None
         self.heard.append(line)
         return line
 
@@ -85,7 +85,11 @@ class Puppet:
             line = self.hear()
             if line["told"] in told and fields.items() <= line.items():
                 return line
-            assert line["told"] != "end", f"it ended without telling {told}: {self.heard[-5:]}"
+            story = f"it ended without telling {told}: {self._last_words()}"
+            assert line["told"] != "end", story
+
+    def _last_words(self) -> str:
+        return "; ".join(str(line)[:200] for line in self.heard[-5:])
 
     def told(self, what: str) -> list[Line]:
         """Everything of a kind that it has told so far."""
@@ -141,7 +145,7 @@ class Puppet:
 
     def ended(self) -> int:
         """Its exit code, once it has ended by itself and all that it told is heard."""
-        code = self._program.wait(self._stage.patience)
+        code = self._program.wait(self.stage.patience)
         self._close()
         self._hear_out()
         return code
@@ -165,8 +169,8 @@ class Puppet:
     def _close(self) -> None:
         assert self._program.stdin is not None
         assert self._program.stdout is not None
-        self._program.wait(self._stage.patience)
-        self._reader.join(self._stage.patience)
+        self._program.wait(self.stage.patience)
+        self._reader.join(self.stage.patience)
         with suppress(OSError):  # what it was told last never reached it
             self._program.stdin.close()
         self._program.stdout.close()

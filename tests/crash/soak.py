@@ -20,7 +20,7 @@ from random import Random
 from time import monotonic
 from typing import Final
 
-from soaking import kills
+from soaking import clocks, disks, freezes, kills
 from soaking.figures import Figures, table
 from soaking.rounds import Place, Round, Sqlite
 
@@ -45,7 +45,13 @@ class Scenario:
     places: Sequence[str] = ("sqlite",)
 
 
-SCENARIOS: Final = (Scenario("kills", kills.run, 200),)
+SCENARIOS: Final = (
+    Scenario("kills", kills.run, 200),
+    Scenario("freezes", freezes.run, 30),
+    Scenario("clocks", clocks.run, 30),
+    Scenario("failing-syncs", disks.failing_syncs, 30, ("sqlite",)),
+    Scenario("full-disk", disks.full, 20, ("sqlite",)),
+)
 
 
 class Soak:

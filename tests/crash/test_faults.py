@@ -6,7 +6,7 @@ from pathlib import Path
 from random import Random
 
 import pytest
-from soaking import kills
+from soaking import clocks, disks, kills
 from soaking.rounds import Place, Round, Sqlite
 
 
@@ -24,3 +24,22 @@ def test_workers_killed_while_they_share_the_work(seed: int, place: Place, tmp_p
     after its completion, what a client saw happen stays, and no program complains.
     """
     assert kills.run(Round(place, tmp_path, Random(seed))).faults > 0
+
+
+def test_the_wall_clock_is_set_back_and_forth(place: Place, tmp_path: Path) -> None:
+    """Work goes on and is done once, whatever programs take for the time."""
+    assert clocks.run(Round(place, tmp_path, Random(1))).repeats == 0
+
+
+def test_syncs_that_fail_lose_nothing(tmp_path: Path) -> None:
+    """A failed commit is unknown, never a no: programs look, and everything is done once."""
+    figures = disks.failing_syncs(Round(Sqlite(), tmp_path, Random(1)))
+    assert figures.faults > 0
+    assert figures.repeats == 0
+
+
+def test_a_disk_that_is_full_for_a_while(tmp_path: Path) -> None:
+    """A user is told that the disk is full; once there is space, everything goes on."""
+    figures = disks.full(Round(Sqlite(), tmp_path, Random(1)))
+    assert figures.errors["StoreError"] > 0
+    assert figures.repeats == 0

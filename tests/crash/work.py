@@ -10,10 +10,10 @@ from evidence import Evidence
 from puppets import Line, Puppet
 
 MARKS: Final = "marks.txt"
+SCHEDULE: Final = "often"
 FIRINGS: Final = 4
 LEVELS: Final = 3
 WIDTH: Final = 3
-PATIENCE: Final = 90
 
 Call = tuple[str, dict[str, Any]]
 
@@ -24,16 +24,19 @@ class Work:
     Args:
         chance: What their shapes are drawn from.
         size: How many workflows; the rest goes with it.
-        slow: How many seconds a task may take, between its parts.
+        slow: How many seconds a task may take, before its effect and after it.
+        recurring: Whether there is a schedule, too.
     """
 
-    def __init__(self, chance: Random, size: int, slow: float = 0.03) -> None:
+    def __init__(
+        self, chance: Random, size: int, slow: float = 0.03, *, recurring: bool = True
+    ) -> None:
         self._chance = chance
         self._slow = slow
         self._doors: dict[str, str] = {}
         self.effects = 0
-        self.refusals: list[Line] = []
-        self.lost_sight: list[Line] = []
+        self.errors = Counter[str]()
+        self._firings = FIRINGS if recurring else 0
         self._submits: list[Call] = []
         for number in range(size):
             self._add_workflow(f"w{number}")
@@ -41,7 +44,8 @@ class Work:
             self._add_process(f"p{number}")
         for number in range(size):
             self._add_task(f"t{number}")
-        self._add_schedule("often")
+        if recurring:
+            self._add_schedule(SCHEDULE)
         self._asked = 0
 
     # what there is to do
@@ -100,7 +104,6 @@ class Work:
     def _add_schedule(self, id: str) -> None:
         task = {"type": "etch", "file": MARKS}
         self.effects += FIRINGS
-        self._schedule = id
         arguments = {"task_id": id, "task_data": task, "interval": 0.2, "max_runs": FIRINGS}
         self._submits.insert(0, ("scheduler.schedule_task", arguments))
 
@@ -117,15 +120,16 @@ class Work:
         Raises:
             AssertionError: Something has not ended well; the message says where it is.
         """
-        waits = [(f"{door}.wait_{kind(door)}", {f"{kind(door)}_id": id, "timeout": PATIENCE})
+        timeout = 0.8 * client.stage.patience
+        waits = [(f"{door}.wait_{kind(door)}", {f"{kind(door)}_id": id, "timeout": timeout})
                  for id, door in self._doors.items()]  # fmt: skip
-        self._tell(client, [*waits, ("finish_schedule", {"schedule": self._schedule})])
+        if self._firings:
+            waits.append(("finish_schedule", {"schedule": SCHEDULE}))
+        self._tell(client, waits)
         while self._asked:
             line = client.hear()
-            if line["told"] == "refused":
-                self._note_refusal(client, line)
-            elif line["told"] == "lost sight":
-                self.lost_sight.append(line)
+            if line["told"] in ("refused", "lost sight"):
+                self._note(client, line)
             elif line["told"] == "answer":
                 self._asked -= 1
             assert line["told"] != "end", "the client has ended"
@@ -134,39 +138,40 @@ class Work:
         client.tell("each", calls=calls)
         self._asked += len(calls)
 
-    def _note_refusal(self, client: Puppet, line: Line) -> None:
-        """A failing store is asked again by the client; anything else is no answer."""
+    def _note(self, client: Puppet, line: Line) -> None:
+        """The client asks a failing store again; no other error is to reach it."""
         assert line["type"] in STORE_ERRORS, self._story(client, line)
-        self.refusals.append(line)
+        self.errors[line["type"]] += 1
 
     def _story(self, client: Puppet, line: Line) -> str:
         """What was refused, and where the runs are that have not ended."""
-        stories = [f"{line['asked']} was refused: {line['type']}: {line['message']}"]
+        stories = [f"{line.get('asked')} was refused: {line['type']}: {line['message']}"]
+        looker = client.stage.looker()
         for id, door in self._doors.items():
-            client.tell(f"{door}.explain", id=id)
-        while len(stories) <= len(self._doors):
-            said = client.until("answer", "refused")
-            if said.get("asked", "").endswith(".explain"):
+            looker.tell(f"{door}.explain", id=id)
+            said = looker.until("answer", "refused")
+            if "COMPLETED" not in str(said):
                 stories.append(str(said.get("value", said)))
-        return "\n".join(story for story in stories if "COMPLETED" not in story)
+        return "\n".join(stories)
 
     # what has come of it
 
-    def check(self, evidence: Evidence, seen: list[Line]) -> None:
+    def check(self, evidence: Evidence, seen: list[Line], *, late: bool = False) -> None:
         """Whether each run has completed, each task has had its effect, and no more than that.
 
         Args:
             evidence: What was left.
             seen: What the client saw happen.
+            late: Whether handlers may have gone on after others took their tasks over.
         """
         for book in evidence.books.values():
             book.check()
-        evidence.check_effects()
+        evidence.check_effects(late=late)
         evidence.check_seen(seen)
         missing = self._doors.keys() - evidence.books.keys()
         assert not missing, f"acknowledged, and lost: {missing}"
         assert evidence.effects == self.effects, evidence.effects
-        assert len(evidence.books) == len(self._doors) + FIRINGS + self._children
+        assert len(evidence.books) == len(self._doors) + self._firings + self._children
         unseen = self._doors.keys() - {str(line["run"]) for line in seen}
         assert not unseen, f"nobody saw {unseen} happen"
 

@@ -14,8 +14,10 @@ import asyncio
 import json
 import sys
 import threading
+import time
 from collections.abc import Mapping
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import apsw
@@ -56,11 +58,47 @@ class Stops:
             threading.Event().wait()
 
 
-class Files(apsw.VFS):
-    """The operating system's file layer, which passes the syncs of the log on to ``Stops``."""
+class Faults:
+    """Fails at some of the moments, as a broken or full disk does."""
 
-    def __init__(self, stops: Stops) -> None:
-        self.stops = stops
+    def __init__(self) -> None:
+        self._chance = Random()
+        self._share = 0.0
+        self._full = False
+
+    def choose(self, seed: int, share: float) -> None:
+        """From now on let such a share of all syncs fail, half of them once they are done."""
+        self._chance, self._share = Random(seed), share
+
+    def fill(self, full: bool) -> None:
+        """Whether nothing more can be written."""
+        self._full = full
+
+    def pass_by(self, moment: str) -> None:
+        """Go on, unless the disk fails here.
+
+        Raises:
+            apsw.Error: It does.
+        """
+        if moment == "before_write":
+            if self._full:
+                raise apsw.FullError("no space left")
+        elif self._chance.random() < self._share:
+            error: Any = apsw.IOError(f"the disk has failed {moment}")
+            error.extendedresult = apsw.SQLITE_IOERR_FSYNC
+            say("failed", moment=moment)
+            raise error
+
+
+class Files(apsw.VFS):
+    """The operating system's file layer, which passes what is done to the log on to others.
+
+    Args:
+        passers: Who may stop there, or fail.
+    """
+
+    def __init__(self, *passers: Stops | Faults) -> None:
+        self.passers = passers
         self.below = apsw.vfs_names()[0]
         super().__init__("stopping", self.below, makedefault=True)
 
@@ -69,19 +107,41 @@ class Files(apsw.VFS):
 
 
 class File(apsw.VFSFile):
-    """A file whose syncs may be stopped at, if it is the log."""
+    """A file at whose writes and syncs something may happen, if it is the log."""
 
     def __init__(self, files: Files, name: Any, flags: list[int]) -> None:
-        self._stops = files.stops
-        self._is_log = bool(flags[0] & apsw.SQLITE_OPEN_WAL)
+        self._passers = files.passers if flags[0] & apsw.SQLITE_OPEN_WAL else ()
         super().__init__(files.below, name, flags)
 
+    def xWrite(self, data: bytes, offset: int) -> None:  # noqa: N802
+        self._pass_by("before_write")
+        super().xWrite(data, offset)
+
     def xSync(self, flags: int) -> None:  # noqa: N802
-        if self._is_log:
-            self._stops.pass_by("before_sync")
+        self._pass_by("before_sync")
         super().xSync(flags)
-        if self._is_log:
-            self._stops.pass_by("after_sync")
+        self._pass_by("after_sync")
+
+    def _pass_by(self, moment: str) -> None:
+        for passer in self._passers:
+            passer.pass_by(moment)
+
+
+# time
+
+
+class WallClock:
+    """What this program takes for the wall clock, which can be set."""
+
+    def __init__(self) -> None:
+        self._offset = 0
+        self._time_ns = time.time_ns
+
+    def shift(self, seconds: float) -> None:
+        """Set it so far from the machine's."""
+        self._offset = int(seconds * 1e9)
+        time.time_ns = lambda: self._time_ns() + self._offset
+        time.time = lambda: time.time_ns() / 1e9
 
 
 # what it can be told
@@ -135,11 +195,14 @@ class Ears:
     Args:
         app: What is commanded.
         stops: Where moments are chosen.
+        faults: What fails.
     """
 
-    def __init__(self, app: Kallista, stops: Stops) -> None:
+    def __init__(self, app: Kallista, stops: Stops, faults: Faults) -> None:
         self._app = app
         self._stops = stops
+        self._faults = faults
+        self._clock = WallClock()
         self._following: list[asyncio.Task[None]] = []
 
     async def listen(self) -> None:
@@ -184,10 +247,20 @@ class Ears:
             case "stop":
                 self._stops.choose(**arguments)
                 return None
+            case "fail":
+                self._faults.choose(**arguments)
+                return None
+            case "fill":
+                self._faults.fill(**arguments)
+                return None
+            case "shift":
+                self._clock.shift(**arguments)
+                return None
             case "submit":
                 return await submit(self._app, **arguments)
             case "finish_schedule":
-                return await finish_schedule(self._app, **arguments)
+                await finish_schedule(self._app, **arguments)
+                return None
             case "workers":
                 return await workers(self._app)
             case "follow":
@@ -209,8 +282,8 @@ async def main() -> None:
     parser.add_argument("--await", dest="awaits", action="store_true")
     parser.add_argument("--stop", nargs=2, metavar=("MOMENT", "NUMBER"))
     chosen = parser.parse_args()
-    stops = Stops()
-    files = Files(stops)
+    stops, faults = Stops(), Faults()
+    files = Files(stops, faults)
     sys.addaudithook(lambda event, _: stops.pass_by("rename") if event == "os.rename" else None)
     if chosen.stop is not None:
         stops.choose(chosen.stop[0], int(chosen.stop[1]))
@@ -220,7 +293,7 @@ async def main() -> None:
         await read_line()
     async with app:
         say("open")
-        await Ears(app, stops).listen()
+        await Ears(app, stops, faults).listen()
     files.unregister()
 
 

@@ -56,6 +56,7 @@ def run(round: Round) -> Figures:
         tasks=evidence.effects,
         repeats=evidence.repeats,
         waits=taken_over(evidence, [kill.at for kill in kills if kill.survived]),
+        errors=work.errors,
     )
 
 
