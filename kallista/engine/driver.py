@@ -92,7 +92,7 @@ def plan_of(draft: Draft, key: RunKey, fence: Fence, ownership: Ownership | None
         wake=tuple(draft.wake),
         wake_parent=draft.wake_parent,
         announce=draft.announce,
-        tell_owner=fence.epoch is None,
+        tell_owner=fence.epoch is None and ownership is None,
         lend=tuple(draft.lend),
         recall=tuple(draft.stopped) if run.kind is RunKind.PROCESS else (),
         settle=tuple(draft.settle),
