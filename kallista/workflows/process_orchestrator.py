@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime
+from typing import Final, cast
 
 from kallista.core.commands import Verb
 from kallista.core.snapshots import HistoryEvent, Page, ProcessSnapshot, RunError, RunSummary
@@ -11,7 +12,11 @@ from kallista.core.states import ProcessStatus, RunKind
 from kallista.core.types import Json
 from kallista.engine.port import RunRequest
 from kallista.errors import UsageError
+from kallista.workflows.bulk import arguments
 from kallista.workflows.runs import Runs, agreed
+
+_ARGUMENTS: Final = ("definition", "process_id", "priority", "tags", "inputs")
+"""What an item of ``create_processes`` may say."""
 
 
 class ProcessOrchestrator(Runs[ProcessSnapshot]):
@@ -63,6 +68,30 @@ class ProcessOrchestrator(Runs[ProcessSnapshot]):
         """
         request = await self._request(definition, process_id, priority, tags, inputs)
         return await self._engine.create(request, start=False)
+
+    async def create_processes(
+        self, processes: Sequence[Mapping[str, object]], *, start: bool = False
+    ) -> Sequence[str]:
+        """Create many processes: all of them in one commit, or none.
+
+        One that is there already with the same content stays as it is, also when it stands twice in
+        the list.
+
+        Args:
+            processes: Each a mapping of arguments of ``create_process``: ``definition``,
+                ``process_id``, ``priority``, ``tags``, ``inputs``. Or the process itself,
+                ``{"steps", "id"?, "name"?, …}``.
+            start: Start them as well, in the same commit.
+
+        Returns:
+            The ids, in the order of the list.
+
+        Raises:
+            DefinitionError: What is wrong with any of them; all of it, with the index of each.
+            ConflictError: Something else has one of the ids; nothing was created.
+            StateError: One of them is there already, and cannot be started.
+        """
+        return await self._create_all(processes, "processes", self._one_of_many, start=start)
 
     async def start_process(self, process_id: str) -> None:
         """Start it; returns once that is durable, the work goes on in the background.
@@ -215,6 +244,18 @@ class ProcessOrchestrator(Runs[ProcessSnapshot]):
         """
         return self._watch(process_id)
 
+    async def _one_of_many(self, item: object) -> RunRequest:
+        if isinstance(item, Mapping) and "definition" not in item:
+            item = {"definition": item}
+        given = arguments(item, _ARGUMENTS, "definition")
+        return await self._request(
+            cast(Mapping[str, object] | str, given["definition"]),
+            cast(str | None, given.get("process_id")),
+            cast(int | None, given.get("priority")),
+            cast(Sequence[str], given.get("tags", ())),
+            cast(Mapping[str, object] | None, given.get("inputs")),
+        )
+
     async def _request(
         self,
         data: Mapping[str, object] | str,
@@ -223,7 +264,7 @@ class ProcessOrchestrator(Runs[ProcessSnapshot]):
         tags: Sequence[str],
         inputs: Mapping[str, object] | None,
     ) -> RunRequest:
-        described = None if isinstance(data, str) else data.get("id")
+        described = data.get("id") if isinstance(data, Mapping) else None
         if described is not None and not isinstance(described, str):
             raise UsageError(f"the process id must be a text, not {described!r}")
         definition = await self._definitions.process(data)

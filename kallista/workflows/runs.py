@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from typing import ClassVar, Generic, TypeVar, cast
 
@@ -16,6 +16,7 @@ from kallista.core.states import RunKind
 from kallista.core.types import Micros, RunId, ScheduleId
 from kallista.engine.port import Definitions, Engine, ListRequest, RunRequest
 from kallista.errors import UsageError
+from kallista.workflows.bulk import read_all
 
 SnapshotT = TypeVar("SnapshotT", bound=AnySnapshot)
 ValueT = TypeVar("ValueT")
@@ -44,17 +45,20 @@ def agreed(key: str, argument: ValueT | None, described: ValueT, absent: ValueT)
 
 def agreed_priority(argument: int | None, definition: Definition) -> int:
     """The priority of a run, from the argument or the description. Raises ``UsageError``."""
+    if argument is None:
+        return definition.priority
     problems = Problems()
-    if argument is not None:
-        argument = fields.priority(argument, problems)
+    argument = fields.priority(argument, problems)
     problems.raise_if_any("the request")
     return agreed("priority", argument, definition.priority, 0)
 
 
 def agreed_tags(argument: Sequence[str], definition: Definition) -> tuple[str, ...]:
     """The tags of a run, from the argument or the description. Raises ``UsageError``."""
+    if not argument:
+        return definition.tags
     problems = Problems()
-    tags = fields.tags(argument, problems) if argument else None
+    tags = fields.tags(argument, problems)
     problems.raise_if_any("the request")
     return agreed("tags", tags, definition.tags, ())
 
@@ -104,6 +108,17 @@ class Runs(Generic[SnapshotT]):
             tags=agreed_tags(tags, definition),
             ready_at=ready_at,
         )
+
+    async def _create_all(
+        self,
+        items: object,
+        what: str,
+        read: Callable[[object], Awaitable[RunRequest]],
+        *,
+        start: bool,
+    ) -> Sequence[str]:
+        requests = await read_all(items, what, read)
+        return await self._engine.create_all(requests, start=start) if requests else []
 
     async def _command(self, id: str, verb: Verb, reason: str | None = None) -> bool:
         return await self._engine.command(self.kind, RunId(id), verb, reason)

@@ -113,6 +113,29 @@ class SyncWorkflowManager:
             )
         )
 
+    def create_workflows(
+        self, workflows: Sequence[Mapping[str, object]], *, start: bool = False
+    ) -> Sequence[str]:
+        """Create many workflows: all of them in one commit, or none.
+
+        Far cheaper than one call each. One that is there already with the same content stays as it
+        is, also when it stands twice in the list.
+
+        Args:
+            workflows: Each a mapping of arguments of ``create_workflow``: ``name``, ``tasks``,
+                ``config``, ``workflow_id``, ``priority``, ``tags``, ``inputs``.
+            start: Start them as well, in the same commit.
+
+        Returns:
+            The ids, in the order of the list.
+
+        Raises:
+            DefinitionError: What is wrong with any of them; all of it, with the index of each.
+            ConflictError: Something else has one of the ids; nothing was created.
+            StateError: One of them is there already, and cannot be started.
+        """
+        return self._portal.call(partial(self._inner.create_workflows, workflows, start=start))
+
     def start_workflow(self, workflow_id: str) -> None:
         """Start it; returns once that is durable, the work goes on in the background.
 
@@ -362,6 +385,26 @@ class SyncTaskScheduler:
                 tags=tags,
             )
         )
+
+    def schedule_tasks(self, tasks: Sequence[Mapping[str, object]]) -> Sequence[str]:
+        """Let many tasks run, each once: all of them are scheduled in one commit, or none is.
+
+        Far cheaper than one call each. One that is there already with the same content stays as it
+        is, also when it stands twice in the list.
+
+        Args:
+            tasks: Each a mapping of arguments of ``schedule_task``: ``task_data``, ``task_id``
+                (a generated one without it), ``scheduled_time``, ``priority``, ``tags``. Or the
+                task itself, ``{"type", "id"?, "config"?, …}``.
+
+        Returns:
+            The ids, in the order of the list.
+
+        Raises:
+            DefinitionError: What is wrong with any of them; all of it, with the index of each.
+            ConflictError: Something else has one of the ids; nothing was scheduled.
+        """
+        return self._portal.call(partial(self._inner.schedule_tasks, tasks))
 
     def cancel_task(self, task_id: str, reason: str | None = None) -> bool:
         """Cancel a task, or end a recurring one together with the firing that is under way.
@@ -623,6 +666,30 @@ class SyncProcessOrchestrator:
                 inputs=inputs,
             )
         )
+
+    def create_processes(
+        self, processes: Sequence[Mapping[str, object]], *, start: bool = False
+    ) -> Sequence[str]:
+        """Create many processes: all of them in one commit, or none.
+
+        One that is there already with the same content stays as it is, also when it stands twice in
+        the list.
+
+        Args:
+            processes: Each a mapping of arguments of ``create_process``: ``definition``,
+                ``process_id``, ``priority``, ``tags``, ``inputs``. Or the process itself,
+                ``{"steps", "id"?, "name"?, …}``.
+            start: Start them as well, in the same commit.
+
+        Returns:
+            The ids, in the order of the list.
+
+        Raises:
+            DefinitionError: What is wrong with any of them; all of it, with the index of each.
+            ConflictError: Something else has one of the ids; nothing was created.
+            StateError: One of them is there already, and cannot be started.
+        """
+        return self._portal.call(partial(self._inner.create_processes, processes, start=start))
 
     def start_process(self, process_id: str) -> None:
         """Start it; returns once that is durable, the work goes on in the background.

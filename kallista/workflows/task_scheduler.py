@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime, timedelta
+from typing import Final, cast
 
 from kallista.core.commands import Verb
 from kallista.core.durations import to_datetime
@@ -12,8 +13,9 @@ from kallista.core.snapshots import HistoryEvent, Page, RunSummary, ScheduleSnap
 from kallista.core.states import RunKind, ScheduleStatus, TaskStatus
 from kallista.core.triggers import At, Cron, Every, Trigger
 from kallista.core.types import Json, ScheduleId
-from kallista.engine.port import ScheduleRequest
+from kallista.engine.port import RunRequest, ScheduleRequest
 from kallista.errors import NotFoundError, StateError, UsageError
+from kallista.workflows.bulk import arguments
 from kallista.workflows.runs import Runs, agreed, agreed_priority, agreed_tags
 
 
@@ -90,6 +92,26 @@ class TaskScheduler(Runs[TaskSnapshot]):
             until=self._moment(until, "until"),
         )
         return await self._engine.create_schedule(schedule)
+
+    async def schedule_tasks(self, tasks: Sequence[Mapping[str, object]]) -> Sequence[str]:
+        """Let many tasks run, each once: all of them are scheduled in one commit, or none is.
+
+        Far cheaper than one call each. One that is there already with the same content stays as it
+        is, also when it stands twice in the list.
+
+        Args:
+            tasks: Each a mapping of arguments of ``schedule_task``: ``task_data``, ``task_id``
+                (a generated one without it), ``scheduled_time``, ``priority``, ``tags``. Or the
+                task itself, ``{"type", "id"?, "config"?, …}``.
+
+        Returns:
+            The ids, in the order of the list.
+
+        Raises:
+            DefinitionError: What is wrong with any of them; all of it, with the index of each.
+            ConflictError: Something else has one of the ids; nothing was scheduled.
+        """
+        return await self._create_all(tasks, "tasks", self._one_of_many, start=True)
 
     async def cancel_task(self, task_id: str, reason: str | None = None) -> bool:
         """Cancel a task, or end a recurring one together with the firing that is under way.
@@ -301,10 +323,37 @@ class TaskScheduler(Runs[TaskSnapshot]):
         except NotFoundError:
             return None
 
+    async def _one_of_many(self, item: object) -> RunRequest:
+        if isinstance(item, Mapping) and "task_data" not in item:
+            item = _arguments_of(item)
+        given = arguments(item, _ARGUMENTS, "task_data")
+        id, data = given.get("task_id"), cast(Mapping[str, object], given["task_data"])
+        definition = await self._definitions.task("task" if id is None else cast(str, id), data)
+        return self._run_request(
+            definition,
+            cast(str | None, id),
+            cast(int | None, given.get("priority")),
+            cast(Sequence[str], given.get("tags", ())),
+            None,
+            self._moment(cast(str | None, given.get("scheduled_time")), "scheduled_time"),
+        )
+
     def _settled(self, trigger: Trigger) -> Trigger:
         """The trigger with what depends on this moment and machine filled in."""
         named = trigger.timezone if isinstance(trigger, Cron) else None
         return trigger.localized(self._definitions.zone(named))
+
+
+_ARGUMENTS: Final = ("task_id", "task_data", "scheduled_time", "priority", "tags")
+"""What an item of ``schedule_tasks`` may say."""
+
+
+def _arguments_of(task: Mapping[str, object]) -> Mapping[str, object]:
+    """A task of a list as the arguments it stands for."""
+    if "id" not in task:
+        return {"task_data": task}
+    data = {key: value for key, value in task.items() if key != "id"}
+    return {"task_id": task["id"], "task_data": data}
 
 
 def _trigger(

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime
+from typing import Final, cast
 
 from kallista.core.commands import Verb
 from kallista.core.snapshots import HistoryEvent, Page, RunSummary, WorkflowSnapshot
 from kallista.core.states import RunKind, WorkflowStatus
 from kallista.engine.port import RunRequest
+from kallista.errors import UsageError
+from kallista.workflows.bulk import arguments
 from kallista.workflows.runs import Runs
+
+_ARGUMENTS: Final = ("name", "tasks", "config", "workflow_id", "priority", "tags", "inputs")
+"""What an item of ``create_workflows`` may say."""
 
 
 class WorkflowManager(Runs[WorkflowSnapshot]):
@@ -70,6 +76,29 @@ class WorkflowManager(Runs[WorkflowSnapshot]):
         """
         request = await self._request(name, tasks, config, workflow_id, priority, tags, inputs)
         return await self._engine.create(request, start=False)
+
+    async def create_workflows(
+        self, workflows: Sequence[Mapping[str, object]], *, start: bool = False
+    ) -> Sequence[str]:
+        """Create many workflows: all of them in one commit, or none.
+
+        Far cheaper than one call each. One that is there already with the same content stays as it
+        is, also when it stands twice in the list.
+
+        Args:
+            workflows: Each a mapping of arguments of ``create_workflow``: ``name``, ``tasks``,
+                ``config``, ``workflow_id``, ``priority``, ``tags``, ``inputs``.
+            start: Start them as well, in the same commit.
+
+        Returns:
+            The ids, in the order of the list.
+
+        Raises:
+            DefinitionError: What is wrong with any of them; all of it, with the index of each.
+            ConflictError: Something else has one of the ids; nothing was created.
+            StateError: One of them is there already, and cannot be started.
+        """
+        return await self._create_all(workflows, "workflows", self._one_of_many, start=start)
 
     async def start_workflow(self, workflow_id: str) -> None:
         """Start it; returns once that is durable, the work goes on in the background.
@@ -223,6 +252,20 @@ class WorkflowManager(Runs[WorkflowSnapshot]):
         Raises ``NotFoundError`` at the first step when there is no such workflow.
         """
         return self._watch(workflow_id)
+
+    async def _one_of_many(self, item: object) -> RunRequest:
+        given = arguments(item, _ARGUMENTS, "name")
+        if not isinstance(given["name"], str):
+            raise UsageError(f"name must be a text, not {given['name']!r}")
+        return await self._request(
+            given["name"],
+            cast(Sequence[Mapping[str, object]] | None, given.get("tasks")),
+            cast(Mapping[str, object] | None, given.get("config")),
+            cast(str | None, given.get("workflow_id")),
+            cast(int | None, given.get("priority")),
+            cast(Sequence[str], given.get("tags", ())),
+            cast(Mapping[str, object] | None, given.get("inputs")),
+        )
 
     async def _request(
         self,
