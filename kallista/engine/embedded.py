@@ -193,6 +193,7 @@ class EmbeddedEngine:
         )
         self._explainer = Explainer(store, self._definitions, clock.now)
         self._services: list[asyncio.Task[None]] = []
+        self._is_known = False
         self._looked_at: Micros | None = None
         self._checked_at = clock.now()
 
@@ -229,13 +230,15 @@ class EmbeddedEngine:
     async def _register(self) -> None:
         """Become known as a worker, under a new key."""
         now = self._clock.now()
+        self._is_known = False
         undescribed = dict.fromkeys(self._slots.lanes(), UNDESCRIBED)
         self._slots.worker = await self._store.register_worker(self._name, undescribed, now)
+        self._is_known = True
         self._describe_alarm.set(Micros(now + DESCRIBE_AFTER))
 
     async def _renew(self) -> Micros:
         """Renew the lease; who is too late for that stops all it has, and begins anew."""
-        if not await self._store.beat():
+        if not (self._is_known and await self._store.beat()):
             _log.warning(
                 "this worker was silent for longer than its lease of %g s, so others go on with"
                 " its work: what it was executing is stopped",
@@ -276,7 +279,10 @@ class EmbeddedEngine:
             for lane, handler in handlers.items()
             if handler is not None
         }
-        await self._store.register_worker(self._name, described, self._clock.now())
+        known_as = await self._store.register_worker(self._name, described, self._clock.now())
+        if known_as != self._slots.worker:  # taken for dead meanwhile, and now known anew
+            self._is_known = False
+            self._lease_alarm.ring()
 
     async def _work_within(self) -> None:
         """Restrict claims to one tree; until its root exists, to none."""
