@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final, NamedTuple
+
+from msgspec import Struct
 
 from kallista.core.events import Event, RunHead, StepState
 from kallista.core.states import RunKind
@@ -70,8 +71,7 @@ class Grant(NamedTuple):
     attempt: int
 
 
-@dataclass(frozen=True, slots=True)
-class NewRun:
+class NewRun(Struct, frozen=True):
     """A run that is to exist; the first plan of its life is part of it.
 
     Args:
@@ -111,8 +111,7 @@ class NewRun:
     enqueue: tuple[Entry, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(Struct, frozen=True):
     """What one decision on one run writes.
 
     Args:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from kallista.core.ids import firing_id
 from kallista.core.plan import NewRun
@@ -16,8 +18,7 @@ _FIRST_WINDOW = 1_000_000
 _WINDOW_GROWTH = 16
 
 
-@dataclass(frozen=True, slots=True)
-class Schedule:
+class Schedule(Struct, frozen=True):
     """A trigger and what it starts.
 
     Args:
@@ -59,8 +60,7 @@ class Schedule:
     version: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Firing:
+class Firing(Struct, frozen=True):
     """What one look at a due schedule writes.
 
     Args:

@@ -9,8 +9,10 @@ import logging
 import os
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final, TypeVar
+
+from msgspec.structs import replace
 
 from kallista.core.birth import Wanted, created, newborn, started
 from kallista.core.commands import AttemptEnded, Command, Verb

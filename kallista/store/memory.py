@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import count, islice
 from typing import NamedTuple, TypeVar
+
+from msgspec.structs import replace
 
 from kallista.core.events import Event, StepState
 from kallista.core.plan import WAKE, WHOLE_RUN, Entry, Grant, NewRun, Plan

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final, NamedTuple, Protocol
+
+from msgspec import Struct
 
 from kallista.core.events import Event, RunHead, StepState
 from kallista.core.plan import Entry, NewRun, Plan
@@ -77,8 +78,7 @@ class Committed(NamedTuple):
     version: int
 
 
-@dataclass(frozen=True, slots=True)
-class RunRecord:
+class RunRecord(Struct, frozen=True):
     """All that is stored of a run but its history.
 
     Args:
@@ -165,8 +165,7 @@ class Claim(NamedTuple):
     waiting: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class RunFilter:
+class RunFilter(Struct, frozen=True):
     """Which runs a list shows; None means all.
 
     Args:
@@ -208,8 +207,7 @@ class Tombstone(NamedTuple):
     deleted_at: Micros
 
 
-@dataclass(frozen=True, slots=True)
-class WorkerRecord:
+class WorkerRecord(Struct, frozen=True):
     """A program that executes tasks, or did.
 
     Args:

@@ -10,11 +10,11 @@ import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import TypeAlias
 
 import pytest
+from msgspec.structs import replace
 
 from kallista.core.events import Event, RunHead, StepState
 from kallista.core.plan import WAKE, WHOLE_RUN, Entry, Fence, Grant, NewRun, Ownership, Plan
@@ -795,7 +795,7 @@ class StoreContract(ABC):
         everything = RunFilter(now=NOW)
 
         async def ids(**wanted: object) -> str:
-            runs = await store.list_runs(replace(everything, **wanted))  # type: ignore[arg-type]
+            runs = await store.list_runs(replace(everything, **wanted))
             return " ".join(run.id for run in runs)
 
         assert await ids() == "failed later ready process kid top"

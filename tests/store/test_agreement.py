@@ -3,13 +3,13 @@
 import asyncio
 import tempfile
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from msgspec.structs import replace
 
 from kallista.core.events import Event, StepState
 from kallista.core.plan import WAKE, WHOLE_RUN, Entry, Fence, NewRun, Ownership, Plan
