@@ -89,6 +89,7 @@ def _turned(asked: Sequence[Entry], by: int) -> Sequence[Entry]:
 
 
 def _measure(planned: Sequence[Planned], records: Records, chosen: argparse.Namespace) -> None:
+    """Make the measurements; what has failed once is not tried again in other sizes and rounds."""
     chosen.scratch.mkdir(parents=True, exist_ok=True)
     done = {record.key for record in records.all() if not record.error}
     todo = [one for one in planned if one.key not in done]
@@ -102,9 +103,12 @@ def _measure(planned: Sequence[Planned], records: Records, chosen: argparse.Name
             left_out = _prepare(measurer, [one.entry for one in todo])
             records.leave_out(left_out, {one.entry.name for one in planned})
             records.note({**machine.describe(), "servers": ", ".join(servers.versions()) or "none"})
+            failed: set[tuple[str, str]] = set()
             for count, one in enumerate(todo, 1):
-                if one.entry.name not in left_out:
-                    _make(measurer, one, records, f"{count}/{len(todo)}")
+                pair = one.entry.name, one.row
+                if one.entry.name not in left_out and pair not in failed:
+                    record = _make(measurer, one, records, f"{count}/{len(todo)}")
+                    failed |= {pair} if record.error else set()
         finally:
             servers.stop()
 
@@ -121,10 +125,11 @@ def _prepare(measurer: Measurer, wanted: Sequence[Entry]) -> Mapping[str, str]:
     return left_out
 
 
-def _make(measurer: Measurer, one: Planned, records: Records, place: str) -> None:
+def _make(measurer: Measurer, one: Planned, records: Records, place: str) -> Record:
     record = measurer.measure(one.entry, one.row, one.size, one.amount, one.round)
     records.add(record)
     print(f"{time.strftime('%H:%M:%S')} {place} {_told(record)}", flush=True)
+    return record
 
 
 def _told(record: Record) -> str:

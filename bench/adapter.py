@@ -192,7 +192,10 @@ class System:
         raise NotImplementedError
 
     def start_workers(self, count: int) -> None:
-        """Start so many processes that ``work``; the harness ends them with this one."""
+        """Start so many processes that ``work``, and wait until they are ready.
+
+        The harness ends them with this one.
+        """
         import subprocess
 
         module = sys.modules["__main__"].__spec__
@@ -201,8 +204,12 @@ class System:
         self._workers = [subprocess.Popen(command, stdout=subprocess.DEVNULL) for _ in range(count)]
 
     async def work(self) -> None:
-        """Execute tasks for ever, in a process of its own."""
+        """Say that it is ``ready``, and execute tasks for ever, in a process of its own."""
         raise NotImplementedError
+
+    def ready(self) -> None:
+        """Tell the one that has started this worker."""
+        print("ready", flush=True)
 
     async def stored_bytes(self) -> int:
         """How much the closed system keeps on disk."""
@@ -474,6 +481,12 @@ def serve(system: Callable[[Case], System]) -> None:
     ends as a program does, since that is measured.
     """
     case = case_of_arguments()
-    answer(asyncio.run(_MEASURES[case.row](system(case))))
+    try:
+        answer(asyncio.run(_MEASURES[case.row](system(case))))
+    except Exception:
+        import traceback
+
+        traceback.print_exc()
+        os._exit(1)
     if case.row != "W4":
         os._exit(0)

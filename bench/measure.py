@@ -210,7 +210,7 @@ class _Runs:
             process = subprocess.Popen(
                 [*self._command, case],
                 cwd=self._folder,
-                env=_environment(),
+                env={**os.environ, "PYTHONPATH": str(ROOT), "BENCH_REDIS": str(self._case["url"])},
                 stdout=subprocess.PIPE,
                 stderr=log,
                 start_new_session=True,
@@ -224,10 +224,6 @@ class _Runs:
         written = self._log.read_text(encoding="utf-8", errors="replace").rsplit("\n===", 1)[-1]
         lines = [line for line in written.splitlines() if line.strip()]
         return lines[-1] if len(lines) > 1 else f"ended with status {status}"
-
-
-def _environment() -> Mapping[str, str]:
-    return {**os.environ, "PYTHONPATH": str(ROOT)}
 
 
 def _end_group(process: subprocess.Popen[bytes]) -> None:

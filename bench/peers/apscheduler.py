@@ -10,7 +10,7 @@ from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.jobstores.sqlalchemy import SQLAlchemyJobStore
 from apscheduler.schedulers.background import BackgroundScheduler
 
-from bench.adapter import System, serve
+from bench.adapter import System, serve, until
 from bench.peers import counting
 
 
@@ -34,6 +34,14 @@ class Apscheduler(System):
             self._scheduler.start(paused=not worker)
         elif worker:
             self._scheduler.resume()
+
+    async def one(self) -> None:
+        await self.submit(0)
+
+        async def finished() -> bool:
+            return counting.finished() > 0
+
+        await until(finished, 0.001)
 
     async def submit(self, number: int) -> None:
         self._scheduler.add_job(counting.counted, args=(number,))

@@ -49,6 +49,7 @@ class Procrastinate(System):
 
     async def work(self) -> None:
         await self._app.open_async()
+        self.ready()
         await self._run()
 
     async def submit(self, number: int) -> None:
