@@ -15,7 +15,7 @@ from typing import Protocol
 from kallista.core.definitions import Definition, TaskSpec
 from kallista.core.encoding import definition_from_data
 from kallista.core.events import Event
-from kallista.core.states import FINISHED_STEP, EventKind, RunKind, TaskStatus
+from kallista.core.states import FINISHED_STEP, EventKind, ProcessStatus, RunKind, TaskStatus
 from kallista.core.types import Json, RunId, RunKey, ScheduleId, WorkerKey
 from kallista.store.memory import MemoryState
 from kallista.store.port import RunRecord
@@ -71,7 +71,7 @@ class Attempt:
     key: str
     type: str
     blocking: bool
-    late: bool
+    late: bool = False
     under_way: bool = True
     returned: bool = False
 
@@ -83,6 +83,17 @@ _ENDS = {
     EventKind.TASK_INTERRUPTED,
 }
 """What only who drives a run may say of an attempt that is under way."""
+
+
+_STATES = {
+    EventKind.RUN_STARTED: ProcessStatus.RUNNING,
+    EventKind.RUN_RESUMED: ProcessStatus.RUNNING,
+    EventKind.RUN_RETRIED: ProcessStatus.RUNNING,
+    EventKind.RUN_WAITING: ProcessStatus.WAITING,
+    EventKind.RUN_PAUSED: ProcessStatus.PAUSED,
+    EventKind.RUN_CANCELLED: ProcessStatus.CANCELLED,
+}
+"""The state that an event leads to, which may be over again within the same write."""
 
 
 class Ledger:
@@ -115,31 +126,23 @@ class Ledger:
 
     # attempts
 
-    def begin(
-        self,
-        by: Worker,
-        run: RunId,
-        task: str,
-        number: int,
-        key: str,
-        type: str,
-        results: Mapping[str, Json],
-        *,
-        blocking: bool,
-    ) -> Attempt:
-        """A handler was called."""
-        worker = by.known_as
-        late = worker not in self.state.workers
-        attempt = Attempt(by, worker, run, task, number, key, type, blocking, late)
-        self._machine.note(by.name, f"begins {run} {task} {number}" + (" (late)" if late else ""))
-        earlier = self.attempts[run, task]
-        if not late:
+    def begin(self, attempt: Attempt, results: Mapping[str, Json]) -> None:
+        """A handler was called.
+
+        Args:
+            attempt: The call.
+            results: What it is told of the steps before it.
+        """
+        attempt.late = attempt.worker not in self.state.workers
+        what = f"begins {attempt.run} {attempt.task} {attempt.number}"
+        self._machine.note(attempt.by.name, f"{what} (late)" if attempt.late else what)
+        earlier = self.attempts[attempt.run, attempt.task]
+        if not attempt.late:
             self._judge_number(attempt, earlier)
             self._judge_moment(attempt, results)
         earlier.append(attempt)
         self.under_way.append(attempt)
-        self._judge_limits(by, type)
-        return attempt
+        self._judge_limits(attempt.by, attempt.type)
 
     def end(self, attempt: Attempt) -> None:
         """The handler is over, however it ended."""
@@ -171,7 +174,7 @@ class Ledger:
             return
         record = self.state.runs[key]
         definition = self.definition(record)
-        position = definition.position[attempt.task]  # type: ignore[index]
+        position = _steps(record, definition).index(attempt.task)
         step = record.steps[position]
         stored = (step.status, step.attempt, step.worker)
         if stored != (TaskStatus.RUNNING, attempt.number, attempt.worker):
@@ -194,7 +197,7 @@ class Ledger:
         if definition.kind is RunKind.WORKFLOW:
             before = set(range(position))
         return {
-            definition.steps[earlier].id: self.result(record, definition, earlier)
+            _steps(record, definition)[earlier]: self.result(record, definition, earlier)
             for earlier in sorted(before)
             if record.steps[earlier].status is TaskStatus.COMPLETED
         }
@@ -267,14 +270,20 @@ class Ledger:
             self._machine.accuse(f"the history of {record.id} has a hole or a double line")
         if before is None:
             self.born.add(record.id)
-        elif record.version <= before.version or record.epoch < before.epoch:
+        elif (record.version, record.epoch) < (before.version, before.epoch) or (
+            record.version == before.version
+            and (record.head, record.steps, record.owner)
+            != (before.head, before.steps, before.owner)
+        ):
             self._machine.accuse(f"{record.id} went back to version {record.version}")
         self._judge_steps(by, before, record)
         for event in new:
             self._judge_event(by, before, record, event)
         status = record.status
-        if before is None or status != before.status or new:
-            self.states[record.id].append((self.tick, record.head.state))
+        if before is None or new:
+            passed = [_STATES[event.kind] for event in new if event.kind in _STATES]
+            for state in [*passed, record.head.state]:
+                self.states[record.id].append((self.tick, state))
             self.changed_at = self._machine.now
         if not new and (before is None or before.owner != record.owner):
             owner = record.owner or "nobody"
@@ -294,7 +303,8 @@ class Ledger:
     def _judge_event(
         self, by: Worker, before: RunRecord | None, record: RunRecord, event: Event
     ) -> None:
-        step = "" if event.step is None else f" {self.definition(record).steps[event.step].id}"
+        steps = _steps(record, self.definition(record))
+        step = "" if event.step is None else f" {steps[event.step]}"
         number = event.attempt or ""
         self._machine.note(by.name, f"writes {record.id}{step} {event.kind} {number}".rstrip())
         if event.kind not in _ENDS or before is None or event.step is None:
@@ -341,14 +351,15 @@ class Ledger:
                 for event in self.state.events[record.key]
                 if event.kind is EventKind.TASK_COMPLETED
             )
+            ids = _steps(record, definition)
             for position, spec in enumerate(definition.steps):
-                what = f"{record.id} {spec.id}"
+                what = f"{record.id} {ids[position]}"
                 if completed[position] > 1:
                     self._machine.accuse(f"{what} completed {completed[position]} times")
                 if not isinstance(spec.work, TaskSpec) or spec.work.type == "sleep":
                     continue
                 if record.steps[position].status is TaskStatus.COMPLETED:
-                    self._judge_result(what, record, position, spec.id)
+                    self._judge_result(what, record, position, ids[position])
 
     def _judge_result(self, what: str, record: RunRecord, position: int, task: str) -> None:
         number = record.steps[position].attempt
@@ -362,3 +373,8 @@ class Ledger:
         ]
         if len(returned) != 1:
             self._machine.accuse(f"{what} is COMPLETED, and {len(returned)} attempts returned")
+
+
+def _steps(record: RunRecord, definition: Definition) -> list[str]:
+    """The ids of a run's steps; the one of a single task is its run's."""
+    return [spec.id or record.id for spec in definition.steps]

@@ -12,10 +12,12 @@ import asyncio
 import heapq
 from collections import deque
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from contextvars import Context
 from hashlib import blake2b
 from random import Random
 from typing import Any, TypeVar
+from warnings import catch_warnings
 
 _T = TypeVar("_T")
 
@@ -125,15 +127,14 @@ class ProgramLoop(asyncio.AbstractEventLoop):
     def bury(self) -> None:
         """Take apart what is left when the simulation is over, without any noise."""
         self.stop_for_ever()
-        for task in self.tasks:
-            task._log_destroy_pending = False  # type: ignore[attr-defined]
-            task._log_traceback = False  # type: ignore[attr-defined]
-            coroutine = task.get_coro()
-            if not task.done() and isinstance(coroutine, Coroutine):
-                try:
-                    coroutine.close()
-                except BaseException:  # noqa: S110  # whatever it still wanted to do
-                    pass
+        with catch_warnings(action="ignore"):
+            for task in self.tasks:
+                task._log_destroy_pending = False  # type: ignore[attr-defined]
+                task._log_traceback = False  # type: ignore[attr-defined]
+                coroutine = task.get_coro()
+                if not task.done() and isinstance(coroutine, Coroutine):
+                    with suppress(BaseException):
+                        coroutine.close()
         self.tasks.clear()
 
     def unheard(self) -> list[str]:

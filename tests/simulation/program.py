@@ -238,13 +238,14 @@ class Program:
             return
         self.machine.note(self.name, "has left")
         self.alive = self.up = False
-        if self.app._engine._slots.in_use:
-            self.machine.accuse(f"{self.name} has never given back a place for an attempt")
-        self._accuse_of_unheard()
+        self.around.ledger.abandon(self)
+        if self.places_taken:
+            self.machine.accuse(f"{self.name} has never given back {self.places_taken} places")
+        self.accuse_of_unheard()
         self.loop.stop_for_ever()
         self._on_death(self)
 
-    def _accuse_of_unheard(self) -> None:
+    def accuse_of_unheard(self) -> None:
         for error in self.loop.unheard():
             self.machine.accuse(f"{self.name} has lost an error: {error}")
 
@@ -262,6 +263,16 @@ class Program:
         """The key that the store knows it by."""
         return self.store.worker
 
+    @property
+    def places_taken(self) -> int:
+        """Places for attempts that are in use.
+
+        Left out are wishes that no driver has answered, and threads that nobody can stop.
+        """
+        engine = self.app._engine
+        held = len(engine._borrower._wishes) + len(engine._executor._outliving)
+        return engine._slots.in_use - held
+
     def limit_of(self, type: str) -> int | None:
         """How many attempts of a type it may execute at once."""
         return self._limits.get(type)
@@ -274,10 +285,15 @@ def _here() -> Program:
 
 def _begin(ctx: TaskContext, *, blocking: bool) -> tuple[Program, Attempt]:
     program = _here()
-    attempt = program.around.ledger.begin(
-        program, ctx.run_id, ctx.task_id, ctx.attempt, ctx.idempotency_key, ctx.type, ctx.results,
-        blocking=blocking,
+    attempt = Attempt(
+        program, program.known_as, ctx.run_id, ctx.task_id, ctx.attempt, ctx.idempotency_key,
+        ctx.type, blocking,
     )  # fmt: skip
+    try:
+        program.around.ledger.begin(attempt, ctx.results)
+    except Exception as error:
+        program.machine.accuse(f"the model itself has failed: {error!r}")
+        raise
     return program, attempt
 
 

@@ -6,19 +6,20 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 from random import Random
 from typing import Any
 
 from audit import audit
 
+from kallista.core.definitions import ChildSpec, Definition
 from kallista.core.durations import to_datetime
 from kallista.core.plan import WAKE
 from kallista.core.snapshots import Explanation
 from kallista.core.states import FINISHED_RUN, ProcessStatus, RunKind, ScheduleStatus
 from kallista.core.types import RunId, ScheduleId
-from kallista.errors import KallistaError, NotFoundError, StateError, StoreError
+from kallista.errors import DefinitionError, KallistaError, NotFoundError, StateError, StoreError
 from kallista.store.memory import MemoryState
 from kallista.store.port import RunRecord
 
@@ -67,7 +68,7 @@ class Climate:
 
 
 def climate(luck: Random) -> Climate:
-    """Each misfortune is left out of half of all stories, so that each is met without the others."""
+    """Each misfortune is left out of half of all stories, so that none hides another."""
 
     def sometimes(part: float) -> float:
         return luck.choice((0.0, part * luck.random()))
@@ -181,6 +182,8 @@ class Story:
         except AssertionError as error:
             self.machine.note("!!!", str(error))
             raise BrokenPromiseError(str(error)) from error
+        except Exception as error:
+            raise BrokenPromiseError(f"the simulation itself has failed: {error!r}") from error
         finally:
             self.over = True
             for program in self.programs:
@@ -320,6 +323,9 @@ class Story:
             await work
         except asyncio.CancelledError:
             raise
+        except DefinitionError as error:
+            if "there is no task type" not in str(error):
+                self.machine.accuse(f"a client of {program.name} got {error}")
         except Exception as error:
             self.machine.accuse(f"a client of {program.name} got {type(error).__name__}: {error}")
 
@@ -328,9 +334,13 @@ class Story:
         for _ in range(20):
             try:
                 await what()
-            except StoreError:
+            except StoreError as error:
+                self.machine.note(program.name, f"cannot: {error}")
                 await asyncio.sleep(0.3)
                 continue
+            except KallistaError as error:
+                self.machine.note(program.name, f"refuses: {error}")
+                raise
             self.machine.note(program.name, "answers")
             return True
         return False
@@ -501,12 +511,25 @@ class Story:
             if not self.rests(record)
         ]
         lines = "; ".join(map(str, sorted(self.state.queue)))
-        raise AssertionError(f"{what}, and {left} do not end; in the queue: {lines}")
+        clients = [
+            f"{name} at {program.name}"
+            for name, program, task in self.clients
+            if program.alive and not task.done()
+        ]
+        raise AssertionError(
+            f"{what}: runs {left}; clients {clients}; attempts {self.ledger.under_way};"
+            f" in the queue: {lines}"
+        )
 
     def is_at_rest(self) -> bool:
         """Whether all has ended that can end by itself, and all who waited were answered."""
         if not living(self.programs) or any(
             program.alive and not program.up for program in self.programs
+        ):
+            return False
+        if any(
+            program.alive and name != "waits" and not task.done()
+            for name, program, task in self.clients
         ):
             return False
         if self.ledger.under_way or not all(map(self.rests, self.state.runs.values())):
@@ -532,7 +555,12 @@ class Story:
         """Whether all processes that one waits for have completed."""
         for id in self.ledger.definition(record).dependencies:
             key = self.state.keys.get(id)
-            if key is None or self.state.runs[key].head.state is not ProcessStatus.COMPLETED:
+            record_of = None if key is None else self.state.runs[key]
+            if (
+                record_of is None
+                or record_of.kind is not RunKind.PROCESS
+                or record_of.head.state is not ProcessStatus.COMPLETED
+            ):
                 return False
         return True
 
@@ -580,15 +608,14 @@ class Story:
         """All that must hold once everything is at rest."""
         audit(self.state)
         self.ledger.judge_completed()
-        for name, program, task in self.clients:
-            if program.alive and not task.done() and name != "waits":
-                raise AssertionError(f"a client of {program.name} that {name} was never answered")
         self.judge_waiting()
         self.judge_explanations()
         self.judge_schedules()
         for program in self.programs:
             if program.alive:
-                program._accuse_of_unheard()
+                program.accuse_of_unheard()
+                if program.places_taken:
+                    raise AssertionError(f"{program.name} holds places, and everything rests")
         if self.machine.broken:
             raise BrokenPromiseError("; ".join(self.machine.broken))
 
@@ -653,9 +680,7 @@ class Story:
 
     def may_fail(self, record: RunRecord) -> bool:
         """Whether a run has a time limit, or is held up by one that has."""
-        text = record.definition_content
-        limited = any(word in text for word in ('"deadline":', '"timeout":'))
-        return limited or record.parent is not None
+        return record.parent is not None or is_limited(self.ledger.definition(record))
 
     def close(self) -> None:
         """All programs leave in good order, and nothing is left behind."""
@@ -669,6 +694,16 @@ class Story:
         owned = [run.id for run in self.state.runs.values() if run.owner is not None]
         if owned:
             raise AssertionError(f"{owned} are driven, and nobody is there")
+
+
+def is_limited(definition: Definition) -> bool:
+    """Whether anything in a definition may run out of time."""
+    return definition.deadline is not None or any(
+        is_limited(spec.work.definition)
+        if isinstance(spec.work, ChildSpec)
+        else (spec.work.timeout, spec.work.deadline) != (None, None)
+        for spec in definition.steps
+    )
 
 
 @contextmanager
