@@ -23,6 +23,7 @@ from kallista.testing.store_contract import NOW, new_run, opened
 
 pytestmark = pytest.mark.anyio
 
+KNOWN = len(migrations())
 MARK_NEWER = "CREATE TABLE newer (x); UPDATE store SET compatible_from = {};"
 
 
@@ -112,7 +113,7 @@ def damaged(path: Path) -> None:
 
 def newer(path: Path) -> None:
     """A store of a program that has moved on too far."""
-    ready(path, [*migrations(), MARK_NEWER.format(2)])
+    ready(path, [*migrations(), MARK_NEWER.format(KNOWN + 1)])
 
 
 def a_folder(path: Path) -> None:
@@ -127,7 +128,7 @@ def a_folder(path: Path) -> None:
         (other_database, "database of another program; choose another path"),
         (marked_database, "database of another program; choose another path"),
         (damaged, "is damaged .* restore it from a backup"),
-        (newer, r"newer Kallista \(store version 2; .* up to 1\); upgrade Kallista"),
+        (newer, rf"newer Kallista \(store version {KNOWN + 1}; .* up to {KNOWN}\); upgrade"),
         (a_folder, "cannot be opened"),
     ],
 )
@@ -169,7 +170,7 @@ def test_migrations_lead_forward_one_by_one(path: Path) -> None:
         db.execute("INSERT INTO tombstones VALUES ('kept', 'task', 'FAILED', 1)")
     ready(path, scripts)
     ready(path, scripts)
-    assert version(path) == (APPLICATION_ID, 3)
+    assert version(path) == (APPLICATION_ID, KNOWN + 2)
     with closing(apsw.Connection(str(path))) as db:
         assert db.execute("SELECT id FROM tombstones").get == "kept"
         assert db.table_exists(None, "second")
@@ -181,7 +182,7 @@ def test_a_migration_that_fails_changes_nothing(path: Path) -> None:
     ready(path)
     with pytest.raises(StoreError, match="cannot open"):
         ready(path, [*migrations(), "CREATE TABLE second (x); SELECT nonsense FROM nowhere"])
-    assert version(path) == (APPLICATION_ID, 1)
+    assert version(path) == (APPLICATION_ID, KNOWN)
     with closing(apsw.Connection(str(path))) as db:
         assert not db.table_exists(None, "second")
     ready(path)
@@ -189,10 +190,10 @@ def test_a_migration_that_fails_changes_nothing(path: Path) -> None:
 
 async def test_a_newer_store_that_is_compatible_is_used(path: Path) -> None:
     """A newer program may say that older ones can go on with its store."""
-    ready(path, [*migrations(), MARK_NEWER.format(1)])
+    ready(path, [*migrations(), MARK_NEWER.format(KNOWN)])
     async with opened(lambda: SqliteStore(path)) as store:
         assert (await store.create(new_run())).new
-    assert version(path) == (APPLICATION_ID, 2)
+    assert version(path) == (APPLICATION_ID, KNOWN + 1)
 
 
 async def test_who_opens_for_too_long_is_named(path: Path) -> None:

@@ -22,6 +22,7 @@ from kallista.store.sqlite.file_locks import FileLock, holder_name
 from kallista.store.sqlite.opening import prepare
 from kallista.store.sqlite.rows import DefinitionCache
 from kallista.store.sqlite.statements import all_statements, statement
+from kallista.store.sqlite.writing import Writing
 from kallista.testing.store_contract import (
     NOW,
     fence,
@@ -43,7 +44,9 @@ WHOLE_TABLE_ON_PURPOSE = {
     "next_commit": "store",
     "compatible_from": "store",
     "type_schemas": "type_schemas",
-    "worker_keys": "workers",
+    "any_tombstone": "tombstones",
+    "beats": "workers",
+    "last_run_key": "sqlite_sequence",
     "workers": "workers",
 }
 
@@ -109,9 +112,12 @@ def fill(db: apsw.Connection, ahead: int) -> None:
     """Entries ahead in every way an entry can be, and a free one behind them all."""
     db.execute("BEGIN")
     db.execute(
+        "INSERT INTO workers VALUES (1, 'me', '{}', 1, 0);"
         "INSERT INTO definitions VALUES (1, 'd', '{}');"
         "INSERT INTO runs VALUES (7, 'RUNNING', 1, 0, NULL, NULL, NULL, 1, 0, NULL, 1, NULL, 0,"
         " 'RUNNING', 'free', 'workflow', 'n', NULL, NULL, NULL, NULL, 0, 1, 1);"
+        "INSERT INTO runs VALUES (8, 'RUNNING', 1, 0, NULL, NULL, NULL, 1, 0, NULL, 1, 2, 1,"
+        " 'RUNNING', 'driven', 'process', 'n', NULL, NULL, NULL, NULL, 0, 1, 1);"
         "INSERT INTO requests VALUES (7, 1, 'c', '[]', '{}')"
     )
     for holder, type, rank, ready_at in (
@@ -120,6 +126,8 @@ def fill(db: apsw.Connection, ahead: int) -> None:
         (0, "build", 0, NOW + 1),
         (2, "build", -9, 0),
         (2, "", -9, 0),
+        (-1, "another type", -9, 0),
+        (-1, "build", 0, NOW + 1),
     ):
         db.execute(
             "WITH RECURSIVE n (i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n WHERE i < ?)"
@@ -140,7 +148,7 @@ def work_of_a_claim(db: apsw.Connection) -> int:
         return False
 
     db.set_progress_handler(count, 1)
-    got = claim(db, DefinitionCache(db), request(WorkerKey(1)))
+    got = claim(Writing(db, DefinitionCache(db)), request(WorkerKey(1)))
     db.set_progress_handler(None)
     assert [entry.run for entry in got.entries] == [7]
     assert got.next_due == NOW + 1
@@ -264,14 +272,15 @@ async def test_a_run_of_ten_tasks_is_small(path: Path) -> None:
     many = 300
     empty = size(path)
     async with opened(lambda: SqliteStore(path)) as store:
-        await asyncio.gather(*(ten_tasks(store, number) for number in range(many)))
+        worker = await store.register_worker("me", {}, NOW)
+        await asyncio.gather(*(ten_tasks(store, worker, number) for number in range(many)))
     assert (size(path) - empty) / many < 2_500
 
 
-async def ten_tasks(store: Store, number: int) -> None:
+async def ten_tasks(store: Store, worker: WorkerKey, number: int) -> None:
     """Take a workflow through ten tasks."""
     id = f"0198c0de-0000-7000-8000-{number:012}"
-    key, _ = await store.create(new_run(id, owner=WorkerKey(1), steps=[StepState()] * 10))
+    key, _ = await store.create(new_run(id, owner=worker, steps=[StepState()] * 10))
     for step in range(10):
         seq = 1 + 2 * step
         started = Event(seq, NOW, EventKind.TASK_STARTED, step, 1, JsonText("1"))

@@ -8,12 +8,13 @@ from typing import cast
 
 import apsw
 
-from kallista.core.schedules import Firing
+from kallista.core.plan import WHOLE_RUN
+from kallista.core.schedules import Firing, Schedule
 from kallista.core.types import JsonText, Micros, RunKey, ScheduleId, TaskType, WorkerKey
 from kallista.errors import LeaseLost, NotFoundError, StateError
-from kallista.store.sqlite.creation import insert_child
+from kallista.store.conflicts import loan_gone
+from kallista.store.sqlite.creation import create_children
 from kallista.store.sqlite.liveness import Liveness
-from kallista.store.sqlite.plans import wake_run
 from kallista.store.sqlite.rows import schedule_values, types_text
 from kallista.store.sqlite.statements import statement
 from kallista.store.sqlite.writing import Writing
@@ -24,8 +25,8 @@ _INSERT_TOMBSTONE = statement("insert_tombstone")
 _DELETE_PARTS = tuple(
     statement(name)
     for name in (
-        "delete_tags", "delete_waits", "delete_entries", "delete_events", "delete_steps",
-        "delete_request", "delete_run",
+        "delete_tags", "delete_waits", "delete_entries", "delete_loans", "delete_events",
+        "delete_steps", "delete_request", "delete_run",
     )
 )  # fmt: skip
 _DROP_UNUSED_DEFINITION = statement("drop_unused_definition")
@@ -35,11 +36,17 @@ _DELETE_SCHEDULE = statement("delete_schedule")
 _INSERT_WORKER = statement("insert_worker")
 _UPDATE_WORKER = statement("update_worker")
 _PUT_TYPE_SCHEMA = statement("put_type_schema")
-_WORKER_KEYS = statement("worker_keys")
+_BEAT = statement("beat")
 _OWNERS = statement("owners")
 _FREE_RUNS = statement("free_runs")
 _FREE_ENTRIES = statement("free_entries")
 _DELETE_WORKER = statement("delete_worker")
+_LOAN = statement("loan")
+_REPORT = statement("report")
+_LOSE_LOANS = statement("lose_loans")
+_REQUEUE_WISHES = statement("requeue_wishes")
+_DROP_WISHES = statement("drop_wishes")
+_WAKE_RUN = statement("wake_run")
 
 
 def delete_run(db: apsw.Connection, run: RunKey, version: int, now: Micros) -> None:
@@ -65,18 +72,17 @@ def delete_run(db: apsw.Connection, run: RunKey, version: int, now: Micros) -> N
         db.execute(_DROP_UNUSED_DEFINITION, (definition,))
 
 
-def fire(db: apsw.Connection, firings: Sequence[Firing]) -> Sequence[bool]:
+def fire(writing: Writing, firings: Sequence[Firing]) -> Sequence[bool]:
     """Write those firings whose schedule is still the one they looked at."""
-    return [_fire(db, firing) for firing in firings]
+    written = [_advance(writing.db, firing.schedule) for firing in firings]
+    good = [firing.run for firing, done in zip(firings, written, strict=True) if done]
+    create_children(writing, [run for run in good if run is not None])
+    return written
 
 
-def _fire(db: apsw.Connection, firing: Firing) -> bool:
-    db.execute(_ADVANCE_SCHEDULE, schedule_values(firing.schedule))
-    if db.changes() == 0:
-        return False
-    if firing.run is not None:
-        insert_child(db, firing.run)
-    return True
+def _advance(db: apsw.Connection, schedule: Schedule) -> bool:
+    db.execute(_ADVANCE_SCHEDULE, schedule_values(schedule))
+    return db.changes() > 0
 
 
 def delete_schedule(db: apsw.Connection, schedule: ScheduleId) -> bool:
@@ -87,6 +93,22 @@ def delete_schedule(db: apsw.Connection, schedule: ScheduleId) -> bool:
     db.execute(_DELETE_SCHEDULE, (schedule,))
     db.execute(_DROP_UNUSED_DEFINITION, (there[1],))
     return True
+
+
+def report(
+    db: apsw.Connection, run: RunKey, step: int, worker: WorkerKey, attempt: int, text: JsonText
+) -> None:
+    """Leave how a borrowed attempt has ended, and wake whoever drives the run.
+
+    Raises:
+        LeaseLost: The loan is gone, another worker's, lost, or about another attempt.
+    """
+    there = db.execute(_LOAN, (run, step)).fetchone()
+    if there is None or there[:3] != (worker, attempt, 0):
+        raise LeaseLost(loan_gone(step, attempt))
+    if there[3] is None:
+        db.execute(_REPORT, (text, run, step))
+        db.execute(_WAKE_RUN, (step, run))
 
 
 def register_worker(
@@ -102,43 +124,54 @@ def register_worker(
     """
     db = writing.db
     db.executemany(_PUT_TYPE_SCHEMA, types.items())
-    if liveness.own_key is not None:
+    if liveness.own_key in writing.workers:
         db.execute(_UPDATE_WORKER, (name, types_text(types), liveness.own_key))
         return liveness.own_key
+    liveness.end()
     key = WorkerKey(cast(int, db.execute(_INSERT_WORKER, (name, types_text(types), now)).get))
     writing.on_rollback.append(liveness.end)
+    writing.workers_changed()
     liveness.show(key)
     return key
 
 
-def release_dead(writing: Writing, liveness: Liveness) -> int:
-    """Free the runs of every worker that is dead, and of those that have no row any more.
+def beat(db: apsw.Connection, liveness: Liveness) -> bool:
+    """Renew this worker's lease; false when it has been taken for dead."""
+    return db.execute(_BEAT, (liveness.own_key,)).get is not None
+
+
+def release_dead(
+    writing: Writing, liveness: Liveness, silent: Sequence[tuple[WorkerKey, int]]
+) -> int:
+    """Free what workers had that are dead, that have no row any more, or were silent too long.
 
     Returns:
-        How many runs were freed.
+        How many runs were freed or woken.
     """
-    db = writing.db
-    known = [WorkerKey(cast(int, key)) for (key,) in db.execute(_WORKER_KEYS)]
-    owners = [WorkerKey(cast(int, key)) for (key,) in db.execute(_OWNERS)]
-    freed = 0
-    for worker in {*known, *owners}:
-        if not liveness.alive(worker):
-            freed += _free(db, worker)
-            writing.on_commit.append(partial(liveness.forget, worker))
-    return freed
+    workers = writing.workers
+    owners = [WorkerKey(cast(int, key)) for (key,) in writing.db.execute(_OWNERS)]
+    dead = {worker for worker in {*workers, *owners} if not liveness.alive(worker)}
+    dead |= {worker for worker, seen in silent if workers.get(worker) == seen}
+    writing.on_commit.extend(partial(liveness.forget, worker) for worker in dead)
+    return sum(_free(writing, worker) for worker in sorted(dead))
 
 
 def retire_worker(writing: Writing, liveness: Liveness) -> None:
-    """Free what this program drives, and let it be no worker any more."""
+    """Free what this program drives and has borrowed, and let it be no worker any more."""
     if liveness.own_key is not None:
-        _free(writing.db, liveness.own_key)
+        _free(writing, liveness.own_key)
         writing.on_commit.append(liveness.end)
 
 
-def _free(db: apsw.Connection, worker: WorkerKey) -> int:
+def _free(writing: Writing, worker: WorkerKey) -> int:
+    db = writing.db
     freed = db.execute(_FREE_RUNS, (worker,)).fetchall()
     db.execute(_FREE_ENTRIES, (worker,))
-    for run, priority in freed:
-        wake_run(db, cast(int, run), cast(int, priority))
+    db.executemany(_WAKE_RUN, ((WHOLE_RUN, run) for (run,) in freed))
+    db.execute(_REQUEUE_WISHES, (worker,))
+    wishes = db.execute(_DROP_WISHES, (worker,)).fetchall()
+    lost = db.execute(_LOSE_LOANS, (worker,)).fetchall()
+    db.executemany(_WAKE_RUN, ((step, run) for run, step in lost))
     db.execute(_DELETE_WORKER, (worker,))
-    return len(freed)
+    writing.workers_changed()
+    return len(freed) + len(wishes) + len(lost)

@@ -7,7 +7,7 @@ another type or another worker's is never met, however much of it there is.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from heapq import heapify, heappop, heapreplace
 from itertools import chain
 from typing import Final, NamedTuple, cast
@@ -15,21 +15,29 @@ from typing import Final, NamedTuple, cast
 import apsw
 
 from kallista.core.plan import WAKE, Entry
-from kallista.core.types import Micros, RunKey, TaskType
+from kallista.core.types import Micros, RunKey, TaskType, WorkerKey
 from kallista.store.port import WAKES_AT_ONCE, Claim, ClaimedEntry, ClaimRequest, RunRecord
-from kallista.store.sqlite.rows import DefinitionCache, full_record, key_list
+from kallista.store.sqlite.rows import full_records, key_list
 from kallista.store.sqlite.statements import statement
+from kallista.store.sqlite.writing import Writing
 
-_NOBODY: Final = 0
+NOBODY: Final = 0
+"""The holder of entries whose run nobody drives."""
+
+EVERYBODY: Final = -1
+"""The holder of the tasks of processes, which any worker may execute."""
 
 _TYPES_HELD = statement("types_held")
 _RANKS_HELD = statement("ranks_held")
 _DUE_ENTRIES = statement("due_entries")
 _NEXT_DUE = statement("next_due")
+_DUE_SHARED = statement("due_shared")
+_NEXT_SHARED = statement("next_shared")
 _TAKE_ENTRY = statement("take_entry")
-_TAKE_RUN = statement("take_run")
-_MOVE_ENTRIES = statement("move_entries")
-_RECORDS_BY_KEY = statement("records_by_key")
+_TAKE_RUNS = statement("take_runs")
+_TAKE_ALONG = statement("take_along")
+_WISH = statement("wish")
+_WAKE_RUN = statement("wake_run")
 
 
 class _Line(NamedTuple):
@@ -41,6 +49,7 @@ class _Line(NamedTuple):
     step: int
     type: TaskType
     holder: int
+    owner: WorkerKey | None
 
     @property
     def entry(self) -> Entry:
@@ -48,15 +57,21 @@ class _Line(NamedTuple):
 
 
 class _Pile(NamedTuple):
-    """The entries of one type, its own or free ones, with the ranks that occur."""
+    """The entries of one type with one holder, and the ranks that occur among them."""
 
     holder: int
     type: TaskType
     ranks: list[int]
 
 
-def claim(db: apsw.Connection, definitions: DefinitionCache, request: ClaimRequest) -> Claim:
-    """Take due entries from the queue, and their runs if nobody drives them."""
+def claim(writing: Writing, request: ClaimRequest) -> Claim:
+    """Take due entries from the queue, and their runs if nobody drives them.
+
+    Raises:
+        LeaseLost: The worker has been taken for dead.
+    """
+    writing.check_worker(request.worker)
+    db = writing.db
     piles = _piles(db, request)
     wakes, wakes_left = _pick(
         db,
@@ -70,10 +85,8 @@ def claim(db: apsw.Connection, definitions: DefinitionCache, request: ClaimReque
     )
     # Taking a run moves its entries, so what waits is looked at before.
     next_due = wakes_left.ready_at if wakes_left else _next_due(db, request, piles)
-    lines = [*wakes, *tasks]
-    records = _take(db, definitions, request, lines)
     return Claim(
-        entries=[ClaimedEntry(line.run, line.entry, records.pop(line.run, None)) for line in lines],
+        entries=_take(writing, request.worker, [*wakes, *tasks]),
         next_due=next_due,
         waiting=-tasks_left.rank if tasks_left else None,
     )
@@ -83,7 +96,7 @@ def _piles(db: apsw.Connection, request: ClaimRequest) -> list[_Pile]:
     wanted = {WAKE, *request.limits}
     held = (
         (holder, TaskType(str(type)))
-        for holder in (_NOBODY, request.worker)
+        for holder in (EVERYBODY, NOBODY, request.worker)
         for (type,) in db.execute(_TYPES_HELD, (holder,)).fetchall()
     )
     return [
@@ -97,12 +110,14 @@ def _piles(db: apsw.Connection, request: ClaimRequest) -> list[_Pile]:
 
 def _due(db: apsw.Connection, request: ClaimRequest, pile: _Pile) -> Iterator[_Line]:
     """The due entries of a pile in the order of service, read as far as they are asked for."""
+    worker, now, within = request.worker, request.now, request.within
     holder, type, ranks = pile
-    rows = chain.from_iterable(
-        db.execute(_DUE_ENTRIES, (holder, type, rank, request.now, request.within))
-        for rank in ranks
-    )
-    return (_Line._make((*row, type, holder)) for row in rows)
+    if holder == EVERYBODY:
+        rows = (db.execute(_DUE_SHARED, (type, rank, now, within, worker)) for rank in ranks)
+        return (_Line._make((*row[:4], type, holder, row[4])) for row in chain.from_iterable(rows))
+    owner = None if holder == NOBODY else worker
+    rows = (db.execute(_DUE_ENTRIES, (holder, type, rank, now, within)) for rank in ranks)
+    return (_Line._make((*row, type, holder, owner)) for row in chain.from_iterable(rows))
 
 
 def _pick(
@@ -143,29 +158,51 @@ def _pick(
     return picked, None
 
 
-def _take(
-    db: apsw.Connection, definitions: DefinitionCache, request: ClaimRequest, lines: list[_Line]
-) -> dict[RunKey, RunRecord]:
-    """Remove the lines and take on their runs; returns the runs that are new to the worker."""
+def _take(writing: Writing, worker: WorkerKey, lines: list[_Line]) -> list[ClaimedEntry]:
+    """Remove the lines, take on the runs that nobody drives, and ask for what others drive."""
+    db = writing.db
     db.executemany(
         _TAKE_ENTRY,
         ((line.holder, line.type, line.rank, line.ready_at, line.run, line.step) for line in lines),
     )
-    free = {line.run for line in lines if line.holder == _NOBODY}
-    if not free:
+    taken = _take_runs(writing, worker, {line.run for line in lines if line.owner is None})
+    borrowed = [line for line in lines if line.owner not in (None, worker)]
+    db.executemany(
+        _WISH,
+        ((line.run, line.step, worker, line.type, line.rank, line.ready_at) for line in borrowed),
+    )
+    db.executemany(_WAKE_RUN, ((line.step, line.run) for line in borrowed))
+    return [
+        ClaimedEntry(
+            line.run, line.entry, taken.pop(line.run, None), line.owner not in (None, worker)
+        )
+        for line in lines
+    ]
+
+
+def _take_runs(
+    writing: Writing, worker: WorkerKey, runs: Collection[RunKey]
+) -> dict[RunKey, RunRecord]:
+    """Become the owner of runs; returns them as they are from now on."""
+    if not runs:
         return {}
-    db.executemany(_TAKE_RUN, ((request.worker, run) for run in free))
-    db.executemany(_MOVE_ENTRIES, ((request.worker, run) for run in free))
-    rows = db.execute(_RECORDS_BY_KEY, (key_list(free),)).fetchall()
-    return {RunKey(cast(int, row[0])): full_record(db, definitions, row) for row in rows}
+    keys = key_list(runs)
+    writing.db.execute(_TAKE_RUNS, (worker, keys))
+    writing.db.execute(_TAKE_ALONG, (worker, keys))
+    return full_records(writing.db, writing.definitions, keys)
 
 
 def _next_due(db: apsw.Connection, request: ClaimRequest, piles: list[_Pile]) -> Micros | None:
-    moments = (
-        db.execute(_NEXT_DUE, (pile.holder, pile.type, rank, request.now, request.within)).get
-        for pile in piles
-        for rank in pile.ranks
-    )
-    return min(
-        (Micros(cast(int, moment)) for moment in moments if moment is not None), default=None
-    )
+    moments = (_next_of(db, request, pile, rank) for pile in piles for rank in pile.ranks)
+    return min((moment for moment in moments if moment is not None), default=None)
+
+
+def _next_of(db: apsw.Connection, request: ClaimRequest, pile: _Pile, rank: int) -> Micros | None:
+    holder, type, _ = pile
+    if holder == EVERYBODY:
+        moment = db.execute(
+            _NEXT_SHARED, (type, rank, request.now, request.within, request.worker)
+        ).get
+    else:
+        moment = db.execute(_NEXT_DUE, (holder, type, rank, request.now, request.within)).get
+    return None if moment is None else Micros(cast(int, moment))

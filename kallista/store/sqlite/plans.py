@@ -11,12 +11,14 @@ from collections.abc import Iterable, Sequence
 
 import apsw
 
-from kallista.core.plan import WHOLE_RUN, Plan
+from kallista.core.plan import Entry, Plan
 from kallista.core.states import RunKind
 from kallista.errors import KallistaError, LeaseLost, NotFoundError
+from kallista.store.conflicts import worker_gone
 from kallista.store.port import Committed
-from kallista.store.sqlite.creation import insert_child
+from kallista.store.sqlite.creation import create_children
 from kallista.store.sqlite.statements import statement
+from kallista.store.sqlite.writing import Writing
 
 _ADVANCE_RUN = statement("advance_run")
 _SET_STATUS = statement("set_status")
@@ -27,31 +29,38 @@ _INSERT_EVENT = statement("insert_event")
 _PUT_STEP = statement("put_step")
 _ENQUEUE = statement("enqueue")
 _DEQUEUE = statement("dequeue")
+_IS_WISHED = statement("is_wished")
+_GRANT = statement("grant")
+_RECALL = statement("recall")
+_SETTLE = statement("settle")
 _WAKE_BY_ID = statement("wake_by_id")
 _WAKE_PARENT = statement("wake_parent")
 _WAKE_WAITING = statement("wake_waiting")
 _WAKE_OWNER = statement("wake_owner")
 
 
-def write_plans(db: apsw.Connection, plans: Sequence[Plan]) -> list[Committed | KallistaError]:
+def write_plans(writing: Writing, plans: Sequence[Plan]) -> list[Committed | KallistaError]:
     """Write those plans whose fences hold; each plan is of another run.
 
     Returns:
         For each plan its new version, or why it dropped out; its neighbours go on without it.
     """
-    answers = [_advance(db, plan) for plan in plans]
+    db = writing.db
+    answers = [_advance(writing, plan) for plan in plans]
     good = [
         plan for plan, answer in zip(plans, answers, strict=True) if isinstance(answer, Committed)
     ]
     _hand_over(db, good)
-    _many(db, _DEQUEUE, ((plan.run, *entry) for plan in good for entry in plan.dequeue))
+    _many(db, _DEQUEUE, (_line(plan, entry) for plan in good for entry in plan.dequeue))
     _many(db, _INSERT_EVENT, ((plan.run, *event) for plan in good for event in plan.events))
     _many(
         db,
         _PUT_STEP,
         ((plan.run, position, *step) for plan in good for position, step in plan.steps),
     )
-    _many(db, _ENQUEUE, ((plan.run, *entry) for plan in good for entry in plan.enqueue))
+    _many(db, _ENQUEUE, (_line(plan, entry) for plan in good for entry in plan.enqueue))
+    _lend(db, good)
+    create_children(writing, [child for plan in good for child in plan.create])
     _tell_others(db, good)
     return answers
 
@@ -60,9 +69,18 @@ def _many(db: apsw.Connection, sql: str, rows: Iterable[tuple[object, ...]]) -> 
     db.executemany(sql, rows)
 
 
-def _advance(db: apsw.Connection, plan: Plan) -> Committed | KallistaError:
+def _line(plan: Plan, entry: Entry) -> tuple[object, ...]:
+    type, priority, ready_at, step = entry
+    return type, plan.run, priority, ready_at, step
+
+
+def _advance(writing: Writing, plan: Plan) -> Committed | KallistaError:
     """Check the fence and write the head; that comes first, so a stale plan writes nothing."""
+    db = writing.db
     version, epoch = plan.fence
+    gone = _gone(writing, plan) if plan.lend or plan.ownership is not None else None
+    if gone is not None:
+        return _refusal(db, plan, gone)
     row = db.execute(_ADVANCE_RUN, (*plan.head, plan.run, version, epoch)).fetchone()
     if row is None:
         return _refusal(db, plan)
@@ -73,15 +91,26 @@ def _advance(db: apsw.Connection, plan: Plan) -> Committed | KallistaError:
     return Committed(version + 1)
 
 
+def _gone(writing: Writing, plan: Plan) -> str | None:
+    """Who is gone whom the plan gives something to."""
+    for step, worker, _ in plan.lend:
+        if writing.db.execute(_IS_WISHED, (plan.run, step, worker)).get is None:
+            return f"worker {worker} does not wish for step {step} any more"
+    owner = None if plan.ownership is None else plan.ownership.worker
+    return None if owner is None or owner in writing.workers else worker_gone(owner)
+
+
 def _status(plan: Plan, before: str) -> str:
     """The word for a single task: its step's."""
     return next((state.status for position, state in plan.steps if position == 0), before)
 
 
-def _refusal(db: apsw.Connection, plan: Plan) -> KallistaError:
+def _refusal(db: apsw.Connection, plan: Plan, why: str | None = None) -> KallistaError:
     row = db.execute(_RUN_HOLDER, (plan.run,)).fetchone()
     if row is None:
         return NotFoundError(f"run {plan.run} is gone; it was deleted")
+    if why is not None:
+        return LeaseLost(f"{why}; nothing of this plan was written")
     id, version, epoch, owner, name = row
     holder = "nobody" if owner is None else f"worker {name or owner}"
     return LeaseLost(
@@ -100,10 +129,15 @@ def _hand_over(db: apsw.Connection, plans: Sequence[Plan]) -> None:
             db.execute(_MOVE_ENTRIES, (worker or 0, plan.run))
 
 
+def _lend(db: apsw.Connection, plans: Sequence[Plan]) -> None:
+    for plan in plans:
+        db.executemany(_GRANT, ((attempt, plan.run, step) for step, _, attempt in plan.lend))
+        db.executemany(_RECALL, ((plan.run, step) for step in plan.recall))
+        db.executemany(_SETTLE, ((plan.run, step) for step in plan.settle))
+
+
 def _tell_others(db: apsw.Connection, plans: Sequence[Plan]) -> None:
     for plan in plans:
-        for child in plan.create:
-            insert_child(db, child)
         for id in plan.wake:
             db.execute(_WAKE_BY_ID, (id,))
         if plan.wake_parent:
@@ -112,8 +146,3 @@ def _tell_others(db: apsw.Connection, plans: Sequence[Plan]) -> None:
             db.execute(_WAKE_WAITING, (plan.run,))
         if plan.tell_owner:
             db.execute(_WAKE_OWNER, (plan.run,))
-
-
-def wake_run(db: apsw.Connection, run: int, priority: int) -> None:
-    """Ask whoever takes the run on next to look at it."""
-    db.execute(_ENQUEUE, (run, "", priority, 0, WHOLE_RUN))

@@ -1,4 +1,8 @@
-"""The readers: threads that answer questions, so that a long one holds nobody up."""
+"""The readers: threads that answer questions, so that a long one holds nobody up.
+
+What the event loop asks in one turn is handed over and answered together: to cross between the
+threads costs more than most answers.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +21,8 @@ from kallista.store.sqlite.connection import connect, store_error
 from kallista.store.sqlite.reading import Reading
 
 READERS: Final = 2
+TOGETHER: Final = 64
+"""How many questions one thread takes at once, so that the other has something to do too."""
 
 _T = TypeVar("_T")
 
@@ -40,7 +46,8 @@ class Readers:
         self._busy_timeout = busy_timeout
         self._vfs = vfs
         self._loop = asyncio.get_running_loop()
-        self._inbox: SimpleQueue[_Question | None] = SimpleQueue()
+        self._gathered: list[_Question] = []
+        self._inbox: SimpleQueue[list[_Question] | None] = SimpleQueue()
         self._closed = False
         self._ended = [self._start(number) for number in range(READERS)]
 
@@ -53,7 +60,7 @@ class Readers:
         return ended
 
     async def ask(self, question: Callable[[Reading], _T]) -> _T:
-        """Answer a question from one snapshot.
+        """Answer a question from one snapshot, which neighbours may share.
 
         Raises:
             StoreError: The store cannot be read.
@@ -61,13 +68,21 @@ class Readers:
         if self._closed:
             raise StoreError(f"{self._path} is closed; open the store first")
         future: asyncio.Future[_T] = self._loop.create_future()
-        self._inbox.put(_Question(question, future))
+        if not self._gathered:
+            self._loop.call_soon(self._hand_over)
+        self._gathered.append(_Question(question, future))
         return await future
+
+    def _hand_over(self) -> None:
+        gathered, self._gathered = self._gathered, []
+        for start in range(0, len(gathered), TOGETHER):
+            self._inbox.put(gathered[start : start + TOGETHER])
 
     async def stop(self) -> None:
         """Answer what was asked, and close."""
         if not self._closed:
             self._closed = True
+            self._hand_over()
             for _ in self._ended:
                 self._inbox.put(None)
         await asyncio.gather(*self._ended)
@@ -82,30 +97,33 @@ class Readers:
         db: apsw.Connection | None = None
         reading: Reading | None = None
         try:
-            while (question := self._inbox.get()) is not None:
-                try:
-                    if db is None or reading is None:
-                        db = connect(self._path, self._busy_timeout, self._vfs)
-                        reading = Reading(db)
-                    answer = _in_snapshot(db, reading, question.ask)
-                except KallistaError as error:
-                    answer = error
-                except Exception as error:
-                    answer = store_error(self._path, "read", error)
-                self._loop.call_soon_threadsafe(_resolve, question.future, answer)
+            while (questions := self._inbox.get()) is not None:
+                answers: list[tuple[asyncio.Future[Any], object]] = []
+                for question in questions:
+                    try:
+                        if db is None or reading is None:
+                            db = connect(self._path, self._busy_timeout, self._vfs)
+                            reading = Reading(db)
+                        if not db.in_transaction:
+                            db.execute("BEGIN")
+                        answer = question.ask(reading)
+                    except KallistaError as error:
+                        answer = error
+                    except Exception as error:
+                        answer = store_error(self._path, "read", error)
+                    answers.append((question.future, answer))
+                if db is not None and db.in_transaction:
+                    db.execute("ROLLBACK")
+                self._loop.call_soon_threadsafe(_resolve_all, answers)
         finally:
             if db is not None:
                 with suppress(apsw.Error):
                     db.close()
 
 
-def _in_snapshot(db: apsw.Connection, reading: Reading, ask: Callable[[Reading], Any]) -> Any:
-    db.execute("BEGIN")
-    try:
-        return ask(reading)
-    finally:
-        if db.in_transaction:
-            db.execute("ROLLBACK")
+def _resolve_all(answers: list[tuple[asyncio.Future[Any], object]]) -> None:
+    for future, answer in answers:
+        _resolve(future, answer)
 
 
 def _resolve(future: asyncio.Future[Any], answer: object) -> None:

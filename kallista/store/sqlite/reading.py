@@ -15,7 +15,7 @@ from kallista.core.plan import WHOLE_RUN
 from kallista.core.schedules import Schedule
 from kallista.core.states import ProcessStatus, RunKind, ScheduleStatus, TaskStatus
 from kallista.core.types import JsonText, Micros, RunId, RunKey, ScheduleId, TaskType, WorkerKey
-from kallista.store.port import RunFilter, RunRecord, Tombstone, WorkerRecord
+from kallista.store.port import Loan, RunFilter, RunRecord, Tombstone, WorkerRecord
 from kallista.store.sqlite import rows
 from kallista.store.sqlite.rows import DefinitionCache, Row, bare_record, full_record, key_list
 from kallista.store.sqlite.statements import statement
@@ -42,6 +42,8 @@ _SCHEDULE = statement("schedule")
 _DUE_SCHEDULES = statement("due_schedules")
 _NEXT_SCHEDULE_AT = statement("next_schedule_at")
 _LIST_SCHEDULES = statement("list_schedules")
+_LOANS_OF_RUN = statement("loans_of_run")
+_LOANS_OF_WORKER = statement("loans_of_worker")
 _WORKERS = statement("workers")
 _TYPE_SCHEMAS = statement("type_schemas")
 
@@ -71,7 +73,7 @@ class Reading:
 
     def heads(self, runs: Sequence[RunId]) -> Mapping[RunId, RunRecord]:
         """Those runs that exist, without steps."""
-        found = self._db.execute(_RECORDS_BY_ID, (rows.id_list(runs),))
+        found = self._db.execute(_RECORDS_BY_ID, (rows.text_list(runs),))
         records = (bare_record(self._definitions, row) for row in found.fetchall())
         return {record.id: record for record in records}
 
@@ -157,6 +159,14 @@ class Reading:
         """A page of schedules."""
         found = self._db.execute(_LIST_SCHEDULES, (after or "", status, limit))
         return [rows.schedule(row) for row in found]
+
+    def loans(self, run: RunKey) -> Sequence[Loan]:
+        """All loans of a run's steps."""
+        return [rows.loan(row) for row in self._db.execute(_LOANS_OF_RUN, (run,))]
+
+    def borrowed(self, worker: WorkerKey) -> Sequence[Loan]:
+        """All that a worker has borrowed."""
+        return [rows.loan(row) for row in self._db.execute(_LOANS_OF_WORKER, (worker,))]
 
     def workers(self, alive: Callable[[WorkerKey], bool]) -> Sequence[WorkerRecord]:
         """All workers known."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any, TypeAlias
 
 import apsw
@@ -13,12 +13,14 @@ from kallista.core.plan import NewRun
 from kallista.core.schedules import Schedule
 from kallista.core.states import EventKind, ProcessStatus, RunKind, ScheduleStatus, TaskStatus
 from kallista.core.types import JsonText, Micros, RunId, RunKey, ScheduleId, TaskType, WorkerKey
-from kallista.store.port import NEW_EPOCH, NEW_VERSION, RunRecord, Tombstone, WorkerRecord
+from kallista.store.port import NEW_EPOCH, NEW_VERSION, Loan, RunRecord, Tombstone, WorkerRecord
 from kallista.store.sqlite.statements import statement
 
 Row: TypeAlias = tuple[Any, ...]
 
+_RECORDS_BY_KEY = statement("records_by_key")
 _STEPS_OF = statement("steps_of")
+_STEPS_OF_RUNS = statement("steps_of_runs")
 _DEFINITION_CONTENT = statement("definition_content")
 
 _DEFINITIONS_KEPT = 8 * 1024 * 1024
@@ -88,6 +90,23 @@ def full_record(db: apsw.Connection, definitions: DefinitionCache, row: Row) -> 
     return run_record(row, definitions.content(row[5], row[6]), run_steps(db, row[0], row[20]))
 
 
+def full_records(
+    db: apsw.Connection, definitions: DefinitionCache, keys: str
+) -> dict[RunKey, RunRecord]:
+    """All runs of a list of keys, with their steps."""
+    rows: list[Row] = db.execute(_RECORDS_BY_KEY, (keys,)).fetchall()
+    steps = {row[0]: [_NEW_STEP] * row[20] for row in rows}
+    row: Row
+    for row in db.execute(_STEPS_OF_RUNS, (keys,)):
+        run, position, status, *counts_and_moments, passed = row
+        state = (TaskStatus(status), *counts_and_moments, bool(passed))
+        steps[run][position] = StepState._make(state)
+    return {
+        row[0]: run_record(row, definitions.content(row[5], row[6]), tuple(steps[row[0]]))
+        for row in rows
+    }
+
+
 def bare_record(definitions: DefinitionCache, row: Row) -> RunRecord:
     """A row of ``run_records`` without its steps."""
     return run_record(row, definitions.content(row[5], row[6]), ())
@@ -121,10 +140,11 @@ def _run_head(
     )  # fmt: skip
 
 
-def new_run_row(run: NewRun, root: int | None) -> Row:
+def new_run_row(run: NewRun, key: RunKey, root: RunKey | None) -> Row:
     """The values of ``insert_run``."""
     parent, parent_step = (None, None) if run.parent is None else run.parent
     return (
+        key,
         *run.head,
         NEW_VERSION,
         run.owner,
@@ -209,8 +229,14 @@ def tombstone(row: Row) -> Tombstone:
 
 def worker(row: Row, *, alive: bool) -> WorkerRecord:
     """A row of ``workers``."""
-    key, name, types, started_at = row
-    return WorkerRecord(WorkerKey(key), name, types_of(types), started_at, alive)
+    key, name, types, started_at, beat = row
+    return WorkerRecord(WorkerKey(key), name, types_of(types), started_at, alive, beat)
+
+
+def loan(row: Row) -> Loan:
+    """A row of ``loans_of_run`` and its like."""
+    run, step, worker, attempt, stop, lost, report = row
+    return Loan(run, step, worker, attempt, bool(stop), bool(lost), report)
 
 
 def types_text(types: Mapping[TaskType, JsonText]) -> str:
@@ -223,9 +249,9 @@ def types_of(text: str) -> Mapping[TaskType, JsonText]:
     return {TaskType(type): JsonText(schema) for type, schema in json.loads(text).items()}
 
 
-def id_list(ids: Sequence[RunId]) -> str:
-    """Ids as ``json_each`` reads them."""
-    return json.dumps(ids)
+def text_list(texts: Iterable[str]) -> str:
+    """Ids or hashes as ``json_each`` reads them."""
+    return json.dumps(list(texts))
 
 
 def key_list(keys: Iterable[RunKey | int]) -> str:

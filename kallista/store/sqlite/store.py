@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -22,6 +22,7 @@ from kallista.store.port import (
     ClaimRequest,
     Committed,
     Created,
+    Loan,
     RunFilter,
     RunRecord,
     Tombstone,
@@ -29,6 +30,7 @@ from kallista.store.port import (
 )
 from kallista.store.sqlite import changes, creation
 from kallista.store.sqlite.claims import claim
+from kallista.store.sqlite.creation import Creation
 from kallista.store.sqlite.liveness import Liveness
 from kallista.store.sqlite.opening import beside
 from kallista.store.sqlite.reader import Readers
@@ -93,7 +95,11 @@ class SqliteStore:
 
     def create(self, run: NewRun) -> asyncio.Future[Created]:
         """See the port."""
-        return self._writing.submit(lambda writing: creation.create_run(writing.db, run))
+        return self._writing.submit_creation(Creation((run,), alone=True))
+
+    def create_all(self, runs: Sequence[NewRun]) -> asyncio.Future[Sequence[Created]]:
+        """See the port."""
+        return self._writing.submit_creation(Creation(tuple(runs)))
 
     def commit(self, plan: Plan) -> asyncio.Future[Committed]:
         """See the port."""
@@ -101,7 +107,27 @@ class SqliteStore:
 
     def claim(self, request: ClaimRequest) -> asyncio.Future[Claim]:
         """See the port."""
-        return self._writing.submit(lambda writing: claim(writing.db, writing.definitions, request))
+        return self._writing.submit(lambda writing: claim(writing, request))
+
+    # loans
+
+    async def loans(self, run: RunKey) -> Sequence[Loan]:
+        """See the port."""
+        return await self._reading.ask(lambda reading: reading.loans(run))
+
+    async def borrowed(self, worker: WorkerKey) -> Sequence[Loan]:
+        """See the port."""
+        return await self._reading.ask(lambda reading: reading.borrowed(worker))
+
+    def report(
+        self, run: RunKey, step: int, worker: WorkerKey, attempt: int, report: JsonText
+    ) -> asyncio.Future[None]:
+        """See the port."""
+        return self._writing.submit(
+            lambda writing: changes.report(writing.db, run, step, worker, attempt, report)
+        )
+
+    # runs and their histories
 
     async def load(self, run: RunId | RunKey) -> RunRecord | None:
         """See the port."""
@@ -171,7 +197,7 @@ class SqliteStore:
 
     def fire(self, firings: Sequence[Firing]) -> asyncio.Future[Sequence[bool]]:
         """See the port."""
-        return self._writing.submit(lambda writing: changes.fire(writing.db, firings))
+        return self._writing.submit(lambda writing: changes.fire(writing, firings))
 
     async def schedule(self, schedule: ScheduleId) -> Schedule | None:
         """See the port."""
@@ -205,9 +231,17 @@ class SqliteStore:
             lambda writing: changes.register_worker(writing, self._liveness, name, types, now)
         )
 
-    def release_dead(self, now: Micros) -> asyncio.Future[int]:
+    def beat(self) -> asyncio.Future[bool]:
         """See the port."""
-        return self._writing.submit(lambda writing: changes.release_dead(writing, self._liveness))
+        return self._writing.submit(lambda writing: changes.beat(writing.db, self._liveness))
+
+    def release_dead(
+        self, now: Micros, silent: Sequence[tuple[WorkerKey, int]] = ()
+    ) -> asyncio.Future[int]:
+        """See the port."""
+        return self._writing.submit(
+            lambda writing: changes.release_dead(writing, self._liveness, silent)
+        )
 
     def retire_worker(self, now: Micros) -> asyncio.Future[None]:
         """See the port."""
@@ -238,3 +272,7 @@ class SqliteStore:
     def changed(self) -> bool:
         """See the port."""
         return self._writer is not None and self._writer.changed()
+
+    def listen(self, ring: Callable[[], None]) -> None:
+        """See the port."""
+        self._writing.listen(ring)

@@ -22,6 +22,7 @@ from kallista.core.types import RunKey
 from kallista.errors import KallistaError, StoreError, StoreUncertainError
 from kallista.store.port import Committed
 from kallista.store.sqlite.connection import connect, store_error
+from kallista.store.sqlite.creation import Creation, create_runs
 from kallista.store.sqlite.file_locks import FileLock, holder_name
 from kallista.store.sqlite.opening import beside, prepare
 from kallista.store.sqlite.plans import write_plans
@@ -33,6 +34,7 @@ GROUP_SIZE: Final = 2_000
 CHECKPOINT_PAGES: Final = 1_500
 TRUNCATE_PAGES: Final = 16_000
 TRUNCATE_PATIENCE: Final = 0.1
+LISTEN_EVERY: Final = 0.05
 
 _NEXT_COMMIT = statement("next_commit")
 _LAST_COMMIT = statement("last_commit")
@@ -41,13 +43,13 @@ _LAST_COMMIT = statement("last_commit")
 _T = TypeVar("_T")
 
 Change: TypeAlias = Callable[[Writing], Any]
-"""Anything but a plan: it checks before it writes, and raises ``KallistaError`` if it may not."""
+"""Anything else: it checks before it writes, and raises ``KallistaError`` if it may not."""
 
 
 class Request(NamedTuple):
     """Something to write, and who waits for it."""
 
-    what: Plan | Change
+    what: Plan | Creation | Change
     future: asyncio.Future[Any]
 
 
@@ -107,11 +109,15 @@ class Writer:
         """Write a plan with the next group."""
         return self._enqueue(plan)
 
+    def submit_creation(self, creation: Creation) -> asyncio.Future[Any]:
+        """Create runs with the next group; the answer is a ``Created`` for each, or for the one."""
+        return self._enqueue(creation)
+
     def submit(self, change: Callable[[Writing], _T]) -> asyncio.Future[_T]:
         """Write something else with the next group."""
         return self._enqueue(change)
 
-    def _enqueue(self, what: Plan | Change) -> asyncio.Future[Any]:
+    def _enqueue(self, what: Plan | Creation | Change) -> asyncio.Future[Any]:
         future: asyncio.Future[Any] = self._loop.create_future()
         if self._closed:
             future.set_exception(StoreError(f"{self._path} is closed; open the store first"))
@@ -151,6 +157,22 @@ class Writer:
         changed = self._newest != self._seen
         self._seen = self._newest
         return changed
+
+    def listen(self, ring: Callable[[], None]) -> None:
+        """Call this soon after another program has committed."""
+        self._ring_if_newer(ring, self._newest)
+
+    def _ring_if_newer(self, ring: Callable[[], None], heard: int) -> None:
+        if self._closed:
+            return
+        if self._guard.acquire(blocking=False):
+            try:
+                self._note_version()
+            finally:
+                self._guard.release()
+        if self._newest != heard:
+            ring()
+        self._loop.call_later(LISTEN_EVERY, self._ring_if_newer, ring, self._newest)
 
     # on the thread
 
@@ -246,7 +268,12 @@ class Writer:
     def _fill(self, writing: Writing, group: Sequence[Request]) -> list[Answer]:
         db = writing.db
         try:
+            before = db.total_changes()
             answers = list(_execute(writing, group))
+            if db.total_changes() == before:
+                # Nothing to sync, and nothing that other programs would have to look at.
+                self._roll_back(db)
+                return answers
             number = cast(int, db.execute(_NEXT_COMMIT).get)
         except BaseException:
             self._roll_back(db)
@@ -386,29 +413,42 @@ def _resolve(answers: list[tuple[asyncio.Future[Any], Answer]]) -> None:
 
 
 def _execute(writing: Writing, group: Sequence[Request]) -> Iterator[Answer]:
-    """Do what is asked in the order it was asked, neighbouring plans together."""
+    """Do what is asked in the order it was asked, neighbouring plans and creations together."""
     at = 0
     while at < len(group):
-        plans = _next_plans(group, at)
-        if plans:
-            yield from write_plans(writing.db, plans)
-            at += len(plans)
+        stretch = _stretch(group, at)
+        if stretch:
+            yield from _write_stretch(writing, stretch)
+            at += len(stretch)
         else:
             yield _do(writing, cast(Change, group[at].what))
             at += 1
 
 
-def _next_plans(group: Sequence[Request], at: int) -> list[Plan]:
-    """Plans that stand next to each other, up to the second one of some run."""
-    plans: list[Plan] = []
+def _stretch(group: Sequence[Request], at: int) -> list[Plan | Creation]:
+    """Plans and creations that stand next to each other, up to the second plan of some run."""
+    stretch: list[Plan | Creation] = []
     runs: set[RunKey] = set()
     for request in islice(group, at, None):
-        plan = request.what
-        if not isinstance(plan, Plan) or plan.run in runs:
+        what = request.what
+        if isinstance(what, Plan):
+            if what.run in runs:
+                break
+            runs.add(what.run)
+        elif not isinstance(what, Creation):
             break
-        plans.append(plan)
-        runs.add(plan.run)
-    return plans
+        stretch.append(what)
+    return stretch
+
+
+def _write_stretch(writing: Writing, stretch: Sequence[Plan | Creation]) -> Iterator[Answer]:
+    """Write creations before plans: nobody can have decided anything on them yet."""
+    creations = [what for what in stretch if isinstance(what, Creation)]
+    plans = [what for what in stretch if isinstance(what, Plan)]
+    created = iter(create_runs(writing, creations) if creations else ())
+    committed = iter(write_plans(writing, plans) if plans else ())
+    for what in stretch:
+        yield next(created if isinstance(what, Creation) else committed)
 
 
 def _do(writing: Writing, change: Change) -> Answer:

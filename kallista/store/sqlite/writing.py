@@ -4,10 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import cast
 
 import apsw
 
+from kallista.core.types import WorkerKey
+from kallista.errors import LeaseLost
+from kallista.store.conflicts import worker_gone
 from kallista.store.sqlite.rows import DefinitionCache
+from kallista.store.sqlite.statements import statement
+
+_BEATS = statement("beats")
 
 
 @dataclass(slots=True)
@@ -25,3 +32,25 @@ class Writing:
     definitions: DefinitionCache
     on_commit: list[Callable[[], None]] = field(default_factory=list)
     on_rollback: list[Callable[[], None]] = field(default_factory=list)
+    _workers: dict[WorkerKey, int] | None = None
+
+    @property
+    def workers(self) -> dict[WorkerKey, int]:
+        """Who counts as alive, with the beats; whoever changes that calls ``workers_changed``."""
+        if self._workers is None:
+            rows = self.db.execute(_BEATS)
+            self._workers = {WorkerKey(cast(int, key)): cast(int, beat) for key, beat in rows}
+        return self._workers
+
+    def workers_changed(self) -> None:
+        """Look again who counts as alive."""
+        self._workers = None
+
+    def check_worker(self, worker: WorkerKey | None) -> None:
+        """Refuse a worker that has been taken for dead.
+
+        Raises:
+            LeaseLost: It is not known any more.
+        """
+        if worker is not None and worker not in self.workers:
+            raise LeaseLost(worker_gone(worker))

@@ -1,24 +1,28 @@
--- name: run_of_id
--- Whether an id is taken, and by what.
-SELECT r.key, r.kind, r.name, q.content
+-- name: runs_of_ids
+-- Which ids are taken, and by what.
+SELECT r.id, r.key, r.kind, r.name, q.content
 FROM runs AS r JOIN requests AS q ON q.run = r.key
-WHERE r.id = :id;
+WHERE r.id IN (SELECT value FROM json_each(:ids));
 
--- name: root_of
--- The top of the tree that a new child joins.
-SELECT coalesce(root, key) FROM runs WHERE key = :key;
+-- name: roots_of
+-- The tops of the trees that new children join.
+SELECT key, coalesce(root, key) FROM runs WHERE key IN (SELECT value FROM json_each(:keys));
+
+-- name: last_run_key
+-- Keys are counted on by whoever writes, so that all rows of many runs can be written together.
+SELECT max(seq) FROM sqlite_sequence WHERE name = 'runs';
 
 -- name: insert_run
--- The key is the answer; every other table points to it.
+-- Every other table points to its key.
 INSERT INTO runs (
-    state, seq, in_flight, started_at, ended_at, deadline_at, driven, held, outcome, version,
+    key, state, seq, in_flight, started_at, ended_at, deadline_at, driven, held, outcome, version,
     owner, epoch, status, id, kind, name, parent, parent_step, root, schedule, priority,
     created_at, step_count
 ) VALUES (
-    :state, :seq, :in_flight, :started_at, :ended_at, :deadline_at, :driven, :held, :outcome, :version,
-    :owner, :epoch, :status, :id, :kind, :name, :parent, :parent_step, :root, :schedule,
+    :key, :state, :seq, :in_flight, :started_at, :ended_at, :deadline_at, :driven, :held, :outcome,
+    :version, :owner, :epoch, :status, :id, :kind, :name, :parent, :parent_step, :root, :schedule,
     :priority, :created_at, :step_count
-) RETURNING key;
+);
 
 -- name: insert_request
 -- What was asked for, once and for all.
@@ -33,17 +37,30 @@ INSERT OR IGNORE INTO run_tags (tag, run) VALUES (:tag, :run);
 -- Whom the end of a run concerns.
 INSERT OR IGNORE INTO waits (awaited, run) VALUES (:awaited, :run);
 
+-- name: insert_entry
+-- What is to be done first; the same line twice is one.
+INSERT OR IGNORE INTO queue (holder, type, rank, ready_at, run, step)
+VALUES (:holder, :type, -:priority, :ready_at, :run, :step);
+
+-- name: any_tombstone
+-- Mostly nothing was ever deleted.
+SELECT EXISTS (SELECT 1 FROM tombstones);
+
 -- name: drop_tombstone
 -- An id that is used again is no longer a deleted one's.
 DELETE FROM tombstones WHERE id = :id;
 
--- name: definition_key
+-- name: definition_keys
 -- A definition is stored once, however many runs use it.
-SELECT key FROM definitions WHERE hash = :hash;
+SELECT hash, key FROM definitions WHERE hash IN (SELECT value FROM json_each(:hashes));
+
+-- name: last_definition_key
+-- The next new definition has the one after it.
+SELECT max(key) FROM definitions;
 
 -- name: insert_definition
 -- The first run of a definition brings it along.
-INSERT INTO definitions (hash, content) VALUES (:hash, :content) RETURNING key;
+INSERT INTO definitions (key, hash, content) VALUES (:key, :hash, :content);
 
 -- name: name_definition
 -- The name means this definition from now on.

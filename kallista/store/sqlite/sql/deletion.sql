@@ -31,6 +31,10 @@ DELETE FROM waits WHERE run = :run;
 -- Nothing is to be done any more.
 DELETE FROM queue WHERE run = :run;
 
+-- name: delete_loans
+-- Nobody executes anything of it any more.
+DELETE FROM loans WHERE run = :run;
+
 -- name: delete_events
 -- The history goes with its run.
 DELETE FROM events WHERE run = :run;

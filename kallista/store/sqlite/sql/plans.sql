@@ -16,8 +16,8 @@ UPDATE runs SET status = :status WHERE key = :key;
 UPDATE runs SET owner = :owner, epoch = :epoch WHERE key = :key;
 
 -- name: move_entries
--- The entries of a run lie where its owner looks for them.
-UPDATE queue SET holder = :holder WHERE run = :run AND holder <> :holder;
+-- The entries of a run lie where its owner looks for them, but for those where everybody does.
+UPDATE queue SET holder = :holder WHERE run = :run AND holder NOT IN (:holder, -1);
 
 -- name: run_holder
 -- Tells a stale fence from a run that is gone, and who drives it now.
@@ -41,17 +41,21 @@ INSERT OR REPLACE INTO steps (
 );
 
 -- name: enqueue
--- A line that is there already stays; the run's owner decides where it lies.
+-- A line that is there already stays. It lies with the run's owner, a process's task with everybody.
 INSERT OR IGNORE INTO queue (holder, type, rank, ready_at, run, step)
 VALUES (
-    (SELECT coalesce(owner, 0) FROM runs WHERE key = :run),
+    (SELECT CASE WHEN kind = 'process' AND :type <> '' THEN -1 ELSE coalesce(owner, 0) END
+     FROM runs WHERE key = :run),
     :type, -:priority, :ready_at, :run, :step
 );
 
 -- name: dequeue
 -- Exactly this line; one that is gone already is no error.
 DELETE FROM queue
-WHERE holder = (SELECT coalesce(owner, 0) FROM runs WHERE key = :run)
+WHERE holder = (
+        SELECT CASE WHEN kind = 'process' AND :type <> '' THEN -1 ELSE coalesce(owner, 0) END
+        FROM runs WHERE key = :run
+    )
   AND type = :type AND rank = -:priority AND ready_at = :ready_at AND run = :run AND step = :step;
 
 -- name: wake_by_id
@@ -77,3 +81,8 @@ WHERE w.awaited = (SELECT id FROM runs WHERE key = :key) AND r.ended_at IS NULL;
 -- Tells the worker that drives a run of a command from elsewhere; without one there is nobody to tell.
 INSERT OR IGNORE INTO queue (holder, type, rank, ready_at, run, step)
 SELECT owner, '', -priority, 0, key, -1 FROM runs WHERE key = :key AND owner IS NOT NULL;
+
+-- name: wake_run
+-- Asks whoever drives a run, or takes it on next, to look at a step of it, or at the whole.
+INSERT OR IGNORE INTO queue (holder, type, rank, ready_at, run, step)
+SELECT coalesce(owner, 0), '', -priority, 0, key, :step FROM runs WHERE key = :key;

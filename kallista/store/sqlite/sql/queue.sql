@@ -29,6 +29,26 @@ WHERE holder = :holder AND type = :type AND rank = :rank AND ready_at <= :now
        OR (SELECT coalesce(root, key) FROM runs WHERE key = queue.run) = :within)
 ORDER BY ready_at, run, step;
 
+-- name: due_shared
+-- Tasks of processes, with who drives the run: what is lent already is not lent again.
+SELECT q.rank, q.ready_at, q.run, q.step, r.owner
+FROM queue AS q CROSS JOIN runs AS r ON r.key = q.run
+WHERE q.holder = -1 AND q.type = :type AND q.rank = :rank AND q.ready_at <= :now
+  AND (:within IS NULL OR coalesce(r.root, r.key) = :within)
+  AND (r.owner IS NULL OR r.owner = :worker
+       OR NOT EXISTS (SELECT 1 FROM loans WHERE run = q.run AND step = q.step))
+ORDER BY q.ready_at, q.run, q.step;
+
+-- name: next_shared
+-- When this worker should ask again for tasks of processes.
+SELECT q.ready_at
+FROM queue AS q CROSS JOIN runs AS r ON r.key = q.run
+WHERE q.holder = -1 AND q.type = :type AND q.rank = :rank AND q.ready_at > :now
+  AND (:within IS NULL OR coalesce(r.root, r.key) = :within)
+  AND (r.owner IS NULL OR r.owner = :worker
+       OR NOT EXISTS (SELECT 1 FROM loans WHERE run = q.run AND step = q.step))
+ORDER BY q.ready_at LIMIT 1;
+
 -- name: next_due
 -- When this worker should ask again if nobody tells it earlier.
 SELECT ready_at FROM queue
@@ -43,9 +63,15 @@ DELETE FROM queue
 WHERE holder = :holder AND type = :type AND rank = :rank AND ready_at = :ready_at
   AND run = :run AND step = :step;
 
--- name: take_run
+-- name: take_runs
 -- A new owner is a new epoch: whatever was decided before is stale.
-UPDATE runs SET owner = :owner, epoch = epoch + 1, version = version + 1 WHERE key = :key;
+UPDATE runs SET owner = :owner, epoch = epoch + 1, version = version + 1
+WHERE key IN (SELECT value FROM json_each(:keys));
+
+-- name: take_along
+-- The other entries of runs that were just taken lie where their new owner looks for them.
+UPDATE queue SET holder = :holder
+WHERE holder = 0 AND run IN (SELECT value FROM json_each(:keys));
 
 -- name: queued_types
 -- What waits, for those who ask whether anybody executes it.

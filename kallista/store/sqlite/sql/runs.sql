@@ -16,6 +16,12 @@ SELECT step, status, attempt, failures, crashes, ready_at, since, started_at, en
        outcome, passed
 FROM steps WHERE run = :run;
 
+-- name: steps_of_runs
+-- The same of many runs at once.
+SELECT run, step, status, attempt, failures, crashes, ready_at, since, started_at, ended_at, worker,
+       outcome, passed
+FROM steps WHERE run IN (SELECT value FROM json_each(:keys));
+
 -- name: definition_content
 -- The definition that a run keeps from its start to its end.
 SELECT content FROM definitions WHERE key = :key;

@@ -16,11 +16,15 @@ SELECT type, schema FROM type_schemas ORDER BY type;
 
 -- name: workers
 -- All that are known, the dead ones not yet removed included.
-SELECT key, name, types, started_at FROM workers ORDER BY key;
+SELECT key, name, types, started_at, beat FROM workers ORDER BY key;
 
--- name: worker_keys
--- Whose lock files there are to look at.
-SELECT key FROM workers;
+-- name: beats
+-- Who counts as alive, and how often each has renewed its lease.
+SELECT key, beat FROM workers;
+
+-- name: beat
+-- The worker is still there; no row means that it has been taken for dead.
+UPDATE workers SET beat = beat + 1 WHERE key = :key RETURNING beat;
 
 -- name: owners
 -- Who drives anything: a seek each, and also those whose own row is gone.
@@ -35,7 +39,7 @@ SELECT owner FROM found WHERE owner IS NOT NULL;
 -- name: free_runs
 -- A new epoch without an owner: what the one before still reports is stale.
 UPDATE runs SET owner = NULL, epoch = epoch + 1, version = version + 1 WHERE owner = :owner
-RETURNING key, priority;
+RETURNING key;
 
 -- name: free_entries
 -- The entries of freed runs lie where everybody looks.
