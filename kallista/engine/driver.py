@@ -481,7 +481,10 @@ class Driver:
                 self._slots.give_back(task_type(active.run, position))
             again: list[Stimulus | Asked] = [*_again(batch)] if asked is None else [asked]
             active.mailbox[:0] = again
-            self._not_written(active, error)
+            if active.gone:
+                self._lose(active)  # once more, for what was on its way meanwhile
+            else:
+                self._not_written(active, error)
             return
         draft.absorb()
         active.version = written.result().version

@@ -127,19 +127,21 @@ class Executor:
         task = active.attempts.pop(position)
         del self._ends[task]
         active.progress.pop(position, None)
-        outliving = self._outliving.get((active.key, position))
-        if outliving is None:
+        call = end.left_behind
+        if call is None:
             self._slots.give_back(work.type)
         else:
             loop = asyncio.get_running_loop()
-            outliving.add_done_callback(
-                lambda _: loop.call_soon_threadsafe(self._outlived, active.key, position, work)
+            place = (active.key, position)
+            call.add_done_callback(
+                lambda ended: loop.call_soon_threadsafe(self._outlived, place, ended, work)
             )
         self._report(active, AttemptEnded(position, attempt, outcome))
 
-    def _outlived(self, key: RunKey, position: int, work: TaskSpec) -> None:
+    def _outlived(self, place: tuple[RunKey, int], call: Future[object], work: TaskSpec) -> None:
         """A thread that nobody waited for any more has come to its end."""
-        del self._outliving[key, position]
+        if self._outliving.get(place) is call:
+            del self._outliving[place]
         self._slots.give_back(work.type)
 
     async def _outcome(
@@ -162,11 +164,12 @@ class Executor:
                 return HandedBack()
             config = self._config(active, position, work)
             invocation = await self._invocation(active, position, work, handler, config, end)
+            place = (active.key, position)
             if work.is_suspect(active.run.steps[position].crashes):
                 async with self._solitude.alone():
-                    answer = await self._call(handler, invocation, active, position)
+                    answer = await self._call(handler, invocation, place, end)
             else:
-                answer = await self._call(handler, invocation, active, position)
+                answer = await self._call(handler, invocation, place, end)
         except asyncio.CancelledError:
             return self._with_note(end.outcome or _cancelled(), active, position)
         except BaseException as error:
@@ -181,11 +184,11 @@ class Executor:
         return answer if isinstance(answer, Asleep) else Completed(answer)
 
     async def _call(
-        self, handler: Handler, invocation: Invocation, active: ActiveRun, position: int
+        self, handler: Handler, invocation: Invocation, place: tuple[RunKey, int], end: _End
     ) -> JsonText | Asleep:
         if not handler.blocking:
             return await cast(Awaitable[JsonText | Asleep], handler.call(invocation))
-        answer = await self._on_thread(handler, invocation, active, position)
+        answer = await self._on_thread(handler, invocation, place, end)
         return await answer if isawaitable(answer) else answer
 
     def _log_failure(self, active: ActiveRun, position: int, failure: Failure) -> None:
@@ -212,10 +215,9 @@ class Executor:
                 return outcome
 
     async def _on_thread(
-        self, handler: Handler, invocation: Invocation, active: ActiveRun, position: int
+        self, handler: Handler, invocation: Invocation, place: tuple[RunKey, int], end: _End
     ) -> JsonText | Asleep | Awaitable[JsonText | Asleep]:
         """Call a blocking handler, after an earlier attempt of it that could not be stopped."""
-        place = (active.key, position)
         earlier = self._outliving.get(place)
         if earlier is not None:
             await _over(earlier)
@@ -226,7 +228,7 @@ class Executor:
         except asyncio.CancelledError:
             answer.add_done_callback(_unheard)
             if not future.cancel() and not future.done():
-                self._outliving[place] = cast(Future[object], future)
+                end.left_behind = self._outliving[place] = cast(Future[object], future)
             raise
 
     def _config(self, active: ActiveRun, position: int, work: TaskSpec) -> Mapping[str, Json]:
@@ -301,13 +303,14 @@ class Executor:
 
 
 class _End:
-    """What somebody else decided about a running attempt."""
+    """What somebody else decided about a running attempt, and the call that it left behind."""
 
-    __slots__ = ("begun", "outcome")
+    __slots__ = ("begun", "left_behind", "outcome")
 
     def __init__(self) -> None:
         self.outcome: Outcome | None = None
         self.begun = False
+        self.left_behind: Future[object] | None = None
 
 
 class _Solitude:
