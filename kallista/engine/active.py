@@ -7,11 +7,14 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from msgspec.structs import replace
+
 from kallista.core.commands import Command, Stimulus
 from kallista.core.definitions import Definition, TaskSpec
 from kallista.core.encoding import definition_from_data
+from kallista.core.plan import NewRun
 from kallista.core.run import Run
-from kallista.core.states import FINISHED_RUN
+from kallista.core.states import FINISHED_RUN, RunKind
 from kallista.core.types import Json, JsonText, RunKey, TaskType, WorkerKey
 from kallista.store.port import RunRecord
 
@@ -49,7 +52,9 @@ class ActiveRun:
         gone: Whether this program has let go of it.
         attempts: The task that executes each attempt here, by step.
         progress: What running attempts report, by step.
-        results: Results of finished steps as they are encoded, by position.
+        origin: What is stored of it besides its state, as it was found or made.
+        results: What brought finished steps to their end, as it is encoded, by position;
+            ``WHOLE_RUN``: the run itself.
         all_results: Whether those are all there are.
         lent: Another worker drives it; this program only executes steps of it on loan.
         on_loan: Steps that other workers execute, or ask to, as far as is known.
@@ -68,6 +73,7 @@ class ActiveRun:
     gone: bool = False
     attempts: dict[int, asyncio.Task[None]] = field(default_factory=dict)
     progress: dict[int, Progress] = field(default_factory=dict)
+    origin: RunRecord | NewRun | None = None
     results: dict[int, JsonText] = field(default_factory=dict)
     all_results: bool = False
     lent: bool = False
@@ -79,6 +85,38 @@ class ActiveRun:
         """Whether it has finished and nothing of it is in flight."""
         head = self.run.head
         return head.state in FINISHED_RUN and head.in_flight == 0
+
+    def record(self) -> RunRecord | None:
+        """What is stored of it now, if its origin is known."""
+        origin, head, steps = self.origin, self.run.head, tuple(self.run.steps)
+        if origin is None:
+            return None
+        status = steps[0].status if self.run.kind is RunKind.TASK else head.state
+        if isinstance(origin, RunRecord):
+            return replace(origin, status=status, head=head, steps=steps, version=self.version)
+        return RunRecord(
+            key=self.key,
+            id=origin.id,
+            kind=origin.kind,
+            name=origin.name,
+            status=status,
+            definition=origin.definition,
+            definition_content=origin.definition_content,
+            content=origin.content,
+            inputs=origin.inputs,
+            parent=origin.parent,
+            parent_id=None,
+            root=self.key,
+            schedule=origin.schedule,
+            priority=origin.priority,
+            tags=origin.tags,
+            created_at=origin.created_at,
+            owner=None,
+            epoch=self.epoch,
+            version=self.version,
+            head=head,
+            steps=steps,
+        )
 
 
 class DefinitionCache:

@@ -32,7 +32,7 @@ from kallista.core.commands import (
 )
 from kallista.core.decide import NO_CAPACITY, decide
 from kallista.core.outcomes import HandedBack, outcome_of
-from kallista.core.plan import WHOLE_RUN, Fence, Ownership, Plan
+from kallista.core.plan import WHOLE_RUN, Fence, NewRun, Ownership, Plan
 from kallista.core.run import Draft
 from kallista.core.states import FINISHED_RUN, EventKind, RunKind, TaskStatus
 from kallista.core.types import Micros, RunId, RunKey, TaskType, WorkerKey
@@ -192,10 +192,17 @@ class Driver:
             active.mailbox.append(LinesLost())  # a worker may have died with what it had claimed
         return self.ask(active, command)
 
-    def begin(self, key: RunKey, draft: Draft) -> None:
+    def begin(self, key: RunKey, draft: Draft, made: NewRun) -> None:
         """Drive a run that was just created here together with its first attempts."""
         draft.absorb()
-        active = ActiveRun(key=key, run=draft.run, version=NEW_VERSION, epoch=NEW_EPOCH)
+        active = ActiveRun(
+            key=key,
+            run=draft.run,
+            version=NEW_VERSION,
+            epoch=NEW_EPOCH,
+            origin=made,
+            all_results=True,
+        )
         self._active[key] = active
         self._keys[active.run.id] = key
         for position in draft.launched:
@@ -308,6 +315,8 @@ class Driver:
             version=record.version,
             epoch=record.epoch,
             parent=record.parent,
+            origin=record,
+            all_results=_is_fresh(record),
         )
         if record.owner != self._slots.worker:
             active.epoch = record.epoch + 1
@@ -506,7 +515,9 @@ class Driver:
             self._rest(active)
 
     def _tell(self, active: ActiveRun, draft: Draft) -> None:
-        self._notices.tell(active.key, over=active.is_over)
+        over = active.is_over
+        final = active if over and active.all_results else None
+        self._notices.tell(active.key, over=over, final=final)
         for entry in draft.enqueue:
             self._on_queued(entry.ready_at, entry.priority)
         if draft.wake or draft.children or draft.announce or (draft.wake_parent and active.parent):
@@ -610,6 +621,7 @@ class Driver:
             outputs = active.run.outputs
             active.run = run_of(record, active.run.definition)
             active.run.outputs.update(outputs)
+            active.all_results = False
             active.all_results = False
             active.version = record.version
             if not active.owned:
@@ -755,10 +767,29 @@ def _workers_of(record: RunRecord) -> set[WorkerKey]:
     return {step.worker for step in record.steps if step.worker is not None}
 
 
+def _is_fresh(record: RunRecord) -> bool:
+    """Whether nothing has brought it, or a step of it, to an end yet."""
+    return record.head.outcome is None and all(step.outcome is None for step in record.steps)
+
+
+_ENDS = frozenset(
+    {
+        EventKind.TASK_COMPLETED,
+        EventKind.TASK_FAILED,
+        EventKind.TASK_SKIPPED,
+        EventKind.TASK_CANCELLED,
+    }
+)
+
+
 def _remember_results(active: ActiveRun, draft: Draft) -> None:
+    """Keep what the store says of finished steps, so that it need not be asked."""
     for event in draft.events:
-        if event.kind is EventKind.TASK_COMPLETED and event.data is not None:
-            active.results[event.step or 0] = event.data
+        place = WHOLE_RUN if event.step is None else event.step
+        if event.data is not None and (event.kind in _ENDS or place == WHOLE_RUN):
+            active.results[place] = event.data
+        elif event.kind is EventKind.TASK_RESET or place == WHOLE_RUN:
+            active.results.pop(place, None)
 
 
 def _again(batch: Sequence[Stimulus]) -> Iterator[Stimulus]:

@@ -388,7 +388,7 @@ class EmbeddedEngine:
             with self._driver.creating(wanted.id):
                 made = await self._store.create(run)
                 if made.new and draft.launched:
-                    self._driver.begin(made.key, draft)
+                    self._driver.begin(made.key, draft, run)
         except BaseException as error:
             self._give_back(capacity.taken)
             if isinstance(error, StoreUncertainError):
@@ -471,11 +471,13 @@ class EmbeddedEngine:
         key = (await self._record(kind, id)).key if active is None else active.key
         deadline = None if timeout is None else Micros(self._clock.now() + int(timeout * 1e6))
         with self._notices.subscribed(key, to_its_end=True) as news:
-            timer = None if deadline is None else self._clock.call_at(deadline, news.set)
+            timer = None if deadline is None else self._clock.call_at(deadline, news.tell)
             try:
                 while True:
                     # What is driven here is known without asking the store at every step.
                     active = self._driver.get(key)
+                    if news.final is not None:
+                        return await self._snapshots.final(news.final)
                     if active is None or active.is_over:
                         record = await self._record(kind, id)
                         if _is_over(record):
@@ -487,7 +489,6 @@ class EmbeddedEngine:
                             " explain says what it waits for"
                         )
                     await news.wait()
-                    news.clear()
             finally:
                 if timer is not None:
                     timer.cancel()
@@ -514,7 +515,6 @@ class EmbeddedEngine:
                 if over:
                     return
                 await news.wait()
-                news.clear()
 
     async def list_runs(self, request: ListRequest) -> Page[RunSummary]:
         """Runs that match, newest first."""

@@ -7,49 +7,75 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from kallista.core.types import RunKey
+from kallista.engine.active import ActiveRun
+
+
+class News:
+    """What one subscriber is told.
+
+    Args:
+        to_its_end: Only the run's end, or its loss, is news.
+    """
+
+    def __init__(self, *, to_its_end: bool) -> None:
+        self.to_its_end = to_its_end
+        self.final: ActiveRun | None = None
+        """The run as it ended in this program, when nothing more has to be read of it."""
+        self._told = asyncio.Event()
+
+    def tell(self) -> None:
+        """There is something new."""
+        self._told.set()
+
+    async def wait(self) -> None:
+        """Wait for something new."""
+        await self._told.wait()
+        self._told.clear()
 
 
 class Notices:
     """Subscriptions to single runs.
 
-    A subscriber gets an event that is set whenever the run may have changed, also when another
-    program may have changed it; it then looks for itself.
+    A subscriber is told whenever the run may have changed, also when another program may have
+    changed it; it then looks for itself.
     """
 
     def __init__(self) -> None:
-        self._events: dict[RunKey, dict[asyncio.Event, bool]] = {}
+        self._subscribers: dict[RunKey, set[News]] = {}
 
     @contextmanager
-    def subscribed(self, run: RunKey, *, to_its_end: bool = False) -> Iterator[asyncio.Event]:
-        """An event that is set at each piece of news, for as long as the block lasts.
+    def subscribed(self, run: RunKey, *, to_its_end: bool = False) -> Iterator[News]:
+        """News for as long as the block lasts.
 
         Args:
             run: Whose news.
             to_its_end: Only its end, or its loss, is news.
         """
-        event = asyncio.Event()
-        self._events.setdefault(run, {})[event] = to_its_end
+        news = News(to_its_end=to_its_end)
+        self._subscribers.setdefault(run, set()).add(news)
         try:
-            yield event
+            yield news
         finally:
-            events = self._events[run]
-            del events[event]
-            if not events:
-                del self._events[run]
+            subscribers = self._subscribers[run]
+            subscribers.remove(news)
+            if not subscribers:
+                del self._subscribers[run]
 
-    def tell(self, run: RunKey, *, over: bool) -> None:
+    def tell(self, run: RunKey, *, over: bool, final: ActiveRun | None = None) -> None:
         """The run has changed.
 
         Args:
             run: Which one.
             over: Whether it has ended, or may have ended where this program does not see it.
+            final: It has ended here, and this is all there is to know of it.
         """
-        for event, to_its_end in self._events.get(run, {}).items():
-            if over or not to_its_end:
-                event.set()
+        for news in self._subscribers.get(run, ()):
+            if over or not news.to_its_end:
+                news.final = final
+                news.tell()
 
     def tell_all(self) -> None:
         """Any run may have changed: another program has written."""
-        for events in self._events.values():
-            for event in events:
-                event.set()
+        for subscribers in self._subscribers.values():
+            for news in subscribers:
+                news.tell()

@@ -46,12 +46,14 @@ class Firings:
 
     async def once(self) -> Micros | None:
         """Fire all that is due; returns when the next one is."""
-        while due := await self._store.due_schedules(self._clock.now(), FIRINGS_AT_ONCE):
-            await self._fire(due)
+        now = self._clock.now()
+        while due := await self._store.due_schedules(now, FIRINGS_AT_ONCE):
+            await self._fire(due, now)
+            now = self._clock.now()
         return await self._store.next_schedule_at()
 
-    async def _fire(self, due: Sequence[tuple[Schedule, bool]]) -> None:
-        now = self._clock.now()
+    async def _fire(self, due: Sequence[tuple[Schedule, bool]], now: Micros) -> None:
+        """Fire what was due at a moment, even if the clock shows an earlier one by now."""
         firings = [self.firing(schedule, busy, now) for schedule, busy in due]
         written = await self._store.fire(firings)
         for firing, done in zip(firings, written, strict=True):

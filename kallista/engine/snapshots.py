@@ -28,7 +28,7 @@ from kallista.core.snapshots import (
 from kallista.core.states import ProcessStatus, RunKind, TaskStatus, WorkflowStatus
 from kallista.core.triggers import At, Cron, Every, Trigger, trigger_from_data
 from kallista.core.types import Json, JsonText, Micros, RunId, RunKey, StepId
-from kallista.engine.active import DefinitionCache, Progress, run_of
+from kallista.engine.active import ActiveRun, DefinitionCache, Progress, run_of
 from kallista.engine.facts import Facts
 from kallista.store.port import RunRecord, Store
 
@@ -64,9 +64,17 @@ class SnapshotBuilder:
 
     async def run(self, record: RunRecord) -> AnySnapshot:
         """The run with all its steps and results."""
+        return await self._built(record, await self._store.outcomes(record.key))
+
+    async def final(self, active: ActiveRun) -> AnySnapshot:
+        """A run that has ended in this program, of which everything is known."""
+        record = active.record()
+        assert record is not None, "what ends here was found or made here"
+        return await self._built(record, active.results)
+
+    async def _built(self, record: RunRecord, outcomes: Mapping[int, JsonText]) -> AnySnapshot:
         definition = self.definition(record)
         run = run_of(record, definition)
-        outcomes = await self._store.outcomes(record.key)
         progress = self._progress(record.key)
         steps = tuple(
             [
