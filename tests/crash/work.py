@@ -10,7 +10,6 @@ from evidence import Evidence
 from puppets import Line, Puppet
 
 MARKS: Final = "marks.txt"
-SCHEDULE: Final = "often"
 FIRINGS: Final = 4
 LEVELS: Final = 3
 WIDTH: Final = 3
@@ -25,28 +24,24 @@ class Work:
         chance: What their shapes are drawn from.
         size: How many workflows; the rest goes with it.
         slow: How many seconds a task may take, before its effect and after it.
-        recurring: Whether there is a schedule, too.
+        prefix: What all its ids begin with.
     """
 
-    def __init__(
-        self, chance: Random, size: int, slow: float = 0.03, *, recurring: bool = True
-    ) -> None:
+    def __init__(self, chance: Random, size: int, slow: float = 0.03, prefix: str = "") -> None:
         self._chance = chance
         self._slow = slow
         self._doors: dict[str, str] = {}
         self.effects = 0
         self.errors = Counter[str]()
-        self._firings = FIRINGS if recurring else 0
         self._submits: list[Call] = []
         for number in range(size):
-            self._add_workflow(f"w{number}")
+            self._add_workflow(f"{prefix}w{number}")
         for number in range(max(1, size // 4)):
-            self._add_process(f"p{number}")
+            self._add_process(f"{prefix}p{number}")
         for number in range(size):
-            self._add_task(f"t{number}")
-        if recurring:
-            self._add_schedule(SCHEDULE)
-        self._asked = 0
+            self._add_task(f"{prefix}t{number}")
+        self._schedule = f"{prefix}often"
+        self._add_schedule(self._schedule)
 
     # what there is to do
 
@@ -112,7 +107,7 @@ class Work:
     def submit(self, client: Puppet) -> None:
         """Let a client submit everything, and follow it; its answers come later."""
         follow = [("follow", {"run": id, "door": door}) for id, door in self._doors.items()]
-        self._tell(client, [*self._submits, *follow])
+        client.tell("each", calls=[*self._submits, *follow])
 
     def finish(self, client: Puppet) -> None:
         """Let the client wait for the end of everything, and hear it out.
@@ -123,20 +118,14 @@ class Work:
         timeout = 0.8 * client.stage.patience
         waits = [(f"{door}.wait_{kind(door)}", {f"{kind(door)}_id": id, "timeout": timeout})
                  for id, door in self._doors.items()]  # fmt: skip
-        if self._firings:
-            waits.append(("finish_schedule", {"schedule": SCHEDULE}))
-        self._tell(client, waits)
-        while self._asked:
-            line = client.hear()
+        waits.append(("finish_schedule", {"schedule": self._schedule}))
+        client.tell("each", calls=waits, name=self._schedule)
+        line = client.hear()
+        while (line["told"], line.get("asked")) != ("done", self._schedule):
             if line["told"] in ("refused", "lost sight"):
                 self._note(client, line)
-            elif line["told"] == "answer":
-                self._asked -= 1
             assert line["told"] != "end", "the client has ended"
-
-    def _tell(self, client: Puppet, calls: list[Call]) -> None:
-        client.tell("each", calls=calls)
-        self._asked += len(calls)
+            line = client.hear()
 
     def _note(self, client: Puppet, line: Line) -> None:
         """The client asks a failing store again; no other error is to reach it."""
@@ -150,7 +139,7 @@ class Work:
         for id, door in self._doors.items():
             looker.tell(f"{door}.explain", id=id)
             said = looker.until("answer", "refused")
-            if "COMPLETED" not in str(said):
+            if said["told"] == "refused" or said["value"]["status"] != "COMPLETED":
                 stories.append(str(said.get("value", said)))
         return "\n".join(stories)
 
@@ -160,24 +149,38 @@ class Work:
         """Whether each run has completed, each task has had its effect, and no more than that.
 
         Args:
-            evidence: What was left.
+            evidence: What was left by this work, and by no other.
             seen: What the client saw happen.
             late: Whether handlers may have gone on after others took their tasks over.
         """
-        for book in evidence.books.values():
-            book.check()
-        evidence.check_effects(late=late)
-        evidence.check_seen(seen)
-        missing = self._doors.keys() - evidence.books.keys()
-        assert not missing, f"acknowledged, and lost: {missing}"
-        assert evidence.effects == self.effects, evidence.effects
-        assert len(evidence.books) == len(self._doors) + self._firings + self._children
-        unseen = self._doors.keys() - {str(line["run"]) for line in seen}
-        assert not unseen, f"nobody saw {unseen} happen"
+        check_all([self], evidence, seen, late=late)
 
     @property
-    def _children(self) -> int:
-        return Counter(self._doors.values())["orchestrator"]
+    def runs(self) -> int:
+        """How many runs it is, children and firings included."""
+        return len(self._doors) + FIRINGS + Counter(self._doors.values())["orchestrator"]
+
+    @property
+    def ids(self) -> set[str]:
+        """The runs that the client has created."""
+        return set(self._doors)
+
+
+def check_all(
+    works: list[Work], evidence: Evidence, seen: list[Line], *, late: bool = False
+) -> None:
+    """The same for several works in one place."""
+    for book in evidence.books.values():
+        book.check()
+    evidence.check_effects(late=late)
+    evidence.check_seen(seen)
+    ids = set[str]().union(*(work.ids for work in works))
+    lost = ids - evidence.books.keys()
+    assert not lost, f"acknowledged, and lost: {lost}"
+    unseen = ids - {str(line["run"]) for line in seen}
+    assert not unseen, f"nobody saw {unseen} happen"
+    assert evidence.effects == sum(work.effects for work in works)
+    assert len(evidence.books) == sum(work.runs for work in works)
 
 
 STORE_ERRORS: Final = ("StoreError", "StoreUnavailableError", "StoreUncertainError")

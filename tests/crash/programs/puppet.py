@@ -212,6 +212,7 @@ class Ears:
             if name == "each":
                 for call in arguments["calls"]:
                     await self._insist(*call)
+                say("done", asked=arguments.get("name"))
             else:
                 await self._try(name, arguments)
         for following in self._following:
