@@ -41,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; 0: all that was asked for was measured."""
     parser = _parser()
     chosen = parser.parse_args(arguments)
-    known = entries(chosen.waiting)
+    known = entries(chosen.waiting, quick=chosen.quick)
     try:
         asked = _asked(known, _words(chosen.peers), _words(chosen.only))
         rows = _rows(_words(chosen.rows))
@@ -99,7 +99,7 @@ def _measure(planned: Sequence[Planned], records: Records, chosen: argparse.Name
         servers = Servers(scratch, chosen.environments)
         log = chosen.records.absolute() / "errors.log"
         try:
-            measurer = Measurer(servers, chosen.environments, scratch, log, chosen.shrink)
+            measurer = Measurer(servers, chosen.environments, scratch, log)
             left_out = _prepare(measurer, [one.entry for one in todo])
             records.leave_out(left_out, {one.entry.name for one in planned})
             records.note({**machine.describe(), "servers": ", ".join(servers.versions()) or "none"})
@@ -188,7 +188,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--rows", default="", help="only these rows: W1,W3")
     add("--rounds", type=int, default=3, help="how often everything is measured")
     add("--waiting", type=int, default=1_000_000, help="how many tasks wait in Kallista's W8")
-    add("--shrink", type=int, default=1, help="divide all sizes by this, to try things out")
+    add("--quick", action="store_true", help="next to no work, to see that everything works")
     add("--resume", action="store_true", help="skip what is measured already")
     add("--table", action="store_true", help="measure nothing; write the table of what is there")
     add("--out", type=Path, default=HERE / "RESULTS.md", help="where the table goes")

@@ -46,6 +46,10 @@ class Case:
         self.url = str(data.get("url", ""))
         self.options = data
 
+    def option(self, name: str, default: float) -> float:
+        """A number that the harness may give."""
+        return float(str(self.options.get(name, default)))
+
     def path(self, name: str) -> str:
         """Where a file of that name lies."""
         return os.path.join(self.folder, name)
@@ -285,6 +289,9 @@ async def _tasks(system: System, in_bulk: bool) -> Figures:
     """W2: independent tasks, from the first submission to the last result."""
     count = system.case.size
     await system.open(worker=system.worker_first)
+    warm_up = WARM_UP if system.worker_first else 0
+    await spread(range(-warm_up, 0), warm_up, system.submit)
+    await system.finish(warm_up)
     began = time.perf_counter()
     if in_bulk:
         async for chunk in in_chunks(count):
@@ -294,7 +301,7 @@ async def _tasks(system: System, in_bulk: bool) -> Figures:
     submitted = time.perf_counter() - began
     if not system.worker_first:
         await system.open(worker=True)
-    await system.finish(count)
+    await system.finish(count + warm_up)
     wall = time.perf_counter() - began
     await system.close()
     return {"wall": wall, "tasks_s": count / wall, "submitted_s": count / submitted}
@@ -354,14 +361,15 @@ async def _timers(system: System) -> Figures:
     noise = _noise(7)
     await system.open(worker=system.worker_first)
     moments = BODIES.record()
-    base = time.time() + float(str(system.case.options.get("lead", 10)))
-    due = [base + noise.random() * WINDOW for _ in range(system.case.size)]
+    base = time.time() + system.case.option("lead", 10)
+    window = system.case.option("window", WINDOW)
+    due = [base + noise.random() * window for _ in range(system.case.size)]
     began = time.time()
     await system.submit_all_at(due)
     ended = time.time()
     if not system.worker_first:
         await system.open(worker=True)
-    found = await system.all_began(len(due), moments, base + WINDOW + _LATE_AT_MOST)
+    found = await system.all_began(len(due), moments, base + window + _LATE_AT_MOST)
     late = [(found[number] - due[number]) * 1000 for number in found if number >= 0]
     await system.close()
     return {
@@ -391,7 +399,7 @@ async def _fill(system: System) -> Figures:
 async def _drain(system: System) -> Figures:
     """W8, second half: a worker starts and runs them all."""
     began = time.perf_counter()
-    started = float(str(system.case.options["spawned"]))
+    started = system.case.option("spawned", 0)
     await system.open(worker=True)
     await system.finish(system.case.size)
     wall = time.perf_counter() - began
@@ -422,7 +430,7 @@ async def _idle(system: System) -> Figures:
     await system.open(worker=True)
     await system.schedules(system.case.size)
     await asyncio.sleep(2)
-    window = float(str(system.case.options.get("window", 20)))
+    window = system.case.option("window", 20)
     began, used = time.perf_counter(), time.process_time()
     await asyncio.sleep(window)
     used = time.process_time() - used

@@ -38,17 +38,13 @@ class Measurer:
         environments: The folder of the environments.
         scratch: Where stores are made; on the disk that is to be measured.
         log: Where the errors of adapters go.
-        shrink: By what sizes are divided, to try things out.
     """
 
-    def __init__(
-        self, servers: Servers, environments: Path, scratch: Path, log: Path, shrink: int = 1
-    ) -> None:
+    def __init__(self, servers: Servers, environments: Path, scratch: Path, log: Path) -> None:
         self._servers = servers
         self._environments = environments
         self._scratch = scratch
         self._log = log
-        self._shrink = shrink
         self._made: dict[str, Environment] = {}
 
     def prepare(self, entry: Entry) -> None:
@@ -74,9 +70,7 @@ class Measurer:
         error = ""
         try:
             with self._place(entry) as (folder, url):
-                figures = self._figures(
-                    entry, row, max(1, size // self._shrink), amount, folder, url
-                )
+                figures = self._figures(entry, row, size, amount, folder, url)
         except (Failed, LeftOut, subprocess.SubprocessError, OSError) as problem:
             error = str(problem)[-TOLD:]
         return Record(
@@ -231,6 +225,8 @@ def _end_group(process: subprocess.Popen[bytes]) -> None:
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
+    if process.stdout is not None:
+        process.stdout.close()
 
 
 def _marks(file: Path) -> Sequence[tuple[int, int]]:

@@ -94,7 +94,7 @@ class Servers:
     def postgres(self) -> Postgres:
         """The PostgreSQL server of this run."""
         if self._postgres is None:
-            self._postgres = Postgres(self._folder / "postgres")
+            self._postgres = Postgres(self._folder)
         return self._postgres
 
     def redis(self) -> Redis:

@@ -79,7 +79,7 @@ class KallistaSystem(System):
 
     async def submit_many(self, numbers: range) -> None:
         await self.app.scheduler.schedule_tasks(
-            [{"task_id": f"t{number + 1}", "task_data": _counted(number)} for number in numbers]
+            [{"id": f"t{number + 1}", **_counted(number)} for number in numbers]
         )
 
     async def submit_at(self, number: int, moment: float) -> None:
