@@ -15,7 +15,6 @@ from collections.abc import (
     Sequence,
 )
 from contextlib import ExitStack
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
@@ -55,8 +54,7 @@ ResultT = TypeVar("ResultT")
 TaskFunction = Callable[..., object]
 
 
-@dataclass(frozen=True)
-class WorkerInfo(Snapshot):
+class WorkerInfo(Snapshot, frozen=True):
     """A program that executes tasks.
 
     Args:
@@ -72,8 +70,7 @@ class WorkerInfo(Snapshot):
     alive: bool
 
 
-@dataclass(frozen=True)
-class TypeInfo(Snapshot):
+class TypeInfo(Snapshot, frozen=True):
     """A task type that this program has.
 
     Args:
@@ -89,8 +86,7 @@ class TypeInfo(Snapshot):
     blocking: bool
 
 
-@dataclass(frozen=True)
-class Diagnosis(Snapshot):
+class Diagnosis(Snapshot, frozen=True):
     """How the store and its workers are.
 
     Args:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
 from datetime import datetime
 from enum import StrEnum
 from typing import Generic, Self, TypeAlias, TypeVar
+
+from msgspec import Struct
 
 from kallista.core.states import (
     ProcessStatus,
@@ -36,17 +37,15 @@ def _plain(value: object) -> Json:
     raise TypeError(f"a snapshot holds a {type(value).__name__}, which has no plain form")
 
 
-@dataclass(frozen=True)
-class Snapshot:
+class Snapshot(Struct, frozen=True):
     """What all snapshots share: a plain form of themselves."""
 
     def to_dict(self) -> dict[str, Json]:
         """All fields as JSON data; moments as ISO 8601 in UTC."""
-        return {field.name: _plain(getattr(self, field.name)) for field in fields(self)}
+        return {name: _plain(getattr(self, name)) for name in self.__struct_fields__}
 
 
-@dataclass(frozen=True)
-class RunError(Snapshot):
+class RunError(Snapshot, frozen=True):
     """Why a task or step failed.
 
     Args:
@@ -70,8 +69,7 @@ class RunError(Snapshot):
         return f"{where}{self.type}: {self.message}"
 
 
-@dataclass(frozen=True)
-class StepSnapshot(Snapshot):
+class StepSnapshot(Snapshot, frozen=True):
     """One task of a workflow, or one step of a process.
 
     Args:
@@ -112,8 +110,7 @@ class StepSnapshot(Snapshot):
     progress_message: str | None
 
 
-@dataclass(frozen=True)
-class RunSnapshot(Snapshot):
+class RunSnapshot(Snapshot, frozen=True):
     """What the snapshots of all three kinds share.
 
     Args:
@@ -166,8 +163,7 @@ class RunSnapshot(Snapshot):
         raise RunFailedError(f"{self.kind} {self.id!r} is {self.word}, not COMPLETED: {reasons}")
 
 
-@dataclass(frozen=True)
-class WorkflowSnapshot(RunSnapshot):
+class WorkflowSnapshot(RunSnapshot, frozen=True):
     """A workflow at one moment."""
 
     status: WorkflowStatus
@@ -179,8 +175,7 @@ class WorkflowSnapshot(RunSnapshot):
         return _results(self.tasks)
 
 
-@dataclass(frozen=True)
-class ProcessSnapshot(RunSnapshot):
+class ProcessSnapshot(RunSnapshot, frozen=True):
     """A process at one moment; ``dependencies`` are the processes it waits for before it starts."""
 
     status: ProcessStatus
@@ -193,8 +188,7 @@ class ProcessSnapshot(RunSnapshot):
         return _results(self.steps)
 
 
-@dataclass(frozen=True)
-class TaskSnapshot(RunSnapshot):
+class TaskSnapshot(RunSnapshot, frozen=True):
     """A single task at one moment."""
 
     status: TaskStatus
@@ -215,8 +209,7 @@ def _results(steps: Sequence[StepSnapshot]) -> dict[StepId, Json]:
     return {step.id: step.result for step in steps if step.status is TaskStatus.COMPLETED}
 
 
-@dataclass(frozen=True)
-class RunSummary(Snapshot):
+class RunSummary(Snapshot, frozen=True):
     """A line of a list of runs."""
 
     id: RunId
@@ -237,8 +230,7 @@ class RunSummary(Snapshot):
 ItemT = TypeVar("ItemT", bound=Snapshot)
 
 
-@dataclass(frozen=True)
-class Page(Snapshot, Generic[ItemT]):
+class Page(Snapshot, Generic[ItemT], frozen=True):
     """Some of a list.
 
     Args:
@@ -250,8 +242,7 @@ class Page(Snapshot, Generic[ItemT]):
     cursor: str | None
 
 
-@dataclass(frozen=True)
-class HistoryEvent(Snapshot):
+class HistoryEvent(Snapshot, frozen=True):
     """One thing that happened to a run.
 
     Args:
@@ -273,8 +264,7 @@ class HistoryEvent(Snapshot):
     data: Json
 
 
-@dataclass(frozen=True)
-class ScheduleSnapshot(Snapshot):
+class ScheduleSnapshot(Snapshot, frozen=True):
     """A schedule at one moment.
 
     Args:
@@ -301,8 +291,7 @@ class ScheduleSnapshot(Snapshot):
     created_at: datetime
 
 
-@dataclass(frozen=True)
-class Explanation(Snapshot):
+class Explanation(Snapshot, frozen=True):
     """Why a run is where it is; ``str()`` of it is the sentence.
 
     Args:
