@@ -21,10 +21,18 @@ from kallista.store.port import RunRecord
 
 @dataclass(slots=True)
 class Asked:
-    """A command in a mailbox, and who waits for its answer."""
+    """A command in a mailbox, and who waits for its answer.
+
+    Args:
+        command: What is asked.
+        answer: Whether it changed anything.
+        fresh: The run has been read since it was asked; before that nobody is told that there is
+            nothing to do, for another program may have written meanwhile.
+    """
 
     command: Command
     answer: asyncio.Future[bool]
+    fresh: bool = False
 
 
 @dataclass(slots=True)

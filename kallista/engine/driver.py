@@ -177,10 +177,12 @@ class Driver:
         active.mailbox.append(stimulus)
         self._advance(active)
 
-    def ask(self, active: ActiveRun, command: Command) -> asyncio.Future[bool]:
+    def ask(
+        self, active: ActiveRun, command: Command, *, fresh: bool = False
+    ) -> asyncio.Future[bool]:
         """Let a run decide on a command; the future tells whether it changed anything."""
         answer: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-        active.mailbox.append(Asked(command, answer))
+        active.mailbox.append(Asked(command, answer, fresh))
         self._advance(active)
         return answer
 
@@ -190,7 +192,7 @@ class Driver:
         self._suspect(active, _workers_of(record))
         if record.head.started_at is not None:
             active.mailbox.append(LinesLost())  # a worker may have died with what it had claimed
-        return self.ask(active, command)
+        return self.ask(active, command, fresh=True)
 
     def begin(self, key: RunKey, draft: Draft, made: NewRun) -> None:
         """Drive a run that was just created here together with its first attempts."""
@@ -382,13 +384,15 @@ class Driver:
         try:
             draft = decide(active.run, batch, self._clock.now(), capacity)
         except StateError as error:
-            self._refuse(active, asked, error)
+            if not self._looks_first(active, asked):
+                self._refuse(active, asked, error)
             return
         self._free_unused(active, draft, dispatched, capacity.taken)
         letting_go = self._may_let_go(active, draft)
         if not changes_something(draft) and not (letting_go and active.owned):
-            self._answer(asked, changed=False)
-            self._rest(active)
+            if not self._looks_first(active, asked):
+                self._answer(asked, changed=False)
+                self._rest(active)
             return
         ownership = self._ownership(active, letting_go=letting_go)
         fence = Fence(active.version, active.epoch if active.owned else None)
@@ -396,6 +400,16 @@ class Driver:
         active.writing = True
         written = self._store.commit(plan)
         written.add_done_callback(partial(self._written, active, draft, batch, asked, letting_go))
+
+    def _looks_first(self, active: ActiveRun, asked: Asked | None) -> bool:
+        """Whether a command that changes nothing is decided on again, after a look at the run."""
+        if asked is None or asked.fresh:
+            return False
+        asked.fresh = True
+        active.mailbox.insert(0, asked)
+        active.looks.add(WHOLE_RUN)
+        self._advance(active)
+        return True
 
     def _next_batch(self, active: ActiveRun) -> tuple[list[Stimulus], Asked | None]:
         """All that waits, but a command is decided on alone: it may be refused."""

@@ -313,8 +313,12 @@ class EmbeddedEngine:
             alarm.clear()
         if self._executor.running:
             await self._let_finish()
+        self._executor.close()
         try:
             await self._driver.drain(DRAIN)
+            if self._executor.running:  # launched by a plan that was on its way
+                await self._executor.finished()
+                await self._driver.drain(DRAIN)
             await self._borrower.drain(DRAIN)
             if self._options.worker:
                 await self._store.retire_worker(self._clock.now())

@@ -78,6 +78,7 @@ class Executor:
         self._threads = threads
         self._max_result_bytes = max_result_bytes
         self._ends: dict[asyncio.Task[None], _End] = {}
+        self._closed = False
         self._solitude = _Solitude(slots)
         self._outliving: dict[tuple[RunKey, int], Future[object]] = {}
 
@@ -89,6 +90,8 @@ class Executor:
     def launch(self, active: ActiveRun, position: int) -> None:
         """Execute the step's running attempt; its place is taken already."""
         end = _End()
+        if self._closed:
+            end.outcome = HandedBack()
         work = self._attempt(active, position, end)
         task = asyncio.get_running_loop().create_task(work)
         self._ends[task] = end
@@ -99,6 +102,10 @@ class Executor:
         task = active.attempts.get(position)
         if task is not None:
             self._end(task, Stopped())
+
+    def close(self) -> None:
+        """Begin nothing any more: what is launched from now on is handed back."""
+        self._closed = True
 
     def hand_back(self) -> None:
         """Stop every attempt; each reports that another worker has to start it again."""
