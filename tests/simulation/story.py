@@ -229,8 +229,8 @@ class Story:
 
     def reopen(self) -> None:
         """Open one more, unless there are enough."""
-        alive = sum(program.alive for program in self.programs)
-        if not self.over and alive < self.climate.programs:
+        alive = [program.setting.worker for program in self.programs if program.alive]
+        if not self.over and (len(alive) < self.climate.programs or not any(alive)):
             self.open()
 
     def somebody(self) -> Program | None:
