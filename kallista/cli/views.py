@@ -191,9 +191,10 @@ def _failure(error: dict[str, Json]) -> str:
 def show_schedule(schedule: ScheduleSnapshot, told: Explanation) -> None:
     """Every field of a schedule, and why it is where it is."""
     say(f"{told}\n")
+    values = {name: getattr(schedule, name) for name in schedule.__struct_fields__}
     rows = [
         (name.replace("_", " "), value if isinstance(value, str | int | datetime) else short(value))
-        for name, value in vars(schedule).items()
+        for name, value in values.items()
         if value not in (None, ())
     ]
     print_table(("", ""), rows, empty="", wrapped=(1,))
