@@ -12,8 +12,8 @@ from kallista.engine.borrower import Borrower
 from kallista.engine.clock import Clock
 from kallista.engine.driver import Driver
 from kallista.engine.slots import Slots
-from kallista.errors import LeaseLost, StoreUncertainError
-from kallista.store.port import Claim, ClaimedEntry, ClaimRequest, Store
+from kallista.errors import LeaseLost, StoreError, StoreUncertainError
+from kallista.store.port import ClaimedEntry, ClaimRequest, Store
 
 
 class Dispatcher:
@@ -61,31 +61,38 @@ class Dispatcher:
         if self._in_doubt:
             await self._driver.look_after_all()
             self._borrower.alarm.ring()
-            self._in_doubt = False
+            self._answered()
         self._driver.claim_began()
+        self._in_doubt = True
+        given_back = self._slots.given_back
         try:
-            now, given_back = self._clock.now(), self._slots.given_back
-            request = ClaimRequest(
-                self._slots.worker, now, self._slots.free, self._slots.limits(), self.within
-            )
-            claim = await self._claimed(request)
-            self._slots.waiting = claim.waiting
-            self._hand_over(claim.entries)
+            claim = await self._store.claim(self._request())
         except LeaseLost:
+            self._answered()
             self._on_refused()
             return None
-        finally:
-            self._driver.claim_ended()
+        except StoreUncertainError:
+            raise
+        except StoreError:
+            self._answered()
+            raise
+        self._slots.waiting = claim.waiting
+        self._hand_over(claim.entries)
+        self._answered()
         if claim.waiting is not None and self._slots.given_back != given_back:
             self.alarm.ring()  # a place became free while the claim was under way
         return claim.next_due
 
-    async def _claimed(self, request: ClaimRequest) -> Claim:
-        try:
-            return await self._store.claim(request)
-        except StoreUncertainError:
-            self._in_doubt = True
-            raise
+    def _request(self) -> ClaimRequest:
+        slots = self._slots
+        return ClaimRequest(
+            slots.worker, self._clock.now(), slots.free, slots.limits(), self.within
+        )
+
+    def _answered(self) -> None:
+        """What the last claim took is known; while it is not, no run is let go of."""
+        self._in_doubt = False
+        self._driver.claim_ended()
 
     def _hand_over(self, entries: Sequence[ClaimedEntry]) -> None:
         by_run: dict[RunKey, list[ClaimedEntry]] = {}

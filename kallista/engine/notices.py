@@ -41,7 +41,8 @@ class Notices:
     """
 
     def __init__(self) -> None:
-        self._subscribers: dict[RunKey, set[News]] = {}
+        # told in the order of asking: what a set's order follows differs from one time to the next
+        self._subscribers: dict[RunKey, dict[News, None]] = {}
 
     @contextmanager
     def subscribed(self, run: RunKey, *, to_its_end: bool = False) -> Iterator[News]:
@@ -52,12 +53,12 @@ class Notices:
             to_its_end: Only its end, or its loss, is news.
         """
         news = News(to_its_end=to_its_end)
-        self._subscribers.setdefault(run, set()).add(news)
+        self._subscribers.setdefault(run, {})[news] = None
         try:
             yield news
         finally:
             subscribers = self._subscribers[run]
-            subscribers.remove(news)
+            del subscribers[news]
             if not subscribers:
                 del self._subscribers[run]
 
