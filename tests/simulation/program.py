@@ -264,6 +264,11 @@ class Program:
         return self.store.worker
 
     @property
+    def does_everything(self) -> bool:
+        """Whether it executes all task types."""
+        return self.setting.worker and len(self.setting.handled) == 4
+
+    @property
     def places_taken(self) -> int:
         """Places for attempts that are in use.
 

@@ -229,8 +229,9 @@ class Story:
 
     def reopen(self) -> None:
         """Open one more, unless there are enough."""
-        alive = [program.setting.worker for program in self.programs if program.alive]
-        if not self.over and (len(alive) < self.climate.programs or not any(alive)):
+        alive = [program for program in self.programs if program.alive]
+        able = any(program.does_everything for program in alive)
+        if not self.over and (len(alive) < self.climate.programs or (self.peace and not able)):
             self.open()
 
     def somebody(self) -> Program | None:
