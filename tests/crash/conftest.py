@@ -7,6 +7,13 @@ from pathlib import Path
 
 import pytest
 from puppets import Stage
+from soaking.rounds import Place, Sqlite
+
+
+@pytest.fixture(params=["sqlite"])
+def place() -> Place:
+    """Each kind of store there is."""
+    return Sqlite()
 
 
 @pytest.fixture

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from random import Random
 
 import pytest
-from soaking import clocks, disks, kills
+from soaking import clocks, disks, freezes, kills
 from soaking.rounds import Place, Round, Sqlite
-
-
-@pytest.fixture(params=["sqlite"])
-def place() -> Place:
-    """Each kind of store there is."""
-    return Sqlite()
 
 
 @pytest.mark.parametrize("seed", [3, 6])
@@ -24,6 +19,12 @@ def test_workers_killed_while_they_share_the_work(seed: int, place: Place, tmp_p
     after its completion, what a client saw happen stays, and no program complains.
     """
     assert kills.run(Round(place, tmp_path, Random(seed))).faults > 0
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no program can be frozen there")
+def test_workers_frozen_while_others_go_on(place: Place, tmp_path: Path) -> None:
+    """What they held is done by others; when they wake up they change nothing."""
+    assert freezes.run(Round(place, tmp_path, Random(1))).faults > 0
 
 
 def test_the_wall_clock_is_set_back_and_forth(place: Place, tmp_path: Path) -> None:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from time import sleep
 
+from puppets import Puppet, Stage
 from work import Work
 
+from kallista.errors import StoreUnavailableError
+from kallista.store.sqlite.file_locks import FileLock, holder_name
 from soaking.figures import Figures
 from soaking.rounds import Round
 
@@ -28,9 +32,7 @@ def run(round: Round) -> Figures:
         work.submit(client)
         stage.hear_marks(round.chance.randint(1, work.effects // 2))
         sleep(round.chance.uniform(0, round.jitter))
-        frozen = round.chance.sample(workers, round.chance.randint(1, WORKERS - 1))
-        for worker in frozen:
-            worker.freeze()
+        frozen = _freeze_some(round, stage, workers)
         work.finish(client)
         before = stage.evidence()
         for worker in frozen:
@@ -48,3 +50,27 @@ def run(round: Round) -> Figures:
         repeats=evidence.repeats,
         errors=work.errors,
     )
+
+
+def _freeze_some(round: Round, stage: Stage, workers: list[Puppet]) -> list[Puppet]:
+    """Freeze workers, but not amid a write to a file: that would keep all others waiting."""
+    while True:
+        frozen = round.chance.sample(workers, round.chance.randint(1, WORKERS - 1))
+        for worker in frozen:
+            worker.freeze()
+        if _can_be_written(stage):
+            return frozen
+        for worker in frozen:
+            worker.thaw()
+
+
+def _can_be_written(stage: Stage) -> bool:
+    if stage.file is None:
+        return True
+    with closing(FileLock(stage.file.with_name(f"{stage.file.name}.write-lock"))) as lock:
+        try:
+            lock.acquire(holder_name("the test"), LEASE / 4, "see whether it is free")
+        except StoreUnavailableError:
+            return False
+        lock.release()
+    return True
