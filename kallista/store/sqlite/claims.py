@@ -10,32 +10,29 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from heapq import heapify, heappop, heapreplace
 from itertools import chain
-from typing import Final, NamedTuple, cast
+from typing import Any, Final, NamedTuple, cast
 
 import apsw
 
 from kallista.core.plan import WAKE, Entry
 from kallista.core.types import Micros, RunKey, TaskType, WorkerKey
 from kallista.store.port import WAKES_AT_ONCE, Claim, ClaimedEntry, ClaimRequest, RunRecord
+from kallista.store.sqlite.holders import EVERYBODY, NOBODY
 from kallista.store.sqlite.rows import full_records, key_list
 from kallista.store.sqlite.statements import statement
 from kallista.store.sqlite.writing import Writing
 
-NOBODY: Final = 0
-"""The holder of entries whose run nobody drives."""
+_BEFORE_ALL_RANKS: Final = -(1 << 63)
 
-EVERYBODY: Final = -1
-"""The holder of the tasks of processes, which any worker may execute."""
-
-_TYPES_HELD = statement("types_held")
-_RANKS_HELD = statement("ranks_held")
+_NEXT_TYPE = statement("next_type")
+_NEXT_RANK = statement("next_rank")
 _DUE_ENTRIES = statement("due_entries")
 _NEXT_DUE = statement("next_due")
 _DUE_SHARED = statement("due_shared")
 _NEXT_SHARED = statement("next_shared")
 _TAKE_ENTRY = statement("take_entry")
 _TAKE_RUNS = statement("take_runs")
-_TAKE_ALONG = statement("take_along")
+_MOVE_ENTRIES = statement("move_entries")
 _WISH = statement("wish")
 _WAKE_RUN = statement("wake_run")
 
@@ -93,19 +90,24 @@ def claim(writing: Writing, request: ClaimRequest) -> Claim:
 
 
 def _piles(db: apsw.Connection, request: ClaimRequest) -> list[_Pile]:
-    wanted = {WAKE, *request.limits}
-    held = (
-        (holder, TaskType(str(type)))
-        for holder in (EVERYBODY, NOBODY, request.worker)
-        for (type,) in db.execute(_TYPES_HELD, (holder,)).fetchall()
-    )
     return [
-        _Pile(
-            holder, type, [cast(int, rank) for (rank,) in db.execute(_RANKS_HELD, (holder, type))]
-        )
-        for holder, type in held
-        if type in wanted
+        _Pile(holder, type, ranks)
+        for holder in (EVERYBODY, NOBODY, request.worker)
+        for type in (WAKE, *_types(db, holder))
+        if (type == WAKE or type in request.limits) and (ranks := list(_ranks(db, holder, type)))
     ]
+
+
+def _types(db: apsw.Connection, holder: int) -> Iterator[TaskType]:
+    type: Any = WAKE
+    while (type := db.execute(_NEXT_TYPE, (holder, type)).get) is not None:
+        yield TaskType(type)
+
+
+def _ranks(db: apsw.Connection, holder: int, type: TaskType) -> Iterator[int]:
+    rank: Any = _BEFORE_ALL_RANKS
+    while (rank := db.execute(_NEXT_RANK, (holder, type, rank)).get) is not None:
+        yield rank
 
 
 def _due(db: apsw.Connection, request: ClaimRequest, pile: _Pile) -> Iterator[_Line]:
@@ -188,7 +190,7 @@ def _take_runs(
         return {}
     keys = key_list(runs)
     writing.db.execute(_TAKE_RUNS, (worker, keys))
-    writing.db.execute(_TAKE_ALONG, (worker, keys))
+    writing.db.execute(_MOVE_ENTRIES, (worker, keys))
     return full_records(writing.db, writing.definitions, keys)
 
 

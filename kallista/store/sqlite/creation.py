@@ -10,14 +10,14 @@ from typing import NamedTuple, cast
 
 import apsw
 
-from kallista.core.plan import WAKE, NewRun
+from kallista.core.plan import NewRun
 from kallista.core.schedules import Schedule
 from kallista.core.states import RunKind
 from kallista.core.types import JsonText, Micros, RunId, RunKey
 from kallista.errors import ConflictError, KallistaError, NotFoundError
 from kallista.store.conflicts import id_conflict, schedule_conflict
 from kallista.store.port import Created
-from kallista.store.sqlite.claims import EVERYBODY, NOBODY
+from kallista.store.sqlite.holders import holder
 from kallista.store.sqlite.rows import (
     changed_steps,
     key_list,
@@ -37,7 +37,7 @@ _INSERT_REQUEST = statement("insert_request")
 _INSERT_TAG = statement("insert_tag")
 _INSERT_WAIT = statement("insert_wait")
 _INSERT_EVENT = statement("insert_event")
-_INSERT_ENTRY = statement("insert_entry")
+_ENQUEUE = statement("enqueue")
 _PUT_STEP = statement("put_step")
 _ANY_TOMBSTONE = statement("any_tombstone")
 _DROP_TOMBSTONE = statement("drop_tombstone")
@@ -186,19 +186,13 @@ def _insert(writing: Writing, births: Sequence[_Birth]) -> None:
     )
     db.executemany(_INSERT_EVENT, ((key, *event) for key, _, run in births for event in run.events))
     db.executemany(
-        _INSERT_ENTRY,
+        _ENQUEUE,
         (
-            (_holder(run, type), type, priority, ready_at, key, step)
+            (holder(run.kind, run.owner, type), type, priority, ready_at, key, step)
             for key, _, run in births
             for type, priority, ready_at, step in run.enqueue
         ),
     )
-
-
-def _holder(run: NewRun, type: str) -> int:
-    if type != WAKE and run.kind is RunKind.PROCESS:
-        return EVERYBODY
-    return NOBODY if run.owner is None else run.owner
 
 
 def definition_keys(db: apsw.Connection, contents: Mapping[str, JsonText]) -> Mapping[str, int]:

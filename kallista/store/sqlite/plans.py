@@ -7,22 +7,26 @@ ever in one batch.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import apsw
 
-from kallista.core.plan import Entry, Plan
+from kallista.core.plan import WHOLE_RUN, Entry, Grant, Plan
 from kallista.core.states import RunKind
+from kallista.core.types import RunKey, WorkerKey
 from kallista.errors import KallistaError, LeaseLost, NotFoundError
-from kallista.store.conflicts import worker_gone
 from kallista.store.port import Committed
 from kallista.store.sqlite.creation import create_children
+from kallista.store.sqlite.holders import NOBODY, holder
+from kallista.store.sqlite.rows import Row, key_list, text_list
 from kallista.store.sqlite.statements import statement
 from kallista.store.sqlite.writing import Writing
 
+_STANDINGS = statement("standings")
 _ADVANCE_RUN = statement("advance_run")
-_SET_STATUS = statement("set_status")
-_SET_OWNER = statement("set_owner")
+_TURN_RUN = statement("turn_run")
 _MOVE_ENTRIES = statement("move_entries")
 _RUN_HOLDER = statement("run_holder")
 _INSERT_EVENT = statement("insert_event")
@@ -34,9 +38,28 @@ _GRANT = statement("grant")
 _RECALL = statement("recall")
 _SETTLE = statement("settle")
 _WAKE_BY_ID = statement("wake_by_id")
-_WAKE_PARENT = statement("wake_parent")
+_WAKE_RUN = statement("wake_run")
 _WAKE_WAITING = statement("wake_waiting")
-_WAKE_OWNER = statement("wake_owner")
+
+
+class _Standing(NamedTuple):
+    """Where a run stands before its plan."""
+
+    version: int
+    epoch: int
+    owner: WorkerKey | None
+    kind: str
+    status: str
+    parent: RunKey | None
+    parent_step: int | None
+
+
+class _Accepted(NamedTuple):
+    """A plan whose fence holds, where its run stood, and who drives it afterwards."""
+
+    plan: Plan
+    before: _Standing
+    owner: WorkerKey | None
 
 
 def write_plans(writing: Writing, plans: Sequence[Plan]) -> list[Committed | KallistaError]:
@@ -45,72 +68,48 @@ def write_plans(writing: Writing, plans: Sequence[Plan]) -> list[Committed | Kal
     Returns:
         For each plan its new version, or why it dropped out; its neighbours go on without it.
     """
-    db = writing.db
-    answers = [_advance(writing, plan) for plan in plans]
-    good = [
-        plan for plan, answer in zip(plans, answers, strict=True) if isinstance(answer, Committed)
-    ]
-    _hand_over(db, good)
-    _many(db, _DEQUEUE, (_line(plan, entry) for plan in good for entry in plan.dequeue))
-    _many(db, _INSERT_EVENT, ((plan.run, *event) for plan in good for event in plan.events))
-    _many(
-        db,
-        _PUT_STEP,
-        ((plan.run, position, *step) for plan in good for position, step in plan.steps),
-    )
-    _many(db, _ENQUEUE, (_line(plan, entry) for plan in good for entry in plan.enqueue))
-    _lend(db, good)
-    create_children(writing, [child for plan in good for child in plan.create])
-    _tell_others(db, good)
+    standings = _standings(writing.db, plans)
+    answers: list[Committed | KallistaError] = []
+    accepted: list[_Accepted] = []
+    for plan in plans:
+        try:
+            accepted.append(_accept(writing, plan, standings.get(plan.run)))
+            answers.append(Committed(plan.fence.version + 1))
+        except KallistaError as error:
+            answers.append(error)
+    _write(writing.db, accepted)
+    create_children(writing, [child for plan, _, _ in accepted for child in plan.create])
+    _tell_others(writing.db, accepted)
     return answers
 
 
-def _many(db: apsw.Connection, sql: str, rows: Iterable[tuple[object, ...]]) -> None:
-    db.executemany(sql, rows)
+def _standings(db: apsw.Connection, plans: Sequence[Plan]) -> dict[RunKey, _Standing]:
+    rows: Any = db.execute(_STANDINGS, (key_list(plan.run for plan in plans),))
+    return {row[0]: _Standing._make(row[1:]) for row in rows}
 
 
-def _line(plan: Plan, entry: Entry) -> tuple[object, ...]:
-    type, priority, ready_at, step = entry
-    return type, plan.run, priority, ready_at, step
+def _accept(writing: Writing, plan: Plan, before: _Standing | None) -> _Accepted:
+    """Check the fence, and that whom the plan gives something to is there.
 
-
-def _advance(writing: Writing, plan: Plan) -> Committed | KallistaError:
-    """Check the fence and write the head; that comes first, so a stale plan writes nothing."""
-    db = writing.db
+    Raises:
+        NotFoundError: The run is gone.
+        LeaseLost: The fence is stale, or somebody is gone.
+    """
+    if before is None:
+        raise NotFoundError(f"run {plan.run} is gone; it was deleted")
     version, epoch = plan.fence
-    gone = _gone(writing, plan) if plan.lend or plan.ownership is not None else None
-    if gone is not None:
-        return _refusal(db, plan, gone)
-    row = db.execute(_ADVANCE_RUN, (*plan.head, plan.run, version, epoch)).fetchone()
-    if row is None:
-        return _refusal(db, plan)
-    kind, before = row
-    status = _status(plan, before) if kind == RunKind.TASK else plan.head.state
-    if status != before:
-        db.execute(_SET_STATUS, (status, plan.run))
-    return Committed(version + 1)
+    if version != before.version or epoch not in (None, before.epoch):
+        raise _stale(writing.db, plan)
+    for grant in plan.lend:
+        _check_wish(writing.db, plan.run, grant)
+    if plan.ownership is None:
+        return _Accepted(plan, before, before.owner)
+    writing.check_worker(plan.ownership.worker)
+    return _Accepted(plan, before, plan.ownership.worker)
 
 
-def _gone(writing: Writing, plan: Plan) -> str | None:
-    """Who is gone whom the plan gives something to."""
-    for step, worker, _ in plan.lend:
-        if writing.db.execute(_IS_WISHED, (plan.run, step, worker)).get is None:
-            return f"worker {worker} does not wish for step {step} any more"
-    owner = None if plan.ownership is None else plan.ownership.worker
-    return None if owner is None or owner in writing.workers else worker_gone(owner)
-
-
-def _status(plan: Plan, before: str) -> str:
-    """The word for a single task: its step's."""
-    return next((state.status for position, state in plan.steps if position == 0), before)
-
-
-def _refusal(db: apsw.Connection, plan: Plan, why: str | None = None) -> KallistaError:
-    row = db.execute(_RUN_HOLDER, (plan.run,)).fetchone()
-    if row is None:
-        return NotFoundError(f"run {plan.run} is gone; it was deleted")
-    if why is not None:
-        return LeaseLost(f"{why}; nothing of this plan was written")
+def _stale(db: apsw.Connection, plan: Plan) -> LeaseLost:
+    row: Any = db.execute(_RUN_HOLDER, (plan.run,)).fetchone()
     id, version, epoch, owner, name = row
     holder = "nobody" if owner is None else f"worker {name or owner}"
     return LeaseLost(
@@ -121,28 +120,88 @@ def _refusal(db: apsw.Connection, plan: Plan, why: str | None = None) -> Kallist
     )
 
 
-def _hand_over(db: apsw.Connection, plans: Sequence[Plan]) -> None:
-    for plan in plans:
+def _check_wish(db: apsw.Connection, run: RunKey, grant: Grant) -> None:
+    step, worker, _ = grant
+    if db.execute(_IS_WISHED, (run, step, worker)).get is None:
+        raise LeaseLost(
+            f"worker {worker} does not wish for step {step} any more; nothing of this plan was"
+            " written"
+        )
+
+
+def _write(db: apsw.Connection, accepted: Sequence[_Accepted]) -> None:
+    _write_heads(db, accepted)
+    _move_entries(db, accepted)
+    db.executemany(_DEQUEUE, (_line(it, entry) for it in accepted for entry in it.plan.dequeue))
+    db.executemany(
+        _INSERT_EVENT, ((plan.run, *event) for plan, _, _ in accepted for event in plan.events)
+    )
+    db.executemany(
+        _PUT_STEP,
+        ((plan.run, at, *step) for plan, _, _ in accepted for at, step in plan.steps),
+    )
+    db.executemany(_ENQUEUE, (_line(it, entry) for it in accepted for entry in it.plan.enqueue))
+    db.executemany(
+        _GRANT,
+        ((attempt, plan.run, at) for plan, _, _ in accepted for at, _, attempt in plan.lend),
+    )
+    db.executemany(_RECALL, ((plan.run, at) for plan, _, _ in accepted for at in plan.recall))
+    db.executemany(_SETTLE, ((plan.run, at) for plan, _, _ in accepted for at in plan.settle))
+
+
+def _write_heads(db: apsw.Connection, accepted: Sequence[_Accepted]) -> None:
+    advanced: list[Row] = []
+    turned: list[Row] = []
+    for plan, before, owner in accepted:
+        status = _status(plan, before)
+        if status == before.status and plan.ownership is None:
+            advanced.append((*plan.head, plan.run, before.version))
+        else:
+            epoch = before.epoch if plan.ownership is None else plan.ownership.epoch
+            turned.append((*plan.head, status, owner, epoch, plan.run, before.version))
+    db.executemany(_ADVANCE_RUN, advanced)
+    db.executemany(_TURN_RUN, turned)
+
+
+def _status(plan: Plan, before: _Standing) -> str:
+    """The word that users see: a single task's is its step's."""
+    if before.kind != RunKind.TASK:
+        return plan.head.state
+    return next((state.status for at, state in plan.steps if at == 0), before.status)
+
+
+def _move_entries(db: apsw.Connection, accepted: Sequence[_Accepted]) -> None:
+    moved: defaultdict[int, list[RunKey]] = defaultdict(list)
+    for plan, _, owner in accepted:
         if plan.ownership is not None:
-            worker, epoch = plan.ownership
-            db.execute(_SET_OWNER, (worker, epoch, plan.run))
-            db.execute(_MOVE_ENTRIES, (worker or 0, plan.run))
+            moved[owner or NOBODY].append(plan.run)
+    for new_holder, runs in moved.items():
+        db.execute(_MOVE_ENTRIES, (new_holder, key_list(runs)))
 
 
-def _lend(db: apsw.Connection, plans: Sequence[Plan]) -> None:
-    for plan in plans:
-        db.executemany(_GRANT, ((attempt, plan.run, step) for step, _, attempt in plan.lend))
-        db.executemany(_RECALL, ((plan.run, step) for step in plan.recall))
-        db.executemany(_SETTLE, ((plan.run, step) for step in plan.settle))
+def _line(it: _Accepted, entry: Entry) -> Row:
+    type, priority, ready_at, step = entry
+    return holder(it.before.kind, it.owner, type), type, priority, ready_at, it.plan.run, step
 
 
-def _tell_others(db: apsw.Connection, plans: Sequence[Plan]) -> None:
-    for plan in plans:
-        for id in plan.wake:
-            db.execute(_WAKE_BY_ID, (id,))
-        if plan.wake_parent:
-            db.execute(_WAKE_PARENT, (plan.run,))
-        if plan.announce:
-            db.execute(_WAKE_WAITING, (plan.run,))
-        if plan.tell_owner:
-            db.execute(_WAKE_OWNER, (plan.run,))
+def _tell_others(db: apsw.Connection, accepted: Sequence[_Accepted]) -> None:
+    woken = [id for plan, _, _ in accepted for id in plan.wake]
+    if woken:
+        db.execute(_WAKE_BY_ID, (text_list(woken),))
+    db.executemany(
+        _WAKE_RUN,
+        (
+            (before.parent_step, before.parent)
+            for plan, before, _ in accepted
+            if plan.wake_parent and before.parent is not None
+        ),
+    )
+    db.executemany(_WAKE_WAITING, ((plan.run,) for plan, _, _ in accepted if plan.announce))
+    db.executemany(
+        _WAKE_RUN,
+        (
+            (WHOLE_RUN, plan.run)
+            for plan, _, owner in accepted
+            if plan.tell_owner and owner is not None
+        ),
+    )

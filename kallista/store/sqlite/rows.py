@@ -21,10 +21,11 @@ Row: TypeAlias = tuple[Any, ...]
 _RECORDS_BY_KEY = statement("records_by_key")
 _STEPS_OF = statement("steps_of")
 _STEPS_OF_RUNS = statement("steps_of_runs")
-_DEFINITION_CONTENT = statement("definition_content")
+_DEFINITION_CONTENTS = statement("definition_contents")
 
 _DEFINITIONS_KEPT = 8 * 1024 * 1024
 _NEW_STEP = StepState()
+_STATUSES = {status.value: status for status in TaskStatus}
 
 
 class DefinitionCache:
@@ -41,17 +42,33 @@ class DefinitionCache:
 
     def content(self, key: int, hash: str) -> JsonText:
         """The content of a definition."""
-        kept = self._kept.get(hash)
-        return self._read(key, hash) if kept is None else kept
+        return self.contents({hash: key})[hash]
 
-    def _read(self, key: int, hash: str) -> JsonText:
-        content = JsonText(str(self._db.execute(_DEFINITION_CONTENT, (key,)).get))
-        if self._size + len(content) > _DEFINITIONS_KEPT:
+    def contents(self, keys: Mapping[str, int]) -> Mapping[str, JsonText]:
+        """The contents of definitions, by hash; others may be among them.
+
+        Args:
+            keys: The keys by hash.
+        """
+        missing = [key for hash, key in keys.items() if hash not in self._kept]
+        if not missing:
+            return self._kept
+        rows: Iterable[tuple[str, JsonText]] = self._db.execute(
+            _DEFINITION_CONTENTS, (key_list(missing),)
+        )
+        read = dict(rows)
+        found = {hash: self._kept[hash] for hash in keys.keys() & self._kept.keys()} | read
+        self._keep(read)
+        return found
+
+    def _keep(self, read: Mapping[str, JsonText]) -> None:
+        size = sum(map(len, read.values()))
+        if self._size + size > _DEFINITIONS_KEPT:
             self._kept.clear()
             self._size = 0
-        self._kept[hash] = content
-        self._size += len(content)
-        return content
+        if size <= _DEFINITIONS_KEPT:
+            self._kept.update(read)
+            self._size += size
 
 
 def run_record(row: Row, content: JsonText, steps: tuple[StepState, ...]) -> RunRecord:
@@ -95,16 +112,12 @@ def full_records(
 ) -> dict[RunKey, RunRecord]:
     """All runs of a list of keys, with their steps."""
     rows: list[Row] = db.execute(_RECORDS_BY_KEY, (keys,)).fetchall()
+    contents = definitions.contents({row[6]: row[5] for row in rows})
     steps = {row[0]: [_NEW_STEP] * row[20] for row in rows}
     row: Row
     for row in db.execute(_STEPS_OF_RUNS, (keys,)):
-        run, position, status, *counts_and_moments, passed = row
-        state = (TaskStatus(status), *counts_and_moments, bool(passed))
-        steps[run][position] = StepState._make(state)
-    return {
-        row[0]: run_record(row, definitions.content(row[5], row[6]), tuple(steps[row[0]]))
-        for row in rows
-    }
+        steps[row[0]][row[1]] = _step_state(row[2:])
+    return {row[0]: run_record(row, contents[row[6]], tuple(steps[row[0]])) for row in rows}
 
 
 def bare_record(definitions: DefinitionCache, row: Row) -> RunRecord:
@@ -117,10 +130,13 @@ def run_steps(db: apsw.Connection, run: int, count: int) -> tuple[StepState, ...
     steps = [_NEW_STEP] * count
     row: Row
     for row in db.execute(_STEPS_OF, (run,)):
-        position, status, *counts_and_moments, passed = row
-        state = (TaskStatus(status), *counts_and_moments, bool(passed))
-        steps[position] = StepState._make(state)
+        steps[row[0]] = _step_state(row[1:])
     return tuple(steps)
+
+
+def _step_state(row: Row) -> StepState:
+    status, *counts_and_moments, passed = row
+    return StepState._make((_STATUSES[status], *counts_and_moments, bool(passed)))
 
 
 def _run_head(

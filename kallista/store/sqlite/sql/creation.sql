@@ -37,11 +37,6 @@ INSERT OR IGNORE INTO run_tags (tag, run) VALUES (:tag, :run);
 -- Whom the end of a run concerns.
 INSERT OR IGNORE INTO waits (awaited, run) VALUES (:awaited, :run);
 
--- name: insert_entry
--- What is to be done first; the same line twice is one.
-INSERT OR IGNORE INTO queue (holder, type, rank, ready_at, run, step)
-VALUES (:holder, :type, -:priority, :ready_at, :run, :step);
-
 -- name: any_tombstone
 -- Mostly nothing was ever deleted.
 SELECT EXISTS (SELECT 1 FROM tombstones);

@@ -1,25 +1,10 @@
--- name: types_held
--- Which types wait at all: one seek each, however many entries they have.
-WITH RECURSIVE found (type) AS (
-    SELECT min(type) FROM queue WHERE holder = :holder
-    UNION ALL
-    SELECT (SELECT min(type) FROM queue WHERE holder = :holder AND type > found.type)
-    FROM found WHERE found.type IS NOT NULL
-)
-SELECT type FROM found WHERE type IS NOT NULL;
+-- name: next_type
+-- Which types wait at all is found by skipping from one to the next, however many entries they have.
+SELECT min(type) FROM queue WHERE holder = :holder AND type > :after;
 
--- name: ranks_held
--- Which priorities wait, the highest first: one seek each, however many entries they have.
-WITH RECURSIVE found (rank) AS (
-    SELECT min(rank) FROM queue WHERE holder = :holder AND type = :type
-    UNION ALL
-    SELECT (
-        SELECT min(rank) FROM queue
-        WHERE holder = :holder AND type = :type AND rank > found.rank
-    )
-    FROM found WHERE found.rank IS NOT NULL
-)
-SELECT rank FROM found WHERE rank IS NOT NULL;
+-- name: next_rank
+-- Which priorities wait, the highest first, is found in the same way.
+SELECT min(rank) FROM queue WHERE holder = :holder AND type = :type AND rank > :after;
 
 -- name: due_entries
 -- Read only as far as there are free slots, so entries that are not due are never met.
@@ -67,11 +52,6 @@ WHERE holder = :holder AND type = :type AND rank = :rank AND ready_at = :ready_a
 -- A new owner is a new epoch: whatever was decided before is stale.
 UPDATE runs SET owner = :owner, epoch = epoch + 1, version = version + 1
 WHERE key IN (SELECT value FROM json_each(:keys));
-
--- name: take_along
--- The other entries of runs that were just taken lie where their new owner looks for them.
-UPDATE queue SET holder = :holder
-WHERE holder = 0 AND run IN (SELECT value FROM json_each(:keys));
 
 -- name: queued_types
 -- What waits, for those who ask whether anybody executes it.

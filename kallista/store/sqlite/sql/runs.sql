@@ -22,9 +22,9 @@ SELECT run, step, status, attempt, failures, crashes, ready_at, since, started_a
        outcome, passed
 FROM steps WHERE run IN (SELECT value FROM json_each(:keys));
 
--- name: definition_content
--- The definition that a run keeps from its start to its end.
-SELECT content FROM definitions WHERE key = :key;
+-- name: definition_contents
+-- The definitions that runs keep from their start to their end.
+SELECT hash, content FROM definitions WHERE key IN (SELECT value FROM json_each(:keys));
 
 -- name: history
 -- A page of what happened, in order.
