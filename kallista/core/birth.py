@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from kallista.core.commands import Command, Verb
 from kallista.core.decide import NO_CAPACITY, Capacity, decide, queue_step
-from kallista.core.definitions import Definition
+from kallista.core.definitions import ChildSpec, Definition
 from kallista.core.encoding import definition_hash, definition_text
 from kallista.core.ids import content_hash
 from kallista.core.json_text import EMPTY, to_json
@@ -88,7 +89,7 @@ def newborn(wanted: Wanted, draft: Draft, now: Micros, owner: WorkerKey | None =
     return NewRun(
         id=wanted.id,
         kind=definition.kind,
-        name=definition.name or wanted.schedule or wanted.id,
+        name=_name(wanted),
         definition=definition_id,
         definition_content=definition_text(definition),
         content=content_hash(
@@ -107,6 +108,45 @@ def newborn(wanted: Wanted, draft: Draft, now: Micros, owner: WorkerKey | None =
         events=tuple(draft.events),
         enqueue=tuple(draft.enqueue),
     )
+
+
+def newborn_all(all_wanted: Sequence[Wanted], now: Micros, *, start: bool) -> list[NewRun]:
+    """What the store writes of runs that are to exist; if they start, their first steps are queued.
+
+    Runs that are alike but for their ids are born alike, so that is decided once for all of them.
+    """
+    models: dict[object, NewRun] = {}
+    runs: list[NewRun] = []
+    for wanted in all_wanted:
+        alike = _alike(wanted)
+        model = None if alike is None else models.get(alike)
+        if model is None:
+            draft = started(wanted, now) if start else created(wanted)
+            run = newborn(wanted, draft, now)
+            if alike is not None:
+                models[alike] = run
+        else:
+            run = replace(model, id=wanted.id, name=_name(wanted))
+        runs.append(run)
+    return runs
+
+
+def _alike(wanted: Wanted) -> object:
+    """Equal for runs that differ in nothing but their ids; None where the id matters.
+
+    The steps that start child runs name those after the run.
+    """
+    definition = wanted.definition
+    if wanted.inputs or any(isinstance(step.work, ChildSpec) for step in definition.steps):
+        return None
+    return (
+        definition, wanted.priority, wanted.tags, wanted.ready_at, wanted.parent, wanted.schedule,
+    )  # fmt: skip
+
+
+def _name(wanted: Wanted) -> str:
+    """What people call the run: as its definition, or as what it is asked for by."""
+    return wanted.definition.name or wanted.schedule or wanted.id
 
 
 def newborn_child(child: Child, parent: RunKey, priority: int, now: Micros) -> NewRun:

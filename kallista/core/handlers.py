@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
+from msgspec import Struct
+
+from kallista.core.ids import idempotency_key
 from kallista.core.outcomes import Asleep
 from kallista.core.types import MAX_PAYLOAD_BYTES, Json, JsonText, RunId, StepId, TaskType
 
 
-@dataclass(slots=True)
-class Invocation:
+class Invocation(Struct):
     """One attempt, as its handler sees it.
 
     Args:
@@ -19,7 +20,6 @@ class Invocation:
         task_id: The task's id in that run.
         type: Its task type.
         attempt: 1 for the first.
-        idempotency_key: The same for every attempt of this task of this run.
         config: The handler's arguments, all references resolved.
         results: The results of the tasks or steps before it, by id.
         progress: Called with a fraction from 0 to 1 and a message.
@@ -31,12 +31,16 @@ class Invocation:
     task_id: StepId
     type: TaskType
     attempt: int
-    idempotency_key: str
     config: Mapping[str, Json]
     results: Mapping[str, Json]
     progress: Callable[[float, str | None], None]
     cancelled: Callable[[], bool]
     max_result_bytes: int = MAX_PAYLOAD_BYTES
+
+    @property
+    def idempotency_key(self) -> str:
+        """The same for every attempt of this task of this run."""
+        return idempotency_key(self.run_id, self.task_id, 0)
 
 
 class Handler(Protocol):

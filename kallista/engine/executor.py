@@ -14,7 +14,6 @@ from typing import Final, TypeVar, cast
 from kallista.core.commands import AttemptEnded
 from kallista.core.definitions import Definition, TaskSpec
 from kallista.core.handlers import Handler, Handlers, Invocation
-from kallista.core.ids import idempotency_key
 from kallista.core.outcomes import (
     Asleep,
     Completed,
@@ -194,7 +193,7 @@ class Executor:
         self, handler: Handler, invocation: Invocation, place: tuple[RunKey, int], end: _End
     ) -> JsonText | Asleep:
         if not handler.blocking:
-            return await cast(Awaitable[JsonText | Asleep], handler.call(invocation))
+            return await cast("Awaitable[JsonText | Asleep]", handler.call(invocation))
         answer = await self._on_thread(handler, invocation, place, end)
         return await answer if isawaitable(answer) else answer
 
@@ -235,7 +234,7 @@ class Executor:
         except asyncio.CancelledError:
             answer.add_done_callback(_unheard)
             if not future.cancel() and not future.done():
-                end.left_behind = self._outliving[place] = cast(Future[object], future)
+                end.left_behind = self._outliving[place] = cast("Future[object]", future)
             raise
 
     def _config(self, active: ActiveRun, position: int, work: TaskSpec) -> Mapping[str, Json]:
@@ -270,7 +269,6 @@ class Executor:
             task_id=task_id,
             type=work.type,
             attempt=run.steps[position].attempt,
-            idempotency_key=idempotency_key(run.id, task_id, 0),
             config=config,
             results=results,
             progress=lambda fraction, message: self._progress(active, position, fraction, message),

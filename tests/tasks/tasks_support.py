@@ -19,7 +19,6 @@ def invocation(handler: Handler, config: Mapping[str, Json], **more: Any) -> Inv
         "task_id": StepId("task-1"),
         "type": handler.type,
         "attempt": 2,
-        "idempotency_key": "key",
         "config": config,
         "results": {},
         "progress": lambda fraction, message: None,

@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 from tasks_support import run
 
+from kallista.core.ids import idempotency_key
 from kallista.core.outcomes import Asleep
 from kallista.core.types import Micros
 from kallista.errors import UsageError
@@ -193,7 +194,8 @@ class TestContext:
             progress=lambda *report: told.append(report),
             cancelled=lambda: True,
         )
-        assert answer == ["run-1", "task-1", "tried", 2, "key", {"before": 1}, True]
+        key = idempotency_key("run-1", "task-1", 0)
+        assert answer == ["run-1", "task-1", "tried", 2, key, {"before": 1}, True]
         assert told == [(0.5, None), (1, "done")]
 
     def test_not_first(self) -> None:
