@@ -41,6 +41,7 @@ from kallista.engine.active import ActiveRun, Asked, DefinitionCache, run_of, ta
 from kallista.engine.alarm import TRY_AGAIN_AFTER
 from kallista.engine.clock import Clock, pass_by
 from kallista.engine.facts import Facts
+from kallista.engine.knowledge import Knowledge
 from kallista.engine.notices import Notices
 from kallista.engine.slots import Slots
 from kallista.errors import (
@@ -121,6 +122,7 @@ class Driver:
         facts: What decisions must be told.
         definitions: Definitions already read.
         notices: Who is told of changes.
+        knowledge: What need not be asked.
         on_queued: Called when something was queued that is due, with the highest priority of it.
         on_refused: Called when a run could not be taken on, which may mean that this worker
             counts as dead.
@@ -135,6 +137,7 @@ class Driver:
         facts: Facts,
         definitions: DefinitionCache,
         notices: Notices,
+        knowledge: Knowledge,
         on_queued: Callable[[Micros, int], None],
         on_refused: Callable[[], None],
         on_loans: Callable[[], None],
@@ -145,6 +148,7 @@ class Driver:
         self._facts = facts
         self._definitions = definitions
         self._notices = notices
+        self._knowledge = knowledge
         self._on_queued = on_queued
         self._on_refused = on_refused
         self._on_loans = on_loans
@@ -531,7 +535,9 @@ class Driver:
     def _tell(self, active: ActiveRun, draft: Draft) -> None:
         over = active.is_over
         final = active if over and active.all_results else None
-        self._notices.tell(active.key, over=over, final=final)
+        if over:
+            self._knowledge.ended(active.run.id)
+        self._notices.tell(active.run.id, over=over, final=final)
         for entry in draft.enqueue:
             self._on_queued(entry.ready_at, entry.priority)
         if draft.wake or draft.children or draft.announce or (draft.wake_parent and active.parent):
@@ -680,7 +686,8 @@ class Driver:
         if owned:
             _log.warning("run %s is driven by another worker now", active.run.id)
         self._pass_on(active, left, looks)
-        self._notices.tell(active.key, over=True)
+        self._knowledge.ended(active.run.id)
+        self._notices.tell(active.run.id, over=True)
         self._check_drained()
 
     def _fail_asked(self, active: ActiveRun, error: BaseException) -> None:
@@ -693,8 +700,13 @@ class Driver:
 
     # commands for runs that may be driven by anybody
 
-    async def command(self, key: RunKey, command: Command) -> bool:
+    async def command(self, key: RunKey, command: Command, seen: RunRecord | None = None) -> bool:
         """Decide on a command wherever the run is driven; true when it changed something.
+
+        Args:
+            key: The run.
+            command: What to do.
+            seen: The run as it was just read.
 
         Raises:
             NotFoundError: The run is gone.
@@ -704,7 +716,8 @@ class Driver:
             active = self._active.get(key)
             if active is not None and not active.gone:
                 return await self.ask(active, command)
-            record = await self._store.load(key)
+            record = seen or await self._store.load(key)
+            seen = None
             if record is None:
                 raise NotFoundError(f"the run with key {key} has been deleted")
             if self._active.get(key) is not None:
@@ -762,7 +775,8 @@ class Driver:
         if not changes_something(draft):
             return False
         await self._store.commit(plan_of(draft, record.key, Fence(record.version, None), None))
-        self._notices.tell(record.key, over=True)
+        self._knowledge.ended(record.id)
+        self._notices.tell(record.id, over=True)
         self._on_queued(Micros(0), record.priority)
         return True
 

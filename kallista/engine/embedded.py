@@ -14,7 +14,7 @@ from typing import Final, TypeVar
 
 from msgspec.structs import replace
 
-from kallista.core.birth import Wanted, created, newborn, started
+from kallista.core.birth import Wanted, created, newborn, newborn_all, started
 from kallista.core.commands import AttemptEnded, Command, Verb
 from kallista.core.durations import to_datetime
 from kallista.core.encoding import definition_hash, definition_text
@@ -57,6 +57,7 @@ from kallista.engine.driver import Driver
 from kallista.engine.executor import Executor
 from kallista.engine.explaining import Explainer
 from kallista.engine.facts import Facts
+from kallista.engine.knowledge import Knowledge
 from kallista.engine.notices import Notices
 from kallista.engine.port import ListRequest, RunRequest, ScheduleRequest
 from kallista.engine.services import Firings, TakeOver
@@ -149,6 +150,7 @@ class EmbeddedEngine:
         self._entropy = entropy
         self._definitions = DefinitionCache()
         self._notices = Notices()
+        self._knowledge = Knowledge()
         self._facts = Facts(store, self._definitions)
         self._slots = Slots(handlers, options.max_concurrency, options.queues, self._place_is_free)
         self._driver = Driver(
@@ -158,6 +160,7 @@ class EmbeddedEngine:
             self._facts,
             self._definitions,
             self._notices,
+            self._knowledge,
             self._queued,
             self._refused,
             self._loans_changed,
@@ -350,6 +353,7 @@ class EmbeddedEngine:
         is_check_due = now - self._checked_at >= CHECK_EVERY
         if self._store.changed() or time_jumped or is_check_due:
             self._checked_at = now
+            self._knowledge.forget()
             self._notices.tell_all()
             self._dispatcher.alarm.ring()
             self._fire_alarm.ring()
@@ -402,6 +406,8 @@ class EmbeddedEngine:
                 await self._renew()
                 return await self._made(wanted, start=start)
             raise
+        if made.new:
+            self._knowledge.created(wanted.id, run.kind, made.key)
         self._widen(wanted.id, made.key)
         if made.new:
             for entry in draft.enqueue:
@@ -418,21 +424,21 @@ class EmbeddedEngine:
         now = self._clock.now()
         await self._refuse_schedule_ids(requests)
         all_wanted = [self._wanted(request) for request in requests]
-        drafts = [started(wanted, now) if start else created(wanted) for wanted in all_wanted]
-        runs = [newborn(*pair, now) for pair in zip(all_wanted, drafts, strict=True)]
+        runs = newborn_all(all_wanted, now, start=start)
         try:
             all_made = await self._store.create_all(runs)
         except StoreUncertainError:
             self._queued(now, max(wanted.priority for wanted in all_wanted))
             raise
-        for wanted, draft, made in zip(all_wanted, drafts, all_made, strict=True):
-            self._widen(wanted.id, made.key)
+        for due in {(entry.ready_at, entry.priority) for run in runs for entry in run.enqueue}:
+            self._queued(*due)
+        for run, made in zip(runs, all_made, strict=True):
             if made.new:
-                for entry in draft.enqueue:
-                    self._queued(entry.ready_at, entry.priority)
-            elif start:
+                self._knowledge.created(run.id, run.kind, made.key)
+            self._widen(run.id, made.key)
+            if start and not made.new:
                 await self._driver.command(made.key, Command(Verb.START))
-        return [wanted.id for wanted in all_wanted]
+        return [run.id for run in runs]
 
     def _wanted(self, request: RunRequest) -> Wanted:
         id = request.id or RunId(uuid7(self._clock.now(), self._entropy(10)))
@@ -451,10 +457,18 @@ class EmbeddedEngine:
         for request in requests:
             if request.id is None or request.definition.kind is not RunKind.TASK:
                 continue
+            if await self._are_no_schedules():
+                return
             if await self._store.schedule(ScheduleId(request.id)) is not None:
                 raise ConflictError(
                     f"{request.id!r} is the id of a schedule; choose another for a task"
                 )
+
+    async def _are_no_schedules(self) -> bool:
+        if not self._knowledge.has_no_schedules:
+            first = await self._store.list_schedules(None, None, 1)
+            self._knowledge.has_no_schedules = not first
+        return self._knowledge.has_no_schedules
 
     def _give_back(self, taken: Sequence[TaskType]) -> None:
         for type in taken:
@@ -463,7 +477,7 @@ class EmbeddedEngine:
     async def command(self, kind: RunKind, id: RunId, verb: Verb, reason: str | None) -> bool:
         """Do what was asked; true when it changed something."""
         record = await self._record(kind, id)
-        return await self._driver.command(record.key, Command(verb, reason))
+        return await self._driver.command(record.key, Command(verb, reason), record)
 
     async def get(self, kind: RunKind, id: RunId) -> AnySnapshot:
         """The run as it is now."""
@@ -471,18 +485,14 @@ class EmbeddedEngine:
 
     async def wait(self, kind: RunKind, id: RunId, timeout: float | None) -> AnySnapshot:
         """The run once it has finished and nothing of it is in flight."""
-        active = self._driver.find(id)
-        key = (await self._record(kind, id)).key if active is None else active.key
         deadline = None if timeout is None else Micros(self._clock.now() + int(timeout * 1e6))
-        with self._notices.subscribed(key, to_its_end=True) as news:
+        with self._notices.subscribed(id, to_its_end=True) as news:
             timer = None if deadline is None else self._clock.call_at(deadline, news.tell)
             try:
                 while True:
-                    # What is driven here is known without asking the store at every step.
-                    active = self._driver.get(key)
                     if news.final is not None:
                         return await self._snapshots.final(news.final)
-                    if active is None or active.is_over:
+                    if not self._goes_on(kind, id):
                         record = await self._record(kind, id)
                         if _is_over(record):
                             return await self._snapshots.run(record)
@@ -497,6 +507,13 @@ class EmbeddedEngine:
                 if timer is not None:
                     timer.cancel()
 
+    def _goes_on(self, kind: RunKind, id: RunId) -> bool:
+        """Whether it is known without asking the store that a run has not ended."""
+        active = self._driver.find(id)
+        if active is not None:
+            return active.run.kind is kind and not active.is_over
+        return self._knowledge.unfinished(kind, id) is not None
+
     async def history(self, kind: RunKind, id: RunId) -> Sequence[HistoryEvent]:
         """All that happened to the run."""
         record = await self._record(kind, id)
@@ -509,7 +526,7 @@ class EmbeddedEngine:
         """What happened so far, then what happens, until the run has finished."""
         record = await self._record(kind, id)
         seq = 0
-        with self._notices.subscribed(record.key) as news:
+        with self._notices.subscribed(id) as news:
             while True:
                 over = _is_over(await self._record(kind, id))
                 while page := await self._store.history(record.key, seq, HISTORY_PAGE):
@@ -552,7 +569,8 @@ class EmbeddedEngine:
         if record.parent_id is not None:
             raise StateError(f"{kind} {id!r} belongs to {record.parent_id!r}; delete that")
         await self._store.delete_run(record.key, record.version, self._clock.now())
-        self._notices.tell(record.key, over=True)
+        self._knowledge.ended(record.id)
+        self._notices.tell(record.id, over=True)
 
     async def explain(self, id: str) -> Explanation:
         """Why the run or schedule is where it is."""
@@ -594,6 +612,7 @@ class EmbeddedEngine:
         now = self._clock.now()
         if await self._store.load(RunId(request.id)) is not None:
             raise ConflictError(f"{request.id!r} is the id of a run; choose another for a schedule")
+        self._knowledge.has_no_schedules = False
         schedule = _schedule(request, now)
         if await self._store.create_schedule(schedule) and self._options.worker:
             self._fire_alarm.ring()

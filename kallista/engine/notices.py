@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from kallista.core.types import RunKey
+from kallista.core.types import RunId
 from kallista.engine.active import ActiveRun
 
 
@@ -42,10 +42,10 @@ class Notices:
 
     def __init__(self) -> None:
         # told in the order of asking: what a set's order follows differs from one time to the next
-        self._subscribers: dict[RunKey, dict[News, None]] = {}
+        self._subscribers: dict[RunId, dict[News, None]] = {}
 
     @contextmanager
-    def subscribed(self, run: RunKey, *, to_its_end: bool = False) -> Iterator[News]:
+    def subscribed(self, run: RunId, *, to_its_end: bool = False) -> Iterator[News]:
         """News for as long as the block lasts.
 
         Args:
@@ -62,7 +62,7 @@ class Notices:
             if not subscribers:
                 del self._subscribers[run]
 
-    def tell(self, run: RunKey, *, over: bool, final: ActiveRun | None = None) -> None:
+    def tell(self, run: RunId, *, over: bool, final: ActiveRun | None = None) -> None:
         """The run has changed.
 
         Args:
