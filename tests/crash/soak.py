@@ -20,7 +20,7 @@ from random import Random
 from time import monotonic
 from typing import Final
 
-from soaking import clocks, disks, freezes, kills
+from soaking import clocks, disks, freezes, kills, takeovers
 from soaking.figures import Figures, table
 from soaking.rounds import Place, Round, Sqlite
 
@@ -47,6 +47,7 @@ class Scenario:
 
 SCENARIOS: Final = (
     Scenario("kills", kills.run, 200),
+    Scenario("take-over", takeovers.run, 30),
     Scenario("freezes", freezes.run, 30),
     Scenario("clocks", clocks.run, 30),
     Scenario("failing-syncs", disks.failing_syncs, 30, ("sqlite",)),
