@@ -1,0 +1,86 @@
+"""Reads the URL of a database, and names it without its password."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+
+from psycopg import ProgrammingError
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from kallista.errors import StoreError
+
+SCHEMES: Final = ("postgresql", "postgres", "postgresql+psycopg")
+
+_UNLESS_SAID: Final = {
+    "application_name": "kallista",
+    "connect_timeout": "5",
+    "keepalives_idle": "10",
+    "keepalives_interval": "5",
+    "keepalives_count": "3",
+    "target_session_attrs": "read-write",
+    "client_encoding": "UTF8",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where a database is.
+
+    Args:
+        conninfo: What libpq connects by, with the password.
+        place: What people read: hosts, ports and database.
+    """
+
+    conninfo: str
+    place: str
+
+
+def read_url(url: str) -> Address:
+    """Where a URL points to.
+
+    Args:
+        url: As SQLAlchemy or libpq writes it; several hosts are tried in their order, and the one
+            that can be written to is taken.
+
+    Raises:
+        StoreError: It is no URL of a PostgreSQL database.
+    """
+    scheme, separator, rest = url.partition("://")
+    if scheme not in SCHEMES or not separator:
+        raise StoreError("no URL of a PostgreSQL database; write postgresql://user@host/database")
+    try:
+        given = conninfo_to_dict(f"postgresql://{_with_one_host_value(rest)}")
+    except ProgrammingError:
+        # Without libpq's own words, which may quote the URL and with it the password.
+        raise StoreError(
+            "the URL of the PostgreSQL database cannot be read; write"
+            " postgresql://user:password@host:5432/database, with special characters as %40 and"
+            " the like"
+        ) from None
+    settings = {**_UNLESS_SAID, **{name: str(value) for name, value in given.items()}}
+    return Address(make_conninfo(**settings), _place(settings))
+
+
+def _with_one_host_value(rest: str) -> str:
+    """SQLAlchemy repeats ``host=a:1&host=b:2`` where libpq wants lists of hosts and of ports."""
+    parts = urlsplit(f"//{rest}")
+    query = parse_qsl(parts.query, keep_blank_values=True)
+    hosts = [value for name, value in query if name == "host"]
+    if len(hosts) < 2:
+        return rest
+    names = [host.rpartition(":")[0] or host for host in hosts]
+    ports = [host.rpartition(":")[2] if ":" in host else "5432" for host in hosts]
+    others = [(name, value) for name, value in query if name not in ("host", "port")]
+    merged = urlencode([("host", ",".join(names)), ("port", ",".join(ports)), *others])
+    return urlunsplit(parts._replace(query=merged)).removeprefix("//")
+
+
+def _place(settings: dict[str, str]) -> str:
+    hosts = settings.get("host", "localhost").split(",")
+    ports = settings.get("port", "5432").split(",")
+    if len(ports) < len(hosts):
+        ports = ports * len(hosts)
+    places = ",".join(f"{host}:{port}" for host, port in zip(hosts, ports, strict=False))
+    return f"{places}/{settings.get('dbname', '')}"

@@ -1,0 +1,198 @@
+"""Hands due entries to a worker, reading no further than it has free slots.
+
+Entries lie sorted by holder, type, rank and moment, so what is not due, of another type or another
+worker's is never met, however much of it there is. Claimers never wait for each other, nor for
+those who decide on a run: what is being written at this moment is passed over, and asked for again
+at once.
+
+A line that asks for a look at a run is laid where its owner looks by whoever asks, while the owner
+may be changing. It may then lie in the wrong pile, and whoever finds it there lays it right.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from typing import Final, NamedTuple
+
+from kallista.core.plan import WAKE, Entry
+from kallista.core.types import Micros, RunKey, TaskType, WorkerKey
+from kallista.errors import LeaseLost
+from kallista.store.conflicts import worker_gone
+from kallista.store.port import WAKES_AT_ONCE, Claim, ClaimedEntry, ClaimRequest, RunRecord
+from kallista.store.postgres.connection import Row
+from kallista.store.postgres.creation import EVERYBODY, NOBODY
+from kallista.store.postgres.rows import full_records
+from kallista.store.postgres.statements import statement
+from kallista.store.postgres.writing import Writing
+
+PASSED_OVER_FOR: Final = Micros(2_000)
+"""When to ask again for what somebody else was writing at that moment."""
+
+_LIVING = statement("living")
+_DUE_ENTRIES = statement("due_entries")
+_NEXT_DUE = statement("next_due")
+_TAKE_RUNS = statement("take_runs")
+_TAKE_ALONG = statement("take_along")
+_ENQUEUE = statement("enqueue")
+_WISH = statement("wish")
+_WAKE_RUN = statement("wake_run")
+
+
+class _Line(NamedTuple):
+    """A line of the queue, in the order in which lines are served, with who drives its run."""
+
+    rank: int
+    ready_at: Micros
+    run: RunKey
+    step: int
+    type: TaskType
+    holder: int
+    owner: WorkerKey | None
+
+    @property
+    def entry(self) -> Entry:
+        return Entry(self.type, -self.rank, self.ready_at, self.step)
+
+
+class _Left(NamedTuple):
+    """What lies in one pile after a claim."""
+
+    type: TaskType
+    rank: int
+    due: Micros | None
+    later: Micros | None
+
+
+def claim(writing: Writing, request: ClaimRequest) -> Claim:
+    """Take due entries from the queue, and their runs if nobody drives them.
+
+    Raises:
+        LeaseLost: The worker has been taken for dead.
+    """
+    wakes, tasks, left = _taken_lines(writing, request)
+    entries = _take(writing, request.worker, [*wakes, *tasks])
+    passed_over = len(entries) < len(wakes) + len(tasks)
+    return Claim(
+        entries, _next_due(request, wakes, tasks, left, passed_over), _waiting(request, tasks, left)
+    )
+
+
+def _taken_lines(
+    writing: Writing, request: ClaimRequest
+) -> tuple[list[_Line], list[_Line], list[_Left]]:
+    """Take lines out of the queue: those that ask for a look, tasks; and what is left."""
+    db = writing.db
+    worker, now, slots, limits, within = request
+    holders = (EVERYBODY, NOBODY, worker)
+    values = {"holders": holders, "now": now, "within": within, "worker": worker}
+    living = db.later(_LIVING, ([worker],))
+    wakes = db.later(
+        _DUE_ENTRIES,
+        {**values, "types": (WAKE,), "rooms": (WAKES_AT_ONCE,), "slots": WAKES_AT_ONCE},
+    )
+    tasks = db.later(
+        _DUE_ENTRIES,
+        {**values, "types": limits.keys(), "rooms": limits.values(), "slots": slots},
+    )
+    left = db.later(_NEXT_DUE, {**values, "types": (WAKE, *limits)})
+    if not living():
+        raise LeaseLost(worker_gone(worker))
+    return _lines(wakes()), _lines(tasks()), [_Left._make(row) for row in left()]
+
+
+def _lines(rows: Sequence[Row]) -> list[_Line]:
+    # A line that lies in two piles by mistake is one line.
+    lines = {row[:5]: _Line._make(row) for row in rows}
+    return sorted(lines.values())
+
+
+def _take(writing: Writing, worker: WorkerKey, lines: Sequence[_Line]) -> list[ClaimedEntry]:
+    """Take on the runs that nobody drives, and ask for what others drive."""
+    if not lines:
+        return []
+    writing.changes(concerns_others=False)
+    free = sorted({line.run for line in lines if line.owner is None})
+    taken = _take_runs(writing, worker, free)
+    mine = [line for line in lines if line.owner == worker or line.run in taken]
+    lent = [
+        line
+        for line in lines
+        if line.owner not in (None, worker) and line.type != WAKE and line.holder == EVERYBODY
+    ]
+    accepted = {*mine, *lent}
+    _borrow(writing, worker, lent)
+    _lay_back(writing, [line for line in lines if line not in accepted])
+    return [
+        ClaimedEntry(
+            line.run, line.entry, taken.pop(line.run, None), line.owner not in (None, worker)
+        )
+        for line in lines
+        if line in accepted
+    ]
+
+
+def _borrow(writing: Writing, worker: WorkerKey, lines: Sequence[_Line]) -> None:
+    writing.db.tell_all(
+        _WISH,
+        ((line.run, line.step, worker, line.type, line.rank, line.ready_at) for line in lines),
+    )
+    writing.db.tell_all(_WAKE_RUN, ((line.step, line.run) for line in lines))
+    if lines:
+        writing.changes()
+
+
+def _lay_back(writing: Writing, lines: Sequence[_Line]) -> None:
+    """Lay lines where the owners of their runs look, as far as anybody knows."""
+    writing.db.tell_all(
+        _ENQUEUE, ((line.run, line.type, -line.rank, line.ready_at, line.step) for line in lines)
+    )
+    if lines:
+        writing.changes()
+
+
+def _take_runs(
+    writing: Writing, worker: WorkerKey, runs: Collection[RunKey]
+) -> dict[RunKey, RunRecord]:
+    """Become the owner of runs; returns those that could be had, as they are from now on."""
+    if not runs:
+        return {}
+    taken = [RunKey(key) for (key,) in writing.db.ask(_TAKE_RUNS, (runs, worker))]
+    if not taken:
+        return {}
+    writing.db.tell(_TAKE_ALONG, (taken, worker))
+    return full_records(writing.db, writing.definitions, taken)
+
+
+def _next_due(
+    request: ClaimRequest,
+    wakes: Sequence[_Line],
+    tasks: Sequence[_Line],
+    left: Sequence[_Left],
+    passed_over: bool,
+) -> Micros | None:
+    missed = [pile.due for pile in left if pile.type == WAKE and pile.due is not None]
+    if missed and len(wakes) == WAKES_AT_ONCE:
+        return min(missed)
+    moments = [pile.later for pile in left if pile.later is not None]
+    room = _room(request, tasks)
+    being_taken = len(tasks) < request.slots and any(
+        pile.due is not None and room.get(pile.type, 0) > 0 for pile in left
+    )
+    if passed_over or being_taken or missed:
+        moments.append(Micros(request.now + PASSED_OVER_FOR))
+    return min(moments, default=None)
+
+
+def _waiting(request: ClaimRequest, tasks: Sequence[_Line], left: Sequence[_Left]) -> int | None:
+    if len(tasks) < request.slots:
+        return None
+    room = _room(request, tasks)
+    ranks = [pile.rank for pile in left if pile.due is not None and room.get(pile.type, 0) > 0]
+    return -min(ranks) if ranks else None
+
+
+def _room(request: ClaimRequest, tasks: Sequence[_Line]) -> Mapping[TaskType, int]:
+    """How many more of each type could be had."""
+    got = Counter(line.type for line in tasks)
+    return {type: limit - got[type] for type, limit in request.limits.items()}

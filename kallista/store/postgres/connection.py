@@ -1,0 +1,176 @@
+"""One session with the server: carries out statements, many without waiting between them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any, Final, TypeAlias
+
+import psycopg
+from psycopg import RawCursor
+
+from kallista.errors import StoreError, StoreUnavailableError
+from kallista.store.postgres.addresses import Address
+from kallista.store.postgres.statements import Statement, Values, statement
+
+Row: TypeAlias = tuple[Any, ...]
+Database: TypeAlias = "psycopg.Connection[Row]"
+
+_STATEMENTS_KEPT: Final = 200
+
+_SETTINGS = statement("settings")
+_SERVER = statement("server")
+
+
+class Connection:
+    """A session.
+
+    Inside ``pipeline`` statements go out without waiting for the answers to those before.
+
+    Args:
+        address: Where the database is.
+
+    Raises:
+        psycopg.Error: It cannot be had.
+    """
+
+    def __init__(self, address: Address) -> None:
+        db: Database = psycopg.connect(address.conninfo, autocommit=True, cursor_factory=RawCursor)
+        db.prepare_threshold = 0
+        db.prepared_max = _STATEMENTS_KEPT
+        self.db = db
+        try:
+            with self.pipeline():
+                self.tell(_SETTINGS)
+                server = self.later(_SERVER)
+                self.server = str(server()[0][0])
+        except BaseException:
+            self.close()
+            raise
+
+    def ask(self, what: Statement, values: Values = ()) -> list[Row]:
+        """Carry out a statement and wait for its rows."""
+        return self.later(what, values)()
+
+    def later(self, what: Statement, values: Values = ()) -> Callable[[], list[Row]]:
+        """Send a statement; its rows come when they are called for."""
+        return self.db.execute(what.query, what.texts(values)).fetchall
+
+    def tell(self, what: Statement, values: Values = ()) -> None:
+        """Carry out a statement whose rows don't matter."""
+        self.db.execute(what.query, what.texts(values))
+
+    def tell_all(self, what: Statement, rows: Iterable[Sequence[Any]]) -> None:
+        """Carry out a statement of arrays for these rows; without any there is nothing to do."""
+        columns = list(zip(*rows, strict=True))
+        if columns:
+            self.tell(what, columns)
+
+    def say(self, sql: bytes) -> None:
+        """Begin or end a transaction, say."""
+        self.db.execute(sql)
+
+    @contextmanager
+    def pipeline(self) -> Iterator[None]:
+        """Statements in here go out together; at the end all of them have been carried out."""
+        with self.db.pipeline():
+            yield
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether the session has ended."""
+        return bool(self.db.closed)
+
+    def close(self) -> None:
+        """End the session."""
+        with suppress(psycopg.Error):
+            self.db.close()
+
+
+_LOST: Final = frozenset(
+    {
+        "25006",  # read-only: it was the primary once
+        "25P03",  # idle in a transaction for too long
+        "57P01",  # shut down
+        "57P02",  # crashed
+        "57P03",  # starting
+        "57P05",  # idle for too long
+    }
+)
+_TRY_AGAIN: Final = frozenset({"40001", "40P01", "55P03"})
+_NOT_YET: Final = frozenset({"53300", "57P03"})
+
+
+def means_lost(error: BaseException) -> bool:
+    """Whether the session, not the statement, is what failed."""
+    if not isinstance(error, psycopg.Error):
+        return False
+    state = error.sqlstate
+    if state is None:
+        return isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)
+    return state in _LOST or state.startswith("08")
+
+
+def means_again(error: BaseException) -> bool:
+    """Whether others were in the way at that moment only."""
+    return isinstance(error, psycopg.Error) and (
+        error.sqlstate in _TRY_AGAIN or isinstance(error, psycopg.errors.UniqueViolation)
+    )
+
+
+def may_come_up(error: psycopg.Error) -> bool:
+    """Whether it makes sense to try to connect again."""
+    state = error.sqlstate
+    words = str(error)
+    if any(sign in words for sign in ("authentication failed", "does not exist", "no pg_hba.conf")):
+        return False
+    return state is None or state in _NOT_YET or state.startswith("08")
+
+
+def store_error(place: str, doing: str, error: BaseException) -> StoreError:
+    """What an error of PostgreSQL means to a user.
+
+    Args:
+        place: The database, without its password.
+        doing: What was tried, for the message ("write to", "read", "open").
+        error: What PostgreSQL or libpq said.
+    """
+    words = _words(error)
+    if "authentication failed" in words or "no password supplied" in words:
+        return StoreError(
+            f"cannot {doing} {place}: the server refuses the user or the password; check the URL"
+        )
+    if "no pg_hba.conf" in words:
+        return StoreError(
+            f"cannot {doing} {place}: the server does not let this user in from here ({words});"
+            " its pg_hba.conf has to be changed"
+        )
+    match error:
+        case psycopg.errors.InvalidCatalogName():
+            return StoreError(f"cannot {doing} {place}: {words}; create it: createdb NAME")
+        case psycopg.errors.InsufficientPrivilege():
+            return StoreError(
+                f"cannot {doing} {place}: {words}; the user needs CREATE on the database once, to"
+                " make the schema kallista, or has to own that schema"
+            )
+        case psycopg.errors.DiskFull():
+            return StoreError(
+                f"cannot {doing} {place}: the server's disk is full; free space there and try"
+                " again; nothing acknowledged is lost"
+            )
+        case psycopg.OperationalError():
+            if 'database "' in words and "does not exist" in words:
+                return StoreError(f"cannot {doing} {place}: {words}; create it: createdb NAME")
+            return StoreUnavailableError(
+                f"cannot {doing} {place}: {words}; work goes on once the server answers again, and"
+                " nothing acknowledged is lost"
+            )
+        case _:
+            return StoreError(
+                f"cannot {doing} {place}: {type(error).__name__}: {words}; nothing acknowledged is"
+                " lost"
+            )
+
+
+def _words(error: BaseException) -> str:
+    return " ".join(str(error).split())

@@ -1,0 +1,246 @@
+"""Writes new runs, named definitions and new schedules.
+
+Runs that are created at the same time are written together, row kind by row kind, as plans are.
+When another program creates a run of the same id at the same moment the transaction fails and is
+tried again, and then finds it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final, NamedTuple
+
+from kallista.core.plan import WAKE, NewRun
+from kallista.core.schedules import Schedule
+from kallista.core.states import RunKind
+from kallista.core.types import JsonText, Micros, RunId, RunKey, WorkerKey
+from kallista.errors import ConflictError, KallistaError, LeaseLost, NotFoundError
+from kallista.store.conflicts import id_conflict, schedule_conflict, worker_gone
+from kallista.store.port import Created
+from kallista.store.postgres.statements import statement
+from kallista.store.postgres.writing import Writing
+from kallista.store.sqlite.rows import changed_steps, new_run_row, schedule_values, tags_text
+
+NOBODY: Final = 0
+"""The holder of entries whose run nobody drives."""
+
+EVERYBODY: Final = -1
+"""The holder of the tasks of processes, which any worker may execute."""
+
+_RUNS_OF_IDS = statement("runs_of_ids")
+_ROOTS_OF = statement("roots_of")
+_NEXT_RUN_KEYS = statement("next_run_keys")
+_INSERT_RUN = statement("insert_run")
+_INSERT_REQUEST = statement("insert_request")
+_INSERT_TAG = statement("insert_tag")
+_INSERT_WAIT = statement("insert_wait")
+_INSERT_EVENT = statement("insert_event")
+_INSERT_ENTRY = statement("insert_entry")
+_PUT_STEP = statement("put_step")
+_DROP_TOMBSTONE = statement("drop_tombstone")
+_DEFINITION_KEYS = statement("definition_keys")
+_INSERT_DEFINITION = statement("insert_definition")
+_NAME_DEFINITION = statement("name_definition")
+_DEFINITION_OF_NAME = statement("definition_of_name")
+_HOLD_DEFINITIONS = statement("hold_definitions")
+_DROP_UNUSED_DEFINITION = statement("drop_unused_definition")
+_SCHEDULE_CONTENT = statement("schedule_content")
+_INSERT_SCHEDULE = statement("insert_schedule")
+
+
+class Creation(NamedTuple):
+    """Runs that are created together or not at all.
+
+    Args:
+        runs: The runs.
+        alone: There is one of them, and the answer is about it instead of a list.
+    """
+
+    runs: Sequence[NewRun]
+    alone: bool = False
+
+
+def create_runs(
+    writing: Writing, creations: Sequence[Creation]
+) -> list[Created | Sequence[Created] | KallistaError]:
+    """Write new runs, those of each creation together or not at all.
+
+    Returns:
+        For each creation its runs, those that were there already included, or why it dropped out.
+    """
+    births = _Births(writing, [run for creation in creations for run in creation.runs])
+    answers = [births.accept(creation) for creation in creations]
+    _insert(writing, births.accepted)
+    return answers
+
+
+def create_children(writing: Writing, runs: Sequence[NewRun]) -> None:
+    """Write runs that may be there already; whatever has the id is left as it is."""
+    if runs:
+        births = _Births(writing, runs)
+        for run in runs:
+            if run.id not in births.there:
+                births.add(run)
+        _insert(writing, births.accepted)
+
+
+class _There(NamedTuple):
+    """What has an id."""
+
+    key: RunKey
+    kind: str
+    name: str
+    content: str
+
+
+class _Birth(NamedTuple):
+    """A run that is about to be written."""
+
+    key: RunKey
+    root: RunKey | None
+    run: NewRun
+
+
+class _Births:
+    """Which runs may be written, and under which keys.
+
+    Args:
+        writing: The transaction.
+        runs: All that are looked at.
+    """
+
+    def __init__(self, writing: Writing, runs: Sequence[NewRun]) -> None:
+        db = writing.db
+        parents = sorted({run.parent[0] for run in runs if run.parent is not None})
+        owners = {run.owner for run in runs if run.owner is not None}
+        there = db.later(_RUNS_OF_IDS, ([run.id for run in runs],))
+        roots = db.later(_ROOTS_OF, (parents,)) if parents else list
+        keys = db.later(_NEXT_RUN_KEYS, (len(runs),))
+        self._living: set[WorkerKey] = writing.living(owners)
+        self.there = {RunId(id): _There._make(rest) for id, *rest in there()}
+        self._roots = {RunKey(key): RunKey(root) for key, root in roots()}
+        self._keys = [RunKey(key) for (key,) in keys()]
+        self.accepted: list[_Birth] = []
+
+    def accept(self, creation: Creation) -> Created | Sequence[Created] | KallistaError:
+        """Take on all runs of a creation, or none of them."""
+        before = len(self.accepted)
+        try:
+            created = [self._created(run) for run in creation.runs]
+            return created[0] if creation.alone else created
+        except KallistaError as error:
+            for birth in self.accepted[before:]:
+                del self.there[birth.run.id]
+            del self.accepted[before:]
+            return error
+
+    def _created(self, run: NewRun) -> Created:
+        there = self.there.get(run.id)
+        if there is None:
+            if run.owner is not None and run.owner not in self._living:
+                raise LeaseLost(worker_gone(run.owner))
+            return Created(self.add(run), new=True)
+        if there.kind == run.kind and there.content == run.content:
+            return Created(there.key, new=False)
+        raise ConflictError(id_conflict(run, RunKind(there.kind), there.name))
+
+    def add(self, run: NewRun) -> RunKey:
+        """Take on one run.
+
+        Raises:
+            NotFoundError: Its parent is gone.
+        """
+        root = None if run.parent is None else self._roots.get(run.parent[0])
+        if run.parent is not None and root is None:
+            raise NotFoundError(f"the run that was to start {run.id!r} is gone; it was deleted")
+        key = self._keys[len(self.accepted)]
+        self.accepted.append(_Birth(key, root, run))
+        self.there[run.id] = _There(key, run.kind, run.name, run.content)
+        return key
+
+
+def _insert(writing: Writing, births: Sequence[_Birth]) -> None:
+    if not births:
+        return
+    db = writing.db
+    keep_definitions(writing, {run.definition: run.definition_content for _, _, run in births})
+    db.tell_all(_INSERT_RUN, (new_run_row(run, key, root) for key, root, run in births))
+    db.tell_all(
+        _INSERT_REQUEST,
+        (
+            (key, run.definition, run.content, tags_text(run.tags), run.inputs)
+            for key, _, run in births
+        ),
+    )
+    db.tell(_DROP_TOMBSTONE, ([run.id for _, _, run in births],))
+    db.tell_all(_INSERT_TAG, ((tag, key) for key, _, run in births for tag in run.tags))
+    db.tell_all(
+        _INSERT_WAIT, ((awaited, key) for key, _, run in births for awaited in run.waits_for)
+    )
+    db.tell_all(_PUT_STEP, ((key, *step) for key, _, run in births for step in changed_steps(run)))
+    db.tell_all(_INSERT_EVENT, ((key, *event) for key, _, run in births for event in run.events))
+    db.tell_all(
+        _INSERT_ENTRY,
+        (
+            (_holder(run, type), type, priority, ready_at, key, step)
+            for key, _, run in births
+            for type, priority, ready_at, step in run.enqueue
+        ),
+    )
+    writing.changes()
+
+
+def _holder(run: NewRun, type: str) -> int:
+    if type != WAKE and run.kind is RunKind.PROCESS:
+        return EVERYBODY
+    return NOBODY if run.owner is None else run.owner
+
+
+def keep_definitions(writing: Writing, contents: Mapping[str, JsonText]) -> None:
+    """Store those of some definitions that are new.
+
+    Args:
+        writing: The transaction.
+        contents: The definitions by hash.
+    """
+    writing.db.tell_all(_INSERT_DEFINITION, contents.items())
+
+
+def drop_definitions(writing: Writing, keys: Sequence[int]) -> None:
+    """Drop those of some definitions that nobody uses any more."""
+    writing.db.tell(_HOLD_DEFINITIONS)
+    writing.db.tell(_DROP_UNUSED_DEFINITION, (sorted(set(keys)),))
+
+
+def _definition_key(writing: Writing, hash: str, content: JsonText) -> int:
+    keep_definitions(writing, {hash: content})
+    return int(writing.db.ask(_DEFINITION_KEYS, ([hash],))[0][1])
+
+
+def name_definition(
+    writing: Writing, kind: RunKind, name: str, hash: str, content: JsonText, now: Micros
+) -> None:
+    """Let a name mean a definition, and drop the one before if nobody else uses it."""
+    before = writing.db.ask(_DEFINITION_OF_NAME, (kind, name))
+    key = _definition_key(writing, hash, content)
+    writing.db.tell(_NAME_DEFINITION, (kind, name, key, now))
+    if before and before[0][0] != key:
+        drop_definitions(writing, [before[0][0]])
+    writing.changes()
+
+
+def create_schedule(writing: Writing, schedule: Schedule) -> bool:
+    """Write a new schedule, unless the same one is there.
+
+    Raises:
+        ConflictError: Another one is there.
+    """
+    there = writing.db.ask(_SCHEDULE_CONTENT, (schedule.id,))
+    if there:
+        if there[0][0] == schedule.content:
+            return False
+        raise ConflictError(schedule_conflict(schedule))
+    key = _definition_key(writing, schedule.definition, schedule.definition_content)
+    writing.db.tell(_INSERT_SCHEDULE, schedule_values(schedule) | {"definition": key})
+    writing.changes()
+    return True

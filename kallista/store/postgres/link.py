@@ -1,0 +1,89 @@
+"""Keeps a session to be had: connects again when it was lost, for as long as somebody waits."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Final
+
+import psycopg
+
+from kallista.errors import StoreUnavailableError
+from kallista.store.postgres.addresses import Address
+from kallista.store.postgres.connection import Connection, may_come_up, store_error
+
+_FIRST_PAUSE: Final = 0.02
+_LONGEST_PAUSE: Final = 1.0
+
+
+class Link:
+    """A session, or the way to the next one.
+
+    Args:
+        address: Where the database is.
+        patience: Seconds from the first failure on after which those who wait are told.
+        greet: What is done first in each new session.
+    """
+
+    def __init__(
+        self,
+        address: Address,
+        patience: float,
+        greet: Callable[[Connection], None] = lambda db: None,
+    ) -> None:
+        self._address = address
+        self._patience = patience
+        self._greet = greet
+        self._db: Connection | None = None
+        self._down_since: float | None = None
+
+    def connection(self) -> Connection:
+        """The session, a new one if the last one was lost.
+
+        Raises:
+            StoreUnavailableError: The server has not answered for longer than patience lasts.
+            StoreError: It refuses, and will go on refusing.
+        """
+        if self._db is None or self._db.is_lost:
+            self._db = None
+            self._db = self._connect()
+        return self._db
+
+    @property
+    def is_down(self) -> bool:
+        """Whether there is no session at this moment."""
+        return self._db is None or self._db.is_lost
+
+    def drop(self) -> None:
+        """End the session; the next one is another."""
+        db, self._db = self._db, None
+        if db is not None:
+            db.close()
+
+    def _connect(self) -> Connection:
+        pause = _FIRST_PAUSE
+        while True:
+            try:
+                db = Connection(self._address)
+                self._greet(db)
+            except psycopg.Error as error:
+                if not may_come_up(error):
+                    raise store_error(self._address.place, "reach", error) from error
+                self._check_patience(error)
+            else:
+                self._down_since = None
+                return db
+            time.sleep(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE)
+
+    def _check_patience(self, error: psycopg.Error) -> None:
+        now = time.monotonic()
+        if self._down_since is None:
+            self._down_since = now
+        down_for = now - self._down_since
+        if down_for >= self._patience:
+            words = " ".join(str(error).split())
+            raise StoreUnavailableError(
+                f"{self._address.place} has not answered for {down_for:.0f} s ({words}); start the"
+                " server again: work goes on once it answers, and nothing acknowledged is lost"
+            ) from error

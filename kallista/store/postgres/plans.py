@@ -1,0 +1,184 @@
+"""Writes many plans in one transaction, row kind by row kind, two round trips in all.
+
+The first advances the heads whose fences hold and brings back which; the second carries all other
+rows of those. That changes the order of rows of different runs only: no two plans of one run are
+ever in one batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from kallista.core.plan import Plan
+from kallista.core.types import RunKey, WorkerKey
+from kallista.errors import KallistaError, LeaseLost, NotFoundError
+from kallista.store.conflicts import worker_gone
+from kallista.store.port import Committed
+from kallista.store.postgres.creation import create_children
+from kallista.store.postgres.statements import statement
+from kallista.store.postgres.writing import Writing
+
+_ADVANCE_RUN = statement("advance_run")
+_MOVE_ENTRIES = statement("move_entries")
+_RUN_HOLDER = statement("run_holder")
+_INSERT_EVENT = statement("insert_event")
+_PUT_STEP = statement("put_step")
+_ENQUEUE = statement("enqueue")
+_DEQUEUE = statement("dequeue")
+_IS_WISHED = statement("is_wished")
+_GRANT = statement("grant")
+_RECALL = statement("recall")
+_SETTLE = statement("settle")
+_WAKE_BY_ID = statement("wake_by_id")
+_WAKE_PARENT = statement("wake_parent")
+_WAKE_WAITING = statement("wake_waiting")
+_WAKE_OWNER = statement("wake_owner")
+
+
+def write_plans(writing: Writing, plans: Sequence[Plan]) -> list[Committed | KallistaError]:
+    """Write those plans whose fences hold; each plan is of another run.
+
+    Returns:
+        For each plan its new version, or why it dropped out; its neighbours go on without it.
+    """
+    refused = _ungranted(writing, plans)
+    tried = [plan for plan in plans if plan.run not in refused]
+    advanced = _advance(writing, tried)
+    good = [plan for plan in tried if plan.run in advanced]
+    if len(good) < len(tried):
+        refused |= _refusals(writing, [plan for plan in tried if plan.run not in advanced])
+    if good:
+        _write(writing, good)
+    return [
+        refused[plan.run] if plan.run in refused else Committed(plan.fence.version + 1)
+        for plan in plans
+    ]
+
+
+def _ungranted(writing: Writing, plans: Sequence[Plan]) -> dict[RunKey, KallistaError]:
+    """Plans that grant what nobody wishes for any more."""
+    grants = [(plan.run, grant.step, grant.worker) for plan in plans for grant in sorted(plan.lend)]
+    if not grants:
+        return {}
+    wished = set(writing.db.ask(_IS_WISHED, list(zip(*sorted(grants), strict=True))))
+    return {
+        run: LeaseLost(
+            f"worker {worker} does not wish for step {step} any more; nothing of this plan was"
+            " written"
+        )
+        for run, step, worker in grants
+        if (run, step, worker) not in wished
+    }
+
+
+def _advance(writing: Writing, plans: Sequence[Plan]) -> set[RunKey]:
+    """Check the fences and write the heads; that comes first, so a stale plan writes nothing."""
+    if not plans:
+        return set()
+    rows = sorted((_head_row(plan) for plan in plans), key=_run_key)
+    return {RunKey(key) for (key,) in writing.db.ask(_ADVANCE_RUN, list(zip(*rows, strict=True)))}
+
+
+def _run_key(row: tuple[Any, ...]) -> int:
+    return int(row[10])
+
+
+def _head_row(plan: Plan) -> tuple[Any, ...]:
+    owner, epoch = (None, None) if plan.ownership is None else plan.ownership
+    step_status = next((state.status for position, state in plan.steps if position == 0), None)
+    return (owner, *plan.head, plan.run, *plan.fence, step_status, epoch)
+
+
+def _refusals(writing: Writing, plans: Sequence[Plan]) -> dict[RunKey, KallistaError]:
+    there = {
+        RunKey(key): rest
+        for key, *rest in writing.db.ask(_RUN_HOLDER, ([plan.run for plan in plans],))
+    }
+    living = writing.living(
+        plan.ownership.worker
+        for plan in plans
+        if plan.ownership is not None and plan.ownership.worker is not None
+    )
+    return {plan.run: _refusal(plan, there.get(plan.run), living) for plan in plans}
+
+
+def _refusal(plan: Plan, there: Sequence[Any] | None, living: set[WorkerKey]) -> KallistaError:
+    if there is None:
+        return NotFoundError(f"run {plan.run} is gone; it was deleted")
+    wanted = None if plan.ownership is None else plan.ownership.worker
+    if wanted is not None and wanted not in living:
+        return LeaseLost(f"{worker_gone(wanted)}; nothing of this plan was written")
+    id, version, epoch, owner, name = there
+    holder = "nobody" if owner is None else f"worker {name or owner}"
+    return LeaseLost(
+        f"run {id!r} has moved on: it is at version {version} in epoch {epoch}, driven by {holder};"
+        f" this plan was decided at version {plan.fence.version}"
+        + ("" if plan.fence.epoch is None else f" in epoch {plan.fence.epoch}")
+        + " and nothing of it was written"
+    )
+
+
+def _write(writing: Writing, plans: Sequence[Plan]) -> None:
+    db = writing.db
+    db.tell_all(
+        _MOVE_ENTRIES,
+        ((plan.ownership.worker or 0, plan.run) for plan in plans if plan.ownership is not None),
+    )
+    db.tell_all(_DEQUEUE, ((plan.run, *entry) for plan in plans for entry in plan.dequeue))
+    db.tell_all(_INSERT_EVENT, ((plan.run, *event) for plan in plans for event in plan.events))
+    db.tell_all(
+        _PUT_STEP,
+        ((plan.run, position, *step) for plan in plans for position, step in plan.steps),
+    )
+    db.tell_all(_ENQUEUE, ((plan.run, *entry) for plan in plans for entry in plan.enqueue))
+    _lend(writing, plans)
+    create_children(writing, [child for plan in plans for child in plan.create])
+    _tell_others(writing, plans)
+    writing.changes(concerns_others=any(_concerns_others(plan) for plan in plans))
+
+
+def _lend(writing: Writing, plans: Sequence[Plan]) -> None:
+    db = writing.db
+    db.tell_all(
+        _GRANT,
+        ((attempt, plan.run, step) for plan in plans for step, _, attempt in plan.lend),
+    )
+    db.tell_all(_RECALL, ((plan.run, step) for plan in plans for step in plan.recall))
+    db.tell_all(_SETTLE, ((plan.run, step) for plan in plans for step in plan.settle))
+
+
+def _tell_others(writing: Writing, plans: Sequence[Plan]) -> None:
+    ids = sorted({id for plan in plans for id in plan.wake})
+    if ids:
+        writing.db.tell(_WAKE_BY_ID, (ids,))
+    for told, what in (
+        ((plan.run for plan in plans if plan.wake_parent), _WAKE_PARENT),
+        ((plan.run for plan in plans if plan.announce), _WAKE_WAITING),
+        ((plan.run for plan in plans if plan.tell_owner), _WAKE_OWNER),
+    ):
+        keys = sorted(told)
+        if keys:
+            writing.db.tell(what, (keys,))
+
+
+def _concerns_others(plan: Plan) -> bool:
+    """Whether somebody else may wait for what the plan writes.
+
+    A step that its own worker goes on with is nobody else's business; what ends, waits in the queue
+    or passes to another worker may be.
+    """
+    return bool(
+        plan.ownership is not None
+        or plan.fence.epoch is None
+        or plan.head.ended_at is not None
+        or plan.enqueue
+        or plan.create
+        or plan.wake
+        or plan.wake_parent
+        or plan.announce
+        or plan.tell_owner
+        or plan.lend
+        or plan.recall
+        or plan.settle
+    )

@@ -1,0 +1,254 @@
+"""Answers questions, each from one snapshot of the database."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from heapq import merge
+from itertools import islice
+from typing import Final
+
+from kallista.core.events import Event
+from kallista.core.plan import WHOLE_RUN
+from kallista.core.schedules import Schedule
+from kallista.core.states import ProcessStatus, RunKind, ScheduleStatus, TaskStatus
+from kallista.core.types import JsonText, Micros, RunId, RunKey, ScheduleId, TaskType, WorkerKey
+from kallista.store.port import Loan, RunFilter, RunRecord, Tombstone, WorkerRecord
+from kallista.store.postgres.connection import Connection, Row
+from kallista.store.postgres.rows import (
+    DefinitionCache,
+    bare_records,
+    full_records,
+    with_steps,
+)
+from kallista.store.postgres.statements import Statement, statement
+from kallista.store.postgres.watching import WORKING
+from kallista.store.sqlite import rows
+
+_RECORD_BY_ID = statement("record_by_id")
+_STEPS_OF_RUNS = statement("steps_of_runs")
+_RECORDS_BY_ID = statement("records_by_id")
+_HISTORY = statement("history")
+_STEP_OUTCOMES = statement("step_outcomes")
+_RUN_OUTCOME = statement("run_outcome")
+_KEYS = statement("keys")
+_KEYS_BY_STATUS = statement("keys_by_status")
+_KEYS_BY_NAME = statement("keys_by_name")
+_KEYS_BY_TAG = statement("keys_by_tag")
+_KEYS_BY_SCHEDULE = statement("keys_by_schedule")
+_KEYS_BY_PARENT = statement("keys_by_parent")
+_MATCHING_RECORDS = statement("matching_records")
+_COUNT_RUNS = statement("count_runs")
+_QUEUED_TYPES = statement("queued_types")
+_LOANS_OF_RUN = statement("loans_of_run")
+_LOANS_OF_WORKER = statement("loans_of_worker")
+_TOMBSTONE = statement("tombstone")
+_DEFINITION_BY_NAME = statement("definition_by_name")
+_DEFINITION_NAMES = statement("definition_names")
+_SCHEDULE = statement("schedule")
+_DUE_SCHEDULES = statement("due_schedules")
+_NEXT_SCHEDULE_AT = statement("next_schedule_at")
+_LIST_SCHEDULES = statement("list_schedules")
+_WORKERS = statement("workers")
+_TYPE_SCHEMAS = statement("type_schemas")
+_SIZE = statement("size")
+_COMPATIBLE_FROM = statement("compatible_from")
+
+_LAST_KEY: Final = (1 << 63) - 1
+_KEYS_AT_ONCE: Final = 500
+_ALL_STATUSES: Final = (*ProcessStatus, *TaskStatus)
+
+
+class Reading:
+    """The questions of the port, asked in one session.
+
+    Args:
+        db: A session of its own; every call runs inside a transaction that only reads.
+        definitions: Definitions read before.
+    """
+
+    def __init__(self, db: Connection, definitions: DefinitionCache) -> None:
+        self._db = db
+        self._definitions = definitions
+
+    def load(self, run: RunId | RunKey) -> RunRecord | None:
+        """One run with its steps."""
+        if isinstance(run, int):
+            return full_records(self._db, self._definitions, [RunKey(run)]).get(RunKey(run))
+        found = self._db.ask(_RECORD_BY_ID, (run,))
+        return next(iter(self._with_steps(found)), None)
+
+    def _with_steps(self, found: Sequence[Row]) -> list[RunRecord]:
+        if not found:
+            return []
+        steps = self._db.ask(_STEPS_OF_RUNS, ([row[0] for row in found],))
+        return with_steps(self._db, self._definitions, found, steps)
+
+    def heads(self, runs: Sequence[RunId]) -> Mapping[RunId, RunRecord]:
+        """Those runs that exist, without steps."""
+        found = self._db.ask(_RECORDS_BY_ID, (runs,))
+        return {record.id: record for record in bare_records(self._db, self._definitions, found)}
+
+    def outcomes(self, run: RunKey, steps: Sequence[int] | None) -> Mapping[int, JsonText]:
+        """What the outcome events hold, by position."""
+        of_steps = self._db.later(_STEP_OUTCOMES, (run, steps))
+        whole = self._db.later(_RUN_OUTCOME, (run,))
+        found = {int(step): JsonText(data) for step, data in of_steps()}
+        if steps is None or WHOLE_RUN in steps:
+            found.update((WHOLE_RUN, JsonText(data)) for (data,) in whole())
+        return found
+
+    def history(self, run: RunKey, from_seq: int, limit: int) -> Sequence[Event]:
+        """A page of a run's events."""
+        return [rows.event(row) for row in self._db.ask(_HISTORY, (run, from_seq, limit))]
+
+    def list_runs(self, wanted: RunFilter) -> Sequence[RunRecord]:
+        """A page of runs, newest first."""
+        return list(islice(self._matching(wanted), max(wanted.limit, 0)))
+
+    def _matching(self, wanted: RunFilter) -> Iterator[RunRecord]:
+        keys = _candidates(self._db, wanted)
+        values = _filter_values(wanted)
+        while chunk := list(islice(keys, _KEYS_AT_ONCE)):
+            found = self._db.ask(_MATCHING_RECORDS, values | {"keys": chunk})
+            tasks = [row for row in found if row[2] == RunKind.TASK]
+            others = [row for row in found if row[2] != RunKind.TASK]
+            records = [
+                *self._with_steps(tasks),
+                *bare_records(self._db, self._definitions, others),
+            ]
+            yield from sorted(records, key=_by_key, reverse=True)
+
+    def count_runs(self) -> Mapping[tuple[RunKind, str], int]:
+        """How many runs there are of each kind and status."""
+        return {
+            (RunKind(kind), str(status)): int(count)
+            for kind, status, count in self._db.ask(_COUNT_RUNS)
+        }
+
+    def queued_types(self) -> Mapping[TaskType, int]:
+        """How many entries of each type wait."""
+        return {TaskType(type): int(count) for type, count in self._db.ask(_QUEUED_TYPES)}
+
+    def loans(self, run: RunKey) -> Sequence[Loan]:
+        """What is lent of a run."""
+        return [rows.loan(row) for row in self._db.ask(_LOANS_OF_RUN, (run,))]
+
+    def borrowed(self, worker: WorkerKey) -> Sequence[Loan]:
+        """What a worker has borrowed."""
+        return [rows.loan(row) for row in self._db.ask(_LOANS_OF_WORKER, (worker,))]
+
+    def tombstone(self, run: RunId) -> Tombstone | None:
+        """What stayed of a deleted run."""
+        return next((rows.tombstone(row) for row in self._db.ask(_TOMBSTONE, (run,))), None)
+
+    def definition(self, kind: RunKind, name: str) -> JsonText | None:
+        """What a name means."""
+        found = self._db.ask(_DEFINITION_BY_NAME, (kind, name))
+        return JsonText(found[0][0]) if found else None
+
+    def definition_names(self, kind: RunKind) -> Sequence[str]:
+        """All names of a kind."""
+        return [str(name) for (name,) in self._db.ask(_DEFINITION_NAMES, (kind,))]
+
+    def schedule(self, schedule: ScheduleId) -> Schedule | None:
+        """One schedule."""
+        return next((rows.schedule(row) for row in self._db.ask(_SCHEDULE, (schedule,))), None)
+
+    def due_schedules(self, now: Micros, limit: int) -> Sequence[tuple[Schedule, bool]]:
+        """Schedules that are due, with whether their last firing is unfinished."""
+        return [
+            (rows.schedule(row[:-1]), bool(row[-1]))
+            for row in self._db.ask(_DUE_SCHEDULES, (now, limit))
+        ]
+
+    def next_schedule_at(self) -> Micros | None:
+        """When the next schedule is due."""
+        moment = self._db.ask(_NEXT_SCHEDULE_AT)[0][0]
+        return None if moment is None else Micros(moment)
+
+    def list_schedules(
+        self, status: ScheduleStatus | None, after: ScheduleId | None, limit: int
+    ) -> Sequence[Schedule]:
+        """A page of schedules."""
+        found = self._db.ask(_LIST_SCHEDULES, (after or "", status, limit))
+        return [rows.schedule(row) for row in found]
+
+    def workers(self, own: WorkerKey | None) -> Sequence[WorkerRecord]:
+        """All workers known; the own one lives."""
+        return [
+            rows.worker(row[:5], alive=row[5] or row[0] == own)
+            for row in self._db.ask(_WORKERS, (WORKING,))
+        ]
+
+    def type_schemas(self) -> Mapping[TaskType, JsonText]:
+        """The schemas of all types."""
+        return {TaskType(type): JsonText(schema) for type, schema in self._db.ask(_TYPE_SCHEMAS)}
+
+    def describe(self) -> Mapping[str, str]:
+        """Versions and size."""
+        version, _ = self._db.ask(_COMPATIBLE_FROM)[0]
+        server = self._db.db.info.parameter_status("server_version") or ""
+        return {
+            "size_bytes": str(self._db.ask(_SIZE)[0][0]),
+            "server_version": server,
+            "schema_version": str(version),
+        }
+
+
+def _by_key(record: RunRecord) -> int:
+    return record.key
+
+
+def _candidates(db: Connection, wanted: RunFilter) -> Iterator[RunKey]:
+    """The keys of runs that could match, newest first, by the index that narrows most."""
+    if wanted.parent is not None:
+        return _keys(db, wanted, _KEYS_BY_PARENT, {"parent": wanted.parent})
+    if wanted.schedule is not None:
+        return _keys(db, wanted, _KEYS_BY_SCHEDULE, {"schedule": wanted.schedule})
+    if wanted.tag is not None:
+        return _keys(db, wanted, _KEYS_BY_TAG, {"tag": wanted.tag})
+    if wanted.name is not None:
+        return _keys(db, wanted, _KEYS_BY_NAME, {"name": wanted.name})
+    if wanted.statuses is not None or wanted.kind is not None:
+        return _keys_by_status(db, wanted)
+    return _keys(db, wanted, _KEYS, {})
+
+
+def _keys_by_status(db: Connection, wanted: RunFilter) -> Iterator[RunKey]:
+    kinds = list(RunKind) if wanted.kind is None else [wanted.kind]
+    statuses = _ALL_STATUSES if wanted.statuses is None else wanted.statuses
+    stored = {TaskStatus.SCHEDULED if status == TaskStatus.READY else status for status in statuses}
+    streams = [
+        _keys(db, wanted, _KEYS_BY_STATUS, {"kind": kind, "status": status})
+        for kind in kinds
+        for status in stored
+    ]
+    return merge(*streams, reverse=True)
+
+
+def _keys(
+    db: Connection, wanted: RunFilter, what: Statement, values: dict[str, object]
+) -> Iterator[RunKey]:
+    before = _LAST_KEY if wanted.after is None else wanted.after
+    while True:
+        found = db.ask(what, values | {"before": before, "limit": _KEYS_AT_ONCE})
+        for (key,) in found:
+            yield RunKey(key)
+        if len(found) < _KEYS_AT_ONCE:
+            return
+        before = RunKey(found[-1][0])
+
+
+def _filter_values(wanted: RunFilter) -> dict[str, object]:
+    return {
+        "kind": wanted.kind,
+        "name": wanted.name,
+        "created_from": wanted.created_from,
+        "created_until": wanted.created_until,
+        "schedule": wanted.schedule,
+        "parent": wanted.parent,
+        "roots": wanted.roots,
+        "tag": wanted.tag,
+        "statuses": wanted.statuses,
+        "now": wanted.now,
+    }

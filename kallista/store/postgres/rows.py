@@ -1,0 +1,85 @@
+"""Turns rows into what the port speaks of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
+
+from kallista.core.events import StepState
+from kallista.core.states import TaskStatus
+from kallista.core.types import JsonText, RunKey
+from kallista.store.port import RunRecord
+from kallista.store.postgres.connection import Connection, Row
+from kallista.store.postgres.statements import statement
+from kallista.store.sqlite.rows import run_record
+
+_RECORDS_BY_KEY = statement("records_by_key")
+_STEPS_OF_RUNS = statement("steps_of_runs")
+_DEFINITION_CONTENTS = statement("definition_contents")
+
+_DEFINITIONS_KEPT: Final = 8 * 1024 * 1024
+_NEW_STEP: Final = StepState()
+
+
+class DefinitionCache:
+    """The contents of definitions that were read lately, so that many runs share one text.
+
+    They are kept by their hashes, so they never change.
+    """
+
+    def __init__(self) -> None:
+        self._kept: dict[str, JsonText] = {}
+        self._size = 0
+
+    def contents(self, db: Connection, hashes: Iterable[str]) -> Mapping[str, JsonText]:
+        """The contents of definitions by hash."""
+        wanted = set(hashes)
+        found = {hash: self._kept[hash] for hash in wanted if hash in self._kept}
+        missing = list(wanted - found.keys())
+        if missing:
+            read = {hash: JsonText(text) for hash, text in db.ask(_DEFINITION_CONTENTS, (missing,))}
+            self._keep(read)
+            found.update(read)
+        return found
+
+    def _keep(self, read: Mapping[str, JsonText]) -> None:
+        size = sum(len(text) for text in read.values())
+        if self._size + size > _DEFINITIONS_KEPT:
+            self._kept.clear()
+            self._size = 0
+        if size <= _DEFINITIONS_KEPT:
+            self._kept.update(read)
+            self._size += size
+
+
+def full_records(
+    db: Connection, definitions: DefinitionCache, keys: Iterable[RunKey]
+) -> dict[RunKey, RunRecord]:
+    """All runs of some keys, with their steps, in one snapshot."""
+    wanted = list(keys)
+    if not wanted:
+        return {}
+    records = db.later(_RECORDS_BY_KEY, (wanted,))
+    steps = db.later(_STEPS_OF_RUNS, (wanted,))
+    return {record.key: record for record in with_steps(db, definitions, records(), steps())}
+
+
+def with_steps(
+    db: Connection, definitions: DefinitionCache, rows: Sequence[Row], step_rows: Iterable[Row]
+) -> list[RunRecord]:
+    """Rows of ``run_records`` with the steps of all of them."""
+    steps = {row[0]: [_NEW_STEP] * row[20] for row in rows}
+    for run, position, status, *counts_and_moments, passed in step_rows:
+        if run in steps:
+            state = (TaskStatus(status), *counts_and_moments, passed)
+            steps[run][position] = StepState._make(state)
+    contents = definitions.contents(db, (row[6] for row in rows))
+    return [run_record(row, contents[row[6]], tuple(steps[row[0]])) for row in rows]
+
+
+def bare_records(
+    db: Connection, definitions: DefinitionCache, rows: Sequence[Row]
+) -> list[RunRecord]:
+    """Rows of ``run_records`` without their steps."""
+    contents = definitions.contents(db, (row[6] for row in rows))
+    return [run_record(row, contents[row[6]], ()) for row in rows]

@@ -1,0 +1,56 @@
+-- name: doomed_runs
+-- A finished run with the finished children below it; an unfinished child stays, with all of its own.
+WITH RECURSIVE doomed (key) AS (
+    SELECT :key::bigint
+    UNION ALL
+    SELECT r.key FROM doomed AS d JOIN runs AS r ON r.parent = d.key
+    WHERE r.ended_at IS NOT NULL
+)
+SELECT d.key, q.definition FROM doomed AS d JOIN requests AS q ON q.run = d.key;
+
+-- name: deletable_run
+-- Shows whether it is still what the caller saw, and keeps it so.
+SELECT id, kind, version, state, ended_at FROM runs WHERE key = :key::bigint FOR UPDATE;
+
+-- name: insert_tombstone
+-- Who waits for the run learns how it ended.
+INSERT INTO tombstones (id, kind, status, deleted_at)
+SELECT id, kind, status, :now::bigint FROM runs WHERE key = ANY (:keys::bigint[])
+ON CONFLICT (id) DO UPDATE
+SET kind = excluded.kind, status = excluded.status, deleted_at = excluded.deleted_at;
+
+-- name: delete_tags
+-- Nobody finds it by them any more.
+DELETE FROM run_tags WHERE run = ANY (:runs::bigint[]);
+
+-- name: delete_waits
+-- Nobody is to be woken any more.
+DELETE FROM waits WHERE run = ANY (:runs::bigint[]);
+
+-- name: delete_entries
+-- Nothing is to be done any more.
+DELETE FROM queue WHERE run = ANY (:runs::bigint[]);
+
+-- name: delete_loans
+-- Nobody executes anything of it any more.
+DELETE FROM loans WHERE run = ANY (:runs::bigint[]);
+
+-- name: delete_events
+-- The history goes with its run.
+DELETE FROM events WHERE run = ANY (:runs::bigint[]);
+
+-- name: delete_steps
+-- The steps go with their run.
+DELETE FROM steps WHERE run = ANY (:runs::bigint[]);
+
+-- name: delete_request
+-- The request goes with its run.
+DELETE FROM requests WHERE run = ANY (:runs::bigint[]);
+
+-- name: delete_run
+-- Last of all the run itself.
+DELETE FROM runs WHERE key = ANY (:keys::bigint[]);
+
+-- name: tombstone
+-- What stayed of a deleted run.
+SELECT id, kind, status, deleted_at FROM tombstones WHERE id = :id::text;

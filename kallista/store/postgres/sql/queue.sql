@@ -1,0 +1,113 @@
+-- name: due_entries
+-- Takes the highest priorities that are due, over all types and piles, and no more than there are
+-- free slots. Each type and priority is one seek; of each no more lines are read than could be taken,
+-- and some in reserve, for those that other workers are taking at this moment are passed over. Tasks
+-- of processes that others drive are lent, unless they are lent already. A worker that was taken for
+-- dead gets nothing.
+WITH RECURSIVE piles (holder, type, room, rank) AS (
+    SELECT h.holder, t.type, t.room,
+           (SELECT min(q.rank) FROM queue AS q WHERE q.holder = h.holder AND q.type = t.type)
+    FROM unnest(:holders::bigint[]) AS h (holder)
+    CROSS JOIN unnest(:types::text[], :rooms::bigint[]) AS t (type, room)
+    WHERE t.room > 0 AND EXISTS (SELECT 1 FROM workers AS w WHERE w.key = :worker::bigint)
+    UNION ALL
+    SELECT p.holder, p.type, p.room,
+           (SELECT min(q.rank) FROM queue AS q
+            WHERE q.holder = p.holder AND q.type = p.type AND q.rank > p.rank)
+    FROM piles AS p WHERE p.rank IS NOT NULL
+),
+due AS MATERIALIZED (
+    SELECT p.holder, p.type, p.rank, d.ready_at, d.run, d.step, d.owner, p.room,
+           row_number() OVER (
+               PARTITION BY p.type ORDER BY p.rank, d.ready_at, d.run, d.step
+           ) AS place
+    FROM piles AS p
+    CROSS JOIN LATERAL (
+        SELECT q.ready_at, q.run, q.step, r.owner
+        FROM queue AS q JOIN runs AS r ON r.key = q.run
+        WHERE q.holder = p.holder AND q.type = p.type AND q.rank = p.rank
+          AND q.ready_at <= :now::bigint
+          AND (:within::bigint IS NULL OR coalesce(r.root, r.key) = :within::bigint)
+          AND (q.holder <> -1 OR r.owner IS NULL OR r.owner = :worker::bigint
+               OR NOT EXISTS (SELECT 1 FROM loans AS l WHERE l.run = q.run AND l.step = q.step))
+        ORDER BY q.ready_at, q.run, q.step
+        LIMIT least(p.room, :slots::bigint) + 64
+    ) AS d
+    WHERE p.rank IS NOT NULL
+),
+taken AS MATERIALIZED (
+    SELECT q.holder, q.type, q.rank, q.ready_at, q.run, q.step, d.owner
+    FROM due AS d
+    JOIN queue AS q
+        ON q.holder = d.holder AND q.type = d.type AND q.rank = d.rank
+        AND q.ready_at = d.ready_at AND q.run = d.run AND q.step = d.step
+    WHERE d.room >= :slots::bigint OR d.place <= d.room
+    ORDER BY d.rank, d.ready_at, d.run, d.step, d.type
+    LIMIT :slots::bigint
+    FOR UPDATE OF q SKIP LOCKED
+)
+DELETE FROM queue AS q
+USING taken AS t
+WHERE q.holder = t.holder AND q.type = t.type AND q.rank = t.rank AND q.ready_at = t.ready_at
+  AND q.run = t.run AND q.step = t.step
+RETURNING q.rank, q.ready_at, q.run, q.step, q.type, q.holder, t.owner;
+
+-- name: next_due
+-- What is left for this worker: for each type and priority whether something is due, and when the
+-- next line will be.
+WITH RECURSIVE piles (holder, type, rank) AS (
+    SELECT h.holder, t.type,
+           (SELECT min(q.rank) FROM queue AS q WHERE q.holder = h.holder AND q.type = t.type)
+    FROM unnest(:holders::bigint[]) AS h (holder) CROSS JOIN unnest(:types::text[]) AS t (type)
+    UNION ALL
+    SELECT p.holder, p.type,
+           (SELECT min(q.rank) FROM queue AS q
+            WHERE q.holder = p.holder AND q.type = p.type AND q.rank > p.rank)
+    FROM piles AS p WHERE p.rank IS NOT NULL
+)
+SELECT p.type, p.rank, first.ready_at, later.ready_at
+FROM piles AS p
+LEFT JOIN LATERAL (
+    SELECT q.ready_at FROM queue AS q JOIN runs AS r ON r.key = q.run
+    WHERE q.holder = p.holder AND q.type = p.type AND q.rank = p.rank
+      AND q.ready_at <= :now::bigint
+      AND (:within::bigint IS NULL OR coalesce(r.root, r.key) = :within::bigint)
+      AND (q.holder <> -1 OR r.owner IS NULL OR r.owner = :worker::bigint
+           OR NOT EXISTS (SELECT 1 FROM loans AS l WHERE l.run = q.run AND l.step = q.step))
+    ORDER BY q.ready_at LIMIT 1
+) AS first ON true
+LEFT JOIN LATERAL (
+    SELECT q.ready_at FROM queue AS q JOIN runs AS r ON r.key = q.run
+    WHERE q.holder = p.holder AND q.type = p.type AND q.rank = p.rank
+      AND q.ready_at > :now::bigint
+      AND (:within::bigint IS NULL OR coalesce(r.root, r.key) = :within::bigint)
+      AND (q.holder <> -1 OR r.owner IS NULL OR r.owner = :worker::bigint
+           OR NOT EXISTS (SELECT 1 FROM loans AS l WHERE l.run = q.run AND l.step = q.step))
+    ORDER BY q.ready_at LIMIT 1
+) AS later ON true
+WHERE p.rank IS NOT NULL;
+
+-- name: take_runs
+-- A new owner is a new epoch: whatever was decided before is stale. Who is deciding on a run at this
+-- moment keeps it for now.
+WITH free AS MATERIALIZED (
+    SELECT key FROM runs WHERE key = ANY (:keys::bigint[]) AND owner IS NULL
+    ORDER BY key FOR UPDATE SKIP LOCKED
+)
+UPDATE runs AS r SET owner = :owner::bigint, epoch = r.epoch + 1, version = r.version + 1
+FROM free WHERE r.key = free.key
+RETURNING r.key;
+
+-- name: take_along
+-- The other entries of runs that were just taken lie where their new owner looks for them.
+WITH moved AS (
+    DELETE FROM queue AS q WHERE q.run = ANY (:keys::bigint[]) AND q.holder = 0
+    RETURNING q.type, q.rank, q.ready_at, q.run, q.step
+)
+INSERT INTO queue (holder, type, rank, ready_at, run, step)
+SELECT :holder::bigint, type, rank, ready_at, run, step FROM moved ORDER BY 1, 2, 3, 4, 5, 6
+ON CONFLICT DO NOTHING;
+
+-- name: queued_types
+-- What waits, for those who ask whether anybody executes it.
+SELECT type, count(*) FROM queue WHERE type <> '' GROUP BY type;

@@ -1,0 +1,272 @@
+"""The store in a PostgreSQL database: each method of the port, handed to writer or readers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
+
+from kallista.core.events import Event
+from kallista.core.plan import NewRun, Plan
+from kallista.core.schedules import Firing, Schedule
+from kallista.core.states import RunKind, ScheduleStatus
+from kallista.core.types import JsonText, Micros, RunId, RunKey, ScheduleId, TaskType, WorkerKey
+from kallista.errors import StoreError
+from kallista.store.port import (
+    Claim,
+    ClaimRequest,
+    Committed,
+    Created,
+    Loan,
+    RunFilter,
+    RunRecord,
+    Tombstone,
+    WorkerRecord,
+)
+from kallista.store.postgres import changes, creation
+from kallista.store.postgres.addresses import read_url
+from kallista.store.postgres.claims import claim
+from kallista.store.postgres.creation import Creation
+from kallista.store.postgres.reader import Readers
+from kallista.store.postgres.watching import Watch
+from kallista.store.postgres.writer import Writer
+
+PATIENCE: Final = 60.0
+
+
+class PostgresStore:
+    """Keeps everything in the schema ``kallista`` of one database, which many programs share.
+
+    It has up to four sessions: one writes, two read, one listens and shows that its worker lives.
+    They need direct connections, without a pooler that hands one session to several programs.
+
+    Args:
+        url: The database; several hosts are tried in their order, and the one that can be written
+            to is taken: ``postgresql://user:password@first,second/database``.
+        patience: Seconds for which a server that does not answer is waited for, before those who
+            read or write are told.
+
+    Raises:
+        StoreError: It is no URL of a PostgreSQL database.
+    """
+
+    def __init__(self, url: str, *, patience: float = PATIENCE) -> None:
+        self._address = read_url(url)
+        self._patience = patience
+        self._writer: Writer | None = None
+        self._readers: Readers | None = None
+        self._watch: Watch | None = None
+
+    async def open(self) -> None:
+        """Open the store, creating or migrating it; see the port."""
+        writer = Writer(self._address, self._patience)
+        await writer.start()
+        self._writer = writer
+        self._watch = Watch(self._address, str(writer.key))
+        await self._watch.start()
+        self._readers = Readers(self._address, self._patience)
+
+    async def close(self) -> None:
+        """Write what was submitted, then close; see the port."""
+        if self._readers is not None:
+            await self._readers.stop()
+        if self._writer is not None:
+            await self._writer.stop()
+        if self._watch is not None:
+            await self._watch.stop()
+
+    @property
+    def _reading(self) -> Readers:
+        if self._readers is None:
+            raise StoreError(f"{self._address.place} is not open; open the store first")
+        return self._readers
+
+    @property
+    def _writing(self) -> Writer:
+        if self._writer is None:
+            raise StoreError(f"{self._address.place} is not open; open the store first")
+        return self._writer
+
+    @property
+    def _watching(self) -> Watch:
+        if self._watch is None:
+            raise StoreError(f"{self._address.place} is not open; open the store first")
+        return self._watch
+
+    # runs
+
+    def create(self, run: NewRun) -> asyncio.Future[Created]:
+        """See the port."""
+        return self._writing.submit_creation(Creation((run,), alone=True))
+
+    def create_all(self, runs: Sequence[NewRun]) -> asyncio.Future[Sequence[Created]]:
+        """See the port."""
+        return self._writing.submit_creation(Creation(tuple(runs)))
+
+    def commit(self, plan: Plan) -> asyncio.Future[Committed]:
+        """See the port."""
+        return self._writing.submit_plan(plan)
+
+    def claim(self, request: ClaimRequest) -> asyncio.Future[Claim]:
+        """See the port."""
+        return self._writing.submit(lambda writing: claim(writing, request))
+
+    # loans
+
+    async def loans(self, run: RunKey) -> Sequence[Loan]:
+        """See the port."""
+        return await self._reading.ask(lambda reading: reading.loans(run))
+
+    async def borrowed(self, worker: WorkerKey) -> Sequence[Loan]:
+        """See the port."""
+        return await self._reading.ask(lambda reading: reading.borrowed(worker))
+
+    def report(
+        self, run: RunKey, step: int, worker: WorkerKey, attempt: int, report: JsonText
+    ) -> asyncio.Future[None]:
+        """See the port."""
+        return self._writing.submit(
+            lambda writing: changes.report(writing, run, step, worker, attempt, report)
+        )
+
+    # runs and their histories
+
+    async def load(self, run: RunId | RunKey) -> RunRecord | None:
+        """See the port."""
+        return await self._reading.ask(lambda reading: reading.load(run), snapshot=True)
+
+    async def heads(self, runs: Sequence[RunId]) -> Mapping[RunId, RunRecord]:
+        """See the port."""
+        return await self._reading.ask(lambda reading: reading.heads(runs), snapshot=True)
+
+    async def outcomes(
+        self, run: RunKey, steps: Sequence[int] | None = None
+    ) -> Mapping[int, JsonText]:
+        """See the port."""
+        return await self._reading.ask(lambda reading: reading.outcomes(run, steps), snapshot=True)
+
+    async def history(self, run: RunKey, from_seq: int = 0, limit: int = 1000) -> Sequence[Event]:
+        """See the port."""
+        return await self._reading.ask(lambda reading: reading.history(run, from_seq, limit))
+
+    async def list_runs(self, wanted: RunFilter) -> Sequence[RunRecord]:
+        """See the port."""
+        return await self._reading.ask(lambda reading: reading.list_runs(wanted), snapshot=True)
+
+    async def count_runs(self) -> Mapping[tuple[RunKind, str], int]:
+        """See the port."""
+        return await self._reading.ask(lambda reading: reading.count_runs())
+
+    async def queued_types(self) -> Mapping[TaskType, int]:
+        """See the port."""
+        return await self._reading.ask(lambda reading: reading.queued_types())
+
+    def delete_run(self, run: RunKey, version: int, now: Micros) -> asyncio.Future[None]:
+        """See the port."""
+        return self._writing.submit(lambda writing: changes.delete_run(writing, run, version, now))
+
+    async def tombstone(self, run: RunId) -> Tombstone | None:
+        """See the port."""
+        return await self._reading.ask(lambda reading: reading.tombstone(run))
+
+    # named definitions
+
+    def define(
+        self, kind: RunKind, name: str, definition: str, content: JsonText, now: Micros
+    ) -> asyncio.Future[None]:
+        """See the port."""
+        return self._writing.submit(
+            lambda writing: creation.name_definition(writing, kind, name, definition, content, now)
+        )
+
+    async def definition(self, kind: RunKind, name: str) -> JsonText | None:
+        """See the port."""
+        return await self._reading.ask(lambda reading: reading.definition(kind, name))
+
+    async def definition_names(self, kind: RunKind) -> Sequence[str]:
+        """See the port."""
+        return await self._reading.ask(lambda reading: reading.definition_names(kind))
+
+    # schedules
+
+    def create_schedule(self, schedule: Schedule) -> asyncio.Future[bool]:
+        """See the port."""
+        return self._writing.submit(lambda writing: creation.create_schedule(writing, schedule))
+
+    def fire(self, firings: Sequence[Firing]) -> asyncio.Future[Sequence[bool]]:
+        """See the port."""
+        return self._writing.submit(lambda writing: changes.fire(writing, firings))
+
+    async def schedule(self, schedule: ScheduleId) -> Schedule | None:
+        """See the port."""
+        return await self._reading.ask(lambda reading: reading.schedule(schedule))
+
+    async def due_schedules(self, now: Micros, limit: int) -> Sequence[tuple[Schedule, bool]]:
+        """See the port."""
+        return await self._reading.ask(lambda reading: reading.due_schedules(now, limit))
+
+    async def next_schedule_at(self) -> Micros | None:
+        """See the port."""
+        return await self._reading.ask(lambda reading: reading.next_schedule_at())
+
+    async def list_schedules(
+        self, status: ScheduleStatus | None, after: ScheduleId | None, limit: int
+    ) -> Sequence[Schedule]:
+        """See the port."""
+        return await self._reading.ask(lambda reading: reading.list_schedules(status, after, limit))
+
+    def delete_schedule(self, schedule: ScheduleId) -> asyncio.Future[bool]:
+        """See the port."""
+        return self._writing.submit(lambda writing: changes.delete_schedule(writing, schedule))
+
+    # workers
+
+    def register_worker(
+        self, name: str, types: Mapping[TaskType, JsonText], now: Micros
+    ) -> asyncio.Future[WorkerKey]:
+        """See the port."""
+        watch = self._watching
+        return self._writing.submit(
+            lambda writing: changes.register_worker(writing, watch, name, types, now)
+        )
+
+    def beat(self) -> asyncio.Future[bool]:
+        """See the port."""
+        watch = self._watching
+        return self._writing.submit(lambda writing: changes.beat(writing, watch))
+
+    def release_dead(
+        self, now: Micros, silent: Sequence[tuple[WorkerKey, int]] = ()
+    ) -> asyncio.Future[int]:
+        """See the port."""
+        watch = self._watching
+        return self._writing.submit(lambda writing: changes.release_dead(writing, watch, silent))
+
+    def retire_worker(self, now: Micros) -> asyncio.Future[None]:
+        """See the port."""
+        watch = self._watching
+        return self._writing.submit(lambda writing: changes.retire_worker(writing, watch))
+
+    async def workers(self) -> Sequence[WorkerRecord]:
+        """See the port."""
+        own = self._watching.worker
+        return await self._reading.ask(lambda reading: reading.workers(own))
+
+    async def type_schemas(self) -> Mapping[TaskType, JsonText]:
+        """See the port."""
+        return await self._reading.ask(lambda reading: reading.type_schemas())
+
+    # changes by others
+
+    async def describe(self) -> Mapping[str, str]:
+        """What there is to know of the database; see the port."""
+        known = await self._reading.ask(lambda reading: reading.describe())
+        return {"kind": "postgresql", "database": self._address.place, **known}
+
+    def changed(self) -> bool:
+        """See the port."""
+        return self._watch is not None and self._watch.changed()
+
+    def listen(self, ring: Callable[[], None]) -> None:
+        """See the port."""
+        self._watching.listen(ring)

@@ -1,0 +1,374 @@
+"""The one writer: gathers what is to be written, writes it in groups, answers when it is durable.
+
+While a group is on its way the next one gathers, so the price of a commit is shared by all who
+wait. See docs/adr/0010-postgresql.md.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from itertools import islice
+from queue import Empty, SimpleQueue
+from typing import Any, Final, NamedTuple, TypeAlias, TypeVar, cast
+
+import psycopg
+
+from kallista.core.plan import Plan
+from kallista.core.types import RunKey
+from kallista.errors import KallistaError, StoreError, StoreUncertainError
+from kallista.store.port import Committed
+from kallista.store.postgres.addresses import Address
+from kallista.store.postgres.connection import (
+    Connection,
+    means_again,
+    means_lost,
+    store_error,
+)
+from kallista.store.postgres.creation import Creation, create_runs
+from kallista.store.postgres.link import Link
+from kallista.store.postgres.opening import prepare
+from kallista.store.postgres.plans import write_plans
+from kallista.store.postgres.rows import DefinitionCache
+from kallista.store.postgres.statements import statement
+from kallista.store.postgres.writing import Writing
+
+HANDLE: Final = 0x4B_41_4C_48
+"""What the writer's session is marked with, beside its key ("KALH")."""
+
+GROUP_SIZE: Final = 2_000
+TRIES: Final = 5
+"""How often a group is written anew because others were in the way."""
+
+_SESSION_MARK = statement("session_mark")
+_INSERT_HANDLE = statement("insert_handle")
+_DELETE_HANDLE = statement("delete_handle")
+_DROP_DEAD_HANDLES = statement("drop_dead_handles")
+_NEXT_COMMIT = statement("next_commit")
+_LAST_COMMIT = statement("last_commit")
+_NOTIFY = statement("notify")
+
+_T = TypeVar("_T")
+
+Change: TypeAlias = Callable[[Writing], Any]
+"""Anything but plans and creations: it checks before it writes, and raises ``KallistaError``."""
+
+
+class Request(NamedTuple):
+    """Something to write, and who waits for it."""
+
+    what: Plan | Creation | Change
+    future: asyncio.Future[Any]
+
+
+Answer: TypeAlias = Any
+"""What a request's future is to hold; a ``KallistaError`` is to be raised."""
+
+
+class _Stop(NamedTuple):
+    future: asyncio.Future[None]
+
+
+class _InDoubt(Exception):
+    """The session was lost after COMMIT had been sent.
+
+    Args:
+        answers: What is to be answered if it took effect.
+        writing: The transaction.
+    """
+
+    def __init__(self, answers: list[Answer], writing: Writing) -> None:
+        super().__init__("a commit in doubt")
+        self.answers = answers
+        self.writing = writing
+
+
+class Writer:
+    """A thread with the only session that writes.
+
+    Args:
+        address: Where the database is.
+        patience: Seconds to try to reach the server again before those who wait are told.
+    """
+
+    def __init__(self, address: Address, patience: float) -> None:
+        self._address = address
+        self._loop = asyncio.get_running_loop()
+        self._gathered: list[Request] = []
+        self._inbox: SimpleQueue[Request | _Stop] = SimpleQueue()
+        self._closed = False
+        self._link = Link(address, patience, self._greet)
+        self._definitions = DefinitionCache()
+        self._commits = 0
+        self.key: int | None = None
+
+    # on the event loop
+
+    async def start(self) -> None:
+        """Open the store and begin to write.
+
+        Raises:
+            StoreError: It cannot be opened.
+        """
+        opened: asyncio.Future[None] = self._loop.create_future()
+        thread = threading.Thread(
+            target=self._run, args=(opened,), name="kallista-writer", daemon=True
+        )
+        thread.start()
+        await opened
+
+    def submit_plan(self, plan: Plan) -> asyncio.Future[Committed]:
+        """Write a plan with the next group."""
+        return self._enqueue(plan)
+
+    def submit_creation(self, creation: Creation) -> asyncio.Future[Any]:
+        """Write new runs with the next group."""
+        return self._enqueue(creation)
+
+    def submit(self, change: Callable[[Writing], _T]) -> asyncio.Future[_T]:
+        """Write something else with the next group."""
+        return self._enqueue(change)
+
+    def _enqueue(self, what: Plan | Creation | Change) -> asyncio.Future[Any]:
+        future: asyncio.Future[Any] = self._loop.create_future()
+        if self._closed:
+            future.set_exception(StoreError(f"{self._address.place} is closed; open it first"))
+        else:
+            if not self._gathered:
+                # What the loop does in one turn goes into one group: a group of one costs as much
+                # as a group of fifty.
+                self._loop.call_soon(self._hand_over)
+            self._gathered.append(Request(what, future))
+        return future
+
+    def _hand_over(self) -> None:
+        gathered, self._gathered = self._gathered, []
+        for request in gathered:
+            self._inbox.put(request)
+
+    async def stop(self) -> None:
+        """Write what was submitted, and close."""
+        if not self._closed:
+            self._closed = True
+            stopped: asyncio.Future[None] = self._loop.create_future()
+            self._hand_over()
+            self._inbox.put(_Stop(stopped))
+            await stopped
+
+    # on the thread
+
+    def _run(self, opened: asyncio.Future[None]) -> None:
+        with suppress(_LoopGone):
+            try:
+                prepare(self._address)
+                self._link.connection()
+            except Exception as error:
+                self._closed = True
+                self._answer([(opened, self._as_kallista("open", error))])
+                return
+            self._answer([(opened, None)])
+            for group, stop in self._groups():
+                if group:
+                    self._write(group)
+                if stop is not None:
+                    self._close()
+                    self._answer([(stop.future, None)])
+                    return
+
+    def _groups(self) -> Iterator[tuple[list[Request], _Stop | None]]:
+        while True:
+            group: list[Request] = []
+            item = self._inbox.get()
+            try:
+                while isinstance(item, Request):
+                    group.append(item)
+                    if len(group) == GROUP_SIZE:
+                        break
+                    item = self._inbox.get_nowait()
+            except Empty:
+                pass
+            yield group, item if isinstance(item, _Stop) else None
+
+    def _greet(self, db: Connection) -> None:
+        """Make a new session this program's: no two of them are ever open at once.
+
+        Whatever the session before has sent is over once this one has the mark.
+        """
+        if self.key is None:
+            db.tell(_DROP_DEAD_HANDLES, (HANDLE,))
+            self.key = int(db.ask(_INSERT_HANDLE)[0][0])
+        db.ask(_SESSION_MARK, (HANDLE, self.key))
+
+    def _write(self, group: Sequence[Request]) -> None:
+        try:
+            answers = self._until_written(group)
+        except KallistaError as error:
+            self._fail(group, error)
+        except Exception as error:
+            # Something in the group cannot be written at all; alone, it fails alone.
+            if len(group) == 1 or isinstance(error, psycopg.errors.DiskFull):
+                self._fail(group, self._as_kallista("write to", error))
+            else:
+                for request in group:
+                    self._write([request])
+        else:
+            pairs = zip(group, answers, strict=True)
+            self._answer([(request.future, answer) for request, answer in pairs])
+
+    def _until_written(self, group: Sequence[Request]) -> list[Answer]:
+        """Write a group, in as many sessions as it takes."""
+        tries_left = TRIES
+        while True:
+            try:
+                return self._transact(self._link.connection(), group)
+            except _InDoubt as doubt:
+                answers = self._settled(doubt)
+                if answers is not None:
+                    return answers
+            except Exception as error:
+                self._roll_back()
+                if means_again(error) and tries_left:
+                    tries_left -= 1
+                elif not means_lost(error):
+                    raise
+
+    def _transact(self, db: Connection, group: Sequence[Request]) -> list[Answer]:
+        writing = Writing(db, self._definitions)
+        answers: list[Answer] | None = None
+        try:
+            with db.pipeline():
+                db.say(b"BEGIN")
+                filled = list(_execute(writing, group))
+                if writing.changed:
+                    self._sign(writing)
+                answers = filled
+                db.say(b"COMMIT")
+        except psycopg.Error as error:
+            if answers is not None and writing.changed and means_lost(error):
+                raise _InDoubt(answers, writing) from error
+            raise
+        return self._done(writing, answers)
+
+    def _done(self, writing: Writing, answers: list[Answer]) -> list[Answer]:
+        self._commits += writing.changed
+        for action in writing.after:
+            action()
+        return answers
+
+    def _sign(self, writing: Writing) -> None:
+        """Number the group, and tell other programs of it."""
+        writing.db.tell(_NEXT_COMMIT, (self.key, self._commits + 1))
+        if writing.concerns_others:
+            writing.db.tell(_NOTIFY, (self.key,))
+
+    def _settled(self, doubt: _InDoubt) -> list[Answer] | None:
+        """Learn what became of a commit whose answer was lost.
+
+        Returns:
+            The answers when it was written, None when it was not, and never will be.
+
+        Raises:
+            StoreUncertainError: It cannot be known.
+        """
+        self._link.drop()
+        try:
+            rows = self._link.connection().ask(_LAST_COMMIT, (self.key,))
+        except (KallistaError, psycopg.Error) as second:
+            self._link.drop()
+            raise StoreUncertainError(
+                f"the connection to {self._address.place} was lost during a commit, and it"
+                f" could not be learned whether it took effect ({second}); start the server again,"
+                " look, then decide"
+            ) from doubt
+        if not rows or rows[0][0] <= self._commits:
+            return None
+        return self._done(doubt.writing, doubt.answers)
+
+    def _roll_back(self) -> None:
+        if not self._link.is_down:
+            try:
+                self._link.connection().db.rollback()
+            except (psycopg.Error, KallistaError):
+                self._link.drop()
+
+    def _close(self) -> None:
+        if not self._link.is_down:
+            with suppress(psycopg.Error, KallistaError):
+                self._link.connection().tell(_DELETE_HANDLE, (self.key,))
+        self._link.drop()
+
+    def _as_kallista(self, doing: str, error: Exception) -> KallistaError:
+        if isinstance(error, KallistaError):
+            return error
+        return store_error(self._address.place, doing, error)
+
+    def _fail(self, group: Sequence[Request], error: KallistaError) -> None:
+        self._answer([(request.future, error) for request in group])
+
+    def _answer(self, answers: list[tuple[asyncio.Future[Any], Answer]]) -> None:
+        """Hand all answers to the event loop at once."""
+        try:
+            self._loop.call_soon_threadsafe(_resolve, answers)
+        except RuntimeError as error:
+            raise _LoopGone from error
+
+
+class _LoopGone(Exception):
+    """The program ended its event loop without closing the store: nobody waits any more."""
+
+
+def _resolve(answers: list[tuple[asyncio.Future[Any], Answer]]) -> None:
+    for future, answer in answers:
+        if future.done():
+            continue
+        if isinstance(answer, KallistaError):
+            future.set_exception(answer)
+        else:
+            future.set_result(answer)
+
+
+def _execute(writing: Writing, group: Sequence[Request]) -> Iterator[Answer]:
+    """Do what is asked in the order it was asked, neighbouring plans and creations together."""
+    at = 0
+    while at < len(group):
+        plans = _next_plans(group, at)
+        creations = [] if plans else _next_creations(group, at)
+        if plans:
+            yield from write_plans(writing, plans)
+        elif creations:
+            yield from create_runs(writing, creations)
+        else:
+            yield _do(writing, cast(Change, group[at].what))
+        at += len(plans) or len(creations) or 1
+
+
+def _next_plans(group: Sequence[Request], at: int) -> list[Plan]:
+    """Plans that stand next to each other, up to the second one of some run."""
+    plans: list[Plan] = []
+    runs: set[RunKey] = set()
+    for request in islice(group, at, None):
+        plan = request.what
+        if not isinstance(plan, Plan) or plan.run in runs:
+            break
+        plans.append(plan)
+        runs.add(plan.run)
+    return plans
+
+
+def _next_creations(group: Sequence[Request], at: int) -> list[Creation]:
+    """Creations that stand next to each other."""
+    creations: list[Creation] = []
+    for request in islice(group, at, None):
+        if not isinstance(request.what, Creation):
+            break
+        creations.append(request.what)
+    return creations
+
+
+def _do(writing: Writing, change: Change) -> Answer:
+    try:
+        return change(writing)
+    except KallistaError as error:
+        return error
