@@ -8,7 +8,7 @@ ifeq ($(OS),Windows_NT)
 BIN := $(VENV)/Scripts
 endif
 
-.PHONY: demo test lint types layers unit docs bench clean
+.PHONY: demo test lint types layers unit soak bench clean
 
 demo: $(VENV)/.installed
 	@$(BIN)/kallista demo
@@ -28,8 +28,14 @@ layers: $(VENV)/.installed-dev
 unit: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -q -n 2
 
-bench: $(VENV)/.installed
-	$(BIN)/python bench/steps.py
+# Long proof: a simulation of 20,000 stories, then real programs killed, frozen and starved.
+soak: $(VENV)/.installed-dev
+	$(BIN)/python -m tests.simulation --seeds 20000 --jobs 2
+	$(BIN)/python tests/crash/soak.py
+
+# Kallista beside its peers; PEERS=dbos,absurd measures a few. Each peer gets a .venv of its own.
+bench: $(VENV)/.installed-dev
+	$(BIN)/python -m bench $(if $(PEERS),--peers $(PEERS))
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
