@@ -7,14 +7,15 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Final
 
+from msgspec import Struct
+
 from kallista.core.plan import DEFAULT_QUEUE
-from kallista.core.retry import RetryPolicy
+from kallista.core.retry import NO_RETRY, RetryPolicy
 from kallista.core.states import RunKind
 from kallista.core.types import Json, Micros, RunId, StepId, TaskType
 
 
-@dataclass(frozen=True, slots=True)
-class InputSpec:
+class InputSpec(Struct, frozen=True):
     """One declared argument of a definition.
 
     Args:
@@ -31,8 +32,7 @@ class InputSpec:
 DEFAULT_MAX_CRASHES: Final = 5
 
 
-@dataclass(frozen=True, slots=True)
-class TaskSpec:
+class TaskSpec(Struct, frozen=True):
     """What one task executes.
 
     Args:
@@ -47,7 +47,7 @@ class TaskSpec:
 
     type: TaskType
     config: Mapping[str, Json]
-    retry: RetryPolicy = field(default_factory=RetryPolicy)
+    retry: RetryPolicy = NO_RETRY
     timeout: Micros | None = None
     deadline: Micros | None = None
     max_crashes: int = DEFAULT_MAX_CRASHES
@@ -58,8 +58,7 @@ class TaskSpec:
         return crashes > 0 and crashes + 1 >= self.max_crashes
 
 
-@dataclass(frozen=True, slots=True)
-class ChildSpec:
+class ChildSpec(Struct, frozen=True):
     """The run that a step of type workflow or process starts.
 
     Args:
@@ -71,8 +70,7 @@ class ChildSpec:
     inputs: Mapping[str, Json]
 
 
-@dataclass(frozen=True, slots=True)
-class StepSpec:
+class StepSpec(Struct, frozen=True):
     """One step: a task of a workflow, a step of a process, or the one step of a single task.
 
     Args:

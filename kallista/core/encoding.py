@@ -14,9 +14,9 @@ from kallista.core.definitions import (
     StepSpec,
     TaskSpec,
 )
-from kallista.core.ids import canonical_json, content_hash
+from kallista.core.ids import canonical_json, text_hash
 from kallista.core.plan import DEFAULT_QUEUE
-from kallista.core.retry import RetryPolicy
+from kallista.core.retry import NO_RETRY, RetryPolicy
 from kallista.core.states import RunKind
 from kallista.core.types import Json, JsonText, Micros, RunId, StepId, TaskType
 
@@ -30,7 +30,7 @@ def definition_text(definition: Definition) -> JsonText:
 @lru_cache(maxsize=1024)
 def definition_hash(definition: Definition) -> str:
     """The hash of a definition's content: equal definitions have equal hashes."""
-    return content_hash(definition_to_data(definition))
+    return text_hash(definition_text(definition))
 
 
 def definition_to_data(definition: Definition) -> dict[str, Json]:
@@ -145,11 +145,8 @@ def _step_from_data(data: Mapping[str, Any]) -> StepSpec:
     )
 
 
-_NO_RETRY = RetryPolicy()
-
-
 def _retry_to_data(policy: RetryPolicy) -> dict[str, Json]:
-    if policy == _NO_RETRY:
+    if policy is NO_RETRY or policy == NO_RETRY:
         return {}
     return _without_defaults(
         {
@@ -166,7 +163,7 @@ def _retry_to_data(policy: RetryPolicy) -> dict[str, Json]:
 
 def _retry_from_data(data: Mapping[str, Any]) -> RetryPolicy:
     if not data:
-        return _NO_RETRY
+        return NO_RETRY
     return RetryPolicy(
         max_attempts=data.get("max_attempts", 1),
         delay=Micros(data.get("delay", 0)),

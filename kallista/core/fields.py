@@ -9,7 +9,7 @@ from kallista.core.durations import parse_duration
 from kallista.core.ids import canonical_json, check_id
 from kallista.core.plain import plain, shown, type_name
 from kallista.core.problems import Problems
-from kallista.core.retry import RetryPolicy, parse_retry
+from kallista.core.retry import NO_RETRY, RetryPolicy, parse_retry
 from kallista.core.types import Json, Micros
 from kallista.errors import UsageError
 
@@ -123,7 +123,7 @@ def length(value: object, what: str, problems: Problems) -> Micros | None:
 
 def retry(value: object, problems: Problems) -> RetryPolicy:
     """How failed attempts are tried again."""
-    return _tried(lambda: parse_retry(value), RetryPolicy(), "", problems)
+    return _tried(lambda: parse_retry(value), NO_RETRY, "", problems)
 
 
 def tags(value: object, problems: Problems) -> tuple[str, ...]:

@@ -130,7 +130,12 @@ def content_hash(data: object) -> str:
     Raises:
         UsageError: The data cannot be written as JSON.
     """
-    return blake2b(canonical_json(data).encode(), digest_size=16).hexdigest()
+    return text_hash(canonical_json(data))
+
+
+def text_hash(text: JsonText) -> str:
+    """The hash of data whose canonical JSON this is: the same as ``content_hash`` of the data."""
+    return blake2b(text.encode(), digest_size=16).hexdigest()
 
 
 def canonical_json(data: object) -> JsonText:

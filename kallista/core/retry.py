@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from difflib import get_close_matches
 from hashlib import blake2b
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from kallista.core.durations import LONGEST, parse_duration
 from kallista.core.types import Micros
@@ -43,6 +43,10 @@ class RetryPolicy:
     give_up_on: tuple[str, ...] = ()
 
 
+NO_RETRY: Final = RetryPolicy()
+"""One attempt, and that is all."""
+
+
 def parse_retry(data: object) -> RetryPolicy:
     """Read what a user gave as ``retry``.
 
@@ -55,7 +59,7 @@ def parse_retry(data: object) -> RetryPolicy:
     """
     match data:
         case None:
-            return RetryPolicy()
+            return NO_RETRY
         case RetryPolicy():
             return data
         case Mapping():
@@ -66,7 +70,7 @@ def parse_retry(data: object) -> RetryPolicy:
 
 def _parse_mapping(data: Mapping[object, object]) -> RetryPolicy:
     problems = [*_unknown_keys(data)]
-    default = RetryPolicy()
+    default = NO_RETRY
 
     def read(key: str, reader: Callable[[object], T], otherwise: T) -> T:
         if key not in data:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import lru_cache
+
+from msgspec import Struct
 
 from kallista.core.definitions import ChildSpec, Definition, StepSpec, TaskSpec
 from kallista.core.expressions import Compiled, compile_condition, compile_value
@@ -13,16 +14,14 @@ from kallista.core.types import Json, StepId
 from kallista.errors import ExpressionError
 
 
-@dataclass(frozen=True, slots=True)
-class StepWiring:
+class StepWiring(Struct, frozen=True):
     """The expressions of one step; None where it has none."""
 
     when: Compiled | None
     values: Compiled | None
 
 
-@dataclass(frozen=True, slots=True)
-class Wiring:
+class Wiring(Struct, frozen=True):
     """All expressions of a definition.
 
     Args:
