@@ -360,7 +360,7 @@ class Kallista:
         alive = {type for worker in workers if worker.alive for type in worker.types}
         queued = await self._store.queued_types()
         return Diagnosis(
-            store=self._settings.url,
+            store=self._settings.shown_url,
             details=await self._store.describe(),
             runs={f"{kind} {status}": count for (kind, status), count in sorted(counts.items())},
             workers=workers,
@@ -458,9 +458,24 @@ def _refuse_on_loop() -> None:
 
 
 def _store(settings: Config) -> Store:
+    if settings.is_postgresql:
+        return _postgres_store(settings.url)
     from kallista.store.sqlite import SqliteStore
 
     return SqliteStore(Path(settings.store_path))
+
+
+def _postgres_store(url: str) -> Store:
+    try:
+        import psycopg  # noqa: F401
+    except ImportError as error:
+        raise UsageError(
+            f"a store in PostgreSQL needs psycopg, which cannot be imported ({error}):"
+            ' pip install "kallista[postgres]"'
+        ) from error
+    from kallista.store.postgres import PostgresStore
+
+    return PostgresStore(url)
 
 
 def _shipped_handlers() -> Registry:

@@ -7,6 +7,7 @@ folder, or the table ``[tool.kallista]`` of its ``pyproject.toml``. What nobody 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from difflib import get_close_matches
@@ -22,12 +23,13 @@ FILE: Final = "kallista.toml"
 PROJECT: Final = "pyproject.toml"
 
 _SQLITE: Final = "sqlite:///"
+_POSTGRESQL: Final = ("postgresql://", "postgres://", "postgresql+psycopg://")
 _MOST: Final = 2**31 - 1
 _LEVELS: Final = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
 
-def _setting(default: Any, read: Callable[[object], object]) -> Any:
-    return field(default=default, metadata={"read": read})
+def _setting(default: Any, read: Callable[[object], object], *, shown: bool = True) -> Any:
+    return field(default=default, repr=shown, metadata={"read": read})
 
 
 def _text(value: object) -> str:
@@ -98,7 +100,8 @@ def _zone(value: object) -> str:
 
 def _url(value: object) -> str:
     url = _text(value)
-    sqlite_path(url)
+    if not url.startswith(_POSTGRESQL):
+        sqlite_path(url)
     return url
 
 
@@ -108,7 +111,7 @@ class Config:
 
     Args:
         data_dir: The folder of the store, unless ``url`` says otherwise.
-        url: The store; None: ``kallista.db`` in ``data_dir``.
+        url: The store, with its password if it has one; None: ``kallista.db`` in ``data_dir``.
         logs_dir: The folder of the log files.
         log_level: The lowest level that is logged.
         max_concurrency: How many attempts one program runs at once.
@@ -124,7 +127,7 @@ class Config:
     """
 
     data_dir: str = _setting("data/workflows", _text)
-    url: str = _setting("", _url)
+    url: str = _setting("", _url, shown=False)
     logs_dir: str = _setting("logs", _text)
     log_level: str = _setting("INFO", _level)
     max_concurrency: int = _setting(100, _count)
@@ -141,10 +144,20 @@ class Config:
         if not self.url:
             object.__setattr__(self, "url", _url_in(self.data_dir))
 
+    @property
+    def is_postgresql(self) -> bool:
+        """Whether the store is a PostgreSQL database instead of a file."""
+        return self.url.startswith(_POSTGRESQL)
+
     @cached_property
     def store_path(self) -> str:
         """The file of the store, relative to the working folder or absolute."""
         return sqlite_path(self.url)
+
+    @property
+    def shown_url(self) -> str:
+        """The store, for people to read: without its password."""
+        return without_password(self.url)
 
     def zone_name(self) -> str:
         """The IANA name by which naive datetimes are read."""
@@ -221,6 +234,12 @@ def sqlite_path(url: str) -> str:
     return path
 
 
+def without_password(url: str) -> str:
+    """A URL that may be shown and logged."""
+    hidden = re.sub(r"(://[^/?#@]*?):[^/?#]*@", r"\1:***@", url)
+    return re.sub(r"([?&](?:ssl)?password=)[^&#]*", r"\1***", hidden)
+
+
 def _url_in(data_dir: str) -> str:
     return f"{_SQLITE}{(Path(data_dir) / 'kallista.db').as_posix()}"
 
@@ -230,8 +249,11 @@ def _other_scheme(url: str) -> str:
     if not colon:
         return f"{url!r} is no URL of a store; write {_SQLITE}{url}"
     if scheme.startswith("postgres"):
-        return "this version keeps runs in SQLite only; write sqlite:///file.db"
-    return f"{scheme}:// is no store that there is; write sqlite:///file.db (three slashes)"
+        return f"{scheme}:// is no store that there is; write postgresql://user@host/database"
+    return (
+        f"{scheme}:// is no store that there is; write sqlite:///file.db (three slashes) or"
+        " postgresql://user@host/database"
+    )
 
 
 _READERS: Final[Mapping[str, Callable[[object], object]]] = {

@@ -160,10 +160,30 @@ def test_urls(url: str, path: str) -> None:
         ("sqlite:///", "names no file"),
         ("sqlite:///:memory:", "kallista.testing"),
         ("sqlite:///a.db?mode=ro", "has options"),
-        ("postgresql://host/db", "this version keeps runs in SQLite only"),
+        ("postgresql+asyncpg://host/db", "write postgresql://user@host/database"),
         ("mysql://host/db", "mysql:// is no store"),
     ],
 )
 def test_other_urls(tmp_path: Path, url: str, message: str) -> None:
     """What is no URL of a store says how to write one."""
     assert message in problems(tmp_path, url=url)
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("postgresql://me:secret@host:5432/db", "postgresql://me:***@host:5432/db"),
+        (
+            "postgresql://me:s%40:x@a,b/db?sslmode=require",
+            "postgresql://me:***@a,b/db?sslmode=require",
+        ),
+        ("postgres://host/db?user=me&password=secret", "postgres://host/db?user=me&password=***"),
+        ("postgresql+psycopg://me@host/db", "postgresql+psycopg://me@host/db"),
+    ],
+)
+def test_postgresql_urls_are_shown_without_password(tmp_path: Path, url: str, shown: str) -> None:
+    """A database is a store; its password never leaves the settings."""
+    config = load(tmp_path, url=url)
+    assert config.is_postgresql
+    assert config.shown_url == shown
+    assert "secret" not in repr(config)

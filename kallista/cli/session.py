@@ -109,7 +109,7 @@ class Session:
     @property
     def has_store(self) -> bool:
         """Whether anything has been kept yet."""
-        return Path(self.settings.store_path).exists()
+        return self.settings.is_postgresql or Path(self.settings.store_path).exists()
 
     def app(
         self,

@@ -46,7 +46,7 @@ def _tell(session: Session, text: str) -> None:
 
 async def _announce(session: Session, app: Kallista, named: str | None) -> None:
     queues = session.settings.queues if named is None else named.split(",")
-    store, types = session.settings.url, [info.type for info in app.task_types()]
+    store, types = session.settings.shown_url, [info.type for info in app.task_types()]
     missing = (await app.diagnose()).missing_types
     if session.as_json:
         told = {"store": store, "queues": list(queues), "types": types}
