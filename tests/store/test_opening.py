@@ -11,15 +11,27 @@ import apsw
 import pytest
 from programs import content, ended, heard, start
 
-from kallista.core.types import RunId
+from kallista.core.plan import WAKE, Entry, Grant, Plan
+from kallista.core.types import JsonText, Micros, RunId, RunKey, WorkerKey
 from kallista.errors import StoreError, StoreUnavailableError
 from kallista.store.port import RunFilter
 from kallista.store.sqlite import SqliteStore
 from kallista.store.sqlite.file_locks import FileLock, holder_name
 from kallista.store.sqlite.filesystems import mounted_network_type
+from kallista.store.sqlite.liveness import Liveness
 from kallista.store.sqlite.opening import APPLICATION_ID, prepare
 from kallista.store.sqlite.statements import migrations
-from kallista.testing.store_contract import NOW, new_run, opened
+from kallista.testing.store_contract import (
+    BUILD,
+    NOW,
+    WAKE_UP,
+    fence,
+    found,
+    new_run,
+    opened,
+    request,
+    taken,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -128,7 +140,7 @@ def a_folder(path: Path) -> None:
         (other_database, "database of another program; choose another path"),
         (marked_database, "database of another program; choose another path"),
         (damaged, "is damaged .* restore it from a backup"),
-        (newer, rf"newer Kallista \(store version {KNOWN + 1}; .* up to {KNOWN}\); upgrade"),
+        (newer, rf"newer Kallista \(store version {KNOWN + 1}, .* up to {KNOWN}\); upgrade"),
         (a_folder, "cannot be opened"),
     ],
 )
@@ -138,10 +150,11 @@ async def test_what_is_not_ours_is_refused_and_left_as_it_is(
     """The error says what the file is and what to do, and not a byte of it changes."""
     path.parent.mkdir(parents=True)
     leave(path)
-    before = content(path)
+    before, beside = content(path), sorted(path.parent.iterdir())
     with pytest.raises(StoreError, match=message):
         await SqliteStore(path).open()
     assert content(path) == before
+    assert sorted(path.parent.iterdir()) == beside, "nothing of ours lies beside it"
 
 
 async def test_a_path_below_a_file_is_refused(tmp_path: Path) -> None:
@@ -188,12 +201,119 @@ def test_a_migration_that_fails_changes_nothing(path: Path) -> None:
     ready(path)
 
 
+def test_a_migration_that_is_killed_changes_nothing(path: Path) -> None:
+    """A program that dies amid a migration leaves the version before, and the next one goes on."""
+    ready(path)
+    script = """
+import signal
+import apsw
+from kallista.store.sqlite.opening import prepare
+from kallista.store.sqlite.statements import migrations
+def die():
+    os.kill(os.getpid(), getattr(signal, "SIGKILL", signal.SIGTERM))
+apsw.connection_hooks.append(lambda db: db.create_scalar_function("die", die))
+prepare(Path(sys.argv[1]), "dying", 0, scripts=[*migrations(), "CREATE TABLE second (x);" + DIES])
+""".replace("DIES", "'SELECT die()'")
+    code, _ = ended(start(script, path))
+    assert code != 0
+    assert version(path) == (APPLICATION_ID, KNOWN)
+    ready(path, [*migrations(), "CREATE TABLE second (x)"])
+    assert version(path) == (APPLICATION_ID, KNOWN + 1)
+
+
+def test_a_migration_waits_until_older_workers_have_ended(path: Path) -> None:
+    """A worker that could not go on is named; once it has ended the store is migrated."""
+    ready(path)
+    with closing(apsw.Connection(str(path))) as db:
+        db.execute("INSERT INTO workers (key, name, types, started_at) VALUES (7, 'old', '{}', 1)")
+    scripts = [*migrations(), MARK_NEWER.format(KNOWN + 1)]
+    liveness = Liveness(path.with_name("kallista.db.workers"))
+    liveness.show(WorkerKey(7))
+    with pytest.raises(StoreError, match=r"older Kallista \(worker old\).* end that program"):
+        ready(path, scripts)
+    assert version(path) == (APPLICATION_ID, KNOWN)
+    ready(path, [*migrations(), MARK_NEWER.format(KNOWN)])
+    liveness.end()
+    ready(path, [*migrations(), MARK_NEWER.format(KNOWN), "UPDATE store SET compatible_from = 99"])
+
+
 async def test_a_newer_store_that_is_compatible_is_used(path: Path) -> None:
     """A newer program may say that older ones can go on with its store."""
     ready(path, [*migrations(), MARK_NEWER.format(KNOWN)])
     async with opened(lambda: SqliteStore(path)) as store:
         assert (await store.create(new_run())).new
     assert version(path) == (APPLICATION_ID, KNOWN + 1)
+
+
+@pytest.mark.parametrize("compatible_from", [KNOWN, KNOWN + 1])
+async def test_a_store_that_is_migrated_while_it_is_open(path: Path, compatible_from: int) -> None:
+    """Who has it open goes on if it may; else it writes nothing any more, and says why."""
+    async with opened(lambda: SqliteStore(path)) as store:
+        await store.create(new_run("before"))
+        ready(path, [*migrations(), MARK_NEWER.format(compatible_from)])
+        late = store.create(new_run("after"))
+        if compatible_from == KNOWN:
+            assert (await late).new
+        else:
+            with pytest.raises(StoreError, match=f"knows up to {KNOWN}.*upgrade Kallista"):
+                await late
+            assert await store.load(RunId("after")) is None
+
+
+OLD_RUN = (
+    "INSERT INTO runs VALUES ({key}, 'RUNNING', 1, 0, 5, NULL, NULL, 1, 0, NULL, 3, {owner}, 2,"
+    " '{status}', '{kind}', '{kind}', 'n', NULL, NULL, NULL, NULL, 0, 5, {steps});"
+    "INSERT INTO requests VALUES ({key}, 1, 'content', '[]', '{{}}');"
+    "INSERT INTO events VALUES ({key}, 0, 5, 'run.started', NULL, 0, NULL);"
+)
+OLD_LINES = (
+    (0, "build", 0, NOW, 1, 0),
+    (4, "build", -2, NOW, 2, 1),
+    (4, "", 0, NOW + 9, 2, -1),
+    (4, "build", 0, NOW, 3, 0),
+)
+
+
+def of_version_1(path: Path) -> None:
+    """A store as the first version left it: worker 4 drove a process and a workflow, and died."""
+    ready(path, migrations()[:1])
+    with closing(apsw.Connection(str(path))) as db:
+        db.execute("INSERT INTO definitions VALUES (1, 'hash', '{\"steps\":[]}')")
+        db.execute("INSERT INTO workers VALUES (4, 'gone', '{\"build\":\"{}\"}', 5)")
+        for key, kind, owner, status, steps in (
+            (1, "task", "NULL", "SCHEDULED", 1),
+            (2, "process", 4, "RUNNING", 2),
+            (3, "workflow", 4, "RUNNING", 1),
+        ):
+            db.execute(OLD_RUN.format(key=key, kind=kind, owner=owner, status=status, steps=steps))
+        db.executemany("INSERT INTO queue VALUES (?, ?, ?, ?, ?, ?)", OLD_LINES)
+
+
+async def test_a_store_of_version_1_goes_on(path: Path) -> None:
+    """What an older program left is all there, and the tasks of its processes can be borrowed."""
+    path.parent.mkdir(parents=True)
+    of_version_1(path)
+    async with opened(lambda: SqliteStore(path)) as store:
+        assert version(path) == (APPLICATION_ID, KNOWN)
+        process, workflow = RunKey(2), RunKey(3)
+        me = await store.register_worker("me", {BUILD: JsonText("{}")}, NOW)
+        claim = await store.claim(request(me))
+        assert [(entry.run, entry.borrowed) for entry in claim.entries] == [(2, True), (1, False)]
+        assert [loan.worker for loan in await store.loans(process)] == [me]
+        assert await store.release_dead(NOW) == 2
+        assert await taken(store, me) == [
+            (process, WAKE_UP),
+            (process, Entry(WAKE, 0, Micros(0), 1)),
+            (workflow, WAKE_UP),
+            (workflow, Entry(BUILD, 0, NOW, 0)),
+        ]
+        record = await found(store, "process")
+        grant = Grant(1, me, 1)
+        await store.commit(Plan(process, fence(record), record.head, lend=(grant,)))
+        await store.report(process, 1, me, 1, JsonText('"done"'))
+        later = request(me, now=Micros(NOW + 9))
+        assert [entry.entry.step for entry in (await store.claim(later)).entries] == [1, -1]
+        assert [event.kind for event in await store.history(process)] == ["run.started"]
 
 
 async def test_who_opens_for_too_long_is_named(path: Path) -> None:

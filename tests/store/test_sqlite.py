@@ -47,6 +47,7 @@ WHOLE_TABLE_ON_PURPOSE = {
     "any_tombstone": "tombstones",
     "beats": "workers",
     "last_run_key": "sqlite_sequence",
+    "worker_names": "workers",
     "workers": "workers",
 }
 

@@ -66,6 +66,7 @@ class FileLock:
         self.path = path
         flags = os.O_RDWR | (os.O_CREAT if create else 0) | getattr(os, "O_BINARY", 0)
         self._descriptor = os.open(path, flags, 0o666)
+        self._closed = False
 
     def try_acquire(self) -> bool:
         """Take it if nobody has it."""
@@ -114,12 +115,14 @@ class FileLock:
         _unlock(self._descriptor)
 
     def close(self) -> None:
-        """Let go and close the file, which stays."""
-        os.close(self._descriptor)
+        """Let go and close the file, which stays; once closed, nothing happens."""
+        if not self._closed:
+            self._closed = True
+            os.close(self._descriptor)
 
     def remove(self) -> None:
         """Let go, close the file, and delete it."""
-        os.close(self._descriptor)
+        self.close()
         with suppress(FileNotFoundError):
             self.path.unlink()
 

@@ -10,20 +10,23 @@ import os
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import Final
+from typing import Final, cast
 
 import apsw
 
+from kallista.core.types import WorkerKey
 from kallista.errors import StoreError
 from kallista.store.sqlite.connection import connect, translated
 from kallista.store.sqlite.file_locks import FileLock, holder_name
 from kallista.store.sqlite.filesystems import network_type
+from kallista.store.sqlite.liveness import Liveness
 from kallista.store.sqlite.statements import migrations, statement
 
 APPLICATION_ID: Final = 0x4B_41_4C_4C
 """Marks a SQLite file as Kallista's ("KALL"; SQLite's header keeps it at offset 68)."""
 
 _COMPATIBLE_FROM = statement("compatible_from")
+_WORKER_NAMES = statement("worker_names")
 _SCHEMA_OBJECTS = statement("schema_objects")
 
 
@@ -61,10 +64,22 @@ def prepare(
                 " cannot be trusted; choose a path on a local disk"
             )
         path.parent.mkdir(parents=True, exist_ok=True)
-        with closing(FileLock(beside(path, ".open-lock"))) as lock:
+        file = beside(path, ".open-lock")
+        untouched = not file.exists()
+        with closing(FileLock(file)) as lock:
             lock.acquire(holder_name(program), timeout, f"open {path.name}")
-            with closing(connect(path, timeout, vfs)) as db:
-                _prepare(db, path, program, timeout, scripts)
+            try:
+                with closing(connect(path, timeout, vfs)) as db:
+                    _prepare(db, path, program, timeout, scripts)
+            except (_ForeignFile, apsw.NotADBError, apsw.CantOpenError):
+                # Nobody opens it as a store, so nothing of ours has to lie beside it.
+                if untouched:
+                    lock.remove()
+                raise
+
+
+class _ForeignFile(StoreError):
+    """The file belongs to another program."""
 
 
 def _prepare(
@@ -75,7 +90,7 @@ def _prepare(
         raise apsw.ReadOnlyError("the file is read-only")
     newest = len(scripts)
     if version > newest:
-        _check_compatible(db, path, version, newest)
+        check_compatible(db, path, newest)
         return
     if db.pragma("journal_mode") != "wal" and db.pragma("journal_mode", "wal") != "wal":
         raise StoreError(f"{path} cannot keep a write-ahead log; choose a path on a local disk")
@@ -83,7 +98,7 @@ def _prepare(
         with closing(FileLock(beside(path, ".write-lock"))) as lock:
             lock.acquire(holder_name(program), timeout, f"migrate {path.name}")
             for number in range(version, newest):
-                _migrate(db, number + 1, scripts[number])
+                _migrate(db, path, number + 1, scripts[number])
 
 
 def _version(db: apsw.Connection, path: Path) -> int:
@@ -95,25 +110,45 @@ def _version(db: apsw.Connection, path: Path) -> int:
         return version
     if mark == 0 and version == 0 and not db.execute(_SCHEMA_OBJECTS).get:
         return 0
-    raise StoreError(
+    raise _ForeignFile(
         f"{path} is a SQLite database of another program; choose another path for the store"
     )
 
 
-def _check_compatible(db: apsw.Connection, path: Path, version: int, newest: int) -> None:
-    compatible_from = db.execute(_COMPATIBLE_FROM).get
-    assert isinstance(compatible_from, int)
-    if compatible_from > newest:
+def check_compatible(db: apsw.Connection, path: Path, known: int | None = None) -> None:
+    """Refuse a store that a newer program has changed so much that this one would do harm.
+
+    Args:
+        db: A connection to it.
+        path: The file, for the message.
+        known: The newest version that this program knows; None: that of its own migrations.
+
+    Raises:
+        StoreError: This program must not use it any more.
+    """
+    known = len(migrations()) if known is None else known
+    version = _version(db, path)
+    if version > known and _compatible_from(db) > known:
         raise StoreError(
-            f"{path} was written by a newer Kallista (store version {version}; this program knows"
-            f" up to {newest}); upgrade Kallista, or choose another path"
+            f"{path} was written by a newer Kallista (store version {version}, for programs that"
+            f" know version {_compatible_from(db)}; this program knows up to {known}); upgrade"
+            " Kallista, or choose another path"
         )
 
 
-def _migrate(db: apsw.Connection, number: int, script: str) -> None:
+def _compatible_from(db: apsw.Connection) -> int:
+    compatible_from = db.execute(_COMPATIBLE_FROM).get
+    assert isinstance(compatible_from, int)
+    return compatible_from
+
+
+def _migrate(db: apsw.Connection, path: Path, number: int, script: str) -> None:
+    """Make one step in one transaction: it is done, or the store is as it was."""
     db.execute("BEGIN IMMEDIATE")
     try:
         db.execute(script)
+        if _compatible_from(db) == number and number > 1:
+            _check_unused(db, path, number)
         db.pragma("application_id", APPLICATION_ID)
         db.pragma("user_version", number)
         db.execute("COMMIT")
@@ -121,3 +156,14 @@ def _migrate(db: apsw.Connection, number: int, script: str) -> None:
         if db.in_transaction:
             db.execute("ROLLBACK")
         raise
+
+
+def _check_unused(db: apsw.Connection, path: Path, number: int) -> None:
+    """Refuse to change a store under the feet of a worker that could not go on with it."""
+    liveness = Liveness(beside(path, ".workers"))
+    for key, name in db.execute(_WORKER_NAMES):
+        if liveness.alive(WorkerKey(cast(int, key))):
+            raise StoreError(
+                f"{path} is in use by an older Kallista (worker {name}), which cannot go on once"
+                f" the store is migrated to version {number}; end that program, then try again"
+            )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from itertools import islice
@@ -24,7 +25,7 @@ from kallista.store.port import Committed
 from kallista.store.sqlite.connection import connect, store_error
 from kallista.store.sqlite.creation import Creation, create_runs
 from kallista.store.sqlite.file_locks import FileLock, holder_name
-from kallista.store.sqlite.opening import beside, prepare
+from kallista.store.sqlite.opening import beside, check_compatible, prepare
 from kallista.store.sqlite.plans import write_plans
 from kallista.store.sqlite.rows import DefinitionCache
 from kallista.store.sqlite.statements import statement
@@ -79,7 +80,7 @@ class Writer:
         self._vfs = vfs
         self._loop = asyncio.get_running_loop()
         self._gathered: list[Request] = []
-        self._inbox: SimpleQueue[Request | _Stop] = SimpleQueue()
+        self._inbox: SimpleQueue[Sequence[Request | _Stop]] = SimpleQueue()
         self._closed = False
         self._guard = threading.Lock()
         self._db: apsw.Connection | None = None
@@ -89,6 +90,7 @@ class Writer:
         self._checkpoint_at = CHECKPOINT_PAGES
         self._newest = 0
         self._seen = 0
+        self._checked = 0
 
     # on the event loop
 
@@ -131,8 +133,7 @@ class Writer:
 
     def _hand_over(self) -> None:
         gathered, self._gathered = self._gathered, []
-        for request in gathered:
-            self._inbox.put(request)
+        self._inbox.put(gathered)
 
     async def stop(self) -> None:
         """Write what was submitted, and close."""
@@ -140,7 +141,7 @@ class Writer:
             self._closed = True
             stopped: asyncio.Future[None] = self._loop.create_future()
             self._hand_over()
-            self._inbox.put(_Stop(stopped))
+            self._inbox.put([_Stop(stopped)])
             await stopped
 
     def changed(self) -> bool:
@@ -198,18 +199,22 @@ class Writer:
                     return
 
     def _groups(self) -> Iterator[tuple[list[Request], _Stop | None]]:
+        waiting: deque[Request | _Stop] = deque()
         while True:
+            if not waiting:
+                waiting.extend(self._inbox.get())
+            with suppress(Empty):
+                while len(waiting) < GROUP_SIZE:
+                    waiting.extend(self._inbox.get_nowait())
             group: list[Request] = []
-            item = self._inbox.get()
-            try:
-                while isinstance(item, Request):
+            stop: _Stop | None = None
+            while waiting and stop is None and len(group) < GROUP_SIZE:
+                item = waiting.popleft()
+                if isinstance(item, _Stop):
+                    stop = item
+                else:
                     group.append(item)
-                    if len(group) == GROUP_SIZE:
-                        break
-                    item = self._inbox.get_nowait()
-            except Empty:
-                pass
-            yield group, item if isinstance(item, _Stop) else None
+            yield group, stop
 
     def _serve(self, group: Sequence[Request]) -> None:
         """Write a group under the lock that all programs share, and answer it."""
@@ -261,7 +266,14 @@ class Writer:
     def _begin(self) -> Writing:
         db = self._connection()
         db.execute("BEGIN IMMEDIATE")
-        self._note_version()
+        try:
+            self._note_version()
+            if self._newest != self._checked:
+                check_compatible(db, self._path)
+                self._checked = self._newest
+        except BaseException:
+            self._roll_back(db)
+            raise
         assert self._definitions is not None
         return Writing(db, self._definitions)
 

@@ -18,6 +18,10 @@ SELECT type, schema FROM type_schemas ORDER BY type;
 -- All that are known, the dead ones not yet removed included.
 SELECT key, name, types, started_at, beat FROM workers ORDER BY key;
 
+-- name: worker_names
+-- Whom a migration would disturb; it asks for no column that came later.
+SELECT key, name FROM workers;
+
 -- name: beats
 -- Who counts as alive, and how often each has renewed its lease.
 SELECT key, beat FROM workers;
