@@ -140,6 +140,7 @@ class _Runs:
     ) -> None:
         self._command = command
         self._folder = folder
+        self._answers = folder / "answers"
         self._log = log
         self._limit = limit
         self._case = case
@@ -148,10 +149,11 @@ class _Runs:
         """Run it, and read what it answers."""
         with self._started(row, **more) as process:
             try:
-                said, _ = process.communicate(timeout=self._limit)
+                process.wait(timeout=self._limit)
             except subprocess.TimeoutExpired:
                 raise Failed(f"not done after {self._limit:.0f} s") from None
-        lines = [line for line in said.decode().splitlines() if line.startswith("{")]
+        said = self._answers.read_text(encoding="utf-8", errors="replace")
+        lines = [line for line in said.splitlines() if line.startswith("{")]
         if not lines:
             raise Failed(self._why(process.returncode))
         return dict(json.loads(lines[-1]))
@@ -198,14 +200,15 @@ class _Runs:
     @contextmanager
     def _started(self, row: str, **more: object) -> Iterator[subprocess.Popen[bytes]]:
         case = json.dumps({**self._case, **more, "row": row})
-        with self._log.open("ab") as log:
+        # Into a file: a server that an adapter has started would hold a pipe open after its end.
+        with self._log.open("ab") as log, self._answers.open("wb") as answers:
             log.write(f"\n=== {' '.join(self._command[1:])} {row}\n".encode())
             log.flush()
             process = subprocess.Popen(
                 [*self._command, case],
                 cwd=self._folder,
                 env={**os.environ, "PYTHONPATH": str(ROOT), "BENCH_REDIS": str(self._case["url"])},
-                stdout=subprocess.PIPE,
+                stdout=answers,
                 stderr=log,
                 start_new_session=True,
             )
@@ -225,8 +228,6 @@ def _end_group(process: subprocess.Popen[bytes]) -> None:
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
-    if process.stdout is not None:
-        process.stdout.close()
 
 
 def _marks(file: Path) -> Sequence[tuple[int, int]]:

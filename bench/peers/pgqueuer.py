@@ -37,7 +37,7 @@ class Pgqueuer(System):
         self._watcher = await asyncpg.connect(self.case.url)
         self._pool = await asyncpg.create_pool(self.case.url, min_size=2, max_size=10)
         self._queries = Queries(AsyncpgPoolDriver(self._pool))
-        if self.case.row != "W8 drain":
+        if await self._watcher.fetchval("SELECT to_regclass('pgqueuer') IS NULL"):
             await Queries(AsyncpgDriver(self._watcher)).install()
 
     def _begin_work(self) -> None:
