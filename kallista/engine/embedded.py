@@ -561,6 +561,11 @@ class EmbeddedEngine:
 
     async def delete(self, kind: RunKind, id: RunId) -> None:
         """Remove a finished run and its children."""
+        while not await self._deleted(kind, id):
+            pass  # it has changed since it was read
+
+    async def _deleted(self, kind: RunKind, id: RunId) -> bool:
+        """Remove a run; false when it has changed since it was read."""
         record = await self._record(kind, id)
         if not _is_over(record):
             ended = record.head.state in FINISHED_RUN
@@ -568,9 +573,13 @@ class EmbeddedEngine:
             raise StateError(f"{kind} {id!r} is {record.status} and cannot be deleted; {advice}")
         if record.parent_id is not None:
             raise StateError(f"{kind} {id!r} belongs to {record.parent_id!r}; delete that")
-        await self._store.delete_run(record.key, record.version, self._clock.now())
+        try:
+            await self._store.delete_run(record.key, record.version, self._clock.now())
+        except LeaseLost:
+            return False
         self._knowledge.ended(record.id)
         self._notices.tell(record.id, over=True)
+        return True
 
     async def explain(self, id: str) -> Explanation:
         """Why the run or schedule is where it is."""
