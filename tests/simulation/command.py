@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 import gc
+import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from multiprocessing import get_context
 
 from .loop import BrokenPromiseError
@@ -20,10 +21,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--jobs", type=int, default=1, help="how many at once")
     parser.add_argument("--seed", type=int, help="one story, with all that happens in it")
     parser.add_argument("--most", type=int, default=10, help="stop after so many broken promises")
+    parser.add_argument("--digests", action="store_true", help="only a hash of each story")
     given = parser.parse_args(arguments)
+    seeds = range(given.first, given.first + given.seeds)
     if given.seed is not None:
         return show(given.seed)
-    return soak(range(given.first, given.first + given.seeds), given.jobs, given.most)
+    if given.digests:
+        say("\n".join(tell(seed).machine.digest() for seed in seeds))
+        return 0
+    return soak(seeds, given.jobs, given.most)
+
+
+def say(text: str) -> None:
+    """Tell the reader something, at once."""
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
 
 
 def show(seed: int) -> int:
@@ -35,11 +47,11 @@ def show(seed: int) -> int:
             story.tell()
         except BrokenPromiseError as error:
             broken = error
-    print(*story.machine.trace, sep="\n")
-    print(f"digest {story.machine.digest()}, {story.machine.turns} turns")
+    say("\n".join(story.machine.trace))
+    say(f"digest {story.machine.digest()}, {story.machine.turns} turns")
     if broken is None:
         return 0
-    print(f"BROKEN: {broken}\nrepeat it by: {command(seed)}")
+    say(f"BROKEN: {broken}\nrepeat it by: {command(seed)}")
     return 1
 
 
@@ -52,15 +64,15 @@ def soak(seeds: Sequence[int], jobs: int, most: int) -> int:
             told += 1
             if problem is not None:
                 broken += 1
-                print(f"seed {seed}: {problem}", flush=True)
+                say(f"seed {seed}: {problem}")
                 if broken >= most:
                     break
             if told % 1000 == 0:
-                print(f"{told} stories, {broken} broken promises", flush=True)
+                say(f"{told} stories, {broken} broken promises")
         pool.terminate()
     took = time.monotonic() - began
-    print(f"{told} stories in {took:.0f} s ({took / max(told, 1) * 1000:.0f} ms each),"
-          f" {broken} broken promises")  # fmt: skip
+    each = took / max(told, 1) * 1000
+    say(f"{told} stories in {took:.0f} s ({each:.0f} ms each), {broken} broken promises")
     return 1 if broken else 0
 
 
@@ -74,8 +86,3 @@ def attempt(seed: int) -> tuple[int, str | None]:
         if seed % 20 == 0:
             gc.collect()
     return seed, None
-
-
-def digests(seeds: Iterable[int]) -> list[str]:
-    """What happened in stories, as hashes."""
-    return [tell(seed).machine.digest() for seed in seeds]

@@ -176,7 +176,7 @@ class ProgramLoop(asyncio.AbstractEventLoop):
 
     # what asyncio and the program do with it
 
-    def call_soon(
+    def call_soon(  # type: ignore[override]  # variadic types add nothing here
         self, callback: Callable[..., Any], *args: Any, context: Context | None = None
     ) -> asyncio.Handle:
         handle = asyncio.Handle(callback, args, self, context)
@@ -185,17 +185,17 @@ class ProgramLoop(asyncio.AbstractEventLoop):
             self._want_turn()
         return handle
 
-    def call_soon_threadsafe(
+    def call_soon_threadsafe(  # type: ignore[override]  # variadic types add nothing here
         self, callback: Callable[..., Any], *args: Any, context: Context | None = None
     ) -> asyncio.Handle:
         return self.call_soon(callback, *args, context=context)
 
-    def call_later(
+    def call_later(  # type: ignore[override]  # variadic types add nothing here
         self, delay: float, callback: Callable[..., Any], *args: Any, context: Context | None = None
     ) -> asyncio.TimerHandle:
         return self.call_after(int(delay * SECOND), callback, *args, context=context)
 
-    def call_at(
+    def call_at(  # type: ignore[override]  # variadic types add nothing here
         self, when: float, callback: Callable[..., Any], *args: Any, context: Context | None = None
     ) -> asyncio.TimerHandle:
         return self.call_later(when - self.time(), callback, *args, context=context)

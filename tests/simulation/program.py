@@ -173,7 +173,9 @@ class Program:
         self._limits = {handled.type: handled.limit for handled in setting.handled}
         self._on_death = on_death
         luck = around.machine.luck
-        self.loop = ProgramLoop(around.machine, lambda: luck.choice((5, 20, 20, 60, 500)))
+        self.loop = ProgramLoop(  # type: ignore[abstract]  # what no program here uses is left out
+            around.machine, lambda: luck.choice((5, 20, 20, 60, 500))
+        )
         self.loop.home = self
         self.store = SimulatedStore(around.state, self)
         self.clock = Clock(around, self.loop, setting.skew)

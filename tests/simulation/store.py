@@ -143,13 +143,13 @@ class SimulatedStore(MemoryStore):
         ):
             try:
                 result = self._carry_out(request.change, request.nothing)
-            except KallistaError as error:
-                refusal = error
+            except KallistaError as told:
+                refusal = told
         if self._machine.chance(weather.crash_after):
             self._home.die("after a commit")
             return
-        error = failure or refusal
-        self._answer_later(lambda: _resolve(request.future, error, result))
+        answer: KallistaError | None = failure or refusal
+        self._answer_later(lambda: _resolve(request.future, answer, result))
 
     def _carry_out(self, change: Callable[[], _T], nothing: Callable[[_T], bool]) -> _T:
         answer = super()._carry_out(change, nothing)
