@@ -130,7 +130,7 @@ class ProgramLoop(asyncio.AbstractEventLoop):
         with catch_warnings(action="ignore"):
             for task in self.tasks:
                 task._log_destroy_pending = False  # type: ignore[attr-defined]
-                task._log_traceback = False  # type: ignore[attr-defined]
+                task._log_traceback = False
                 coroutine = task.get_coro()
                 if not task.done() and isinstance(coroutine, Coroutine):
                     with suppress(BaseException):
@@ -142,7 +142,7 @@ class ProgramLoop(asyncio.AbstractEventLoop):
         found = [
             repr(task.exception())
             for task in self.tasks
-            if task.done() and not task.cancelled() and task._log_traceback  # type: ignore[attr-defined]
+            if task.done() and not task.cancelled() and task._log_traceback
         ]
         return [*self.complaints, *found]
 
