@@ -2,7 +2,9 @@
 
 import asyncio
 import json
+import os
 import re
+import socket
 from contextlib import closing
 from pathlib import Path
 
@@ -17,6 +19,7 @@ from kallista.core.types import JsonText, RunId, WorkerKey
 from kallista.errors import StoreUnavailableError
 from kallista.store.port import NEW_EPOCH, NEW_VERSION, Store
 from kallista.store.sqlite import SqliteStore
+from kallista.store.sqlite.bells import HOST, Bell
 from kallista.store.sqlite.claims import claim
 from kallista.store.sqlite.file_locks import FileLock, holder_name
 from kallista.store.sqlite.opening import prepare
@@ -26,9 +29,11 @@ from kallista.store.sqlite.writing import Writing
 from kallista.testing.store_contract import (
     NOW,
     fence,
+    finished,
     found,
     made,
     new_run,
+    new_task,
     opened,
     request,
 )
@@ -203,6 +208,78 @@ asyncio.run(main())
         assert await store.release_dead(NOW) == 1
         assert (await found(store, "task")).owner is None
         assert list(path.with_name("kallista.db.workers").iterdir()) == []
+
+
+async def test_others_are_rung_only_when_it_concerns_them(path: Path) -> None:
+    """A program that goes on with its own run wakes nobody; work for all, or an end, does."""
+    with closing(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as bell:
+        bell.bind((HOST, 0))
+        bell.settimeout(30)
+        bells = path.with_name("kallista.db.bells")
+        bells.mkdir()
+        (bells / str(bell.getsockname()[1])).touch()
+        async with opened(lambda: SqliteStore(path)) as store:
+            me = await store.register_worker("me", {}, NOW)
+            record = await made(store, new_run("mine", owner=me))
+            await store.commit(Plan(record.key, fence(record), record.head))
+            assert await store.beat()
+            await store.claim(request(me))
+            await store.create(new_task("for anybody"))
+            bell.recv(1)
+            await store.create(new_task("for anybody"))
+            await store.claim(request(me))
+            await store.commit(finished(await found(store, "mine")))
+            bell.recv(1)
+        bell.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            bell.recv(1)
+
+
+async def test_rings_that_come_too_fast_are_one(tmp_path: Path) -> None:
+    """However busy others are, a program is called at intervals, and the last ring is not lost."""
+    rung: asyncio.Queue[None] = asyncio.Queue()
+    bell = Bell(tmp_path / "bells", lambda: rung.put_nowait(None))
+    for _ in range(5):
+        bell.heard()
+    assert rung.qsize() == 1
+    await rung.get()
+    await asyncio.wait_for(rung.get(), 30)
+    assert rung.empty()
+    await bell.take_down()
+    assert list((tmp_path / "bells").iterdir()) == []
+
+
+async def test_bells_of_the_dead_are_taken_down(path: Path) -> None:
+    """What a killed program left disturbs nobody, and goes when the next one listens."""
+    bells = path.with_name("kallista.db.bells")
+    bells.mkdir()
+    dead = bells / "9"
+    dead.touch()
+    async with opened(lambda: SqliteStore(path)) as store:
+        store.listen(lambda: None)
+        await store.create(new_task("a"))
+        assert dead.exists(), "it may just be being hung up"
+    os.utime(dead, (0, 0))
+    async with opened(lambda: SqliteStore(path)) as store:
+        store.listen(lambda: None)
+        assert not dead.exists()
+        assert len(list(bells.iterdir())) == 1
+    assert list(bells.iterdir()) == []
+
+
+async def test_where_no_bell_can_be_hung_up_nothing_is_missed(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a loopback interface listening does nothing, and changes are seen all the same."""
+
+    def refuse(*_: object) -> None:
+        raise OSError("no network here")
+
+    monkeypatch.setattr("kallista.store.sqlite.bells.socket.socket", refuse)
+    async with opened(lambda: SqliteStore(path)) as store, opened(lambda: SqliteStore(path)) as it:
+        store.listen(lambda: None)
+        await it.create(new_task("a"))
+        assert store.changed()
 
 
 async def test_steps_nothing_happened_to_take_no_room(path: Path) -> None:

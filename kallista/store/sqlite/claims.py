@@ -169,6 +169,7 @@ def _take(writing: Writing, worker: WorkerKey, lines: list[_Line]) -> list[Claim
     )
     taken = _take_runs(writing, worker, {line.run for line in lines if line.owner is None})
     borrowed = [line for line in lines if line.owner not in (None, worker)]
+    writing.concerns_others |= bool(borrowed)
     db.executemany(
         _WISH,
         ((line.run, line.step, worker, line.type, line.rank, line.ready_at) for line in borrowed),

@@ -166,6 +166,7 @@ def _insert(writing: Writing, births: Sequence[_Birth]) -> None:
     if not births:
         return
     db = writing.db
+    writing.concerns_others |= any(run.owner is None or run.enqueue for _, _, run in births)
     keys = definition_keys(db, {run.definition: run.definition_content for _, _, run in births})
     db.executemany(_INSERT_RUN, (new_run_row(run, key, root) for key, root, run in births))
     db.executemany(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from kallista.core.plan import WAKE
+from kallista.core.plan import WAKE, is_alone
 from kallista.core.states import RunKind
 from kallista.core.types import TaskType, WorkerKey
 
@@ -12,7 +12,7 @@ NOBODY: Final = 0
 """The holder of lines whose run nobody drives."""
 
 EVERYBODY: Final = -1
-"""The holder of the tasks of processes, which any worker may execute."""
+"""The holder of the tasks of processes, which any worker may execute (but for the suspects)."""
 
 
 def holder(kind: str, owner: WorkerKey | None, type: TaskType) -> int:
@@ -23,6 +23,6 @@ def holder(kind: str, owner: WorkerKey | None, type: TaskType) -> int:
         owner: Who drives it.
         type: What is to be done.
     """
-    if kind == RunKind.PROCESS and type != WAKE:
+    if kind == RunKind.PROCESS and type != WAKE and not is_alone(type):
         return EVERYBODY
     return NOBODY if owner is None else owner

@@ -78,6 +78,7 @@ def write_plans(writing: Writing, plans: Sequence[Plan]) -> list[Committed | Kal
         except KallistaError as error:
             answers.append(error)
     _write(writing.db, accepted)
+    writing.concerns_others |= any(_concerns_others(plan) for plan, _, _ in accepted)
     create_children(writing, [child for plan, _, _ in accepted for child in plan.create])
     _tell_others(writing.db, accepted)
     return answers
@@ -127,6 +128,22 @@ def _check_wish(db: apsw.Connection, run: RunKey, grant: Grant) -> None:
             f"worker {worker} does not wish for step {step} any more; nothing of this plan was"
             " written"
         )
+
+
+def _concerns_others(plan: Plan) -> bool:
+    """Whether another program may have something to do because of it, or wait for it."""
+    return bool(
+        plan.ownership is not None
+        or plan.head.ended_at is not None
+        or plan.enqueue
+        or plan.wake
+        or plan.wake_parent
+        or plan.announce
+        or plan.tell_owner
+        or plan.lend
+        or plan.recall
+        or plan.settle
+    )
 
 
 def _write(db: apsw.Connection, accepted: Sequence[_Accepted]) -> None:

@@ -43,8 +43,9 @@ BUSY_TIMEOUT: Final = 30.0
 class SqliteStore:
     """Keeps everything in one file, which several programs may have open at once.
 
-    Beside the file lie those of its write-ahead log, two lock files and a folder with a lock file
-    for each worker; they belong to it and are made anew where they are missing.
+    Beside the file lie those of its write-ahead log, two lock files, and two folders with a file
+    for each worker and for each program that listens; they belong to it and are made anew where
+    they are missing.
 
     Args:
         path: The file; it is created with its folder when it is not there.
@@ -107,7 +108,7 @@ class SqliteStore:
 
     def claim(self, request: ClaimRequest) -> asyncio.Future[Claim]:
         """See the port."""
-        return self._writing.submit(lambda writing: claim(writing, request))
+        return self._writing.submit(lambda writing: claim(writing, request), quiet=True)
 
     # loans
 
@@ -228,12 +229,15 @@ class SqliteStore:
     ) -> asyncio.Future[WorkerKey]:
         """See the port."""
         return self._writing.submit(
-            lambda writing: changes.register_worker(writing, self._liveness, name, types, now)
+            lambda writing: changes.register_worker(writing, self._liveness, name, types, now),
+            quiet=True,
         )
 
     def beat(self) -> asyncio.Future[bool]:
         """See the port."""
-        return self._writing.submit(lambda writing: changes.beat(writing.db, self._liveness))
+        return self._writing.submit(
+            lambda writing: changes.beat(writing.db, self._liveness), quiet=True
+        )
 
     def release_dead(
         self, now: Micros, silent: Sequence[tuple[WorkerKey, int]] = ()

@@ -22,6 +22,7 @@ from kallista.core.plan import Plan
 from kallista.core.types import RunKey
 from kallista.errors import KallistaError, StoreError, StoreUncertainError
 from kallista.store.port import Committed
+from kallista.store.sqlite.bells import Bell, Ringer
 from kallista.store.sqlite.connection import connect, store_error
 from kallista.store.sqlite.creation import Creation, create_runs
 from kallista.store.sqlite.file_locks import FileLock, holder_name
@@ -35,7 +36,6 @@ GROUP_SIZE: Final = 2_000
 CHECKPOINT_PAGES: Final = 1_500
 TRUNCATE_PAGES: Final = 16_000
 TRUNCATE_PATIENCE: Final = 0.1
-LISTEN_EVERY: Final = 0.05
 
 _NEXT_COMMIT = statement("next_commit")
 _LAST_COMMIT = statement("last_commit")
@@ -48,10 +48,17 @@ Change: TypeAlias = Callable[[Writing], Any]
 
 
 class Request(NamedTuple):
-    """Something to write, and who waits for it."""
+    """Something to write, and who waits for it.
+
+    Args:
+        what: What is to be written.
+        future: Who waits for the answer.
+        quiet: Other programs need not look at it at once, unless it says so itself.
+    """
 
     what: Plan | Creation | Change
     future: asyncio.Future[Any]
+    quiet: bool = True
 
 
 Answer: TypeAlias = Any
@@ -86,6 +93,10 @@ class Writer:
         self._db: apsw.Connection | None = None
         self._definitions: DefinitionCache | None = None
         self._lock: FileLock | None = None
+        self._bells = beside(path, ".bells")
+        self._bell: Bell | None = None
+        self._ringer = Ringer(self._bells)
+        self._concerns_others = False
         self._pages = 0
         self._checkpoint_at = CHECKPOINT_PAGES
         self._newest = 0
@@ -115,11 +126,16 @@ class Writer:
         """Create runs with the next group; the answer is a ``Created`` for each, or for the one."""
         return self._enqueue(creation)
 
-    def submit(self, change: Callable[[Writing], _T]) -> asyncio.Future[_T]:
-        """Write something else with the next group."""
-        return self._enqueue(change)
+    def submit(self, change: Callable[[Writing], _T], *, quiet: bool = False) -> asyncio.Future[_T]:
+        """Write something else with the next group.
 
-    def _enqueue(self, what: Plan | Creation | Change) -> asyncio.Future[Any]:
+        Args:
+            change: What is to be done.
+            quiet: Other programs need not look at it at once, unless it says so itself.
+        """
+        return self._enqueue(change, quiet)
+
+    def _enqueue(self, what: Plan | Creation | Change, quiet: bool = True) -> asyncio.Future[Any]:
         future: asyncio.Future[Any] = self._loop.create_future()
         if self._closed:
             future.set_exception(StoreError(f"{self._path} is closed; open the store first"))
@@ -128,7 +144,7 @@ class Writer:
                 # What the loop does in one turn goes into one group: a group of one costs as much
                 # as a group of fifty.
                 self._loop.call_soon(self._hand_over)
-            self._gathered.append(Request(what, future))
+            self._gathered.append(Request(what, future, quiet))
         return future
 
     def _hand_over(self) -> None:
@@ -139,6 +155,8 @@ class Writer:
         """Write what was submitted, and close."""
         if not self._closed:
             self._closed = True
+            if self._bell is not None:
+                await self._bell.take_down()
             stopped: asyncio.Future[None] = self._loop.create_future()
             self._hand_over()
             self._inbox.put([_Stop(stopped)])
@@ -160,20 +178,9 @@ class Writer:
         return changed
 
     def listen(self, ring: Callable[[], None]) -> None:
-        """Call this soon after another program has committed."""
-        self._ring_if_newer(ring, self._newest)
-
-    def _ring_if_newer(self, ring: Callable[[], None], heard: int) -> None:
-        if self._closed:
-            return
-        if self._guard.acquire(blocking=False):
-            try:
-                self._note_version()
-            finally:
-                self._guard.release()
-        if self._newest != heard:
-            ring()
-        self._loop.call_later(LISTEN_EVERY, self._ring_if_newer, ring, self._newest)
+        """Call this soon after another program has committed; where that cannot be, never."""
+        with suppress(OSError):
+            self._bell = Bell(self._bells, ring)
 
     # on the thread
 
@@ -234,6 +241,9 @@ class Writer:
             self._fail(group, _as_kallista(self._path, "write", error))
         finally:
             self._lock.release()
+        if self._concerns_others:
+            self._concerns_others = False
+            self._ringer.ring(None if self._bell is None else self._bell.port)
 
     def _write(self, group: Sequence[Request]) -> None:
         try:
@@ -261,6 +271,7 @@ class Writer:
             _all_of(writing.on_rollback)
             raise
         _all_of(writing.on_commit)
+        self._concerns_others |= writing.concerns_others
         return answers
 
     def _begin(self) -> Writing:
@@ -285,6 +296,7 @@ class Writer:
             if db.total_changes() == before:
                 # Nothing to sync, and nothing that other programs would have to look at.
                 self._roll_back(db)
+                writing.concerns_others = False
                 return answers
             number = cast(int, db.execute(_NEXT_COMMIT).get)
         except BaseException:
@@ -398,6 +410,7 @@ class Writer:
         with self._guard:
             self._disconnect()
         self._lock.close()
+        self._ringer.close()
 
     def _fail(self, group: Sequence[Request], error: KallistaError) -> None:
         self._answer([(request.future, error) for request in group])
@@ -433,7 +446,9 @@ def _execute(writing: Writing, group: Sequence[Request]) -> Iterator[Answer]:
             yield from _write_stretch(writing, stretch)
             at += len(stretch)
         else:
-            yield _do(writing, cast(Change, group[at].what))
+            request = group[at]
+            writing.concerns_others |= not request.quiet
+            yield _do(writing, cast(Change, request.what))
             at += 1
 
 

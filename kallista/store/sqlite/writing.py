@@ -26,12 +26,14 @@ class Writing:
         definitions: Definitions read on it.
         on_commit: What is to happen outside the file once the transaction is durable.
         on_rollback: What is to be taken back outside the file when it is not.
+        concerns_others: Whether programs that sleep should look at it at once.
     """
 
     db: apsw.Connection
     definitions: DefinitionCache
     on_commit: list[Callable[[], None]] = field(default_factory=list)
     on_rollback: list[Callable[[], None]] = field(default_factory=list)
+    concerns_others: bool = False
     _workers: dict[WorkerKey, int] | None = None
 
     @property
