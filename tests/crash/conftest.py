@@ -7,13 +7,24 @@ from pathlib import Path
 
 import pytest
 from puppets import Stage
-from soaking.rounds import Place, Sqlite
+from soaking.rounds import Place, Postgres, Sqlite
+
+from kallista.testing.postgres import PostgresServer
 
 
-@pytest.fixture(params=["sqlite"])
-def place() -> Place:
+@pytest.fixture(scope="session")
+def server() -> Iterator[PostgresServer]:
+    """A PostgreSQL for all tests."""
+    with PostgresServer() as server:
+        yield server
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def place(request: pytest.FixtureRequest) -> Place:
     """Each kind of store there is."""
-    return Sqlite()
+    if request.param == "sqlite":
+        return Sqlite()
+    return Postgres(request.getfixturevalue("server"))
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -22,8 +23,12 @@ from typing import Final
 
 from soaking import clocks, disks, freezes, kills, takeovers
 from soaking.figures import Figures, table
-from soaking.rounds import Place, Round, Sqlite
+from soaking.rounds import Place, Postgres, Round, Sqlite
 
+from kallista.testing.postgres import PostgresServer
+
+SQLITE: Final = ("sqlite",)
+POSTGRES: Final = ("postgres",)
 SIZE: Final = 10
 JITTER: Final = 0.03
 
@@ -42,7 +47,7 @@ class Scenario:
     name: str
     run: Callable[[Round], Figures]
     rounds: int
-    places: Sequence[str] = ("sqlite",)
+    places: Sequence[str] = (*SQLITE, *POSTGRES)
 
 
 SCENARIOS: Final = (
@@ -50,8 +55,8 @@ SCENARIOS: Final = (
     Scenario("take-over", takeovers.run, 30),
     Scenario("freezes", freezes.run, 30),
     Scenario("clocks", clocks.run, 30),
-    Scenario("failing-syncs", disks.failing_syncs, 30, ("sqlite",)),
-    Scenario("full-disk", disks.full, 20, ("sqlite",)),
+    Scenario("failing-syncs", disks.failing_syncs, 30, SQLITE),
+    Scenario("full-disk", disks.full, 20, SQLITE),
 )
 
 
@@ -95,11 +100,29 @@ class Soak:
         except Exception:
             tell(traceback.format_exc())
             self.failures += 1
+            place.keep(folder)
             again = f"--only {scenario.name}-{place.name} --seed {seed} --rounds 1"
             tell(f"FAILED: {folder} is kept; once more: python {sys.argv[0]} {again}")
             return None
         shutil.rmtree(folder)
         return figures
+
+
+class Places(dict[str, Place]):
+    """The kinds of stores, made when they are first asked for.
+
+    Args:
+        stack: What ends them.
+    """
+
+    def __init__(self, stack: ExitStack) -> None:
+        super().__init__(sqlite=Sqlite())
+        self._stack = stack
+
+    def __missing__(self, name: str) -> Place:
+        """A PostgreSQL server of this program's own."""
+        self[name] = Postgres(self._stack.enter_context(PostgresServer()))
+        return self[name]
 
 
 def tell(text: str) -> None:
@@ -131,8 +154,10 @@ def main() -> int:
     asked = parser.parse_args()
     keep = asked.keep or Path(tempfile.mkdtemp(prefix="kallista-soak-"))
     soak = Soak(keep, asked.seed, asked.rounds, asked.minutes)
-    for scenario, _ in chosen(asked.only):
-        soak.run(scenario, Sqlite())
+    with ExitStack() as stack:
+        places = Places(stack)
+        for scenario, place in chosen(asked.only):
+            soak.run(scenario, places[place])
     tell(f"\n{table(soak.rows)}")
     if soak.failures:
         tell(f"\n{soak.failures} rounds failed")

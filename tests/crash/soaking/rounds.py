@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,8 @@ from random import Random
 from typing import Protocol
 
 from puppets import PATIENCE, Stage
+
+from kallista.testing.postgres import PostgresServer, find_programs
 
 
 class Place(Protocol):
@@ -20,6 +23,10 @@ class Place(Protocol):
         """A new, empty store for programs of this folder; None: a file in it."""
         ...
 
+    def keep(self, folder: Path) -> None:
+        """Leave the store of the last round in its folder."""
+        ...
+
 
 class Sqlite:
     """A file in the round's own folder."""
@@ -29,6 +36,40 @@ class Sqlite:
     def url(self, folder: Path) -> str | None:
         """The default."""
         return None
+
+    def keep(self, folder: Path) -> None:
+        """It is there already."""
+
+
+class Postgres:
+    """A database of a server that is there already.
+
+    Args:
+        server: The server.
+    """
+
+    name = "postgres"
+
+    def __init__(self, server: PostgresServer) -> None:
+        self.server = server
+        self._number = 0
+
+    def url(self, folder: Path) -> str | None:
+        """A database; the one of the round before goes."""
+        self.server.drop_database(self._database)
+        self._number += 1
+        return self.server.create_database(self._database)
+
+    def keep(self, folder: Path) -> None:
+        """Write it down as SQL, if there is a program for that."""
+        dump = find_programs()["pg_dump"]
+        if Path(dump).exists():
+            url = self.server.url(self._database)
+            subprocess.run([dump, "-f", str(folder / "store.sql"), url], check=False)
+
+    @property
+    def _database(self) -> str:
+        return f"round{self._number}"
 
 
 @dataclass(frozen=True)

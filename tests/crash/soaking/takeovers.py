@@ -8,8 +8,10 @@ from soaking.figures import Figures
 from soaking.rounds import Round
 
 STAY = {"type": "stay"}
-SETTLED = 1.5
-"""Seconds within which a worker has looked for the dead at any phase of its rhythm."""
+SETTLED = 4.0
+"""Seconds after which a worker has done what it does once after its start."""
+RHYTHM = 1.0
+"""Seconds within which it has looked for the dead once more."""
 
 
 def run(round: Round) -> Figures:
@@ -23,7 +25,7 @@ def run(round: Round) -> Figures:
         looker.ask("scheduler.schedule_task", task_id="t", task_data=STAY)
         worker.until("staying")
         other = stage.worker()
-        sleep(round.chance.uniform(0, SETTLED))
+        sleep(SETTLED + round.chance.uniform(0, RHYTHM))
         killed = monotonic()
         worker.kill()
         other.until("staying", attempt=2)
