@@ -23,6 +23,7 @@ class Link:
         address: Where the database is.
         patience: Seconds from the first failure on after which those who wait are told.
         greet: What is done first in each new session.
+        at_first: The same as patience, before there was any session.
     """
 
     def __init__(
@@ -30,9 +31,11 @@ class Link:
         address: Address,
         patience: float,
         greet: Callable[[Connection], None] = lambda db: None,
+        at_first: float | None = None,
     ) -> None:
         self._address = address
-        self._patience = patience
+        self._patience = patience if at_first is None else at_first
+        self._later_patience = patience
         self._greet = greet
         self._db: Connection | None = None
         self._down_since: float | None = None
@@ -64,17 +67,26 @@ class Link:
         pause = _FIRST_PAUSE
         while True:
             try:
-                db = Connection(self._address)
-                self._greet(db)
+                db = self._greeted()
             except psycopg.Error as error:
                 if not may_come_up(error):
                     raise store_error(self._address.place, "reach", error) from error
                 self._check_patience(error)
             else:
                 self._down_since = None
+                self._patience = self._later_patience
                 return db
             time.sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE)
+
+    def _greeted(self) -> Connection:
+        db = Connection(self._address)
+        try:
+            self._greet(db)
+        except BaseException:
+            db.close()
+            raise
+        return db
 
     def _check_patience(self, error: psycopg.Error) -> None:
         now = time.monotonic()

@@ -7,7 +7,6 @@ each other, by an advisory lock.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import closing
 from typing import Final
 
 from kallista.errors import StoreError
@@ -21,31 +20,36 @@ OPENING: Final = 0x4B_41_4C_4F
 OLDEST_SERVER: Final = 140_000
 
 _SESSION_MARK = statement("session_mark")
+_SESSION_UNMARK = statement("session_unmark")
 _STORE_TABLES = statement("store_tables")
 _COMPATIBLE_FROM = statement("compatible_from")
 _SET_VERSION = statement("set_version")
 
 
-def prepare(address: Address, scripts: Sequence[str] | None = None) -> None:
+def prepare(db: Connection, address: Address, scripts: Sequence[str] | None = None) -> None:
     """Make the database a store of the newest version, unless it is one.
 
     Args:
-        address: Where the database is.
+        db: A session with it.
+        address: Where it is.
         scripts: The migrations that this program knows; None: those that ship with it.
 
     Raises:
         StoreError: It cannot be a store; nothing was changed.
-        psycopg.Error: It cannot be reached, or not be written to.
+        psycopg.Error: It cannot be written to.
     """
     scripts = migrations() if scripts is None else scripts
-    with closing(Connection(address)) as db:
-        _check_server(db, address)
-        if _version(db, address) >= len(scripts):
-            _check_compatible(db, address, len(scripts))
-            return
-        db.ask(_SESSION_MARK, (OPENING, 0))
+    _check_server(db, address)
+    if _version(db, address) >= len(scripts):
+        _check_compatible(db, address, len(scripts))
+        return
+    db.ask(_SESSION_MARK, (OPENING, 0))
+    try:
         for number in range(_version(db, address), len(scripts)):
             _migrate(db, number + 1, scripts[number])
+    finally:
+        if not db.is_lost:
+            db.ask(_SESSION_UNMARK, (OPENING, 0))
 
 
 def _check_server(db: Connection, address: Address) -> None:

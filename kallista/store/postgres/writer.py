@@ -39,6 +39,9 @@ HANDLE: Final = 0x4B_41_4C_48
 """What the writer's session is marked with, beside its key ("KALH")."""
 
 GROUP_SIZE: Final = 2_000
+OPENING_PATIENCE: Final = 5.0
+"""Seconds for which a server is waited for that has never answered."""
+
 TRIES: Final = 5
 """How often a group is written anew because others were in the way."""
 
@@ -99,7 +102,7 @@ class Writer:
         self._gathered: list[Request] = []
         self._inbox: SimpleQueue[Request | _Stop] = SimpleQueue()
         self._closed = False
-        self._link = Link(address, patience, self._greet)
+        self._link = Link(address, patience, self._greet, min(patience, OPENING_PATIENCE))
         self._definitions = DefinitionCache()
         self._commits = 0
         self.key: int | None = None
@@ -162,7 +165,6 @@ class Writer:
     def _run(self, opened: asyncio.Future[None]) -> None:
         with suppress(_LoopGone):
             try:
-                prepare(self._address)
                 self._link.connection()
             except Exception as error:
                 self._closed = True
@@ -197,6 +199,7 @@ class Writer:
         Whatever the session before has sent is over once this one has the mark.
         """
         if self.key is None:
+            prepare(db, self._address)
             db.tell(_DROP_DEAD_HANDLES, (HANDLE,))
             self.key = int(db.ask(_INSERT_HANDLE)[0][0])
         db.ask(_SESSION_MARK, (HANDLE, self.key))

@@ -74,7 +74,8 @@ SET status = excluded.status, attempt = excluded.attempt, failures = excluded.fa
 -- name: enqueue
 -- A line that is there already stays. It lies with the run's owner, a process's task with everybody.
 INSERT INTO queue (holder, type, rank, ready_at, run, step)
-SELECT CASE WHEN r.kind = 'process' AND p.type <> '' THEN -1 ELSE coalesce(r.owner, 0) END,
+SELECT CASE WHEN r.kind = 'process' AND p.type <> '' AND right(p.type, 1) <> '!' THEN -1
+            ELSE coalesce(r.owner, 0) END,
        p.type, -p.priority, p.ready_at, p.run, p.step
 FROM unnest(
     :run::bigint[], :type::text[], :priority::bigint[], :ready_at::bigint[], :step::bigint[]
@@ -90,7 +91,8 @@ USING unnest(
     :run::bigint[], :type::text[], :priority::bigint[], :ready_at::bigint[], :step::bigint[]
 ) AS p (run, type, priority, ready_at, step)
 JOIN runs AS r ON r.key = p.run
-WHERE q.holder = CASE WHEN r.kind = 'process' AND p.type <> '' THEN -1 ELSE coalesce(r.owner, 0) END
+WHERE q.holder = CASE WHEN r.kind = 'process' AND p.type <> '' AND right(p.type, 1) <> '!' THEN -1
+                      ELSE coalesce(r.owner, 0) END
   AND q.type = p.type AND q.rank = -p.priority AND q.ready_at = p.ready_at AND q.run = p.run
   AND q.step = p.step;
 
