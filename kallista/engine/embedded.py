@@ -199,6 +199,7 @@ class EmbeddedEngine:
         self._explainer = Explainer(store, self._definitions, clock.now)
         self._services: list[asyncio.Task[None]] = []
         self._is_known = False
+        self._renewing = asyncio.Lock()
         self._looked_at: Micros | None = None
         self._checked_at = clock.now()
 
@@ -242,7 +243,15 @@ class EmbeddedEngine:
         self._describe_alarm.set(Micros(now + DESCRIBE_AFTER))
 
     async def _renew(self) -> Micros:
-        """Renew the lease; who is too late for that stops all it has, and begins anew."""
+        """Renew the lease; who is too late for that stops all it has, and begins anew.
+
+        One at a time: who is second must not stop what the first has begun anew.
+        """
+        async with self._renewing:
+            await self._renew_alone()
+        return self._next_beat()
+
+    async def _renew_alone(self) -> None:
         if not (self._is_known and await self._store.beat()):
             _log.warning(
                 "this worker was silent for longer than its lease of %g s, so others go on with"
@@ -253,7 +262,6 @@ class EmbeddedEngine:
             await self._register()
             self._driver.lose_all()
             self._dispatcher.alarm.ring()
-        return self._next_beat()
 
     def _next_beat(self) -> Micros:
         return Micros(self._clock.now() + self._options.lease // 3)
