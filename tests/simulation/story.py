@@ -150,6 +150,7 @@ class Story:
         self.peace = False
         self.over = False
         self.runs: dict[str, RunKind] = {}
+        self.acknowledged: set[str] = set()
         self.schedules: list[str] = []
         self.clients: list[tuple[str, Program, asyncio.Task[None]]] = []
         self.lease = self.luck.choice((3, 10, 30)) * SECOND
@@ -381,6 +382,7 @@ class Story:
             )
         if not done:
             return
+        self.acknowledged.add(id)
         if RunId(id) not in self.ledger.born:
             self.machine.accuse(f"{program.name} says that {id} is created, and it is not")
         if start and kind is not RunKind.TASK:
@@ -392,7 +394,9 @@ class Story:
         verbs = ["pause", "resume", "resume", "cancel", "retry", "retry", "start"]
         if self.runs[id] is RunKind.TASK:
             verbs = ["cancel", "retry"]
-        await self.tell_run(program, id, self.luck.choice([*verbs, "delete"]))
+        if id in self.acknowledged:  # else who asks for it once more creates another one
+            verbs.append("delete")
+        await self.tell_run(program, id, self.luck.choice(verbs))
 
     async def tell_run(self, program: Program, id: str, verb: str) -> None:
         """One command, and whether its answer is true."""
