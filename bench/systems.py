@@ -89,6 +89,14 @@ def usual(*names: str) -> dict[str, Amount]:
     }
 
 
+def smaller(*names: str) -> dict[str, Amount]:
+    """These rows with a quarter, a half and the whole of the main size."""
+    return {
+        name: Amount(amount.main, (amount.main // 4, amount.main // 2), amount.once)
+        for name, amount in usual(*names).items()
+    }
+
+
 def entries(waiting: int, *, quick: bool = False) -> Sequence[Entry]:
     """All systems.
 
@@ -174,13 +182,11 @@ def _lead(seconds: float, once: bool = False, size: int = 10_000) -> Mapping[str
 
 def _embedded() -> Sequence[Entry]:
     dbos = {
+        **smaller("W1", "W1 one", "W2"),
         **usual("W4", "W6"),
-        "W1": Amount(200, (50, 100)),
-        "W1 one": Amount(20, (5, 10)),
-        "W2": Amount(5_000, (1_250, 2_500)),
         "W3": Amount(30),
         "W8": Amount(20_000, once=True),
-        **_lead(60, once=True),
+        **_lead(30, once=True),
     }
     return [
         _peer(
@@ -202,21 +208,21 @@ def _embedded() -> Sequence[Entry]:
             "huey",
             "huey",
             SQLITE_FULL,
-            {**usual("W2", "W3", "W4", "W8"), **_lead(15)},
+            {**smaller("W2"), **usual("W3", "W4", "W8"), **_lead(15)},
             ("huey",),
         ),
         _peer(
             "langgraph",
             "langgraph",
             'SQLite, WAL, synchronous=FULL, durability="sync"',
-            {"W1": Amount(200, (50, 100)), "W1 one": Amount(20, (5, 10)), **usual("W4")},
+            {**smaller("W1", "W1 one"), **usual("W4")},
             ("langgraph", "langgraph-checkpoint-sqlite"),
         ),
         _peer(
             "apscheduler",
             "apscheduler",
             "SQLite by its defaults (journal_mode=DELETE, synchronous=FULL); no results",
-            {"W2": Amount(5_000, (1_250, 2_500)), **usual("W3", "W4", "W10"), **_lead(30)},
+            {**smaller("W2"), **usual("W3", "W4", "W10"), **_lead(30)},
             ("apscheduler",),
         ),
     ]
@@ -228,7 +234,7 @@ def _on_postgres() -> Sequence[Entry]:
             "pgqueuer",
             "pgqueuer",
             f"{POSTGRES}; ends of tasks up to 0.1 s later; what they return is not kept",
-            {**usual("W2", "W2 bulk", "W3", "W4", "W8"), **_lead(10)},
+            {**smaller("W2", "W2 bulk"), **usual("W3", "W4", "W8"), **_lead(10)},
             ("pgqueuer", "asyncpg"),
             Needs.POSTGRES,
         ),
@@ -237,8 +243,8 @@ def _on_postgres() -> Sequence[Entry]:
             "absurd",
             f"{POSTGRES}; a commit a step",
             {
-                **usual("W1", "W1 one", "W3", "W4"),
-                "W2": Amount(5_000, (1_250, 2_500)),
+                **smaller("W1", "W1 one", "W2"),
+                **usual("W3", "W4"),
                 "W6": Amount(200, once=True),
             },
             ("absurd-sdk",),
@@ -249,9 +255,8 @@ def _on_postgres() -> Sequence[Entry]:
             "procrastinate",
             f"{POSTGRES}; what tasks return is not kept",
             {
+                **smaller("W2", "W2 bulk"),
                 **usual("W3", "W4"),
-                "W2": Amount(5_000, (1_250, 2_500)),
-                "W2 bulk": Amount(5_000, (1_250, 2_500)),
                 **_lead(25, once=True),
             },
             ("procrastinate",),
@@ -261,7 +266,7 @@ def _on_postgres() -> Sequence[Entry]:
             "oban",
             "oban",
             f"{POSTGRES}; what tasks return is not kept",
-            {**usual("W2", "W2 bulk", "W3", "W4"), **_lead(15)},
+            {**smaller("W2", "W2 bulk"), **usual("W3", "W4"), **_lead(15)},
             ("oban",),
             Needs.POSTGRES,
             python=(3, 12),
@@ -275,11 +280,7 @@ def _on_redis() -> Sequence[Entry]:
             "celery",
             "celery",
             REDIS,
-            {
-                **usual("W3", "W4"),
-                "W2": Amount(5_000, (1_250, 2_500)),
-                **_lead(15),
-            },
+            {**smaller("W2"), **usual("W3", "W4"), **_lead(15)},
             ("celery", "redis"),
             Needs.REDIS,
         ),
@@ -287,7 +288,7 @@ def _on_redis() -> Sequence[Entry]:
             "taskiq",
             "taskiq",
             REDIS,
-            usual("W2", "W3", "W4", "W8"),
+            {**smaller("W2"), **usual("W3", "W4", "W8")},
             ("taskiq", "taskiq-redis"),
             Needs.REDIS,
         ),

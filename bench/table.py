@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from statistics import median
 
 from bench.environments import Environment
 from bench.goals import GOALS, JOURNAL
@@ -120,11 +122,10 @@ def write(records: Records, entries: Sequence[Entry]) -> str:
         "## All",
         "\n".join(_everything(findings)),
         "## Systems",
-        "\n".join(_systems(entries, left_out)),
+        "\n".join(_systems(entries, left_out, measured)),
     ]
-    failures = list(_failures(findings))
-    if failures:
-        parts += ["## What failed", "\n".join(failures)]
+    if remarks := [*_failures(findings), *_remarks(findings)]:
+        parts += ["## Remarks", "\n".join(remarks)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -137,6 +138,11 @@ def _machine(facts: Mapping[str, str], measured: Sequence[Record]) -> Iterator[s
         yield (
             f"- measured: {first:%Y-%m-%d %H:%M} to {last:%Y-%m-%d %H:%M} UTC,"
             f" {minutes:.0f} minutes of measuring; clients, workers and servers share the machine"
+        )
+        loads = [record.load for record in measured]
+        yield (
+            f"- load when measurements began, of all that ran here: {median(loads):.1f} (median),"
+            f" {max(loads):.1f} (most)"
         )
 
 
@@ -224,15 +230,18 @@ def _ranked(findings: Findings, row: Row) -> Sequence[Entry]:
     )
 
 
-def _systems(entries: Sequence[Entry], left_out: Mapping[str, str]) -> Iterator[str]:
-    yield "| system | version | durable when acknowledged | left out |"
-    yield _rule(4)
+def _systems(
+    entries: Sequence[Entry], left_out: Mapping[str, str], measured: Sequence[Record]
+) -> Iterator[str]:
+    yield "| system | version | durable when acknowledged | minutes of measuring | left out |"
+    yield _rule(5)
     for entry in entries:
         yield _line(
             [
                 entry.name,
                 versions(entry),
                 entry.durability,
+                f"{sum(one.took for one in measured if one.system == entry.name) / 60:.1f}",
                 left_out.get(entry.name, ""),
             ]
         )
@@ -252,6 +261,28 @@ def _failures(findings: Findings) -> Iterator[str]:
         for entry in findings.entries:
             if error := findings.error(entry, row.name):
                 yield f"- {row.name}, {entry.name}: {error}"
+
+
+def _remarks(findings: Findings) -> Iterator[str]:
+    """What a figure does not show."""
+    for entry in findings.entries:
+        timers, crash = findings.main(entry, "W7"), findings.main(entry, "W6")
+        if timers.get("overran"):
+            yield (
+                f"- W7, {entry.name}: still handing in {timers['overran']:.1f} s after the first"
+                " were due, so this is not the lateness of timers alone"
+            )
+        if entry.amounts.get("W7") and timers and timers["begun"] < entry.amounts["W7"].main:
+            yield f"- W7, {entry.name}: only {timers['begun']:,.0f} began within a minute"
+        if crash:
+            yield (
+                f"- W6, {entry.name}: what remained needed {crash['needed_s']:.2f} s;"
+                f" {crash['twice_not_in_flight']:.0f} of the bodies run twice had ended before,"
+                f" {crash['never']:.0f} never ran"
+            )
+        waiting = findings.main(entry, "W8").get("first_s", math.nan)
+        if not math.isnan(waiting):
+            yield f"- W8, {entry.name}: the first began {waiting:.2f} s after the worker's start"
 
 
 def shown(row: Row, figures: Mapping[str, float]) -> str:
