@@ -3,6 +3,7 @@
 import asyncio
 import subprocess
 import sys
+import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -97,6 +98,47 @@ async def test_a_commit_that_failed_but_took_effect_is_acknowledged(
         assert await revived.load(RunId("second")) is not None
 
 
+async def test_a_doubtful_commit_that_is_acknowledged_survives_a_power_cut(
+    store: SqliteStore, files: FaultyFiles, path: Path
+) -> None:
+    """A failed sync may have dropped it from the log for ever, and all that follows it there."""
+    await store.create(new_run("first"))
+    files.on_sync = broken
+    files.on_open = lambda: setattr(files, "on_sync", None)
+    assert (await store.create(new_run("second"))).new
+    async with opened(lambda: SqliteStore(after_a_power_cut(files, path))) as revived:
+        assert len(await revived.heads([RunId("first"), RunId("second")])) == 2
+    assert (await store.create(new_run("third"))).new
+    async with opened(lambda: SqliteStore(after_a_power_cut(files, path))) as revived:
+        assert len(await revived.heads([RunId("second"), RunId("third")])) == 2
+
+
+async def test_a_power_cut_does_not_bring_back_what_was_refused(
+    store: SqliteStore, files: FaultyFiles, path: Path
+) -> None:
+    """Nor does it take what was acknowledged after it."""
+    await made(store, new_run("before"))
+    files.on_sync = broken
+    files.on_open = lambda: setattr(files, "on_sync", None)
+    with pytest.raises(StoreError):
+        await store.create(new_run("ghost"))
+    assert (await store.create(new_run("after"))).new
+    async with opened(lambda: SqliteStore(after_a_power_cut(files, path))) as revived:
+        there = await revived.heads([RunId(id) for id in ("before", "ghost", "after")])
+        assert sorted(there) == ["after", "before"]
+
+
+async def test_what_is_acknowledged_survives_a_power_cut(
+    store: SqliteStore, files: FaultyFiles, path: Path
+) -> None:
+    """Only what was synced counts, and that holds all that was acknowledged."""
+    for number in range(5):
+        await store.create(new_run(f"run-{number}"))
+        copy = after_a_power_cut(files, path)
+        async with opened(lambda copy=copy: SqliteStore(copy)) as revived:  # type: ignore[misc]
+            assert await revived.load(RunId(f"run-{number}")) is not None
+
+
 async def test_what_cannot_be_known_is_said_to_be_unknown(
     store: SqliteStore, files: FaultyFiles
 ) -> None:
@@ -161,3 +203,11 @@ def after_a_crash(path: Path) -> Path:
     )
     subprocess.run([sys.executable, "-c", script, str(path), str(copy)], check=True)
     return copy
+
+
+def after_a_power_cut(files: FaultyFiles, path: Path) -> Path:
+    """The files as only the disk remembers them."""
+    folder = Path(tempfile.mkdtemp(dir=path.parent))
+    (folder / path.name).write_bytes(files.main.content)
+    (folder / f"{path.name}-wal").write_bytes(files.log.content)
+    return folder / path.name

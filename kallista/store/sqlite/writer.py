@@ -339,14 +339,15 @@ class Writer:
             db = self._connection()
             written = cast(int, db.execute(_LAST_COMMIT).get) >= number
             if written:
-                # Its sync may have failed: only what the database file itself holds is certain.
-                self._checkpoint_fully(db)
-            else:
-                # Its pages may lie in the log complete but not counted, and would come back after
-                # a crash: the next commit overwrites them.
-                db.execute("BEGIN IMMEDIATE")
-                db.execute(_NEXT_COMMIT).get  # noqa: B018
-                db.execute("COMMIT")
+                # The sync that failed may have dropped it from the log for ever, and whatever
+                # follows it there would be lost with it. So it goes into the database file, and
+                # the log starts anew.
+                db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+            # What the log held before, or a part of what is not written, would come back after a
+            # crash: one more commit overwrites it.
+            db.execute("BEGIN IMMEDIATE")
+            db.execute(_NEXT_COMMIT).get  # noqa: B018
+            db.execute("COMMIT")
         except Exception as second:
             self._disconnect()
             raise StoreUncertainError(
@@ -355,11 +356,6 @@ class Writer:
             ) from error
         if not written:
             raise store_error(self._path, "write", error) from error
-
-    def _checkpoint_fully(self, db: apsw.Connection) -> None:
-        left, done = db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_FULL)
-        if left != done:
-            raise StoreError("the log could not be written back")
 
     def _connection(self) -> apsw.Connection:
         if self._db is None:
