@@ -16,7 +16,7 @@ from kallista.core.json_text import EMPTY, to_json
 from kallista.core.plan import WAKE, Entry, NewRun
 from kallista.core.run import Child, Draft, Run
 from kallista.core.states import EventKind
-from kallista.core.types import Json, Micros, RunId, RunKey, ScheduleId, WorkerKey
+from kallista.core.types import Json, JsonText, Micros, RunId, RunKey, ScheduleId, WorkerKey
 
 
 class Wanted(Struct, frozen=True):
@@ -92,10 +92,8 @@ def newborn(wanted: Wanted, draft: Draft, now: Micros, owner: WorkerKey | None =
         name=_name(wanted),
         definition=definition_id,
         definition_content=definition_text(definition),
-        content=content_hash(
-            [definition.kind.value, definition_id, wanted.inputs, wanted.priority, [*wanted.tags]]
-        ),
-        inputs=to_json(dict(wanted.inputs)) if wanted.inputs else EMPTY,
+        content=_content(wanted, definition_id),
+        inputs=_inputs(wanted),
         parent=wanted.parent,
         schedule=wanted.schedule,
         priority=wanted.priority,
@@ -113,7 +111,7 @@ def newborn(wanted: Wanted, draft: Draft, now: Micros, owner: WorkerKey | None =
 def newborn_all(all_wanted: Sequence[Wanted], now: Micros, *, start: bool) -> list[NewRun]:
     """What the store writes of runs that are to exist; if they start, their first steps are queued.
 
-    Runs that are alike but for their ids are born alike, so that is decided once for all of them.
+    Runs that are alike but for ids and inputs are born alike; that is decided once for all of them.
     """
     models: dict[object, NewRun] = {}
     runs: list[NewRun] = []
@@ -126,22 +124,37 @@ def newborn_all(all_wanted: Sequence[Wanted], now: Micros, *, start: bool) -> li
             if alike is not None:
                 models[alike] = run
         else:
-            run = replace(model, id=wanted.id, name=_name(wanted))
+            run = replace(
+                model,
+                id=wanted.id,
+                name=_name(wanted),
+                inputs=_inputs(wanted),
+                content=_content(wanted, model.definition),
+            )
         runs.append(run)
     return runs
 
 
 def _alike(wanted: Wanted) -> object:
-    """Equal for runs that differ in nothing but their ids; None where the id matters.
+    """Equal for runs that differ in nothing that decides how they begin; None where all does.
 
-    The steps that start child runs name those after the run.
+    Steps that start child runs name those after the run; conditions may read its inputs.
     """
     definition = wanted.definition
-    if wanted.inputs or any(isinstance(step.work, ChildSpec) for step in definition.steps):
+    if any(step.when or isinstance(step.work, ChildSpec) for step in definition.steps):
         return None
     return (
         definition, wanted.priority, wanted.tags, wanted.ready_at, wanted.parent, wanted.schedule,
     )  # fmt: skip
+
+
+def _content(wanted: Wanted, definition: str) -> str:
+    kind = wanted.definition.kind.value
+    return content_hash([kind, definition, wanted.inputs, wanted.priority, wanted.tags])
+
+
+def _inputs(wanted: Wanted) -> JsonText:
+    return to_json(dict(wanted.inputs)) if wanted.inputs else EMPTY
 
 
 def _name(wanted: Wanted) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Final, NamedTuple
 
-from kallista.core.definitions import Definition
+from kallista.core.definitions import Definition, TaskSpec
 from kallista.core.events import Event, RunHead, StepState
 from kallista.core.json_text import from_json
 from kallista.core.plan import Entry, Grant
@@ -90,6 +90,17 @@ class Run:
     def kind(self) -> RunKind:
         """What it is a run of."""
         return self.definition.kind
+
+    def config(self, position: int) -> Mapping[str, Json]:
+        """What a task hands to its handler, references not resolved.
+
+        A single task's may be the inputs of its run instead: so alike ones share a definition.
+        """
+        work = self.definition.steps[position].work
+        assert isinstance(work, TaskSpec), "only tasks have a config"
+        if self.definition.kind is not RunKind.TASK or not self.inputs:
+            return work.config
+        return {**work.config, **self.inputs}
 
     def step_id(self, position: int) -> StepId:
         """What the step at a position is called; that of a single task is called as its run is."""

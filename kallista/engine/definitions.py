@@ -12,7 +12,6 @@ from zoneinfo import ZoneInfo
 from kallista.core.definitions import Definition
 from kallista.core.durations import parse_moment
 from kallista.core.encoding import definition_from_data, definition_hash, definition_text
-from kallista.core.ids import is_id
 from kallista.core.inputs import check_inputs
 from kallista.core.parsing import (
     CheckTask,
@@ -20,6 +19,9 @@ from kallista.core.parsing import (
     KnownDefinitions,
     Limits,
     Lookup,
+    SingleTask,
+    SingleTasks,
+    divided,
     named_definitions,
     parse_document,
     parse_process,
@@ -63,6 +65,7 @@ class StoredDefinitions:
     ) -> None:
         self._store = store
         self._known = KnownDefinitions(handler_of)
+        self._single_tasks = SingleTasks(self._known, limits)
         self._clock = clock
         self._ship = shipped
         self._check_task = check_task
@@ -110,11 +113,14 @@ class StoredDefinitions:
 
     async def task(self, id: str, data: Mapping[str, object]) -> Definition:
         """A single task."""
-        key = self._known.key("task", data)
-        known = self._known.get(key)
-        if known is None or "id" in data or not is_id(id):
-            known = await self._read(lambda check: parse_task(id, data, check, self._limits))
-            self._known.put(key, known)
+        return await self._read(lambda check: parse_task(id, data, check, self._limits))
+
+    async def single_task(self, id: str, data: Mapping[str, object]) -> SingleTask:
+        """A task that runs once: what alike ones share, and its own config."""
+        known = self._single_tasks.alike(id, data, self._check_task({}))
+        if known is None:
+            known = divided(await self.task(id, data))
+            self._single_tasks.remember(data, known)
         return known
 
     def inputs(

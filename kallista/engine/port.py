@@ -8,6 +8,7 @@ from typing import Protocol
 
 from kallista.core.commands import Verb
 from kallista.core.definitions import Definition
+from kallista.core.parsing import SingleTask
 from kallista.core.snapshots import (
     AnySnapshot,
     Explanation,
@@ -198,7 +199,11 @@ class Definitions(Protocol):
         ...
 
     async def task(self, id: str, data: Mapping[str, object]) -> Definition:
-        """A single task."""
+        """A single task, its config in its definition."""
+        ...
+
+    async def single_task(self, id: str, data: Mapping[str, object]) -> SingleTask:
+        """A task that runs once: the definition that alike ones share, and its own config."""
         ...
 
     def inputs(

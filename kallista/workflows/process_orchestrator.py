@@ -249,11 +249,11 @@ class ProcessOrchestrator(Runs[ProcessSnapshot]):
             item = {"definition": item}
         given = arguments(item, _ARGUMENTS, "definition")
         return await self._request(
-            cast(Mapping[str, object] | str, given["definition"]),
-            cast(str | None, given.get("process_id")),
-            cast(int | None, given.get("priority")),
-            cast(Sequence[str], given.get("tags", ())),
-            cast(Mapping[str, object] | None, given.get("inputs")),
+            cast("Mapping[str, object] | str", given["definition"]),
+            cast("str | None", given.get("process_id")),
+            cast("int | None", given.get("priority")),
+            cast("Sequence[str]", given.get("tags", ())),
+            cast("Mapping[str, object] | None", given.get("inputs")),
         )
 
     async def _request(

@@ -98,7 +98,6 @@ class Runs(Generic[SnapshotT]):
         priority: int | None,
         tags: Sequence[str],
         inputs: Mapping[str, object] | None,
-        ready_at: Micros | None = None,
     ) -> RunRequest:
         return RunRequest(
             id=None if id is None else RunId(check_id(id, f"{self.kind} id")),
@@ -106,7 +105,6 @@ class Runs(Generic[SnapshotT]):
             inputs=self._definitions.inputs(definition, inputs),
             priority=agreed_priority(priority, definition),
             tags=agreed_tags(tags, definition),
-            ready_at=ready_at,
         )
 
     async def _create_all(

@@ -12,7 +12,7 @@ from kallista.core.ids import check_id
 from kallista.core.snapshots import HistoryEvent, Page, RunSummary, ScheduleSnapshot, TaskSnapshot
 from kallista.core.states import RunKind, ScheduleStatus, TaskStatus
 from kallista.core.triggers import At, Cron, Every, Trigger
-from kallista.core.types import Json, ScheduleId
+from kallista.core.types import Json, Micros, RunId, ScheduleId
 from kallista.engine.port import RunRequest, ScheduleRequest
 from kallista.errors import NotFoundError, StateError, UsageError
 from kallista.workflows.bulk import arguments
@@ -76,11 +76,11 @@ class TaskScheduler(Runs[TaskSnapshot]):
             scheduled_time = agreed("the time", scheduled_time, chosen.moment, None)
             chosen = None
         moment = self._moment(scheduled_time, "scheduled_time")
-        definition = await self._definitions.task(task_id, task_data)
         if chosen is None:
             _refuse("only a recurring task has", max_runs=max_runs, until=until, timezone=timezone)
-            request = self._run_request(definition, task_id, priority, tags, None, moment)
+            request = await self._task_request(task_id, task_data, priority, tags, moment)
             return await self._engine.create(request, start=True)
+        definition = await self._definitions.task(task_id, task_data)
         schedule = ScheduleRequest(
             id=ScheduleId(check_id(task_id, "task id")),
             definition=definition,
@@ -327,15 +327,30 @@ class TaskScheduler(Runs[TaskSnapshot]):
         if isinstance(item, Mapping) and "task_data" not in item:
             item = _arguments_of(item)
         given = arguments(item, _ARGUMENTS, "task_data")
-        id, data = given.get("task_id"), cast(Mapping[str, object], given["task_data"])
-        definition = await self._definitions.task("task" if id is None else cast(str, id), data)
-        return self._run_request(
-            definition,
-            cast(str | None, id),
-            cast(int | None, given.get("priority")),
-            cast(Sequence[str], given.get("tags", ())),
-            None,
-            self._moment(cast(str | None, given.get("scheduled_time")), "scheduled_time"),
+        return await self._task_request(
+            cast("str | None", given.get("task_id")),
+            cast("Mapping[str, object]", given["task_data"]),
+            cast("int | None", given.get("priority")),
+            cast("Sequence[str]", given.get("tags", ())),
+            self._moment(cast("str | None", given.get("scheduled_time")), "scheduled_time"),
+        )
+
+    async def _task_request(
+        self,
+        id: str | None,
+        data: Mapping[str, object],
+        priority: int | None,
+        tags: Sequence[str],
+        ready_at: Micros | None,
+    ) -> RunRequest:
+        task = await self._definitions.single_task(_UNNAMED if id is None else id, data)
+        return RunRequest(
+            id=None if id is None else RunId(check_id(id, "task id")),
+            definition=task.definition,
+            inputs=task.config,
+            priority=agreed_priority(priority, task.definition),
+            tags=agreed_tags(tags, task.definition),
+            ready_at=ready_at,
         )
 
     def _settled(self, trigger: Trigger) -> Trigger:
@@ -343,6 +358,8 @@ class TaskScheduler(Runs[TaskSnapshot]):
         named = trigger.timezone if isinstance(trigger, Cron) else None
         return trigger.localized(self._definitions.zone(named))
 
+
+_UNNAMED: Final = "task"
 
 _ARGUMENTS: Final = ("task_id", "task_data", "scheduled_time", "priority", "tags")
 """What an item of ``schedule_tasks`` may say."""

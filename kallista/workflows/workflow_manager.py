@@ -259,12 +259,12 @@ class WorkflowManager(Runs[WorkflowSnapshot]):
             raise UsageError(f"name must be a text, not {given['name']!r}")
         return await self._request(
             given["name"],
-            cast(Sequence[Mapping[str, object]] | None, given.get("tasks")),
-            cast(Mapping[str, object] | None, given.get("config")),
-            cast(str | None, given.get("workflow_id")),
-            cast(int | None, given.get("priority")),
-            cast(Sequence[str], given.get("tags", ())),
-            cast(Mapping[str, object] | None, given.get("inputs")),
+            cast("Sequence[Mapping[str, object]] | None", given.get("tasks")),
+            cast("Mapping[str, object] | None", given.get("config")),
+            cast("str | None", given.get("workflow_id")),
+            cast("int | None", given.get("priority")),
+            cast("Sequence[str]", given.get("tags", ())),
+            cast("Mapping[str, object] | None", given.get("inputs")),
         )
 
     async def _request(

@@ -195,3 +195,23 @@ async def test_equal_tasks_keep_their_own_names(any_world: World) -> None:
     history = await app.scheduler.get_history("c")
     assert {event.task_id for event in history} == {None, "c"}
     assert ids((await app.scheduler.list_tasks(name="c")).items) == ["c"]
+
+
+async def test_each_task_has_its_own_config(any_world: World) -> None:
+    """Alike tasks share all but that; the same id with another config is a conflict."""
+    app = await any_world.app(Log().note)
+    for id in "abc":
+        await app.scheduler.schedule_task(id, {**NOTE, "text": f"${id}"})
+    await app.scheduler.schedule_task("d", {**NOTE, "text": "$${1}"})
+    await any_world.settle()
+    seen = [await app.scheduler.get_task(id) for id in "abcd"]
+    assert [task.result for task in seen] == ["$a", "$b", "$c", "${1}"]
+    assert [task.config["text"] for task in seen] == ["$a", "$b", "$c", "$${1}"]
+    assert [task.inputs for task in seen] == [{}] * 4
+    assert await app.scheduler.schedule_task("a", {**NOTE, "text": "$a"}) == "a"
+    with pytest.raises(ConflictError):
+        await app.scheduler.schedule_task("a", {**NOTE, "text": "$b"})
+    for _ in range(2):
+        with pytest.raises(DefinitionError) as caught:
+            await app.scheduler.schedule_task("not good", {**NOTE, "txt": "", "timeout": 0})
+        assert len(caught.value.problems) == 3

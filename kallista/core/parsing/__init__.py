@@ -12,6 +12,7 @@ from kallista.core.parsing.documents import (
 )
 from kallista.core.parsing.known import KnownDefinitions
 from kallista.core.parsing.limits import CheckTask, Limits, Lookup
+from kallista.core.parsing.single import SingleTask, SingleTasks, divided
 
 __all__ = [
     "CheckTask",
@@ -19,6 +20,9 @@ __all__ = [
     "KnownDefinitions",
     "Limits",
     "Lookup",
+    "SingleTask",
+    "SingleTasks",
+    "divided",
     "named_definitions",
     "parse_document",
     "parse_process",

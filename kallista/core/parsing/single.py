@@ -1,0 +1,106 @@
+"""Reads tasks that run once: the config goes with the run, so alike ones share a definition."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Final, NamedTuple
+
+from msgspec import structs
+
+from kallista.core import fields
+from kallista.core.definitions import Definition, TaskSpec
+from kallista.core.ids import canonical_json, is_id
+from kallista.core.parsing.known import KnownDefinitions
+from kallista.core.parsing.limits import CheckTask, Limits
+from kallista.core.parsing.tasks import TASK_KEYS
+from kallista.core.problems import Problems
+from kallista.core.types import Json
+
+_NOT_SHARED: Final = frozenset({"config", "id"})
+_SHARED: Final = frozenset(TASK_KEYS) - _NOT_SHARED
+
+
+class SingleTask(NamedTuple):
+    """A task that runs once.
+
+    Args:
+        definition: What it shares with all tasks of its type and options.
+        config: The handler's arguments, the inputs of its run.
+    """
+
+    definition: Definition
+    config: Mapping[str, Json]
+
+
+def divided(definition: Definition) -> SingleTask:
+    """A single task, its config taken out of its definition; one that holds expressions stays."""
+    [step] = definition.steps
+    work = step.work
+    assert isinstance(work, TaskSpec), "a single task is a task"
+    if not work.config or "${" in canonical_json(work.config):
+        return SingleTask(definition, {})
+    without = structs.replace(step, work=structs.replace(work, config={}))
+    return SingleTask(replace(definition, steps=(without,)), work.config)
+
+
+class SingleTasks:
+    """Tasks that were read, to read others like them faster.
+
+    Args:
+        known: Where their definitions are remembered.
+        limits: How large a config may be.
+    """
+
+    def __init__(self, known: KnownDefinitions, limits: Limits) -> None:
+        self._known = known
+        self._limits = limits
+
+    def alike(self, id: object, data: object, check_task: CheckTask) -> SingleTask | None:
+        """A task like one that was read before; None when it has to be read in full.
+
+        That is also where anything is wrong with it, so that all of it is told.
+
+        Args:
+            id: Its id.
+            data: What describes it.
+            check_task: Knows the task types.
+        """
+        if not isinstance(data, Mapping) or "id" in data or not is_id(id):
+            return None
+        definition = self._known.get(self._key(data))
+        if definition is None:
+            return None
+        config = self._config(data)
+        work = definition.steps[0].work
+        assert isinstance(work, TaskSpec), "a single task is a task"
+        if config is None or check_task(work.type, config, ()):
+            return None
+        return SingleTask(definition, config)
+
+    def remember(self, data: Mapping[str, object], task: SingleTask) -> None:
+        """What was read of this description is like others to come."""
+        work = task.definition.steps[0].work
+        if isinstance(work, TaskSpec) and not work.config:
+            self._known.put(self._key(data), task.definition)
+
+    def _key(self, data: Mapping[str, object]) -> bytes | None:
+        shared = {key: value for key, value in data.items() if key in _SHARED}
+        return self._known.key("single task", shared)
+
+    def _config(self, data: Mapping[str, object]) -> Mapping[str, Json] | None:
+        """The config, if it is sound and holds no expressions."""
+        problems = Problems()
+        given = data.get("config")
+        config = {} if given is None else fields.mapping(given, "config", problems)
+        beside = {
+            key: value
+            for key, value in data.items()
+            if key not in _SHARED and key not in _NOT_SHARED
+        }
+        if not fields.LATER.isdisjoint(beside) or not beside.keys().isdisjoint(config):
+            return None
+        whole = {**config, **beside}
+        most = self._limits.max_payload_bytes
+        payload = fields.plain_payload(whole, "config", most, problems)
+        return None if problems or "${" in canonical_json(payload) else payload
