@@ -119,6 +119,7 @@ class Ledger:
         self.schedules: dict[ScheduleId, list[tuple[int, str]]] = defaultdict(list)
         self.deleted_schedules: set[ScheduleId] = set()
         self.changed_at = 0
+        self.begun_at: dict[str, int] = {}
         self._runs: dict[RunKey, RunRecord] = {}
         self._events: dict[RunKey, int] = {}
         self._definitions: dict[str, Definition] = {}
@@ -142,6 +143,7 @@ class Ledger:
             self._judge_moment(attempt, results)
         earlier.append(attempt)
         self.under_way.append(attempt)
+        self.begun_at[attempt.by.name] = self._machine.now
         self._judge_limits(attempt.by, attempt.type)
 
     def end(self, attempt: Attempt) -> None:

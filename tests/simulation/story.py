@@ -25,12 +25,15 @@ from kallista.store.port import RunRecord
 
 from .ledger import Ledger
 from .loop import SECOND, BrokenPromiseError, Machine
-from .program import Handled, Program, Setting, Surroundings, living
+from .program import MONDAY, Handled, Program, Setting, Surroundings, living
 from .store import Weather
 from .workload import Workload
 
 PATIENCE = 90
 """Seconds without any progress, after which something counts as stuck."""
+
+PROMPT = 3
+"""Seconds within which what is due is begun, when there is peace and somebody has time."""
 
 LONGEST = 3_000
 """Seconds after which everything must be over."""
@@ -156,6 +159,8 @@ class Story:
         self.lease = self.luck.choice((3, 10, 30)) * SECOND
         self.limit = self.luck.choice((1, 2, 4, 10))
         self.narrow = self.luck.choice((1, 2))
+        self.rarely = SECOND if self.climate.weather.deaf else 30 * SECOND
+        self.calm = False
 
     def tell(self) -> None:
         """The whole story.
@@ -173,6 +178,7 @@ class Story:
             self.make_peace()
             self.let_rest()
             self.judge()
+            self.calm = True
             self.revive()
             self.let_rest()
             self.judge()
@@ -215,7 +221,7 @@ class Story:
             handled=tuple(handled),
             max_concurrency=self.limit,
             worker=self.peace or not self.programs or luck.random() < 0.9,
-            look_every=luck.choice((50_000, 300_000, 1_000_000)),
+            look_every=luck.choice((50_000, 300_000, 1_000_000, self.rarely)),
             take_over_every=luck.choice((700_000, 2_000_000)),
             lease=self.lease,
             grace=luck.choice((0, SECOND, 10 * SECOND)),
@@ -492,7 +498,8 @@ class Story:
         for program in self.programs:
             program.loop.thaw()
             program.store.cut_off(0)
-        self.open()
+        if not any(program.alive and program.does_everything for program in self.programs):
+            self.open()
 
     def let_rest(self) -> None:
         """Go on until nothing moves any more, and judge on the way whether all is prompt."""
@@ -500,6 +507,8 @@ class Story:
         began = machine.now
         while not self.is_at_rest():
             machine.run(machine.now + SECOND)
+            if self.calm:
+                self.judge_promptness()
             if machine.now - self.ledger.changed_at > PATIENCE * SECOND and (
                 machine.now - began > PATIENCE * SECOND
             ):
@@ -507,6 +516,28 @@ class Story:
             if machine.now - began > LONGEST * SECOND:
                 self.accuse_stuck("there is no end")
         machine.run(machine.now + SECOND)
+
+    def judge_promptness(self) -> None:
+        """Nothing that is due waits for long while a worker has nothing to do."""
+        now = MONDAY + self.machine.now + self.around.wall_offset
+        idle = [program for program in living(self.programs) if self.is_idle(program)]
+        for line in self.state.queue:
+            owner = self.state.runs[line.run].owner
+            if now - line.ready_at < PROMPT * SECOND or line.ready_at == 0:
+                continue
+            for program in idle:
+                able = line.type == WAKE or line.type in program.app._engine._slots.lanes()
+                if able and owner in (None, program.known_as):
+                    raise AssertionError(f"{program.name} has nothing to do, and {line} waits")
+
+    def is_idle(self, program: Program) -> bool:
+        """Whether a worker has had nothing to do."""
+        return (
+            program.setting.worker
+            and not any(attempt.by is program for attempt in self.ledger.under_way)
+            and not any(loan.worker == program.known_as for loan, _ in self.state.loans.values())
+            and self.machine.now - self.ledger.begun_at.get(program.name, 0) > PROMPT * SECOND
+        )
 
     def accuse_stuck(self, what: str) -> None:
         """Something is stuck: say what."""

@@ -1,0 +1,105 @@
+"""Mistakes made on purpose: each breaks one promise, by replacing a piece of production code.
+
+A simulation that does not notice them proves nothing, so the tests let it look for each.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import msgspec
+import pytest
+
+import kallista.core.decide as deciding
+from kallista.core.plan import WAKE, Fence, Plan
+from kallista.core.run import Draft
+from kallista.engine.driver import Driver
+from kallista.engine.slots import Slots
+from kallista.store.memory import MemoryStore
+from kallista.store.port import Committed
+
+Plant = Callable[[pytest.MonkeyPatch], None]
+
+
+def no_fence(patch: pytest.MonkeyPatch) -> None:
+    """The store writes a plan whatever version and epoch it was decided on."""
+    write = MemoryStore._commit
+
+    def commit(self: MemoryStore, plan: Plan) -> Committed:
+        there = self._state.runs.get(plan.run)
+        if there is not None:
+            epoch = None if plan.fence.epoch is None else there.epoch
+            plan = msgspec.structs.replace(plan, fence=Fence(there.version, epoch))
+        return write(self, plan)
+
+    patch.setattr(MemoryStore, "_commit", commit)
+
+
+def lost_wake_up(patch: pytest.MonkeyPatch) -> None:
+    """Nobody who waits for a place is told that one is free."""
+    begin = Slots.__init__
+
+    def init(self: Slots, *args: Any, **kwargs: Any) -> None:
+        begin(self, *args, **kwargs)
+        self._on_free = lambda: None
+
+    patch.setattr(Slots, "__init__", init)
+
+
+def early_acknowledgement(patch: pytest.MonkeyPatch) -> None:
+    """A result counts as soon as it has been sent to the store."""
+    begin = Driver.__init__
+
+    def init(self: Driver, store: Any, *args: Any, **kwargs: Any) -> None:
+        begin(self, _Hasty(store), *args, **kwargs)  # type: ignore[arg-type]  # a store but for one
+
+    patch.setattr(Driver, "__init__", init)
+
+
+class _Hasty:
+    """A store that answers before it has written."""
+
+    def __init__(self, store: Any) -> None:
+        self._store = store
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    def commit(self, plan: Plan) -> asyncio.Future[Committed]:
+        written = self._store.commit(plan)
+        written.add_done_callback(lambda answer: answer.exception())
+        answered: asyncio.Future[Committed] = asyncio.get_running_loop().create_future()
+        answered.set_result(Committed(plan.fence.version + 1))
+        return answered
+
+
+def forgotten_timer(patch: pytest.MonkeyPatch) -> None:
+    """Who takes over from a dead worker does not queue what sleeps, or has a time limit."""
+    queue = deciding._queue_again
+
+    def queue_again(draft: Draft) -> None:
+        queue(draft)
+        draft.enqueue[:] = [entry for entry in draft.enqueue if entry.type != WAKE]
+
+    patch.setattr(deciding, "_queue_again", queue_again)
+
+
+def unrestored_limit(patch: pytest.MonkeyPatch) -> None:
+    """An attempt that is taken up again after a commit in doubt takes no place."""
+
+    def launch_late(self: Driver, active: Any, position: int) -> None:
+        self.attempts.launch(active, position)
+
+    patch.setattr(Driver, "_launch_late", launch_late)
+
+
+MUTATIONS: Mapping[str, tuple[Plant, int]] = {
+    "a missing fence": (no_fence, 60),
+    "a lost wake-up": (lost_wake_up, 60),
+    "a result acknowledged before its commit": (early_acknowledgement, 60),
+    "a timer forgotten at recovery": (forgotten_timer, 60),
+    "a limit not restored": (unrestored_limit, 60),
+}
+"""Each mistake, and the seed before which it must have been found."""
