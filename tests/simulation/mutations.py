@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import pytest
@@ -53,7 +53,7 @@ def early_acknowledgement(patch: pytest.MonkeyPatch) -> None:
     begin = Driver.__init__
 
     def init(self: Driver, store: Any, *args: Any, **kwargs: Any) -> None:
-        begin(self, _Hasty(store), *args, **kwargs)  # type: ignore[arg-type]  # a store but for one
+        begin(self, _Hasty(store), *args, **kwargs)
 
     patch.setattr(Driver, "__init__", init)
 
@@ -95,11 +95,18 @@ def unrestored_limit(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Driver, "_launch_late", launch_late)
 
 
-MUTATIONS: Mapping[str, tuple[Plant, int]] = {
-    "a missing fence": (no_fence, 60),
-    "a lost wake-up": (lost_wake_up, 60),
-    "a result acknowledged before its commit": (early_acknowledgement, 60),
-    "a timer forgotten at recovery": (forgotten_timer, 60),
-    "a limit not restored": (unrestored_limit, 60),
+class Mutation(NamedTuple):
+    """A mistake, and the stories among which one must show it."""
+
+    plant: Plant
+    seeds: range
+
+
+MUTATIONS: Mapping[str, Mutation] = {
+    "a missing fence": Mutation(no_fence, range(40)),
+    "a lost wake-up": Mutation(lost_wake_up, range(60)),
+    "a result acknowledged before its commit": Mutation(early_acknowledgement, range(5)),
+    "a timer forgotten at recovery": Mutation(forgotten_timer, range(80)),
+    "a limit not restored": Mutation(unrestored_limit, range(60)),
 }
-"""Each mistake, and the seed before which it must have been found."""
+"""The five mistakes."""

@@ -32,6 +32,9 @@ from .workload import Workload
 PATIENCE = 90
 """Seconds without any progress, after which something counts as stuck."""
 
+GOODBYE = 150
+"""Seconds that leaving may take, for what is cut off has to be waited for."""
+
 PROMPT = 3
 """Seconds within which what is due is begun, when there is peace and somebody has time."""
 
@@ -709,7 +712,9 @@ class Story:
         self.over = True
         for program in living(self.programs):
             program.leave()
-        self.machine.run(self.machine.now + 30 * SECOND)
+        for _ in range(GOODBYE):
+            if any(program.alive for program in self.programs):
+                self.machine.run(self.machine.now + SECOND)
         for program in self.programs:
             if program.alive:
                 raise AssertionError(f"{program.name} does not come to its end")
