@@ -12,7 +12,15 @@ import math
 import os
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Coroutine,
+    Iterable,
+    Mapping,
+    Sequence,
+)
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -67,6 +75,7 @@ class Bodies:
         self.begun = 0
         self.first = 0.0
         self.moments: dict[int, float] | None = None
+        self.told: Callable[[], object] | None = None
 
     def record(self) -> dict[int, float]:
         """From now on remember when each began."""
@@ -80,6 +89,8 @@ class Bodies:
         self.begun += 1
         if self.moments is not None:
             self.moments[number] = time.time()
+        if self.told is not None:
+            self.told()
 
 
 BODIES = Bodies()
@@ -169,11 +180,12 @@ class System:
 
     async def began(self, number: int, moments: Mapping[int, float]) -> float:
         """Wait until the body of a task has begun; the moment."""
-
-        async def begun() -> bool:
-            return number in moments
-
-        await until(begun, 0.0005)
+        loop, event = asyncio.get_running_loop(), asyncio.Event()
+        BODIES.told = lambda: loop.call_soon_threadsafe(event.set)
+        while number not in moments:
+            await event.wait()
+            event.clear()
+        BODIES.told = None
         return moments[number]
 
     async def all_began(
@@ -439,7 +451,7 @@ async def _idle(system: System) -> Figures:
     return {"core_percent": share}
 
 
-_MEASURES: dict[str, Callable[[System], Awaitable[Figures]]] = {
+_MEASURES: dict[str, Callable[[System], Coroutine[None, None, Figures]]] = {
     "W1": _chains_at_once,
     "W1 one": _chains_one_by_one,
     "W2": _one_by_one,

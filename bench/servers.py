@@ -135,7 +135,7 @@ def wait_for_port(port: int, process: subprocess.Popen[bytes]) -> None:
                 return
         time.sleep(0.05)
     end(process)
-    raise LeftOut(f"its server does not start: {Path(str(process.args[0])).name}")
+    raise LeftOut("its server does not start")
 
 
 def end(process: subprocess.Popen[bytes]) -> None:

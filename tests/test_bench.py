@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,10 @@ from bench.records import Records, exponent
 from bench.rows import ROWS
 
 WHO = "kallista (SQLite)"
+
+pytestmark = pytest.mark.skipif(
+    sys.platform == "win32", reason="the benchmarks run on Linux and macOS"
+)
 
 
 def rows_of(system: str, table: Path) -> set[str]:
