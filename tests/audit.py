@@ -6,8 +6,9 @@ import json
 
 from kallista.core.definitions import ChildSpec, Definition, TaskSpec
 from kallista.core.encoding import definition_from_data
+from kallista.core.events import StepState
 from kallista.core.ids import child_id
-from kallista.core.plan import WAKE, WHOLE_RUN
+from kallista.core.plan import WAKE, WHOLE_RUN, alone, lane
 from kallista.core.run import Run, fold
 from kallista.core.states import FINISHED_RUN, ProcessStatus, RunKind, TaskStatus
 from kallista.core.types import Micros, RunId, RunKey, TaskType
@@ -100,7 +101,9 @@ class _Moving:
                 assert any(earlier.ended_at is None for earlier in before), f"{where}: no turn"
             else:
                 assert isinstance(spec.work, TaskSpec)
-                assert self._line(spec.work.type, position, step.ready_at), f"{where}: not queued"
+                queued = self._line(waits_in(spec.work, step), position, step.ready_at)
+                parked = spec.work.is_suspect(step.crashes) and record.owner is not None
+                assert queued or parked, f"{where}: not queued"
 
     def _child_moves(self, position: int, where: str) -> None:
         spec = self.definition.steps[position]
@@ -134,3 +137,9 @@ class _Moving:
             line.run == self.record.key and line.type == WAKE for line in self.state.queue
         )
         assert missing or now_due, f"{self.record.id} waits for nothing"
+
+
+def waits_in(task: TaskSpec, step: StepState) -> TaskType:
+    """The lane in which a task waits for a worker."""
+    served = lane(task.type, task.queue)
+    return alone(served) if task.is_suspect(step.crashes) else served

@@ -30,7 +30,7 @@ from kallista.core.expressions import Compiled
 from kallista.core.ids import child_id
 from kallista.core.json_text import NULL, from_json, to_json
 from kallista.core.outcomes import Asleep, Completed, Failed, Failure, HandedBack, Stopped
-from kallista.core.plan import WAKE, WHOLE_RUN, Entry, Grant, lane
+from kallista.core.plan import WAKE, WHOLE_RUN, Entry, Grant, alone, lane
 from kallista.core.retry import delay_before, noise, retryable
 from kallista.core.run import SKIPPED_BY_CONDITION, Child, Draft, Run
 from kallista.core.states import FINISHED_RUN, EventKind, ProcessStatus, RunKind, TaskStatus
@@ -253,7 +253,7 @@ def _wished(draft: Draft, wish: Wished, now: Micros, capacity: Capacity) -> None
     ready = step.status is TaskStatus.SCHEDULED and step.ready_at is not None
     if draft.state is not _RUN_RUNNING or not ready:
         draft.settle.append(wish.step)
-    elif wish.worker == capacity.worker:
+    elif wish.worker == capacity.worker or _is_suspect(draft, wish.step):
         draft.settle.append(wish.step)  # it drives the run by now, and claims like any driver
         _queue_ready(draft, wish.step)
     elif _start_attempt(draft, wish.step, now, wish.worker, capacity):
@@ -338,7 +338,8 @@ def _start_or_queue(
     if draft.state is not _RUN_RUNNING:
         return
     priority = _priority(draft, position)
-    if ready_at <= now and capacity.take(_lane(draft, position), priority):
+    free = ready_at <= now and not _is_suspect(draft, position)
+    if free and capacity.take(_lane(draft, position), priority):
         _launch(draft, position, now, capacity)
     else:
         draft.enqueue.append(_entry(draft, position, ready_at))
@@ -610,7 +611,12 @@ def _entry(draft: Draft, position: int, ready_at: Micros) -> Entry:
 
 def _lane(draft: Draft, position: int) -> TaskType:
     task = _task(draft, position)
-    return lane(task.type, task.queue)
+    of_type = lane(task.type, task.queue)
+    return alone(of_type) if _is_suspect(draft, position) else of_type
+
+
+def _is_suspect(draft: Draft, position: int) -> bool:
+    return _task(draft, position).is_suspect(draft.step(position).crashes)
 
 
 def _wake_entry(draft: Draft, position: int, at: Micros) -> Entry:

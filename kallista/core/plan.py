@@ -20,14 +20,30 @@ DEFAULT_QUEUE: Final = "default"
 """The queue of a task that names none."""
 
 
+_ALONE: Final = "!"
+
+
 def lane(type: TaskType, queue: str) -> TaskType:
     """What a task's entry is claimed by: its type, and its queue if that is not the default one."""
     return type if queue == DEFAULT_QUEUE else TaskType(f"{type}@{queue}")
 
 
+def alone(lane: TaskType) -> TaskType:
+    """The lane of tasks that are to have their worker for themselves (ADR 9)."""
+    return TaskType(lane + _ALONE)
+
+
+def is_alone(lane: TaskType) -> bool:
+    """Whether what waits in a lane is to have its worker for itself.
+
+    It is not lent, for nobody but the driver of a run knows when to begin it.
+    """
+    return lane.endswith(_ALONE)
+
+
 def type_of_lane(lane: TaskType) -> TaskType:
     """The task type of what waits in a lane."""
-    return TaskType(lane.partition("@")[0])
+    return TaskType(lane.removesuffix(_ALONE).partition("@")[0])
 
 
 class Entry(NamedTuple):

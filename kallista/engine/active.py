@@ -66,6 +66,7 @@ class ActiveRun:
         all_results: Whether those are all there are.
         lent: Another worker drives it; this program only executes steps of it on loan.
         on_loan: Steps that other workers execute, or ask to, as far as is known.
+        parked: Steps that wait to be alone, and for which the run is kept.
         suspects: Workers that executed steps when the run was found: dead, or borrowers.
     """
 
@@ -86,6 +87,7 @@ class ActiveRun:
     all_results: bool = False
     lent: bool = False
     on_loan: set[int] = field(default_factory=set)
+    parked: set[int] = field(default_factory=set)
     suspects: set[WorkerKey] = field(default_factory=set)
 
     @property

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from kallista.core.commands import Dispatch, Due, LinesLost, Stimulus
-from kallista.core.plan import WAKE, WHOLE_RUN, Entry, type_of_lane
+from kallista.core.plan import WAKE, WHOLE_RUN, Entry, is_alone, type_of_lane
 from kallista.core.types import Micros, RunKey
 from kallista.engine.alarm import Alarm
 from kallista.engine.borrower import Borrower
@@ -101,7 +102,8 @@ class Dispatcher:
                 self._wish(claimed)
             else:
                 by_run.setdefault(claimed.run, []).append(claimed)
-        for run, claimed_entries in by_run.items():
+        last = {claimed.run for claimed in entries if is_alone(claimed.entry.type)}
+        for run, claimed_entries in sorted(by_run.items(), key=lambda item: item[0] in last):
             self._give(run, claimed_entries)
 
     def _wish(self, claimed: ClaimedEntry) -> None:
@@ -114,22 +116,36 @@ class Dispatcher:
 
     def _give(self, run: RunKey, entries: Sequence[ClaimedEntry]) -> None:
         looks = [claimed.entry.step for claimed in entries if claimed.entry.type == WAKE]
-        stimuli = [self._stimulus(claimed.entry) for claimed in entries]
+        alone = [entry for _, entry, _, _ in entries if self._may_park(entry)][:1]
+        stimuli = [self._stimulus(entry) for _, entry, _, _ in entries if entry not in alone]
+        parked = [entry.step for entry in alone]
         record, active = entries[0].record, self._driver.get(run)
         if record is not None:
-            self._driver.adopt(record, stimuli, looks)
+            self._driver.adopt(record, stimuli, looks, parked)
         elif active is not None:
-            self._driver.post_all(active, stimuli, looks)
+            self._driver.post_all(active, stimuli, looks, parked)
         else:
-            self._free(stimuli, entries)
+            self._free(stimuli, [claimed for claimed in entries if claimed.entry not in alone])
             self._driver.take_up(run, [], {WHOLE_RUN})
+            return
+        for entry in alone:
+            self._park(run, entry)
+
+    def _may_park(self, entry: Entry) -> bool:
+        return is_alone(entry.type) and self._slots.has_room(type_of_lane(entry.type))
+
+    def _park(self, run: RunKey, entry: Entry) -> None:
+        """Let a suspect begin once nothing else runs here."""
+        type = type_of_lane(entry.type)
+        begin = partial(self._driver.unpark, run, Dispatch(entry.step, entry.ready_at), type)
+        self._slots.reserve_alone(type, begin)
 
     def _stimulus(self, entry: Entry) -> Stimulus:
         """What an entry says; a task's comes with a place, unless none is left meanwhile."""
         if entry.type == WAKE:
             return Due(entry.step)
         type = type_of_lane(entry.type)
-        if not self._slots.has_room(type):
+        if is_alone(entry.type) or not self._slots.has_room(type):
             return LinesLost()
         self._slots.reserve(type)
         return Dispatch(entry.step, entry.ready_at)

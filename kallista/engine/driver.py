@@ -31,6 +31,7 @@ from kallista.core.commands import (
     WorkerDied,
 )
 from kallista.core.decide import NO_CAPACITY, decide
+from kallista.core.definitions import TaskSpec
 from kallista.core.outcomes import HandedBack, outcome_of
 from kallista.core.plan import WHOLE_RUN, Fence, NewRun, Ownership, Plan
 from kallista.core.run import Draft
@@ -214,7 +215,13 @@ class Driver:
         for position in draft.launched:
             self.attempts.launch(active, position)
 
-    def adopt(self, record: RunRecord, stimuli: Sequence[Stimulus], looks: Collection[int]) -> None:
+    def adopt(
+        self,
+        record: RunRecord,
+        stimuli: Sequence[Stimulus],
+        looks: Collection[int],
+        parked: Collection[int] = (),
+    ) -> None:
         """Drive a run that a claim gave to this program.
 
         Args:
@@ -222,12 +229,14 @@ class Driver:
             stimuli: What the claimed entries said.
             looks: The steps whose child runs matter; ``WHOLE_RUN``: all other runs may matter,
                 and whoever drove it before may have died.
+            parked: Steps that begin later (``unpark``), and for which the run is kept meanwhile.
         """
         there = self._active.get(record.key)
         if there is not None and there.owned and there.epoch == record.epoch:
-            self.post_all(there, stimuli, looks)
+            self.post_all(there, stimuli, looks, parked)
             return
         active = self._activate(record)
+        active.parked.update(parked)
         self._suspect(active, _workers_of(record))
         active.mailbox.extend(stimuli)
         if WHOLE_RUN in looks:
@@ -257,13 +266,28 @@ class Driver:
         for active in self.driven:
             self._lose(active)
 
+    def unpark(self, key: RunKey, dispatch: Dispatch, type: TaskType) -> None:
+        """The moment has come for a step that waited to be alone; its place is taken."""
+        active = self._active.get(key)
+        if active is None:
+            self._slots.give_back(type)
+            self.take_up(key, [LinesLost()], {WHOLE_RUN})
+        else:
+            active.parked.discard(dispatch.step)
+            self.post(active, dispatch)
+
     def post_all(
-        self, active: ActiveRun, stimuli: Sequence[Stimulus], looks: Collection[int]
+        self,
+        active: ActiveRun,
+        stimuli: Sequence[Stimulus],
+        looks: Collection[int],
+        parked: Collection[int] = (),
     ) -> None:
         """Let a run that is driven here decide on what claimed entries said.
 
         After a look at the whole run, for another program may have changed it.
         """
+        active.parked.update(parked)
         active.mailbox.extend(stimuli)
         active.looks.update(looks)
         self._advance(active)
@@ -449,7 +473,7 @@ class Driver:
 
     def _may_let_go(self, active: ActiveRun, draft: Draft) -> bool:
         """Nobody needs to drive a run of which nothing is in flight here."""
-        busy = active.attempts or active.mailbox or active.looks
+        busy = active.attempts or active.mailbox or active.looks or active.parked
         idle = draft.head.in_flight == 0 and not busy
         self._idle.pop(active, None)
         if idle and active.owned and self._claiming and draft.head.state not in FINISHED_RUN:
@@ -668,7 +692,9 @@ class Driver:
 
     def _launch_late(self, active: ActiveRun, position: int) -> None:
         """Execute an attempt whose place was given back, if there is still one for it."""
-        if self._slots.has_room(task_type(active.run, position)):
+        if self._slots.has_room(task_type(active.run, position)) and not _is_suspect(
+            active, position
+        ):
             self._slots.reserve(task_type(active.run, position))
             self.attempts.launch(active, position)
         else:
@@ -793,6 +819,11 @@ class Driver:
 def _workers_of(record: RunRecord) -> set[WorkerKey]:
     """Who executes what is in flight, or did before it died."""
     return {step.worker for step in record.steps if step.worker is not None}
+
+
+def _is_suspect(active: ActiveRun, position: int) -> bool:
+    work = active.run.definition.steps[position].work
+    return isinstance(work, TaskSpec) and work.is_suspect(active.run.steps[position].crashes)
 
 
 def _is_fresh(record: RunRecord) -> bool:

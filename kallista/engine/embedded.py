@@ -325,6 +325,7 @@ class EmbeddedEngine:
         if self._executor.running:
             await self._let_finish()
         self._executor.close()
+        self._slots.give_up_alone()
         try:
             await self._driver.drain(DRAIN)
             if self._executor.running:  # launched by a plan that was on its way

@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import traceback
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from concurrent.futures import Future
-from contextlib import asynccontextmanager
 from inspect import isawaitable
 from typing import Final, TypeVar, cast
 
@@ -78,7 +77,6 @@ class Executor:
         self._max_result_bytes = max_result_bytes
         self._ends: dict[asyncio.Task[None], _End] = {}
         self._closed = False
-        self._solitude = _Solitude(slots)
         self._outliving: dict[tuple[RunKey, int], Future[object]] = {}
 
     @property
@@ -171,11 +169,7 @@ class Executor:
             config = self._config(active, position, work)
             invocation = await self._invocation(active, position, work, handler, config, end)
             place = (active.key, position)
-            if work.is_suspect(active.run.steps[position].crashes):
-                async with self._solitude.alone():
-                    answer = await self._call(handler, invocation, place, end)
-            else:
-                answer = await self._call(handler, invocation, place, end)
+            answer = await self._call(handler, invocation, place, end)
         except asyncio.CancelledError:
             return self._with_note(end.outcome or _cancelled(), active, position)
         except BaseException as error:
@@ -241,7 +235,7 @@ class Executor:
         run = active.run
         compiled = wiring(run.definition).steps[position].values
         if compiled is None:
-            return work.config
+            return run.config(position)
         steps = {
             before: (run.steps[before].status, run.outputs.get(before))
             for before in reads(compiled, run.definition)
@@ -316,32 +310,6 @@ class _End:
         self.outcome: Outcome | None = None
         self.begun = False
         self.left_behind: Future[object] | None = None
-
-
-class _Solitude:
-    """Lets attempts that are to be alone wait until they are, one after the other.
-
-    An attempt is to be alone when its worker has died so often while it ran that one more time
-    would set it aside (docs/adr/0009-poisonous-tasks.md).
-    """
-
-    def __init__(self, slots: Slots) -> None:
-        self._slots = slots
-        self._turn = asyncio.Lock()
-        self._quiet = asyncio.Event()
-
-    @asynccontextmanager
-    async def alone(self) -> AsyncIterator[None]:
-        """Begin nothing else, wait until all else has ended, and stay alone for the block."""
-        self._slots.shut(self._quiet.set)
-        try:
-            async with self._turn:
-                while not self._slots.only_suspects:
-                    self._quiet.clear()
-                    await self._quiet.wait()
-                yield
-        finally:
-            self._slots.reopen(self._quiet.set)
 
 
 async def _over(call: Future[object]) -> None:

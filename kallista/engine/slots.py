@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from kallista.core.handlers import Handlers
-from kallista.core.plan import DEFAULT_QUEUE, lane, type_of_lane
+from kallista.core.plan import DEFAULT_QUEUE, alone, lane, type_of_lane
 from kallista.core.types import TaskType, WorkerKey
 
 _UNLIMITED: Final = 1_000_000_000
@@ -36,8 +36,8 @@ class Slots:
         self._on_free = on_free
         self._taken: Counter[TaskType] = Counter()
         self._in_use = 0
-        self._suspects = 0
-        self._changes: list[Callable[[], None]] = []
+        self._is_shut = False
+        self._begin_alone: tuple[TaskType, Callable[[], None]] | None = None
         self.given_back = 0
         """How many places have been freed so far."""
         self.worker = WorkerKey(0)
@@ -48,7 +48,7 @@ class Slots:
     @property
     def free(self) -> int:
         """How many more attempts may start."""
-        return self._limit - self._in_use if self.open and not self._suspects else 0
+        return self._limit - self._in_use if self.open and not self._is_shut else 0
 
     @property
     def in_use(self) -> int:
@@ -61,8 +61,13 @@ class Slots:
         return [lane(type, queue) for queue in self._queues for type in types]
 
     def limits(self) -> dict[TaskType, int]:
-        """How many more attempts of each lane may start."""
-        return {lane: self._left(type_of_lane(lane)) for lane in self.lanes()}
+        """How many more attempts of each lane may start; of those to be alone one after another."""
+        limits: dict[TaskType, int] = {}
+        for served in self.lanes():
+            left = self._left(type_of_lane(served))
+            limits[served] = left
+            limits[alone(served)] = min(left, 1)
+        return limits
 
     def has_room(self, type: TaskType) -> bool:
         """Whether one more attempt of a type may start."""
@@ -78,7 +83,8 @@ class Slots:
         self._in_use -= 1
         self._taken[type] -= 1
         self.given_back += 1
-        self._tell()
+        if self._is_shut:
+            self._look_around()
         if self.waiting is not None or self._is_limited(type):
             self._on_free()
 
@@ -96,30 +102,36 @@ class Slots:
         """
         return LocalCapacity(self, going_on)
 
-    def shut(self, tell: Callable[[], None]) -> None:
-        """Nothing else starts until ``reopen``, for an attempt is to be alone.
+    def reserve_alone(self, type: TaskType, begin: Callable[[], None]) -> None:
+        """Take a place for an attempt that is to be alone (docs/adr/0009-poisonous-tasks.md).
+
+        Nothing else starts until no place is taken any more.
 
         Args:
-            tell: Called whenever a place becomes free, or another attempt is to be alone too.
+            type: Its task type.
+            begin: Called once nothing else has a place.
         """
-        self._suspects += 1
-        self._changes.append(tell)
-        self._tell()
+        self.reserve(type)
+        self._is_shut = True
+        self._begin_alone = type, begin
+        self._look_around()
 
-    def reopen(self, tell: Callable[[], None]) -> None:
-        """The attempt that was to be alone has come to its end."""
-        self._suspects -= 1
-        self._changes.remove(tell)
-        self._on_free()
+    def give_up_alone(self) -> None:
+        """Nothing begins here any more: free the place of what still waits to be alone."""
+        if self._begin_alone is not None:
+            type, _ = self._begin_alone
+            self._begin_alone = None
+            self.give_back(type)
 
-    def _tell(self) -> None:
-        for tell in self._changes:
-            tell()
-
-    @property
-    def only_suspects(self) -> bool:
-        """Whether nothing has a place but attempts that are to be alone."""
-        return self._in_use <= self._suspects
+    def _look_around(self) -> None:
+        """Whether the one that is to be alone is so now, or was so and has ended."""
+        if self._in_use == 1 and self._begin_alone is not None:
+            _, begin = self._begin_alone
+            self._begin_alone = None
+            begin()
+        elif self._in_use == 0:
+            self._is_shut = False
+            self._on_free()
 
     def try_take(self, type: TaskType, priority: int, *, going_on: bool) -> bool:
         """Take a place if there is one and nothing in the queue comes first."""

@@ -15,7 +15,7 @@ from typing import NamedTuple, TypeVar
 from msgspec.structs import replace
 
 from kallista.core.events import Event, StepState
-from kallista.core.plan import WAKE, WHOLE_RUN, Entry, Grant, NewRun, Plan
+from kallista.core.plan import WAKE, WHOLE_RUN, Entry, Grant, NewRun, Plan, is_alone
 from kallista.core.schedules import Firing, Schedule
 from kallista.core.states import RunKind, ScheduleStatus, TaskStatus
 from kallista.core.types import JsonText, Micros, RunId, RunKey, ScheduleId, TaskType, WorkerKey
@@ -319,7 +319,8 @@ class MemoryStore:
     def _may_borrow(self, run: RunRecord, line: _Line) -> bool:
         """Whether another worker than the driver may execute it."""
         free = (line.run, line.step) not in self._state.loans
-        return run.kind is RunKind.PROCESS and line.type != WAKE and free
+        task = line.type != WAKE and not is_alone(line.type)
+        return run.kind is RunKind.PROCESS and task and free
 
     def _take(self, request: ClaimRequest, line: _Line) -> ClaimedEntry:
         self._state.queue.remove(line)

@@ -287,7 +287,8 @@ class Store(Protocol):
 
         Entries of runs that another worker drives stay in the queue and are passed over, whatever
         their number, but for the tasks of processes: those are borrowed (see ``Loan``), in the
-        same order and for the same slots as all others. Entries of runs that are gone are dropped.
+        same order and for the same slots as all others, unless their lane ``is_alone``. Entries
+        of runs that are gone are dropped.
         """
         ...
 

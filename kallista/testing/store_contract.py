@@ -17,7 +17,7 @@ import pytest
 from msgspec.structs import replace
 
 from kallista.core.events import Event, RunHead, StepState
-from kallista.core.plan import WAKE, WHOLE_RUN, Entry, Fence, Grant, NewRun, Ownership, Plan
+from kallista.core.plan import WAKE, WHOLE_RUN, Entry, Fence, Grant, NewRun, Ownership, Plan, alone
 from kallista.core.schedules import Firing, Schedule
 from kallista.core.states import EventKind, ProcessStatus, RunKind, ScheduleStatus, TaskStatus
 from kallista.core.types import JsonText, Micros, RunId, RunKey, ScheduleId, TaskType, WorkerKey
@@ -1130,13 +1130,21 @@ class StoreContract(ABC):
 
     @pytest.mark.anyio
     async def test_only_tasks_of_processes_are_borrowed(self, store: Store, other: Store) -> None:
-        """A workflow stays with the worker that drives it; so do wakes of a process."""
+        """A workflow stays with its driver; so do a process's wakes and what is to be alone."""
         driver = await store.register_worker("driver", {}, NOW)
         guest = await other.register_worker("guest", {}, NOW)
         task, wake = Entry(BUILD, 0, NOW, 0), Entry(WAKE, 0, NOW, 0)
+        suspect = Entry(alone(BUILD), 0, NOW, 0)
         await store.create(new_run("workflow", owner=driver, enqueue=[task]))
-        await store.create(new_run("process", kind=RunKind.PROCESS, owner=driver, enqueue=[wake]))
-        assert await other.claim(request(guest)) == ([], None, None)
+        run = new_run("process", kind=RunKind.PROCESS, owner=driver, enqueue=[wake, suspect])
+        record = await made(store, run)
+        proof = fence(record)
+        plan = Plan(record.key, proof, record.head, enqueue=(suspect._replace(step=1),))
+        await store.commit(plan)
+        limits = {BUILD: 9, alone(BUILD): 9}
+        assert await other.claim(ClaimRequest(guest, NOW, 9, limits)) == ([], None, None)
+        claim = await store.claim(ClaimRequest(driver, NOW, 9, limits))
+        assert [entry.entry.step for entry in claim.entries if entry.run == record.key] == [0, 0, 1]
 
     @pytest.mark.anyio
     async def test_its_driver_and_the_free_claim_tasks_of_a_process_as_any_other(

@@ -28,7 +28,7 @@ from kallista.core.decide import NO_CAPACITY, Capacity, decide, possible
 from kallista.core.definitions import ChildSpec, Definition, StepSpec, TaskSpec
 from kallista.core.events import Event
 from kallista.core.outcomes import Asleep, Completed, Failed, Failure, HandedBack, Outcome, Stopped
-from kallista.core.plan import WAKE, WHOLE_RUN, lane, type_of_lane
+from kallista.core.plan import WAKE, WHOLE_RUN, alone, is_alone, lane, type_of_lane
 from kallista.core.retry import RetryPolicy
 from kallista.core.run import Draft, Run, fold
 from kallista.core.states import (
@@ -338,6 +338,18 @@ def test_one_crash_before_the_last_a_task_is_a_suspect() -> None:
     assert not TaskSpec(WORK, {}, max_crashes=1).is_suspect(0)
 
 
+def test_a_suspect_waits_in_a_lane_of_its_own() -> None:
+    """It begins when its worker says that it is alone, and not by the way; it is not lent."""
+    world = started(Definition(RunKind.PROCESS, "p", (step("a", max_crashes=2),)))
+    [entry] = crash(world).enqueue
+    assert entry.type == alone(WORK)
+    assert is_alone(entry.type)
+    assert type_of_lane(entry.type) == WORK
+    [again] = world.do(Wished(0, WorkerKey(7))).enqueue
+    assert again == entry
+    assert world.do(Dispatch(0, entry.ready_at)).launched == [0]
+
+
 def test_a_task_waits_in_the_lane_of_its_queue() -> None:
     """Whoever serves another queue does not see it."""
     world = started(sequence(1, queue="gpu"), NO_CAPACITY)
@@ -360,13 +372,14 @@ def test_handing_back_and_retrying_count_no_crash() -> None:
     for _ in range(5):
         world.end(0, HandedBack())
     assert world.statuses == ["RUNNING"]
-    crash(world)
+    [entry] = crash(world).enqueue
+    world.do(Dispatch(0, entry.ready_at))
     crash(world)
     assert world.state is ProcessStatus.FAILED
     world.ask(Verb.RETRY)
     assert world.statuses == ["RUNNING"]
     crash(world)
-    assert world.statuses == ["RUNNING"]
+    assert world.statuses == ["SCHEDULED"]
 
 
 def test_a_borrower_that_dies_counts_as_well() -> None:

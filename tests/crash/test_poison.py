@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
 from puppets import Stage
 from soaking.rounds import Place
 
@@ -12,13 +11,7 @@ POISON = {"type": "poison"}
 NEIGHBOUR = {"type": "etch", "file": "marks.txt", "after": 0.05}
 MAX_CRASHES = 5
 
-blamed = pytest.mark.xfail(
-    strict=True,
-    reason="suspects that wait for their turn to be alone are RUNNING, so they are blamed as well",
-)
 
-
-@blamed
 def test_a_poisonous_task_is_set_aside_and_its_neighbours_go_on(
     place: Place, tmp_path: Path
 ) -> None:
@@ -52,7 +45,6 @@ def test_a_poisonous_task_is_set_aside_and_its_neighbours_go_on(
     evidence.check_effects()
 
 
-@blamed
 def test_a_poisonous_step_leaves_the_rest_of_its_process_alone(
     place: Place, tmp_path: Path
 ) -> None:

@@ -166,7 +166,7 @@ async def test_what_kills_its_worker_is_set_aside(world: MemoryWorld) -> None:
         await world.passes(1)
         last = await deadly.program()
     await world.passes(1)
-    assert (deadly.deaths, await last.scheduler.get_task_status("bad")) == (4, "RUNNING")
+    assert (deadly.deaths, await last.scheduler.get_task_status("bad")) == (4, "READY")
     for answer in asked:
         answer.cancel()
     deadly.may_pass.set()
