@@ -333,7 +333,7 @@ async def _latency(system: System) -> Figures:
     await system.open(worker=True)
     await system.submit(-1)
     moments = BODIES.record()
-    await asyncio.sleep(1)
+    await asyncio.sleep(system.case.option("settle", 1))
     late = []
     for number in range(system.case.size):
         submitted = time.time()
@@ -441,7 +441,7 @@ async def _idle(system: System) -> Figures:
     """W10: schedules of which none is due; how much of a core does the program take?"""
     await system.open(worker=True)
     await system.schedules(system.case.size)
-    await asyncio.sleep(2)
+    await asyncio.sleep(system.case.option("settle", 2))
     window = system.case.option("window", 20)
     began, used = time.perf_counter(), time.process_time()
     await asyncio.sleep(window)

@@ -115,7 +115,7 @@ def _little(amounts: Mapping[str, Amount]) -> Mapping[str, Amount]:
             max(1, amount.main // 50),
             (max(2, amount.main // 25),) if row == "W1" else (),
             amount.once,
-            {"lead": 1, "window": 1},
+            {"lead": 0.3, "window": 0.5, "settle": 0.1},
         )
         for row, amount in amounts.items()
     }
