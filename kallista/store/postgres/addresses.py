@@ -52,7 +52,7 @@ def read_url(url: str) -> Address:
         raise StoreError("no URL of a PostgreSQL database; write postgresql://user@host/database")
     try:
         given = conninfo_to_dict(f"postgresql://{_with_one_host_value(rest)}")
-    except ProgrammingError:
+    except (ProgrammingError, ValueError):
         # Without libpq's own words, which may quote the URL and with it the password.
         raise StoreError(
             "the URL of the PostgreSQL database cannot be read; write"

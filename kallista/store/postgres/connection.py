@@ -39,6 +39,7 @@ class Connection:
         db.prepare_threshold = 0
         db.prepared_max = _STATEMENTS_KEPT
         self.db = db
+        self._pipeline: psycopg.Pipeline | None = None
         try:
             with self.pipeline():
                 self.tell(_SETTINGS)
@@ -54,7 +55,16 @@ class Connection:
 
     def later(self, what: Statement, values: Values = ()) -> Callable[[], list[Row]]:
         """Send a statement; its rows come when they are called for."""
-        return self.db.execute(what.query, what.texts(values)).fetchall
+        cursor = self.db.execute(what.query, what.texts(values))
+
+        def rows() -> list[Row]:
+            # While it waits for the next statement of a pipeline without a sync, the server takes
+            # the transaction for a busy one: a program that freezes there would never be sent away.
+            if self._pipeline is not None:
+                self._pipeline.sync()
+            return cursor.fetchall()
+
+        return rows
 
     def tell(self, what: Statement, values: Values = ()) -> None:
         """Carry out a statement whose rows don't matter."""
@@ -73,8 +83,11 @@ class Connection:
     @contextmanager
     def pipeline(self) -> Iterator[None]:
         """Statements in here go out together; at the end all of them have been carried out."""
-        with self.db.pipeline():
-            yield
+        with self.db.pipeline() as self._pipeline:
+            try:
+                yield
+            finally:
+                self._pipeline = None
 
     @property
     def is_lost(self) -> bool:

@@ -1,0 +1,347 @@
+"""PostgreSQL goes away at any moment: what was acknowledged stays, the rest is looked up."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+
+import psycopg
+import pytest
+from servers import new_database, server
+from wires import Cut, Wire
+
+from kallista.core.plan import WAKE, Entry, Plan
+from kallista.core.types import Micros, RunId
+from kallista.errors import (
+    KallistaError,
+    StoreError,
+    StoreUnavailableError,
+    StoreUncertainError,
+)
+from kallista.store.port import RunFilter
+from kallista.store.postgres import PostgresStore
+from kallista.testing.store_contract import (
+    BUILD,
+    NOW,
+    WAKE_UP,
+    fence,
+    finished,
+    found,
+    happened,
+    made,
+    new_run,
+    new_task,
+    opened,
+    request,
+    taken,
+)
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    """Stores live on asyncio."""
+    return "asyncio"
+
+
+@pytest.fixture
+def url() -> str:
+    """An empty store."""
+    return new_database()
+
+
+@pytest.fixture
+def wire() -> Iterator[Wire]:
+    """A wire to the server."""
+    wire = Wire(server().port)
+    yield wire
+    wire.close()
+
+
+def by(wire: Wire, url: str) -> str:
+    """The same database, over the wire."""
+    return url.replace(f":{server().port}/", f":{wire.port}/")
+
+
+def session_that_asks(url: str, what: str) -> int:
+    """The process on the server that is busy with a statement, as soon as there is one."""
+    question = (
+        "SELECT pid FROM pg_stat_activity WHERE datname = current_database()"
+        " AND state = 'active' AND pid <> pg_backend_pid() AND query LIKE %s"
+    )
+    with psycopg.connect(url, autocommit=True) as db:
+        while (row := db.execute(question, (f"%{what}%",)).fetchone()) is None:
+            pass
+        return int(row[0])
+
+
+def end_all_sessions(url: str) -> None:
+    """Cut everybody off."""
+    with psycopg.connect(url, autocommit=True) as db:
+        db.execute(
+            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+
+
+async def test_sessions_that_end_are_replaced(url: str) -> None:
+    """An administrator ends all sessions: writes and reads go on, and nothing is written twice."""
+    async with opened(lambda: PostgresStore(url)) as store:
+        record = await made(store, new_run())
+        for version in range(1, 6):
+            end_all_sessions(url)
+            head = record.head._replace(seq=version + 1)
+            plan = Plan(record.key, fence(record), head, events=(happened(version),))
+            assert (await store.commit(plan)).version == version + 1
+            end_all_sessions(url)
+            record = await found(store, "run")
+        assert len(await store.history(record.key)) == 6
+
+
+async def test_a_session_that_ends_in_the_middle_writes_all_or_nothing(url: str) -> None:
+    """The session dies while a group is half written: all of it is written anew, once."""
+    async with opened(lambda: PostgresStore(url)) as store:
+        records = [await made(store, new_run(f"run-{number}")) for number in range(5)]
+        with psycopg.connect(url) as other:
+            other.execute("SELECT 1 FROM kallista.runs WHERE id = 'run-3' FOR UPDATE")
+            plans = [
+                Plan(
+                    record.key,
+                    fence(record),
+                    record.head._replace(seq=2),
+                    events=(happened(1),),
+                    enqueue=(Entry(BUILD, 0, NOW, 0),),
+                    create=(new_run(f"{record.id}-child", parent=(record.key, 0)),),
+                )
+                for record in records
+            ]
+            answers = asyncio.gather(*(store.commit(plan) for plan in plans))
+            waiting = await asyncio.to_thread(session_that_asks, url, "UPDATE runs")
+            with psycopg.connect(url, autocommit=True) as db:
+                db.execute("SELECT pg_terminate_backend(%s, 5000)", (waiting,))
+                assert db.execute("SELECT count(*) FROM kallista.events").fetchone() == (5,)
+        assert [answer.version for answer in await answers] == [2] * 5
+        for record in records:
+            assert len(await store.history(record.key)) == 2
+        assert len(await store.list_runs(RunFilter(NOW))) == 10
+        worker = await store.register_worker("w", {}, NOW)
+        assert len(await taken(store, worker)) == 5
+
+
+@pytest.mark.parametrize("cut", list(Cut))
+async def test_a_commit_whose_answer_is_lost_is_looked_up(url: str, wire: Wire, cut: Cut) -> None:
+    """The wire is cut at COMMIT: done or not, the group is written exactly once."""
+    async with opened(lambda: PostgresStore(by(wire, url))) as store:
+        connections = wire.connections
+        wire.cuts.append((b"COMMIT", cut))
+        answers = await asyncio.gather(*(store.create(new_run(f"run-{n}")) for n in range(3)))
+        assert not wire.cuts
+        assert wire.connections == connections + 1
+        assert all(answer.new for answer in answers)
+        assert len(await store.list_runs(RunFilter(NOW))) == 3
+        assert [len(await store.history(answer.key)) for answer in answers] == [1, 1, 1]
+
+
+@pytest.mark.parametrize(("cut", "there"), [(Cut.BEFORE, False), (Cut.AFTER, True)])
+async def test_a_commit_that_cannot_be_looked_up_is_uncertain(
+    url: str, wire: Wire, cut: Cut, there: bool
+) -> None:
+    """Cut at COMMIT, and nobody can be reached: neither a yes nor a no would be true."""
+    async with opened(lambda: PostgresStore(by(wire, url), patience=0.1)) as store:
+        wire.cuts.append((b"COMMIT", cut))
+        answer = store.create(new_run())
+        wire.down()
+        with pytest.raises(StoreUncertainError, match="could not be learned"):
+            await answer
+        wire.up()
+        assert (await store.load(RunId("run")) is not None) == there
+        assert (await store.create(new_run())).new != there
+
+
+async def test_a_server_that_is_down_is_waited_for(url: str) -> None:
+    """Writes and reads while the server is down are done once it is back."""
+    async with opened(lambda: PostgresStore(url)) as store:
+        await store.create(new_run("before"))
+        server().stop("immediate")
+        writing = [store.create(new_run(f"run-{number}")) for number in range(3)]
+        reading = asyncio.ensure_future(store.load(RunId("before")))
+        await asyncio.sleep(0)
+        server().start()
+        assert all(answer.new for answer in await asyncio.gather(*writing))
+        assert await reading is not None
+
+
+async def test_who_waits_too_long_is_told(url: str) -> None:
+    """A server that stays away: the error names it, says since when, and shows no password."""
+    secret = url.replace("kallista@", "kallista:secret@")
+    async with opened(lambda: PostgresStore(secret, patience=0.1)) as store:
+        server().stop()
+        try:
+            for asked in (store.create(new_run()), store.load(RunId("run"))):
+                with pytest.raises(StoreUnavailableError, match="has not answered for") as caught:
+                    await asked
+                assert f"127.0.0.1:{server().port}/" in str(caught.value)
+                assert "secret" not in str(caught.value)
+        finally:
+            server().start()
+        assert (await store.create(new_run())).new
+
+
+async def test_a_restart_makes_nobody_dead(url: str) -> None:
+    """Sessions vanish with the server: who lives shows itself anew, of others leases decide."""
+    async with opened(lambda: PostgresStore(url)) as store:
+        me = await store.register_worker("me", {}, NOW)
+        dying = PostgresStore(url, patience=0)
+        await dying.open()
+        gone = await dying.register_worker("gone", {}, NOW)
+        record = await made(store, new_run(owner=gone))
+        server().stop("immediate")
+        await dying.close()
+        rung = asyncio.Event()
+        store.listen(rung.set)
+        server().start()
+        await asyncio.wait_for(rung.wait(), 30)
+        async with opened(lambda: PostgresStore(url)) as other:
+            alive = {worker.key: worker.alive for worker in await other.workers()}
+            assert alive == {me: True, gone: True}, "nobody can tell about the one that is gone"
+            assert await other.release_dead(NOW) == 0
+            assert await other.release_dead(NOW, [(gone, 0)]) == 1
+        assert (await found(store, "run")).owner is None
+        assert (await found(store, "run")).epoch == record.epoch + 1
+        async with opened(lambda: PostgresStore(url)) as other:
+            assert [worker.key for worker in await other.workers()] == [me]
+            await store.close()
+            assert [worker.alive for worker in await other.workers()] == [False]
+
+
+async def test_work_goes_on_over_restarts(url: str) -> None:
+    """The server crashes again and again under load: every answer is true, and nothing is twice."""
+    async with opened(lambda: PostgresStore(url)) as store:
+
+        async def advance(number: int) -> None:
+            record = await made(store, new_run(f"run-{number}"))
+            for version in range(1, 8):
+                head = record.head._replace(seq=version + 1)
+                plan = Plan(record.key, fence(record), head, events=(happened(version),))
+                assert (await store.commit(plan)).version == version + 1
+                record = await found(store, record.id)
+            assert len(await store.history(record.key)) == 8
+
+        async def crash() -> None:
+            for mode in ("immediate", "fast"):
+                await asyncio.to_thread(server().restart, mode)
+
+        await asyncio.gather(crash(), *(advance(number) for number in range(20)))
+
+
+async def test_two_workers_that_write_in_circles_both_go_on(url: str) -> None:
+    """Groups that wait for each other's rows in a circle: one is broken off, and written anew."""
+    async with (
+        opened(lambda: PostgresStore(url)) as store,
+        opened(lambda: PostgresStore(url)) as other,
+    ):
+        first, second = await made(store, new_run("a")), await made(store, new_run("b"))
+        waits = new_run("waiting", waits_for=["a", "b"])
+        await store.create(waits)
+        answers = await asyncio.gather(
+            *(
+                handle.commit(plan)
+                for handle, records in ((store, (first, second)), (other, (second, first)))
+                for record in records
+                for plan in [Plan(record.key, fence(record), finished(record).head, announce=True)]
+            ),
+            return_exceptions=True,
+        )
+        assert sum(isinstance(answer, KallistaError) for answer in answers) == 2
+        for id in "ab":
+            assert (await found(store, id)).version == 2
+
+
+async def test_what_cannot_be_stored_fails_alone(url: str) -> None:
+    """A text or a number that PostgreSQL cannot hold fails its own request only."""
+    async with opened(lambda: PostgresStore(url)) as store:
+        answers = await asyncio.gather(
+            store.create(new_run("good-1")),
+            store.create(new_run("nul", name="a\0b")),
+            store.create(new_run("half", name="\ud800")),
+            store.create(new_run("large", priority=2**63)),
+            store.create(new_run("good-2")),
+            return_exceptions=True,
+        )
+        assert [isinstance(answer, StoreError) for answer in answers] == [
+            False, True, True, True, False,
+        ]  # fmt: skip
+        there = {run.id for run in await store.list_runs(RunFilter(NOW))}
+        assert there == {"good-1", "good-2"}
+
+
+async def test_a_line_in_the_wrong_pile_finds_its_worker(url: str) -> None:
+    """Who asks for a look may not see that the owner is changing: the line is laid right later."""
+    async with (
+        opened(lambda: PostgresStore(url)) as store,
+        opened(lambda: PostgresStore(url)) as other,
+    ):
+        me = await store.register_worker("me", {}, NOW)
+        you = await other.register_worker("you", {}, NOW)
+        mine = await made(store, new_run("mine", owner=me))
+        free = await made(store, new_run("free"))
+        with psycopg.connect(url, autocommit=True) as db:
+            for holder, run in ((0, mine.key), (you, mine.key), (me, mine.key), (you, free.key)):
+                db.execute(
+                    "INSERT INTO kallista.queue VALUES (%s, '', 0, 0, %s, -1)", (holder, run)
+                )
+        claim = await other.claim(request(you))
+        assert [entry.run for entry in claim.entries] == [free.key]
+        assert claim.next_due is not None
+        assert claim.next_due > NOW, "what was laid back may be this worker's after all"
+        assert await taken(store, me) == [(mine.key, WAKE_UP)]
+        assert await taken(store, me) == await taken(other, you) == []
+
+
+async def test_lines_of_a_worker_that_is_gone_are_found(url: str) -> None:
+    """A look that was asked of a worker while it was being removed is everybody's."""
+    async with opened(lambda: PostgresStore(url)) as store:
+        me = await store.register_worker("me", {}, NOW)
+        free = await made(store, new_run("free"))
+        with psycopg.connect(url, autocommit=True) as db:
+            db.execute("INSERT INTO kallista.queue VALUES (4711, '', 0, 0, %s, -1)", (free.key,))
+        assert await taken(store, me) == []
+        await store.release_dead(NOW)
+        assert await taken(store, me) == [(free.key, Entry(WAKE, 0, Micros(0)))]
+
+
+async def test_a_claim_waits_for_nobody(url: str) -> None:
+    """What others are writing at this moment is passed over, and asked for again at once."""
+    async with opened(lambda: PostgresStore(url)) as store:
+        me = await store.register_worker("me", {}, NOW)
+        await store.create(new_task("locked-line"))
+        await store.create(new_task("locked-run"))
+        await store.create(new_task("open"))
+        with psycopg.connect(url) as db:
+            db.execute(
+                "SELECT 1 FROM kallista.queue WHERE run ="
+                " (SELECT key FROM kallista.runs WHERE id = 'locked-line') FOR UPDATE"
+            )
+            db.execute("SELECT 1 FROM kallista.runs WHERE id = 'locked-run' FOR UPDATE")
+            claim = await store.claim(request(me))
+            assert [entry.record and entry.record.id for entry in claim.entries] == ["open"]
+            assert claim.next_due is not None
+            assert NOW < claim.next_due < NOW + 100_000
+        assert len(await taken(store, me)) == 2
+
+
+async def test_who_freezes_in_a_transaction_holds_nobody_up_for_long(url: str) -> None:
+    """The server ends a session that falls silent in the middle of a transaction."""
+    async with opened(lambda: PostgresStore(url)) as store:
+        await store.create(new_run())
+        with psycopg.connect(url, autocommit=True) as db:
+            row = db.execute(
+                "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+                " AND application_name = 'kallista'"
+            ).fetchone()
+            assert row is not None
+            assert row[0] >= 2
+        session = store._writer._link.connection()  # type: ignore[attr-defined]
+        timeout = session.db.execute(b"SHOW idle_in_transaction_session_timeout").fetchone()
+        assert timeout == ("10s",)

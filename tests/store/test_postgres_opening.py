@@ -1,0 +1,171 @@
+"""Opening a database: what is missing is made, what is old migrated, what is not ours refused."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import closing
+
+import psycopg
+import pytest
+from servers import empty_database, new_database, server
+
+from kallista.errors import StoreError
+from kallista.store.postgres import PostgresStore
+from kallista.store.postgres.addresses import Address, read_url
+from kallista.store.postgres.connection import Connection
+from kallista.store.postgres.opening import prepare
+from kallista.store.postgres.statements import migrations
+from kallista.testing.store_contract import found, made, new_run, opened
+
+pytestmark = pytest.mark.anyio
+
+KNOWN = len(migrations())
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    """Stores live on asyncio."""
+    return "asyncio"
+
+
+def ready(address: Address, *more: str) -> None:
+    """Make the database a store, as a program does that knows further migrations."""
+    with closing(Connection(address)) as db:
+        prepare(db, address, [*migrations(), *more])
+
+
+def said(url: str, sql: str) -> object:
+    """What a statement answers first."""
+    with psycopg.connect(url, autocommit=True) as db:
+        cursor = db.execute(sql.encode())
+        row = cursor.fetchone() if cursor.description else None
+        return None if row is None else row[0]
+
+
+async def test_programs_open_one_new_database_together() -> None:
+    """Sixteen programs that open an empty database at once all get the same store."""
+    url = empty_database()
+    stores = [PostgresStore(url) for _ in range(16)]
+    await asyncio.gather(*(store.open() for store in stores))
+    answers = await asyncio.gather(*(store.create(new_run()) for store in stores))
+    assert sum(answer.new for answer in answers) == 1
+    assert len({answer.key for answer in answers}) == 1
+    await asyncio.gather(*(store.close() for store in stores))
+    assert said(url, "SELECT count(*) FROM kallista.handles") == 0
+
+
+async def test_an_older_store_is_migrated() -> None:
+    """A newer program brings the store to its version, each step whole; what is there stays."""
+    url = new_database()
+    async with opened(lambda: PostgresStore(url)) as store:
+        record = await made(store, new_run())
+        ready(read_url(url), "CREATE TABLE newer (x bigint)", "ALTER TABLE newer ADD y bigint")
+        assert said(url, "SELECT version FROM kallista.store") == KNOWN + 2
+        assert await found(store, "run") == record, "an older program that is running goes on"
+    async with opened(lambda: PostgresStore(url)) as store:
+        assert await found(store, "run") == record, "an older program that may, opens it"
+
+
+async def test_a_migration_that_fails_changes_nothing() -> None:
+    """A script is written whole or not at all, and may be tried again."""
+    address = read_url(new_database())
+    with pytest.raises(psycopg.Error):
+        ready(address, "CREATE TABLE newer (x bigint); SELECT 1 / 0")
+    ready(address, "CREATE TABLE newer (x bigint)")
+
+
+async def test_a_store_of_a_newer_program_is_refused() -> None:
+    """A program older than ``compatible_from`` says so and touches nothing."""
+    url = new_database()
+    ready(read_url(url), f"UPDATE store SET compatible_from = {KNOWN + 1}")
+    with pytest.raises(StoreError, match="written by a newer Kallista"):
+        await PostgresStore(url).open()
+
+
+async def test_a_schema_of_somebody_else_is_refused() -> None:
+    """A schema of our name with other tables in it is left alone."""
+    url = empty_database()
+    said(url, "CREATE SCHEMA kallista CREATE TABLE theirs (x bigint)")
+    with pytest.raises(StoreError, match="belongs to another program"):
+        await PostgresStore(url).open()
+    assert said(url, "SELECT count(*) FROM kallista.theirs") == 0
+
+
+async def test_an_empty_schema_is_enough() -> None:
+    """A user who may not create schemas works in one that somebody has made."""
+    url = empty_database()
+    said(url, "DROP ROLE IF EXISTS lowly")
+    said(url, "CREATE ROLE lowly LOGIN")
+    lowly = url.replace("kallista@", "lowly@")
+    with pytest.raises(StoreError, match="needs CREATE on the database"):
+        await PostgresStore(lowly).open()
+    said(url, "CREATE SCHEMA kallista AUTHORIZATION lowly")
+    async with opened(lambda: PostgresStore(lowly)) as store:
+        assert (await store.create(new_run())).new
+
+
+async def test_a_database_that_is_not_there_is_named() -> None:
+    """The error says what to do."""
+    with pytest.raises(StoreError, match='"nowhere" does not exist; create it'):
+        await PostgresStore(server().url("nowhere")).open()
+
+
+async def test_a_server_that_is_not_there_is_named() -> None:
+    """Nobody listens: the address is in the error, the password is not."""
+    store = PostgresStore("postgresql://me:secret@127.0.0.1:1/db", patience=0)
+    with pytest.raises(StoreError, match=r"127\.0\.0\.1:1/db has not answered") as caught:
+        await store.open()
+    assert "secret" not in str(caught.value)
+    await store.close()
+
+
+async def test_an_encoding_that_cannot_hold_everything_is_refused() -> None:
+    """Payloads are Unicode."""
+    url = empty_database()
+    said(url, "DROP DATABASE IF EXISTS latin")
+    said(url, "CREATE DATABASE latin ENCODING 'LATIN1' TEMPLATE template0")
+    with pytest.raises(StoreError, match="the encoding LATIN1"):
+        await PostgresStore(server().url("latin")).open()
+
+
+async def test_several_hosts_lead_to_the_one_that_can_be_written_to() -> None:
+    """Hosts that don't answer are passed over."""
+    url = new_database()
+    port = server().port
+    several = url.replace(f"@127.0.0.1:{port}/", f"@127.0.0.1:1,127.0.0.1:{port}/")
+    async with opened(lambda: PostgresStore(several)) as store:
+        known = await store.describe()
+    assert known["kind"] == "postgresql"
+    assert known["database"].startswith(f"127.0.0.1:1,127.0.0.1:{port}/")
+    assert known["schema_version"] == str(KNOWN)
+    assert int(known["size_bytes"]) > 0
+    assert known["server_version"]
+
+
+@pytest.mark.parametrize(
+    ("url", "place"),
+    [
+        ("postgresql://h/db", "h:5432/db"),
+        ("postgresql+psycopg://me:p%40ss@h:5433/db", "h:5433/db"),
+        ("postgres://a:1,b:2/db?sslmode=require", "a:1,b:2/db"),
+        ("postgresql://me@/db?host=a:1&host=b:2", "a:1,b:2/db"),
+        ("postgresql://me@/db?host=/run/postgresql&port=5433", "/run/postgresql:5433/db"),
+        ("postgresql:///db", "localhost:5432/db"),
+    ],
+)
+def test_urls(url: str, place: str) -> None:
+    """URLs are read as SQLAlchemy and libpq write them, and named without their password."""
+    address = read_url(url)
+    assert address.place == place
+    assert "target_session_attrs=read-write" in address.conninfo
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["mysql://h/db", "postgresql:db", "postgresql://me:sec ret@[h/db", "postgresql://h/d?x=1"],
+)
+def test_other_urls(url: str) -> None:
+    """What cannot be read is refused without being quoted."""
+    with pytest.raises(StoreError, match="write postgresql://") as caught:
+        read_url(url)
+    assert "sec" not in str(caught.value)
