@@ -308,7 +308,8 @@ class Ledger:
         steps = _steps(record, self.definition(record))
         step = "" if event.step is None else f" {steps[event.step]}"
         number = event.attempt or ""
-        self._machine.note(by.name, f"writes {record.id}{step} {event.kind} {number}".rstrip())
+        what = f"writes {record.id}{step} {event.kind} {number}{_reason(event)}"
+        self._machine.note(by.name, what.rstrip())
         if event.kind not in _ENDS or before is None or event.step is None:
             return
         was_running = before.steps[event.step].status is TaskStatus.RUNNING
@@ -375,6 +376,15 @@ class Ledger:
         ]
         if len(returned) != 1:
             self._machine.accuse(f"{what} is COMPLETED, and {len(returned)} attempts returned")
+
+
+def _reason(event: Event) -> str:
+    """Why something failed, in a few words."""
+    data = json.loads(event.data) if event.data is not None else None
+    if event.kind is EventKind.TASK_RETRYING and isinstance(data, dict):
+        data = data.get("error")
+    message = data.get("message") if isinstance(data, dict) else None
+    return "" if message is None else f" ({str(message)[:80]})"
 
 
 def _steps(record: RunRecord, definition: Definition) -> list[str]:
