@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -12,6 +11,7 @@ from msgspec.structs import replace
 from kallista.core.commands import Command, Stimulus
 from kallista.core.definitions import Definition, TaskSpec
 from kallista.core.encoding import definition_from_data
+from kallista.core.json_text import from_json
 from kallista.core.plan import NewRun
 from kallista.core.run import Run
 from kallista.core.states import FINISHED_RUN, RunKind
@@ -140,7 +140,7 @@ class DefinitionCache:
         """The definition of this hash, whose content this is."""
         known = self._known.pop(hash, None)
         if known is None:
-            known = definition_from_data(json.loads(content))
+            known = definition_from_data(from_json(content))
             while len(self._known) >= self._size:
                 del self._known[next(iter(self._known))]
         self._known[hash] = known
@@ -156,5 +156,5 @@ def task_type(run: Run, position: int) -> TaskType:
 
 def run_of(record: RunRecord, definition: Definition) -> Run:
     """A stored run, ready to be decided on; outputs that references read are not yet filled in."""
-    inputs: Mapping[str, Json] = json.loads(record.inputs)
+    inputs: Mapping[str, Json] = from_json(record.inputs)
     return Run(record.id, definition, inputs, record.priority, record.head, list(record.steps))

@@ -15,7 +15,6 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Protocol
 
-from kallista.core.birth import newborn_child
 from kallista.core.commands import (
     AttemptEnded,
     BorrowerDied,
@@ -33,11 +32,12 @@ from kallista.core.commands import (
 from kallista.core.decide import NO_CAPACITY, decide
 from kallista.core.definitions import TaskSpec
 from kallista.core.outcomes import HandedBack, outcome_of
-from kallista.core.plan import WHOLE_RUN, Fence, NewRun, Ownership, Plan
+from kallista.core.plan import WHOLE_RUN, Fence, NewRun, Ownership
 from kallista.core.run import Draft
 from kallista.core.states import FINISHED_RUN, EventKind, RunKind, TaskStatus
 from kallista.core.types import Micros, RunId, RunKey, TaskType, WorkerKey
 from kallista.core.wiring import wiring
+from kallista.core.writing import plan_of
 from kallista.engine.active import ActiveRun, Asked, DefinitionCache, run_of, task_type
 from kallista.engine.alarm import TRY_AGAIN_AFTER
 from kallista.engine.clock import Clock, pass_by
@@ -75,30 +75,6 @@ class Attempts(Protocol):
     def stop(self, active: ActiveRun, position: int) -> None:
         """Tell the step's attempt to stop."""
         ...
-
-
-def plan_of(draft: Draft, key: RunKey, fence: Fence, ownership: Ownership | None) -> Plan:
-    """What the store writes of a draft."""
-    run = draft.run
-    now = draft.events[-1].at if draft.events else Micros(0)
-    return Plan(
-        run=key,
-        fence=fence,
-        head=draft.head,
-        ownership=ownership,
-        events=tuple(draft.events),
-        steps=tuple(draft.changed.items()),
-        enqueue=tuple(draft.enqueue),
-        dequeue=tuple(draft.dequeue),
-        create=tuple(newborn_child(child, key, run.priority, now) for child in draft.children),
-        wake=tuple(draft.wake),
-        wake_parent=draft.wake_parent,
-        announce=draft.announce,
-        tell_owner=fence.epoch is None and ownership is None,
-        lend=tuple(draft.lend),
-        recall=tuple(draft.stopped) if run.kind is RunKind.PROCESS else (),
-        settle=tuple(draft.settle),
-    )
 
 
 def changes_something(draft: Draft) -> bool:
@@ -540,8 +516,9 @@ class Driver:
         draft.absorb()
         active.version = written.result().version
         active.owned = active.owned or not letting_go
-        active.on_loan.update(grant.step for grant in draft.lend)
-        active.on_loan.difference_update(draft.settle)
+        if draft.lend or draft.settle:
+            active.on_loan.update(grant.step for grant in draft.lend)
+            active.on_loan.difference_update(draft.settle)
         if draft.lend or draft.settle or draft.stopped:
             self._on_loans()  # this worker may have borrowed it itself, before it drove the run
         _remember_results(active, draft)

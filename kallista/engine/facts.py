@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 
 from kallista.core.commands import ChildSeen, DependenciesSeen, ParentSeen, Stimulus
 from kallista.core.definitions import ChildSpec
 from kallista.core.ids import child_id
+from kallista.core.json_text import from_json
 from kallista.core.run import Run
 from kallista.core.states import FINISHED_RUN, ProcessStatus, RunKind, TaskStatus
 from kallista.core.types import Json, JsonText, RunId, RunKey
@@ -46,8 +46,8 @@ class Facts:
     async def result(self, run: Run, position: int, outcome: JsonText) -> Json:
         """A completed step's result; that of a child run is what its own steps returned."""
         if isinstance(run.definition.steps[position].work, ChildSpec):
-            return await self.results_of(json.loads(outcome)["run"])
-        value: Json = json.loads(outcome)
+            return await self.results_of(from_json(outcome)["run"])
+        value: Json = from_json(outcome)
         return value
 
     async def results_of(self, id: RunId) -> Json:
@@ -88,7 +88,7 @@ class Facts:
                 output = await self.results_of(child.id)
             return ChildSeen(position, child.head.state, child.head.driven, output)
         outcomes = await self._store.outcomes(child.key)
-        reasons = [data for data in map(json.loads, outcomes.values()) if _is_failure(data)]
+        reasons = [data for data in map(from_json, outcomes.values()) if _is_failure(data)]
         message = "; ".join(f"{data['type']}: {data['message']}" for data in reasons[:3])
         return ChildSeen(position, child.head.state, child.head.driven, None, message)
 
