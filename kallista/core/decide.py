@@ -397,24 +397,33 @@ def _queue_again(draft: Draft) -> None:
 
 
 def _due(draft: Draft, due: Due, now: Micros, capacity: Capacity) -> None:
+    """A moment has come, but for a clock that was set back since: then it is waited for again."""
     head = draft.head
     if due.step == WHOLE_RUN:
-        late = head.deadline_at is not None and head.deadline_at <= now
-        if late and head.state not in FINISHED_RUN:
+        limited = head.deadline_at is not None and head.state not in FINISHED_RUN
+        if limited and _has_come(draft, WHOLE_RUN, head.deadline_at, now):
             _stop(draft, EventKind.RUN_FAILED, _run_too_late(draft), now)
         else:
             _settle(draft, range(len(draft.run.steps)), now, capacity)
         return
     step, spec = draft.step(due.step), draft.run.definition.steps[due.step]
-    if step.status is TaskStatus.WAITING and step.ready_at is not None and step.ready_at <= now:
+    if step.status is TaskStatus.WAITING and _has_come(draft, due.step, step.ready_at, now):
         _end_step(draft, EventKind.TASK_COMPLETED, due.step, now, NULL)
         _settle_after(draft, due.step, now, capacity)
     elif step.status is TaskStatus.SCHEDULED and isinstance(spec.work, TaskSpec):
         ends_at = _ends_at(spec.work, step.since)
-        if ends_at is not None and ends_at <= now and head.state not in FINISHED_RUN:
+        if head.state not in FINISHED_RUN and _has_come(draft, due.step, ends_at, now):
             if step.ready_at is not None:
                 draft.dequeue.append(_entry(draft, due.step, step.ready_at))
             _fail_step(draft, due.step, _too_late(spec.work, None), now, capacity)
+
+
+def _has_come(draft: Draft, position: int, moment: Micros | None, now: Micros) -> bool:
+    """Whether a moment has come; one that is still to come is queued, if it is not already."""
+    if moment is not None and moment > now:
+        priority = draft.run.priority if position == WHOLE_RUN else _priority(draft, position)
+        draft.enqueue.append(Entry(WAKE, priority, moment, position))
+    return moment is not None and moment <= now
 
 
 def _child_seen(draft: Draft, child: ChildSeen, now: Micros, capacity: Capacity) -> None:
