@@ -1,0 +1,62 @@
+"""What stories have brought to light, each told in the fewest words that show it."""
+
+from __future__ import annotations
+
+from kallista.core.commands import AttemptEnded, Command, Due, Verb
+from kallista.core.decide import NO_CAPACITY, decide
+from kallista.core.definitions import Definition, StepSpec, TaskSpec
+from kallista.core.outcomes import Asleep
+from kallista.core.plan import WAKE, WHOLE_RUN, Entry
+from kallista.core.run import Draft, Run
+from kallista.core.states import RunKind
+from kallista.core.types import Micros, RunId, StepId, TaskType, WorkerKey
+
+NOW = Micros(1_000_000)
+
+
+class Room:
+    """A worker with a place for everything."""
+
+    worker = WorkerKey(1)
+
+    def take(self, type: TaskType, priority: int) -> bool:
+        """Always."""
+        return True
+
+
+def a_run(deadline: Micros | None = None) -> Run:
+    """A workflow of one task."""
+    step = StepSpec(StepId("nap"), "nap", TaskSpec(TaskType("sleep"), {}))
+    definition = Definition(RunKind.WORKFLOW, "w", (step,), deadline=deadline)
+    return Run.new(RunId("w"), definition, {}, 0)
+
+
+def after(run: Run, *stimuli: object) -> Draft:
+    """What a run decides, done."""
+    draft = decide(run, stimuli, NOW, Room())  # type: ignore[arg-type]  # any stimulus
+    draft.absorb()
+    return draft
+
+
+def test_a_sleep_survives_a_clock_that_is_set_back() -> None:
+    """A line of the queue was due when it was taken, and is not any more: it is queued again.
+
+    Else nobody would ever look at the sleep again.
+    """
+    run = a_run()
+    after(run, Command(Verb.START))
+    after(run, AttemptEnded(0, 1, Asleep(Micros(5_000_000))))
+    until = Micros(NOW + 5_000_000)
+    early = decide(run, [Due(0)], Micros(until - 1), NO_CAPACITY)
+    assert early.enqueue == [Entry(WAKE, 0, until, 0)]
+    assert not early.events
+    assert decide(run, [Due(0)], until, NO_CAPACITY).events
+
+
+def test_a_deadline_survives_a_clock_that_is_set_back() -> None:
+    """The same for the time limit of a whole run."""
+    run = a_run(deadline=Micros(3_000_000))
+    after(run, Command(Verb.START))
+    early = decide(run, [Due(WHOLE_RUN)], NOW, NO_CAPACITY)
+    assert early.enqueue == [Entry(WAKE, 0, Micros(NOW + 3_000_000), WHOLE_RUN)]
+    assert not early.events
