@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 import tempfile
 import time
@@ -198,5 +199,11 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _ended(number: int, frame: object) -> None:
+    """Let SIGTERM end everything that was started, as Ctrl-C does."""
+    sys.exit(128 + number)
+
+
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, _ended)
     sys.exit(main())

@@ -215,7 +215,7 @@ class System:
         import subprocess
 
         module = sys.modules["__main__"].__spec__
-        case = json.dumps({**self.case.options, "row": "worker"})
+        case = json.dumps({**self.case.options, "row": "worker", "watched": False})
         command = [sys.executable, "-m", str(module and module.name), case]
         self._workers = [subprocess.Popen(command, stdout=subprocess.DEVNULL) for _ in range(count)]
 
@@ -494,6 +494,22 @@ def case_of_arguments() -> Case:
     return Case(json.loads(sys.argv[1]))
 
 
+def end_with_harness() -> None:
+    """Let this process and those that it has started end when the harness ends, however it does.
+
+    The harness holds the other end of the standard input, which closes with it.
+    """
+    import signal
+    import threading
+
+    def watch() -> None:
+        while os.read(0, 1):
+            pass
+        os.killpg(0, signal.SIGKILL)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
 def serve(system: Callable[[Case], System]) -> None:
     """Measure what the command line asks for, and print it.
 
@@ -501,6 +517,8 @@ def serve(system: Callable[[Case], System]) -> None:
     ends as a program does, since that is measured.
     """
     case = case_of_arguments()
+    if case.options.get("watched"):
+        end_with_harness()
     try:
         answer(asyncio.run(_MEASURES[case.row](system(case))))
     except Exception:

@@ -199,7 +199,7 @@ class _Runs:
 
     @contextmanager
     def _started(self, row: str, **more: object) -> Iterator[subprocess.Popen[bytes]]:
-        case = json.dumps({**self._case, **more, "row": row})
+        case = json.dumps({**self._case, **more, "row": row, "watched": True})
         # Into a file: a server that an adapter has started would hold a pipe open after its end.
         with self._log.open("ab") as log, self._answers.open("wb") as answers:
             log.write(f"\n=== {' '.join(self._command[1:])} {row}\n".encode())
@@ -208,6 +208,7 @@ class _Runs:
                 [*self._command, case],
                 cwd=self._folder,
                 env={**os.environ, "PYTHONPATH": str(ROOT), "BENCH_REDIS": str(self._case["url"])},
+                stdin=subprocess.PIPE,
                 stdout=answers,
                 stderr=log,
                 start_new_session=True,
@@ -228,6 +229,8 @@ def _end_group(process: subprocess.Popen[bytes]) -> None:
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
+    if process.stdin is not None:
+        process.stdin.close()
 
 
 def _marks(file: Path) -> Sequence[tuple[int, int]]:

@@ -175,18 +175,18 @@ def _peer(
     )
 
 
-def _lead(seconds: float, once: bool = False, size: int = 10_000) -> Mapping[str, Amount]:
+def _lead(seconds: float, size: int = 10_000) -> Mapping[str, Amount]:
     """W7, the timers due so many seconds after the first is handed in."""
-    return {"W7": Amount(size, once=once, options={"lead": seconds})}
+    return {"W7": Amount(size, once=True, options={"lead": seconds})}
 
 
 def _embedded() -> Sequence[Entry]:
     dbos = {
         **smaller("W1", "W1 one", "W2"),
         **usual("W4", "W6"),
-        "W3": Amount(30),
-        "W8": Amount(20_000, once=True),
-        **_lead(30, once=True),
+        "W3": Amount(20),
+        "W8": Amount(5_000, once=True),
+        **_lead(30),
     }
     return [
         _peer(
@@ -222,7 +222,12 @@ def _embedded() -> Sequence[Entry]:
             "apscheduler",
             "apscheduler",
             "SQLite by its defaults (journal_mode=DELETE, synchronous=FULL); no results",
-            {**smaller("W2"), **usual("W3", "W4", "W10"), **_lead(30)},
+            {
+                **smaller("W2"),
+                **usual("W3", "W4"),
+                "W10": Amount(1_000, once=True),
+                **_lead(30),
+            },
             ("apscheduler",),
         ),
     ]
@@ -244,7 +249,8 @@ def _on_postgres() -> Sequence[Entry]:
             f"{POSTGRES}; a commit a step",
             {
                 **smaller("W1", "W1 one", "W2"),
-                **usual("W3", "W4"),
+                **usual("W4"),
+                "W3": Amount(50),
                 "W6": Amount(200, once=True),
             },
             ("absurd-sdk",),
@@ -257,7 +263,7 @@ def _on_postgres() -> Sequence[Entry]:
             {
                 **smaller("W2", "W2 bulk"),
                 **usual("W3", "W4"),
-                **_lead(25, once=True),
+                **_lead(25),
             },
             ("procrastinate",),
             Needs.POSTGRES,
@@ -304,7 +310,7 @@ def _with_servers() -> Sequence[Entry]:
             {
                 "W1": Amount(100, (25, 50)),
                 "W1 one": Amount(5, (2, 3)),
-                "W2": Amount(500, (125, 250)),
+                "W2": Amount(200, (50, 100)),
                 **usual("W3", "W4", "W6"),
                 **_lead(15, size=500),
             },
