@@ -51,9 +51,15 @@ class AttemptEnded(Struct, frozen=True):
 
 
 class WorkerDied(Struct, frozen=True):
-    """This worker, which drove the run, is gone, and with it every attempt that ran there."""
+    """This worker, which drove the run, is gone, and with it every attempt that ran there.
+
+    Args:
+        worker: Which worker.
+        lent: Steps that are on loan: of those the loans tell.
+    """
 
     worker: WorkerKey
+    lent: frozenset[int] = frozenset()
 
 
 class Wished(Struct, frozen=True):

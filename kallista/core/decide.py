@@ -348,7 +348,8 @@ def _start_or_queue(
 def _worker_died(draft: Draft, died: WorkerDied, now: Micros, capacity: Capacity) -> None:
     for position in range(len(draft.run.steps)):
         step = draft.step(position)
-        if step.status is TaskStatus.RUNNING and step.worker == died.worker:
+        here = step.worker == died.worker and position not in died.lent
+        if step.status is TaskStatus.RUNNING and here:
             _crashed(draft, position, now, capacity)
 
 

@@ -858,7 +858,8 @@ def _is_seen_again(item: Stimulus | Asked, looks: Collection[int]) -> bool:
 def _of_loans(active: ActiveRun, loans: Sequence[Loan]) -> Iterator[Stimulus]:
     """What has become of the steps that are on loan, and who of the suspects is dead."""
     suspects, active.suspects = active.suspects, set()
-    yield from map(WorkerDied, suspects.difference(loan.worker for loan in loans))
+    lent = frozenset(loan.step for loan in loans)
+    yield from (WorkerDied(worker, lent) for worker in sorted(suspects))
     for loan in loans:
         if loan.attempt is None:
             yield Wished(loan.step, loan.worker)

@@ -251,3 +251,23 @@ async def test_the_most_urgent_runs_first_over_all_programs(any_world: World) ->
     assert theirs.steps == ["high", "b", "c", "low"]
     mine.may_pass.set()
     await any_world.passes(1)
+
+
+async def test_a_borrower_that_drove_the_run_afterwards_dies_with_all_it_had(
+    world: MemoryWorld,
+) -> None:
+    """What it executed as the driver begins again too, not only what it had borrowed before."""
+    first, second, third = Work(), Work(), Work()
+    stores = [FlakyStore(world.state, Random(0)) for _ in range(2)]
+    driver = await world.app(first.work, store=stores[0], max_concurrency=1, dies=True)
+    await world.app(second.work, store=stores[1], max_concurrency=2, dies=True, alert=True)
+    id = await begun(driver, world, side_by_side("a", "b"))
+    stores[0].die()
+    await world.passes(2)
+    assert [entry[:2] for entry in second.entered] == [("b", 1), ("a", 2)]
+    stores[1].die()
+    third.may_pass.set()
+    app = await world.app(third.work, alert=True)
+    await world.passes(2)
+    assert sorted(entry[:2] for entry in third.entered) == [("a", 3), ("b", 2)]
+    assert (await app.orchestrator.get_process(id)).ok
