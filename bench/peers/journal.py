@@ -1,37 +1,64 @@
 """The bare journal: what one writer thread and group commit allow, with no engine on top.
 
-asyncio, one writer thread, SQLite in WAL mode with ``synchronous=FULL``. Each step inserts two rows
-of history and one row of its own and updates its run, and is awaited before the next one of its
+asyncio, one writer thread, SQLite in WAL mode with ``synchronous=FULL``. A step awaits its handler
+and then writes what no journal can do without: two rows of history (it began, it ended, when, with
+which result), a row of its own, and an update of its run. It is awaited before the next one of its
 run; whatever waits is committed together.
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
 import queue
 import threading
+import time
+import uuid
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import apsw
 
 from bench.adapter import BODIES, TASKS, System, serve
 from bench.files import sqlite_bytes
 
-Write = tuple[int, int]
-Waiting = tuple[Sequence[Write], "asyncio.Future[None]"]
-
-RESULT = '{"ok":true}'
 SCHEMA = """
-CREATE TABLE run (id INTEGER PRIMARY KEY, state TEXT, version INTEGER) STRICT;
-CREATE TABLE step (run INTEGER, number INTEGER, state TEXT, result TEXT,
-                   PRIMARY KEY (run, number)) STRICT, WITHOUT ROWID;
-CREATE TABLE history (run INTEGER, seq INTEGER, kind INTEGER, at INTEGER, body TEXT,
+CREATE TABLE run (id INTEGER PRIMARY KEY, public TEXT UNIQUE, name TEXT, state TEXT,
+                  version INTEGER, created INTEGER) STRICT;
+CREATE TABLE step (run INTEGER, number INTEGER, state TEXT, began INTEGER, ended INTEGER,
+                   result TEXT, PRIMARY KEY (run, number)) STRICT, WITHOUT ROWID;
+CREATE TABLE history (run INTEGER, seq INTEGER, at INTEGER, kind TEXT, step INTEGER, body TEXT,
                       PRIMARY KEY (run, seq)) STRICT, WITHOUT ROWID;
 """
-BORN = "INSERT INTO run VALUES (?, 'RUNNING', 0)"
-HISTORY = "INSERT INTO history VALUES (?, ?, ?, 1700000000000000, ?)"
-STEP = "INSERT INTO step VALUES (?, ?, 'COMPLETED', ?)"
-RUN = "UPDATE run SET version = version + 1 WHERE id = ?"
+BORN = "INSERT INTO run VALUES (?, ?, 'chain', 'RUNNING', 0, ?)"
+HISTORY = "INSERT INTO history VALUES (?, ?, ?, ?, ?, ?)"
+STEP = "INSERT INTO step VALUES (?, ?, 'COMPLETED', ?, ?, ?)"
+RUN = "UPDATE run SET version = ?, state = ? WHERE id = ?"
+
+
+class Write(NamedTuple):
+    """What a step leaves behind."""
+
+    run: int
+    step: int
+    began: int
+    ended: int
+    result: str
+    last: bool
+
+
+Waiting = tuple[Sequence[Write], "asyncio.Future[None]"]
+
+
+async def noop() -> dict[str, bool]:
+    return {"ok": True}
+
+
+async def executed(run: int, step: int, last: bool) -> Write:
+    """Execute a step."""
+    began = time.time_ns()
+    result = await noop()
+    return Write(run, step, began, time.time_ns(), json.dumps(result), last)
 
 
 class Journal(System):
@@ -67,13 +94,14 @@ class Journal(System):
     def _commit(self, writes: Sequence[Write]) -> None:
         execute = self._connection.execute
         execute("BEGIN IMMEDIATE")
-        for run, step in writes:
+        for write in writes:
+            run, step, began, ended, result, last = write
             if step == 0:
-                execute(BORN, (run,))
-            execute(HISTORY, (run, step * 2, 0, None))
-            execute(HISTORY, (run, step * 2 + 1, 1, RESULT))
-            execute(STEP, (run, step, RESULT))
-            execute(RUN, (run,))
+                execute(BORN, (run, str(uuid.uuid4()), began))
+            execute(HISTORY, (run, step * 2, began, "task.started", step, None))
+            execute(HISTORY, (run, step * 2 + 1, ended, "task.completed", step, result))
+            execute(STEP, (run, step, began, ended, result))
+            execute(RUN, (step + 1, "COMPLETED" if last else "RUNNING", run))
         execute("COMMIT")
 
     def _put(self, writes: Sequence[Write]) -> asyncio.Future[None]:
@@ -84,15 +112,15 @@ class Journal(System):
     async def chain(self, number: int) -> None:
         run = self._next = self._next + 1
         for step in range(TASKS):
-            await self._put([(run, step)])
+            await self._put([await executed(run, step, step == TASKS - 1)])
 
     async def submit(self, number: int) -> None:
         BODIES.began(number)
-        await self._put([(number + 1, 0)])
+        await self._put([await executed(number + 1, 0, last=True)])
 
     async def submit_many(self, numbers: range) -> None:
         BODIES.begun += len(numbers)
-        await self._put([(number + 1, 0) for number in numbers])
+        await self._put([await executed(number + 1, 0, last=True) for number in numbers])
 
     async def finished(self) -> int:
         return BODIES.begun
