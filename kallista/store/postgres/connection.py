@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, Final, TypeAlias
@@ -12,6 +13,9 @@ from psycopg import RawCursor
 from kallista.errors import StoreError, StoreUnavailableError
 from kallista.store.postgres.addresses import Address
 from kallista.store.postgres.statements import Statement, Values, statement
+
+# A session that is lost is told of by our own errors; psycopg would tell the terminal as well.
+logging.getLogger("psycopg").addHandler(logging.NullHandler())
 
 Row: TypeAlias = tuple[Any, ...]
 Database: TypeAlias = "psycopg.Connection[Row]"
