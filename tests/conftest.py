@@ -6,7 +6,8 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from world import MemoryWorld, SqliteWorld, World
+from servers import new_database
+from world import MemoryWorld, PostgresWorld, SqliteWorld, World
 
 
 @pytest.fixture
@@ -22,12 +23,18 @@ async def world() -> AsyncIterator[World]:
         yield world
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+@pytest.fixture(params=["memory", "sqlite", "postgres"])
 async def any_world(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[World]:
-    """A world in memory, then one on a file: the same must happen in both."""
-    if request.param == "memory":
-        async with MemoryWorld() as world:
-            yield world
-    else:
-        async with SqliteWorld(tmp_path / "kallista.db") as world:
-            yield world
+    """A world in memory, one on a file, one in a database: the same must happen in all."""
+    async with _world(request.param, tmp_path) as world:
+        yield world
+
+
+def _world(kind: str, folder: Path) -> World:
+    match kind:
+        case "sqlite":
+            return SqliteWorld(folder / "kallista.db")
+        case "postgres":
+            return PostgresWorld(new_database())
+        case _:
+            return MemoryWorld()

@@ -23,6 +23,7 @@ from kallista.engine.embedded import Options
 from kallista.engine.threads import ThreadPool
 from kallista.store.memory import MemoryState, MemoryStore
 from kallista.store.port import Store
+from kallista.store.postgres import PostgresStore
 from kallista.store.sqlite import SqliteStore
 from kallista.testing.clock import FakeClock
 from kallista.testing.running import InlineThreads
@@ -168,6 +169,19 @@ class SqliteWorld(World):
         return self._busy.watched(store)
 
 
+class PostgresWorld(World):
+    """A world in a database."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__()
+        self._url = url
+        self.clock = self._hearing = _HearingClock()
+
+    def store(self) -> Store:
+        """More sessions with the same database."""
+        return self._hearing.heard(PostgresStore(self._url))
+
+
 class _BusyClock(FakeClock):
     """A clock for stores that work on threads: all is at rest only when they have answered."""
 
@@ -206,6 +220,58 @@ class _Watched:
             return answer
 
         return asked
+
+
+class _HearingClock(_BusyClock):
+    """A clock for stores that hear of each other: all is at rest only when all has been heard."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._stores: list[PostgresStore] = []
+        self._rings = 0
+
+    def heard(self, store: PostgresStore) -> Store:
+        """The same store; this clock waits for what it is to hear."""
+        self._stores.append(store)
+        return _Hearing(store, self._pending, self._count)
+
+    def _count(self) -> None:
+        self._rings += 1
+
+    async def settle(self) -> None:
+        """Let everything happen that can happen without time passing."""
+        await super().settle()
+        while await self._is_anything_heard():
+            await super().settle()
+
+    async def _is_anything_heard(self) -> bool:
+        before = self._rings
+        # What was committed before a session is asked has reached it with the answer, and has been
+        # passed on when it answers again.
+        for _ in range(2):
+            for store in self._stores:
+                if store._watch is not None and not store._watch._closed:
+                    await asyncio.wrap_future(store._watch._wish(lambda db: db.say(b"SELECT 1")))
+        return self._rings != before
+
+
+class _Hearing(_Watched):
+    """A store, with a count of what it hears."""
+
+    def __init__(
+        self, store: Store, pending: set[asyncio.Future[Any]], count: Callable[[], None]
+    ) -> None:
+        super().__init__(store, pending)
+        self._count = count
+
+    def listen(self, ring: Callable[[], None]) -> None:
+        """See the port."""
+
+        def count_and_ring() -> None:
+            self._count()
+            ring()
+
+        self._store.listen(count_and_ring)
 
 
 def places_taken(app: Kallista) -> int:
