@@ -6,7 +6,8 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Final, TypeVar
 
 from kallista.core.durations import parse_duration
-from kallista.core.ids import canonical_json, check_id
+from kallista.core.ids import check_id
+from kallista.core.json_text import json_size
 from kallista.core.plain import plain, shown, type_name
 from kallista.core.problems import Problems
 from kallista.core.retry import NO_RETRY, RetryPolicy, parse_retry
@@ -153,10 +154,11 @@ def plain_payload(
     """The same, of what is known to be a mapping."""
     wrong: list[str] = []
     data = plain(value, what, wrong)
-    problems.add_all(wrong)
+    if wrong:
+        problems.add_all(wrong)
     if not isinstance(data, dict):
         return {}
-    size = len(canonical_json(data).encode())
+    size = json_size(data)
     if size > most:
         problems.add(
             f"{what} has {size:,} bytes, and a payload may have {most:,}; put it into a file and"

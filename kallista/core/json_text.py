@@ -18,6 +18,11 @@ from_json = msgspec.json.Decoder().decode
 """The plain data that a JSON text holds."""
 
 
+def json_size(value: Json) -> int:
+    """How many bytes plain data takes as JSON."""
+    return len(_encode(value))
+
+
 def to_json(value: Json) -> JsonText:
     """Plain data as compact JSON; half characters become question marks."""
     try:

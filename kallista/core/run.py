@@ -251,19 +251,15 @@ def _apply_to_run(draft: Draft, event: Event) -> None:
         deadline = None if limit is None else Micros(event.at + limit)
         started = event.at if started is None else started
     finished = state in FINISHED_RUN
-    draft._last_head = RunHead(
-        state=state,
-        seq=event.seq + 1,
-        in_flight=head.in_flight,
-        started_at=started,
-        ended_at=event.at if finished else None,
-        deadline_at=deadline,
-        driven=event.attempt or head.driven,
-        held=event.kind is EventKind.RUN_PAUSED and event.attempt > 0,
-        outcome=event.seq if finished and event.data is not None else None,
-    )
+    held = event.attempt > 0 and event.kind is EventKind.RUN_PAUSED
+    ended = event.at if finished else None
+    outcome = event.seq if finished and event.data is not None else None
     draft.state = state
     draft.seq = event.seq + 1
+    draft._last_head = RunHead(
+        state, draft.seq, head.in_flight, started, ended, deadline, event.attempt or head.driven,
+        held, outcome,
+    )  # fmt: skip
 
 
 def _apply_to_step(draft: Draft, event: Event, position: int) -> None:

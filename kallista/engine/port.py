@@ -6,6 +6,8 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from msgspec import Struct
+
 from kallista.core.commands import Verb
 from kallista.core.definitions import Definition
 from kallista.core.parsing import SingleTask
@@ -22,8 +24,7 @@ from kallista.core.triggers import Trigger
 from kallista.core.types import Json, Micros, RunId, ScheduleId
 
 
-@dataclass(frozen=True, slots=True)
-class RunRequest:
+class RunRequest(Struct, frozen=True):
     """A run that a user wants.
 
     Args:

@@ -10,15 +10,16 @@ from msgspec import structs
 
 from kallista.core import fields
 from kallista.core.definitions import Definition, TaskSpec
-from kallista.core.ids import canonical_json, is_id
+from kallista.core.ids import is_id
+from kallista.core.json_text import to_json
 from kallista.core.parsing.known import KnownDefinitions
 from kallista.core.parsing.limits import CheckTask, Limits
 from kallista.core.parsing.tasks import TASK_KEYS
 from kallista.core.problems import Problems
 from kallista.core.types import Json
 
-_NOT_SHARED: Final = frozenset({"config", "id"})
-_SHARED: Final = frozenset(TASK_KEYS) - _NOT_SHARED
+_OWN: Final = frozenset(TASK_KEYS)
+_SHARED: Final = _OWN - {"config", "id"}
 
 
 class SingleTask(NamedTuple):
@@ -38,7 +39,7 @@ def divided(definition: Definition) -> SingleTask:
     [step] = definition.steps
     work = step.work
     assert isinstance(work, TaskSpec), "a single task is a task"
-    if not work.config or "${" in canonical_json(work.config):
+    if not work.config or "${" in to_json(dict(work.config)):
         return SingleTask(definition, {})
     without = structs.replace(step, work=structs.replace(work, config={}))
     return SingleTask(replace(definition, steps=(without,)), work.config)
@@ -86,6 +87,9 @@ class SingleTasks:
 
     def _key(self, data: Mapping[str, object]) -> bytes | None:
         shared = {key: value for key, value in data.items() if key in _SHARED}
+        type = shared.get("type")
+        if len(shared) == 1 and isinstance(type, str):
+            return type.encode(errors="replace")  # unlike any JSON text of a list
         return self._known.key("single task", shared)
 
     def _config(self, data: Mapping[str, object]) -> Mapping[str, Json] | None:
@@ -93,14 +97,9 @@ class SingleTasks:
         problems = Problems()
         given = data.get("config")
         config = {} if given is None else fields.mapping(given, "config", problems)
-        beside = {
-            key: value
-            for key, value in data.items()
-            if key not in _SHARED and key not in _NOT_SHARED
-        }
+        beside = {key: value for key, value in data.items() if key not in _OWN}
         if not fields.LATER.isdisjoint(beside) or not beside.keys().isdisjoint(config):
             return None
-        whole = {**config, **beside}
         most = self._limits.max_payload_bytes
-        payload = fields.plain_payload(whole, "config", most, problems)
-        return None if problems or "${" in canonical_json(payload) else payload
+        payload = fields.plain_payload({**config, **beside}, "config", most, problems)
+        return None if problems or "${" in to_json(dict(payload)) else payload
