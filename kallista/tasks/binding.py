@@ -105,6 +105,8 @@ class HintBinder:
 
     def problems(self, config: Mapping[str, Json], unresolved: Collection[str]) -> Sequence[str]:
         """Missing, surplus and ill-typed keys."""
+        if not unresolved and self._fits(config):
+            return ()
         named = list(name_problems(self._parameters, config))
         known = {key: value for key, value in config.items() if key not in unresolved}
         return [*named, *self._value_problems(known)]
@@ -120,6 +122,14 @@ class HintBinder:
         schema["additionalProperties"] = self._parameters.surplus
         schema.pop("title", None)
         return JsonText(json.dumps(schema, ensure_ascii=False, separators=(",", ":")))
+
+    def _fits(self, config: Mapping[str, Json]) -> bool:
+        """Whether nothing is wrong with it; what is, is looked for only if something is."""
+        try:
+            self._validate(_encode(config))
+        except ValueError:
+            return False
+        return True
 
     def _value_problems(self, config: Mapping[str, Json]) -> Iterator[str]:
         from pydantic import ValidationError

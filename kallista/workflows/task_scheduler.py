@@ -379,6 +379,8 @@ def _trigger(
     timezone: str | None,
     trigger: Trigger | None,
 ) -> Trigger | None:
+    if interval is None and cron is None:
+        return trigger
     given = [
         name
         for name, value in (("interval", interval), ("cron", cron), ("trigger", trigger))
@@ -388,9 +390,7 @@ def _trigger(
         raise UsageError(f"{' and '.join(given)} exclude each other; give one of them")
     if interval is not None:
         return Every(interval)
-    if cron is not None:
-        return Cron(cron, timezone)
-    return trigger
+    return trigger if cron is None else Cron(cron, timezone)
 
 
 def _refuse(why: str, **arguments: object) -> None:
