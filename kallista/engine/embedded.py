@@ -104,7 +104,7 @@ class Options:
         queues: The queues whose tasks it executes.
         grace: How long attempts in flight may go on when it closes.
         within: The only run, with its tree, that it works on; None: all.
-        look_every: How often it looks whether another program has written.
+        look_every: How often it looks whether another program has written, in case nobody rang.
         take_over_every: How often it looks for workers that have died.
         lease: How long a worker may be silent before others take over its work; it renews its
             own three times as often.
@@ -116,7 +116,7 @@ class Options:
     queues: tuple[str, ...] = (DEFAULT_QUEUE,)
     grace: Micros = Micros(10_000_000)
     within: RunId | None = None
-    look_every: Micros = Micros(50_000)
+    look_every: Micros = Micros(200_000)
     take_over_every: Micros = Micros(700_000)
     lease: Micros = Micros(30_000_000)
     max_payload_bytes: int = MAX_PAYLOAD_BYTES
