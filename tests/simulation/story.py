@@ -583,7 +583,7 @@ class Story:
     def rests(self, record: RunRecord) -> bool:
         """Whether a run has ended, or waits for somebody."""
         head = record.head
-        if head.in_flight:
+        if head.in_flight or record.owner is not None:
             return False
         if head.state is ProcessStatus.WAITING:
             return not self.dependencies_completed(record)
