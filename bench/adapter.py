@@ -485,8 +485,9 @@ def peak_mib() -> float:
 
 
 def answer(figures: Figures) -> None:
-    """One line for the harness."""
-    print(json.dumps({**figures, "peak_mib": peak_mib()}), flush=True)
+    """One line for the harness; processor time says more than any other where others work too."""
+    shared = {"peak_mib": peak_mib(), "cpu_s": time.process_time()}
+    print(json.dumps({**figures, **shared}), flush=True)
 
 
 def case_of_arguments() -> Case:

@@ -72,8 +72,8 @@ class Environment:
         clean = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
         done = subprocess.run(command, capture_output=True, text=True, env=clean, check=False)
         if done.returncode:
-            said = (done.stderr or done.stdout).strip().splitlines()
-            raise LeftOut(f"it cannot be installed: {said[-1] if said else 'no reason given'}")
+            print((done.stderr or done.stdout).strip(), flush=True)
+            raise LeftOut("its packages cannot be installed here")
 
 
 def find_python(oldest: tuple[int, int]) -> str:

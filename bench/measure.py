@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -24,6 +25,7 @@ from bench.systems import Amount, Entry, Needs
 
 ROOT = Path(__file__).parent.parent
 TOLD = 400
+PLACES = re.compile(r"(/[\w.@+-]+){2,}")
 
 
 class Failed(Exception):
@@ -72,7 +74,7 @@ class Measurer:
             with self._place(entry) as (folder, url):
                 figures = self._figures(entry, row, size, amount, folder, url)
         except (Failed, LeftOut, subprocess.SubprocessError, OSError) as problem:
-            error = str(problem)[-TOLD:]
+            error = PLACES.sub("...", str(problem))[-TOLD:]
         return Record(
             entry.name, row, size, turn, figures, error, at, time.time() - at, round(load, 2)
         )

@@ -31,7 +31,8 @@ class Postgres:
             self._server = PostgresServer()
             self._server.start()
         except ServerError as error:
-            raise LeftOut(str(error)) from None
+            print(error, flush=True)
+            raise LeftOut("PostgreSQL is not here, or does not start") from None
         finally:
             tempfile.tempdir = before
         self.version = f"PostgreSQL {_ask(self._server.url('postgres'), 'SHOW server_version')}"
