@@ -26,6 +26,7 @@ from kallista.core.durations import to_datetime
 from kallista.core.handlers import Handler
 from kallista.core.ids import check_id
 from kallista.core.parsing import CheckTask, Document, Limits, parse_workflow
+from kallista.core.plan import lane, queue_of_lane, type_of_lane
 from kallista.core.snapshots import Snapshot
 from kallista.core.states import RunKind
 from kallista.core.types import Json, JsonText, Micros, RunId, TaskType
@@ -60,12 +61,14 @@ class WorkerInfo(Snapshot, frozen=True):
     Args:
         name: Host, process id and a random part.
         types: The task types it has.
+        queues: The queues whose tasks it executes.
         started_at: When it started.
         alive: Whether it is still there.
     """
 
     name: str
     types: tuple[TaskType, ...]
+    queues: tuple[str, ...]
     started_at: datetime
     alive: bool
 
@@ -94,7 +97,8 @@ class Diagnosis(Snapshot, frozen=True):
         details: What the store says of itself, such as its version and size.
         runs: How many runs there are, by kind and status (``workflow COMPLETED``).
         workers: All workers known.
-        missing_types: Task types that queued work needs and no living worker has.
+        missing_types: Task types that queued work needs and no living worker has for its queue;
+            of another queue than the default one with its name: ``render@gpu``.
     """
 
     store: str
@@ -343,7 +347,11 @@ class Kallista:
         """All programs that execute tasks on this store."""
         return [
             WorkerInfo(
-                worker.name, tuple(worker.types), to_datetime(worker.started_at), worker.alive
+                worker.name,
+                tuple(dict.fromkeys(type_of_lane(lane) for lane in worker.types)),
+                tuple(dict.fromkeys(queue_of_lane(lane) for lane in worker.types)),
+                to_datetime(worker.started_at),
+                worker.alive,
             )
             for worker in await self._store.workers()
         ]
@@ -357,14 +365,23 @@ class Kallista:
         """How the store and its workers are."""
         counts = await self._store.count_runs()
         workers = tuple(await self.workers())
-        alive = {type for worker in workers if worker.alive for type in worker.types}
-        queued = await self._store.queued_types()
+        served = {
+            lane(type, queue)
+            for worker in workers
+            if worker.alive
+            for type in worker.types
+            for queue in worker.queues
+        }
+        queued = {
+            lane(type_of_lane(line), queue_of_lane(line))
+            for line in await self._store.queued_types()
+        }
         return Diagnosis(
             store=self._settings.shown_url,
             details=await self._store.describe(),
             runs={f"{kind} {status}": count for (kind, status), count in sorted(counts.items())},
             workers=workers,
-            missing_types=tuple(sorted(type for type in queued if type not in alive)),
+            missing_types=tuple(sorted(queued - served)),
         )
 
     def _checker(self, elsewhere: Mapping[TaskType, JsonText]) -> CheckTask:

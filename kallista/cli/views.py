@@ -11,6 +11,7 @@ from kallista.cli.output import ago, cell, console, local, plain, print_table, s
 from kallista.cli.parameters import Parameter, parameters_of
 from kallista.cli.tree import OVER, Node, draw, steps_of
 from kallista.core.durations import to_datetime
+from kallista.core.plan import DEFAULT_QUEUE, queue_of_lane, type_of_lane
 from kallista.core.snapshots import (
     AnySnapshot,
     Explanation,
@@ -236,11 +237,17 @@ def show_diagnosis(found: Diagnosis) -> None:
     print_table(("", ""), rows, empty="", wrapped=(1,))
     say()
     workers = [
-        (worker.name, "alive" if worker.alive else "dead", ago(worker.started_at), worker.types)
+        (
+            worker.name,
+            "alive" if worker.alive else "dead",
+            ago(worker.started_at),
+            worker.queues,
+            worker.types,
+        )
         for worker in found.workers
     ]
-    columns = ("worker", "", "since", "task types")
-    print_table(columns, workers, empty="no worker is known", wrapped=(3,))
+    columns = ("worker", "", "since", "queues", "task types")
+    print_table(columns, workers, empty="no worker is known", wrapped=(4,))
     for problem in problems_of(found):
         say(f"\n! {problem}", style="yellow")
 
@@ -254,10 +261,13 @@ def problems_of(found: Diagnosis) -> Iterator[str]:
     if found.missing_types and not any(worker.alive for worker in found.workers):
         yield "work is waiting and no worker is alive; start one with: kallista worker"
         return
-    for type in found.missing_types:
+    for missing in found.missing_types:
+        type, queue = type_of_lane(missing), queue_of_lane(missing)
+        of_queue = "" if queue == DEFAULT_QUEUE else f" for queue {queue!r}"
+        option = "" if queue == DEFAULT_QUEUE else f" --queue {queue}"
         yield (
-            f"queued work needs the task type {type!r}, which no worker alive has; start one with"
-            " the module that registers it: kallista worker --tasks MODULE"
+            f"queued work needs the task type {type!r}{of_queue}, which no worker alive has; start"
+            f" one with the module that registers it: kallista worker --tasks MODULE{option}"
         )
 
 

@@ -46,6 +46,11 @@ def type_of_lane(lane: TaskType) -> TaskType:
     return TaskType(lane.removesuffix(_ALONE).partition("@")[0])
 
 
+def queue_of_lane(lane: TaskType) -> str:
+    """The queue that a lane belongs to."""
+    return lane.removesuffix(_ALONE).partition("@")[2] or DEFAULT_QUEUE
+
+
 class Entry(NamedTuple):
     """A line of the queue: from ``ready_at`` on, a worker may take up this step of the run.
 
