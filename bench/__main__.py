@@ -49,15 +49,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ValueError as problem:
         parser.error(str(problem))
     records = Records(chosen.records)
-    if not chosen.table:
-        planned = plan(asked, rows, chosen.rounds)
-        if not chosen.resume:
-            anew = {(one.entry.name, one.row) for one in planned}
-            records.forget(lambda record: (record.system, record.row) in anew)
-        _measure(planned, records, chosen)
-    text = table.write(records, known)
-    chosen.out.write_text(text, encoding="utf-8")
-    print(text)
+    try:
+        if not chosen.table:
+            _renew(plan(asked, rows, chosen.rounds), records, chosen)
+    finally:
+        text = table.write(records, known)
+        chosen.out.write_text(text, encoding="utf-8")
+        print(text)
     return 0
 
 
@@ -89,6 +87,14 @@ def _turned(asked: Sequence[Entry], by: int) -> Sequence[Entry]:
     return [*asked[first:], *asked[:first]]
 
 
+def _renew(planned: Sequence[Planned], records: Records, chosen: argparse.Namespace) -> None:
+    """Measure it anew, or what is missing of it."""
+    if not chosen.resume:
+        anew = {(one.entry.name, one.row) for one in planned}
+        records.forget(lambda record: (record.system, record.row) in anew)
+    _measure(planned, records, chosen)
+
+
 def _measure(planned: Sequence[Planned], records: Records, chosen: argparse.Namespace) -> None:
     """Make the measurements; what has failed once is not tried again in other sizes and rounds."""
     chosen.scratch.mkdir(parents=True, exist_ok=True)
@@ -103,7 +109,7 @@ def _measure(planned: Sequence[Planned], records: Records, chosen: argparse.Name
             measurer = Measurer(servers, chosen.environments, scratch, log)
             left_out = _prepare(measurer, [one.entry for one in todo])
             records.leave_out(left_out, {one.entry.name for one in planned})
-            records.note({**machine.describe(), "servers": ", ".join(servers.versions()) or "none"})
+            records.note({**machine.describe(), **servers.versions()})
             failed: set[tuple[str, str]] = set()
             for count, one in enumerate(todo, 1):
                 pair = one.entry.name, one.row

@@ -104,10 +104,10 @@ class Servers:
             self._redis = Redis(self._folder / "redis", carrier)
         return self._redis
 
-    def versions(self) -> Sequence[str]:
-        """What was started, in words."""
+    def versions(self) -> dict[str, str]:
+        """The versions of what was started, by name."""
         started = (self._postgres, self._redis)
-        return [server.version for server in started if server is not None]
+        return dict(server.version.split() for server in started if server is not None)
 
     def stop(self) -> None:
         for server in (self._postgres, self._redis):
