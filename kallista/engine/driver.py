@@ -227,15 +227,19 @@ class Driver:
         if record.key in self._active or record.id in self._creating:
             return
         active = self._activate(record)
-        self._suspect(active, _workers_of(record) - {self._slots.worker})
+        self._suspect(active, _workers_of(record))
         self.post_all(active, [LinesLost()], {WHOLE_RUN})
 
     def _suspect(self, active: ActiveRun, workers: Collection[WorkerKey]) -> None:
-        """Whoever executed something of a run that nobody drove is dead, or has borrowed it."""
+        """Whoever executed something of a run that nobody drove is dead, or has borrowed it.
+
+        This worker lives: it would end what the same decision begins.
+        """
+        others = [worker for worker in workers if worker != self._slots.worker]
         if active.run.kind is RunKind.PROCESS:
-            active.suspects.update(workers)
+            active.suspects.update(others)
         else:
-            active.mailbox.extend(map(WorkerDied, workers))
+            active.mailbox.extend(map(WorkerDied, others))
 
     def lose_all(self) -> None:
         """This worker was taken for dead: stop everything, and report nothing."""
