@@ -224,7 +224,7 @@ class Story:
             handled=tuple(handled),
             max_concurrency=self.limit,
             worker=self.peace or not self.programs or luck.random() < 0.9,
-            look_every=luck.choice((50_000, 300_000, 1_000_000, self.rarely)),
+            look_every=luck.choice((50_000, 500_000, 1_000_000, 1_500_000, self.rarely)),
             take_over_every=luck.choice((700_000, 2_000_000)),
             lease=self.lease,
             grace=luck.choice((0, SECOND, 10 * SECOND)),
