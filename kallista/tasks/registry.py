@@ -59,10 +59,13 @@ class Registry:
 
     def get(self, type: TaskType) -> Handler | None:
         """The handler of a type, or None."""
-        handler = self._handlers.get(type)
-        if handler is None and self._parent is not None:
-            return self._parent.get(type)
-        return handler
+        registry: Registry | None = self
+        while registry is not None:
+            handler = registry._handlers.get(type)
+            if handler is not None:
+                return handler
+            registry = registry._parent
+        return None
 
     def types(self) -> Collection[TaskType]:
         """Every type there is a handler for, in alphabetical order."""
