@@ -6,8 +6,13 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 from servers import new_database
 from world import MemoryWorld, PostgresWorld, SqliteWorld, World
+
+# How long something takes is the machine's affair: no property test may fail of it.
+settings.register_profile("no clock", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("no clock")
 
 
 @pytest.fixture
