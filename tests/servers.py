@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import atexit
+from contextlib import closing
 from functools import cache
 from itertools import count
 
-from kallista.store.postgres import PostgresStore
+from kallista.store.postgres.addresses import read_url
+from kallista.store.postgres.connection import Connection
+from kallista.store.postgres.opening import prepare
 from kallista.testing.postgres import PostgresServer
 
 _numbers = count(1)
@@ -24,20 +26,14 @@ def server() -> PostgresServer:
 
 @cache
 def _migrated() -> str:
-    """A database that is a store already, to be copied."""
-    url = server().create_database("migrated")
+    """A database that is a store already, to be copied.
 
-    async def migrate() -> None:
-        store = PostgresStore(url)
-        await store.open()
-        await store.close()
-
-    # Tests may ask for a database while their own event loop runs.
-    import threading
-
-    thread = threading.Thread(target=lambda: asyncio.run(migrate()))
-    thread.start()
-    thread.join()
+    No key was ever drawn there: PostgreSQL forgets at a crash what a copied sequence has drawn from
+    the stock that the original had logged.
+    """
+    address = read_url(server().create_database("migrated"))
+    with closing(Connection(address)) as db:
+        prepare(db, address)
     return "migrated"
 
 

@@ -20,11 +20,12 @@ from kallista.core.types import Micros, RunKey, TaskType, WorkerKey
 from kallista.errors import LeaseLost
 from kallista.store.conflicts import worker_gone
 from kallista.store.port import WAKES_AT_ONCE, Claim, ClaimedEntry, ClaimRequest, RunRecord
+from kallista.store.postgres import rows
 from kallista.store.postgres.connection import Row
-from kallista.store.postgres.creation import EVERYBODY, NOBODY
 from kallista.store.postgres.rows import full_records
 from kallista.store.postgres.statements import statement
 from kallista.store.postgres.writing import Writing
+from kallista.store.sqlite.holders import EVERYBODY, NOBODY
 
 PASSED_OVER_FOR: Final = Micros(2_000)
 """When to ask again for what somebody else was writing at that moment."""
@@ -144,9 +145,7 @@ def _borrow(writing: Writing, worker: WorkerKey, lines: Sequence[_Line]) -> None
 
 def _lay_back(writing: Writing, lines: Sequence[_Line]) -> None:
     """Lay lines where the owners of their runs look, as far as anybody knows."""
-    writing.db.tell_all(
-        _ENQUEUE, ((line.run, line.type, -line.rank, line.ready_at, line.step) for line in lines)
-    )
+    writing.db.tell_all(_ENQUEUE, (rows.line(line.run, line.entry) for line in lines))
     if lines:
         writing.changes()
 

@@ -8,9 +8,9 @@ tried again, and then finds it.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
-from kallista.core.plan import WAKE, NewRun
+from kallista.core.plan import NewRun
 from kallista.core.schedules import Schedule
 from kallista.core.states import RunKind
 from kallista.core.types import JsonText, Micros, RunId, RunKey, WorkerKey
@@ -19,13 +19,8 @@ from kallista.store.conflicts import id_conflict, schedule_conflict, worker_gone
 from kallista.store.port import Created
 from kallista.store.postgres.statements import statement
 from kallista.store.postgres.writing import Writing
+from kallista.store.sqlite.holders import holder
 from kallista.store.sqlite.rows import changed_steps, new_run_row, schedule_values, tags_text
-
-NOBODY: Final = 0
-"""The holder of entries whose run nobody drives."""
-
-EVERYBODY: Final = -1
-"""The holder of the tasks of processes, which any worker may execute."""
 
 _RUNS_OF_IDS = statement("runs_of_ids")
 _ROOTS_OF = statement("roots_of")
@@ -182,18 +177,12 @@ def _insert(writing: Writing, births: Sequence[_Birth]) -> None:
     db.tell_all(
         _INSERT_ENTRY,
         (
-            (_holder(run, type), type, priority, ready_at, key, step)
+            (holder(run.kind, run.owner, type), type, priority, ready_at, key, step)
             for key, _, run in births
-            for type, priority, ready_at, step in run.enqueue
+            for type, priority, ready_at, step in dict.fromkeys(run.enqueue)
         ),
     )
     writing.changes()
-
-
-def _holder(run: NewRun, type: str) -> int:
-    if type != WAKE and run.kind is RunKind.PROCESS:
-        return EVERYBODY
-    return NOBODY if run.owner is None else run.owner
 
 
 def keep_definitions(writing: Writing, contents: Mapping[str, JsonText]) -> None:

@@ -16,6 +16,7 @@ from kallista.errors import KallistaError, LeaseLost, NotFoundError
 from kallista.store.conflicts import worker_gone
 from kallista.store.port import Committed
 from kallista.store.postgres.creation import create_children
+from kallista.store.postgres.rows import line
 from kallista.store.postgres.statements import statement
 from kallista.store.postgres.writing import Writing
 
@@ -125,13 +126,13 @@ def _write(writing: Writing, plans: Sequence[Plan]) -> None:
         _MOVE_ENTRIES,
         ((plan.ownership.worker or 0, plan.run) for plan in plans if plan.ownership is not None),
     )
-    db.tell_all(_DEQUEUE, ((plan.run, *entry) for plan in plans for entry in plan.dequeue))
+    db.tell_all(_DEQUEUE, (line(plan.run, entry) for plan in plans for entry in plan.dequeue))
     db.tell_all(_INSERT_EVENT, ((plan.run, *event) for plan in plans for event in plan.events))
     db.tell_all(
         _PUT_STEP,
         ((plan.run, position, *step) for plan in plans for position, step in plan.steps),
     )
-    db.tell_all(_ENQUEUE, ((plan.run, *entry) for plan in plans for entry in plan.enqueue))
+    db.tell_all(_ENQUEUE, (line(plan.run, entry) for plan in plans for entry in plan.enqueue))
     _lend(writing, plans)
     create_children(writing, [child for plan in plans for child in plan.create])
     _tell_others(writing, plans)

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from kallista.core.events import StepState
+from kallista.core.plan import WAKE, Entry, is_alone
 from kallista.core.states import TaskStatus
 from kallista.core.types import JsonText, RunKey
 from kallista.store.port import RunRecord
@@ -50,6 +51,12 @@ class DefinitionCache:
         if size <= _DEFINITIONS_KEPT:
             self._kept.update(read)
             self._size += size
+
+
+def line(run: RunKey, entry: Entry) -> Row:
+    """The values of ``enqueue`` and ``dequeue``."""
+    shared = entry.type != WAKE and not is_alone(entry.type)
+    return (run, *entry, shared)
 
 
 def full_records(

@@ -163,6 +163,9 @@ class Watch:
             # What was committed while nobody listened.
             self._hear()
             self._wait(db)
+            if self.worker is not None:
+                # The server may take its time to end the session.
+                db.ask(_SESSION_UNMARK, (WORKING, self.worker))
         finally:
             db.close()
 

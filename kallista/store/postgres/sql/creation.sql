@@ -49,14 +49,13 @@ INSERT INTO waits (awaited, run) SELECT * FROM unnest(:awaited::text[], :run::bi
 ON CONFLICT DO NOTHING;
 
 -- name: insert_entry
--- What is to be done first; the same line twice is one.
+-- What is to be done first.
 INSERT INTO queue (holder, type, rank, ready_at, run, step)
 SELECT holder, type, -priority, ready_at, run, step
 FROM unnest(
     :holder::bigint[], :type::text[], :priority::bigint[], :ready_at::bigint[], :run::bigint[],
     :step::bigint[]
-) AS p (holder, type, priority, ready_at, run, step)
-ON CONFLICT DO NOTHING;
+) AS p (holder, type, priority, ready_at, run, step);
 
 -- name: drop_tombstone
 -- An id that is used again is no longer a deleted one's.

@@ -72,14 +72,15 @@ SET status = excluded.status, attempt = excluded.attempt, failures = excluded.fa
     outcome = excluded.outcome, passed = excluded.passed;
 
 -- name: enqueue
--- A line that is there already stays. It lies with the run's owner, a process's task with everybody.
+-- A line that is there already stays. It lies with the run's owner, or, if it may be shared and the
+-- run is a process, with everybody.
 INSERT INTO queue (holder, type, rank, ready_at, run, step)
-SELECT CASE WHEN r.kind = 'process' AND p.type <> '' AND right(p.type, 1) <> '!' THEN -1
-            ELSE coalesce(r.owner, 0) END,
+SELECT CASE WHEN p.shared AND r.kind = 'process' THEN -1 ELSE coalesce(r.owner, 0) END,
        p.type, -p.priority, p.ready_at, p.run, p.step
 FROM unnest(
-    :run::bigint[], :type::text[], :priority::bigint[], :ready_at::bigint[], :step::bigint[]
-) AS p (run, type, priority, ready_at, step)
+    :run::bigint[], :type::text[], :priority::bigint[], :ready_at::bigint[], :step::bigint[],
+    :shared::boolean[]
+) AS p (run, type, priority, ready_at, step, shared)
 JOIN runs AS r ON r.key = p.run
 ORDER BY 1, 2, 3, 4, 5, 6
 ON CONFLICT DO NOTHING;
@@ -88,11 +89,11 @@ ON CONFLICT DO NOTHING;
 -- Exactly this line; one that is gone already is no error.
 DELETE FROM queue AS q
 USING unnest(
-    :run::bigint[], :type::text[], :priority::bigint[], :ready_at::bigint[], :step::bigint[]
-) AS p (run, type, priority, ready_at, step)
+    :run::bigint[], :type::text[], :priority::bigint[], :ready_at::bigint[], :step::bigint[],
+    :shared::boolean[]
+) AS p (run, type, priority, ready_at, step, shared)
 JOIN runs AS r ON r.key = p.run
-WHERE q.holder = CASE WHEN r.kind = 'process' AND p.type <> '' AND right(p.type, 1) <> '!' THEN -1
-                      ELSE coalesce(r.owner, 0) END
+WHERE q.holder = CASE WHEN p.shared AND r.kind = 'process' THEN -1 ELSE coalesce(r.owner, 0) END
   AND q.type = p.type AND q.rank = -p.priority AND q.ready_at = p.ready_at AND q.run = p.run
   AND q.step = p.step;
 

@@ -17,13 +17,13 @@ WITH RECURSIVE piles (holder, type, room, rank) AS (
     FROM piles AS p WHERE p.rank IS NOT NULL
 ),
 due AS MATERIALIZED (
-    SELECT p.holder, p.type, p.rank, d.ready_at, d.run, d.step, d.owner, p.room,
+    SELECT p.type, p.rank, d.ready_at, d.run, d.step, d.place_on_disk, d.owner, p.room,
            row_number() OVER (
                PARTITION BY p.type ORDER BY p.rank, d.ready_at, d.run, d.step
            ) AS place
     FROM piles AS p
     CROSS JOIN LATERAL (
-        SELECT q.ready_at, q.run, q.step, r.owner
+        SELECT q.ready_at, q.run, q.step, q.ctid AS place_on_disk, r.owner
         FROM queue AS q JOIN runs AS r ON r.key = q.run
         WHERE q.holder = p.holder AND q.type = p.type AND q.rank = p.rank
           AND q.ready_at <= :now::bigint
@@ -36,11 +36,8 @@ due AS MATERIALIZED (
     WHERE p.rank IS NOT NULL
 ),
 taken AS MATERIALIZED (
-    SELECT q.holder, q.type, q.rank, q.ready_at, q.run, q.step, d.owner
-    FROM due AS d
-    JOIN queue AS q
-        ON q.holder = d.holder AND q.type = d.type AND q.rank = d.rank
-        AND q.ready_at = d.ready_at AND q.run = d.run AND q.step = d.step
+    SELECT d.place_on_disk, d.owner
+    FROM due AS d JOIN queue AS q ON q.ctid = d.place_on_disk
     WHERE d.room >= :slots::bigint OR d.place <= d.room
     ORDER BY d.rank, d.ready_at, d.run, d.step, d.type
     LIMIT :slots::bigint
@@ -48,8 +45,7 @@ taken AS MATERIALIZED (
 )
 DELETE FROM queue AS q
 USING taken AS t
-WHERE q.holder = t.holder AND q.type = t.type AND q.rank = t.rank AND q.ready_at = t.ready_at
-  AND q.run = t.run AND q.step = t.step
+WHERE q.ctid = t.place_on_disk
 RETURNING q.rank, q.ready_at, q.run, q.step, q.type, q.holder, t.owner;
 
 -- name: next_due
@@ -99,9 +95,12 @@ FROM free WHERE r.key = free.key
 RETURNING r.key;
 
 -- name: take_along
--- The other entries of runs that were just taken lie where their new owner looks for them.
+-- The other entries of runs that were just taken lie where their new owner looks for them. Adding
+-- nothing to the holder keeps PostgreSQL from reading all that nobody holds.
 WITH moved AS (
-    DELETE FROM queue AS q WHERE q.run = ANY (:keys::bigint[]) AND q.holder = 0
+    DELETE FROM queue AS q
+    USING unnest(:keys::bigint[]) AS p (run)
+    WHERE q.run = p.run AND q.holder + 0 = 0
     RETURNING q.type, q.rank, q.ready_at, q.run, q.step
 )
 INSERT INTO queue (holder, type, rank, ready_at, run, step)
