@@ -256,6 +256,12 @@ class Stage:
         for _ in range(number):
             self.marked.get(timeout=self.patience)
 
+    def forget_marks(self) -> None:
+        """Listen from now on."""
+        with suppress(Empty):
+            while True:
+                self.marked.get_nowait()
+
     def clear(self) -> None:
         """End what still runs; nobody may have complained."""
         for puppet in self._puppets:

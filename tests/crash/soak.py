@@ -21,7 +21,7 @@ from random import Random
 from time import monotonic
 from typing import Final
 
-from soaking import clocks, disks, freezes, kills, takeovers
+from soaking import clocks, crowds, disks, failovers, freezes, kills, restarts, takeovers
 from soaking.figures import Figures, table
 from soaking.rounds import Place, Postgres, Round, Sqlite
 
@@ -31,6 +31,7 @@ SQLITE: Final = ("sqlite",)
 POSTGRES: Final = ("postgres",)
 SIZE: Final = 10
 JITTER: Final = 0.03
+PATIENCE: Final = 90.0
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,10 @@ SCENARIOS: Final = (
     Scenario("kills", kills.run, 200),
     Scenario("take-over", takeovers.run, 30),
     Scenario("freezes", freezes.run, 30),
+    Scenario("restarts", restarts.run, 40, POSTGRES),
+    Scenario("failover", failovers.run, 10, POSTGRES),
     Scenario("clocks", clocks.run, 30),
+    Scenario("crowds", crowds.run, 10),
     Scenario("failing-syncs", disks.failing_syncs, 30, SQLITE),
     Scenario("full-disk", disks.full, 20, SQLITE),
 )
@@ -96,7 +100,7 @@ class Soak:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         try:
-            figures = scenario.run(Round(place, folder, Random(seed), SIZE, JITTER))
+            figures = scenario.run(Round(place, folder, Random(seed), SIZE, JITTER, PATIENCE))
         except Exception:
             tell(traceback.format_exc())
             self.failures += 1

@@ -7,18 +7,19 @@ from pathlib import Path
 from random import Random
 
 import pytest
-from soaking import clocks, disks, freezes, kills
-from soaking.rounds import Place, Round, Sqlite
+from soaking import clocks, disks, freezes, kills, restarts
+from soaking.rounds import Place, Postgres, Round, Sqlite
+
+from kallista.testing.postgres import PostgresServer
 
 
-@pytest.mark.parametrize("seed", [3, 6])
-def test_workers_killed_while_they_share_the_work(seed: int, place: Place, tmp_path: Path) -> None:
+def test_workers_killed_while_they_share_the_work(place: Place, tmp_path: Path) -> None:
     """Three workers on workflows, processes, tasks and a schedule; some are killed, or all.
 
     Every acknowledged run completes, each task has its effect once for each attempt and never
     after its completion, what a client saw happen stays, and no program complains.
     """
-    assert kills.run(Round(place, tmp_path, Random(seed))).faults > 0
+    assert kills.run(Round(place, tmp_path, Random(3))).faults > 0
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no program can be frozen there")
@@ -43,4 +44,11 @@ def test_a_disk_that_is_full_for_a_while(tmp_path: Path) -> None:
     """A user is told that the disk is full; once there is space, everything goes on."""
     figures = disks.full(Round(Sqlite(), tmp_path, Random(1)))
     assert figures.errors["StoreError"] > 0
+    assert figures.repeats == 0
+
+
+def test_postgresql_stops_and_comes_back_under_load(server: PostgresServer, tmp_path: Path) -> None:
+    """Stopped fast, stopped at once and killed: programs wait for it, and nothing runs twice."""
+    figures = restarts.run(Round(Postgres(server), tmp_path, Random(1)))
+    assert figures.faults == 3
     assert figures.repeats == 0

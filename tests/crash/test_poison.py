@@ -2,38 +2,32 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from puppets import Stage
-from soaking.rounds import Place
 
 POISON = {"type": "poison"}
 NEIGHBOUR = {"type": "etch", "file": "marks.txt", "after": 0.05}
 MAX_CRASHES = 5
 
 
-def test_a_poisonous_task_is_set_aside_and_its_neighbours_go_on(
-    place: Place, tmp_path: Path
-) -> None:
+def test_a_poisonous_task_is_set_aside_and_its_neighbours_go_on(stage: Stage) -> None:
     """After so many dead workers it has failed, and says why; who ran beside it has completed."""
-    with Stage(tmp_path, place.url(tmp_path)) as stage:
-        looker = stage.looker()
-        looker.ask("scheduler.schedule_task", task_id="bad", task_data=POISON)
-        for number in range(8):
-            looker.ask("scheduler.schedule_task", task_id=f"good{number}", task_data=NEIGHBOUR)
-        deaths = 0
+    looker = stage.looker()
+    looker.ask("scheduler.schedule_task", task_id="bad", task_data=POISON)
+    for number in range(8):
+        looker.ask("scheduler.schedule_task", task_id=f"good{number}", task_data=NEIGHBOUR)
+    deaths = 0
+    worker = stage.worker()
+    worker.tell("scheduler.wait_task", task_id="bad")
+    while worker.until("poisoned", "answer")["told"] == "poisoned":
+        assert worker.ended() != 0
+        deaths += 1
         worker = stage.worker()
         worker.tell("scheduler.wait_task", task_id="bad")
-        while worker.until("poisoned", "answer")["told"] == "poisoned":
-            assert worker.ended() != 0
-            deaths += 1
-            worker = stage.worker()
-            worker.tell("scheduler.wait_task", task_id="bad")
-        for number in range(8):
-            looker.ask("scheduler.wait_task", task_id=f"good{number}")
-        worker.end()
-        looker.end()
-        evidence = stage.evidence()
+    for number in range(8):
+        looker.ask("scheduler.wait_task", task_id=f"good{number}")
+    worker.end()
+    looker.end()
+    evidence = stage.evidence()
     bad = evidence.books.pop("bad")
     bad.check_history()
     assert bad.run.status == "FAILED"
@@ -45,26 +39,24 @@ def test_a_poisonous_task_is_set_aside_and_its_neighbours_go_on(
     evidence.check_effects()
 
 
-def test_a_poisonous_step_leaves_the_rest_of_its_process_alone(
-    place: Place, tmp_path: Path
-) -> None:
+def test_a_poisonous_step_leaves_the_rest_of_its_process_alone(stage: Stage) -> None:
     """Its branch is skipped like that of any failed step; the other branch completes."""
+    soon = {**POISON, "max_crashes": 3}
     steps = [
-        {"id": "bad", "type": "task", "task_data": POISON, "depends_on": []},
+        {"id": "bad", "type": "task", "task_data": soon, "depends_on": []},
         {"id": "after", "type": "task", "task_data": NEIGHBOUR, "depends_on": ["bad"]},
         {"id": "good", "type": "task", "task_data": NEIGHBOUR, "depends_on": []},
     ]
-    with Stage(tmp_path, place.url(tmp_path)) as stage:
+    worker = stage.worker()
+    worker.ask("orchestrator.create_process", definition={"id": "p", "steps": steps})
+    worker.ask("orchestrator.start_process", process_id="p")
+    worker.tell("orchestrator.wait_process", process_id="p")
+    while worker.until("poisoned", "answer")["told"] == "poisoned":
+        assert worker.ended() != 0
         worker = stage.worker()
-        worker.ask("orchestrator.create_process", definition={"id": "p", "steps": steps})
-        worker.ask("orchestrator.start_process", process_id="p")
         worker.tell("orchestrator.wait_process", process_id="p")
-        while worker.until("poisoned", "answer")["told"] == "poisoned":
-            assert worker.ended() != 0
-            worker = stage.worker()
-            worker.tell("orchestrator.wait_process", process_id="p")
-        worker.end()
-        evidence = stage.evidence()
+    worker.end()
+    evidence = stage.evidence()
     evidence.books["p"].check_history()
     statuses = {step.id: step.status for step in evidence.books["p"].run.steps}
     assert statuses == {"bad": "FAILED", "after": "SKIPPED", "good": "COMPLETED"}

@@ -8,7 +8,7 @@ from puppets import Puppet, Stage
 
 MARK = {"type": "mark", "file": "marks.txt"}
 STAY = {"type": "stay"}
-PROGRAMS = 10
+PROGRAMS = 16
 
 
 def staying(stage: Stage) -> Puppet:

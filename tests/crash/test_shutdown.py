@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 from puppets import Puppet, Stage
-from soaking.rounds import Place
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="SIGTERM is POSIX's")
 
@@ -35,57 +34,54 @@ def begun(stage: Stage, *tasks: object) -> tuple[Puppet, Puppet]:
     return looker, worker
 
 
-def test_a_running_task_may_finish(place: Place, tmp_path: Path) -> None:
+def test_a_running_task_may_finish(stage: Stage) -> None:
     """What runs when the signal comes is finished and recorded; what follows is another's."""
-    with Stage(tmp_path, place.url(tmp_path)) as stage:
-        looker, worker = begun(stage, END, MARK)
-        worker.until("marked")
-        worker.signal(signal.SIGTERM)
-        assert worker.ended() == 0
-        assert len(worker.told("marked")) == 1
-        after = looker.ask("workflow_manager.get_workflow", workflow_id="w")
-        assert [task["status"] for task in after["tasks"]] == ["COMPLETED", "READY"]
-        other = serving(stage)
-        assert other.until("marked")["attempt"] == 1
-        ended = looker.ask("workflow_manager.wait_workflow", workflow_id="w")
-        other.signal(signal.SIGTERM)
-        assert other.ended() == 0
-        looker.end()
+    looker, worker = begun(stage, END, MARK)
+    worker.until("marked")
+    worker.signal(signal.SIGTERM)
+    assert worker.ended() == 0
+    assert len(worker.told("marked")) == 1
+    after = looker.ask("workflow_manager.get_workflow", workflow_id="w")
+    assert [task["status"] for task in after["tasks"]] == ["COMPLETED", "READY"]
+    other = serving(stage)
+    assert other.until("marked")["attempt"] == 1
+    ended = looker.ask("workflow_manager.wait_workflow", workflow_id="w")
+    other.signal(signal.SIGTERM)
+    assert other.ended() == 0
+    looker.end()
     assert [task["attempt"] for task in ended["tasks"]] == [1, 1]
 
 
-def test_what_outlives_the_grace_is_handed_back(place: Place, tmp_path: Path) -> None:
+def test_what_outlives_the_grace_is_handed_back(stage: Stage) -> None:
     """Its handler is told to stop, and another worker goes on before the first one has ended."""
-    with Stage(tmp_path, place.url(tmp_path), {"KALLISTA_GRACE": "0.2"}) as stage:
-        looker, worker = begun(stage, STAY)
-        worker.until("staying")
-        other = serving(stage)
-        worker.signal(signal.SIGTERM)
-        assert other.until("staying")["attempt"] == 2
-        worker.until("sent away")
-        assert worker.ended() == 0
-        assert looker.ask("workflow_manager.wait_workflow", workflow_id="w")["status"] == (
-            "COMPLETED"
-        )
-        other.signal(signal.SIGTERM)
-        assert other.ended() == 0
-        looker.end()
-        stage.books()["w"].check()
+    stage.settings["KALLISTA_GRACE"] = "0.2"
+    looker, worker = begun(stage, STAY)
+    worker.until("staying")
+    other = serving(stage)
+    worker.signal(signal.SIGTERM)
+    assert other.until("staying")["attempt"] == 2
+    worker.until("sent away")
+    assert worker.ended() == 0
+    assert looker.ask("workflow_manager.wait_workflow", workflow_id="w")["status"] == ("COMPLETED")
+    other.signal(signal.SIGTERM)
+    assert other.ended() == 0
+    looker.end()
+    stage.books()["w"].check()
 
 
-def test_a_second_signal_ends_it_at_once(place: Place, tmp_path: Path) -> None:
+def test_a_second_signal_ends_it_at_once(stage: Stage) -> None:
     """It doesn't wait for its grace; what it was at is taken over like a dead worker's."""
-    with Stage(tmp_path, place.url(tmp_path), {"KALLISTA_GRACE": "3600"}) as stage:
-        looker, worker = begun(stage, STAY)
-        worker.until("staying")
-        worker.signal(signal.SIGTERM)
-        worker.until("text")
-        worker.signal(signal.SIGTERM)
-        assert worker.ended() == KILLED
-        other = serving(stage)
-        assert other.until("staying")["attempt"] == 2
-        ended = looker.ask("workflow_manager.wait_workflow", workflow_id="w")
-        other.signal(signal.SIGTERM)
-        assert other.ended() == 0
-        looker.end()
+    stage.settings["KALLISTA_GRACE"] = "3600"
+    looker, worker = begun(stage, STAY)
+    worker.until("staying")
+    worker.signal(signal.SIGTERM)
+    worker.until("text")
+    worker.signal(signal.SIGTERM)
+    assert worker.ended() == KILLED
+    other = serving(stage)
+    assert other.until("staying")["attempt"] == 2
+    ended = looker.ask("workflow_manager.wait_workflow", workflow_id="w")
+    other.signal(signal.SIGTERM)
+    assert other.ended() == 0
+    looker.end()
     assert ended["status"] == "COMPLETED"
