@@ -11,7 +11,6 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Callable, Collection, Coroutine, Iterator, Sequence
-from contextlib import contextmanager
 from functools import partial
 from typing import Protocol
 
@@ -89,6 +88,34 @@ def changes_something(draft: Draft) -> bool:
     )
 
 
+class Creating:
+    """A block during which a run is being created.
+
+    Args:
+        id: The run's.
+        counts: How many such blocks there are, by run; those with none are not in it.
+        settled: Told when the block ends.
+    """
+
+    __slots__ = ("_counts", "_id", "_settled")
+
+    def __init__(self, id: RunId, counts: dict[RunId, int], settled: asyncio.Event) -> None:
+        self._id = id
+        self._counts = counts
+        self._settled = settled
+
+    def __enter__(self) -> None:
+        self._counts[self._id] = self._counts.get(self._id, 0) + 1
+
+    def __exit__(self, *error: object) -> None:
+        left = self._counts[self._id] - 1
+        if left:
+            self._counts[self._id] = left
+        else:
+            del self._counts[self._id]
+        self._settled.set()
+
+
 class Driver:
     """All runs that this program drives.
 
@@ -134,7 +161,7 @@ class Driver:
         self._background: set[asyncio.Task[None]] = set()
         self._idle: dict[ActiveRun, None] = {}
         self._claiming = 0
-        self._creating: Counter[RunId] = Counter()
+        self._creating: dict[RunId, int] = {}
         self._settled = asyncio.Event()
         self._drained = asyncio.Event()
         self.attempts: Attempts
@@ -284,17 +311,9 @@ class Driver:
             for active in list(self._idle):
                 self._advance(active)
 
-    @contextmanager
-    def creating(self, id: RunId) -> Iterator[None]:
+    def creating(self, id: RunId) -> Creating:
         """While it lasts, a run of this id that the store says is ours will yet be begun."""
-        self._creating[id] += 1
-        try:
-            yield
-        finally:
-            self._creating[id] -= 1
-            if not self._creating[id]:
-                del self._creating[id]
-            self._settled.set()
+        return Creating(id, self._creating, self._settled)
 
     async def drain(self, longest: Micros) -> None:
         """Wait until nothing is on its way to the store and nothing waits to be decided on.
@@ -387,7 +406,7 @@ class Driver:
             return
         batch, asked = self._next_batch(active)
         dispatched = [stimulus.step for stimulus in batch if isinstance(stimulus, Dispatch)]
-        going_on = any(isinstance(stimulus, AttemptEnded) for stimulus in batch)
+        going_on = AttemptEnded in map(type, batch)
         capacity = self._slots.capacity(going_on=going_on)
         try:
             draft = decide(active.run, batch, self._clock.now(), capacity)
@@ -812,6 +831,7 @@ def _is_fresh(record: RunRecord) -> bool:
     return record.head.outcome is None and all(step.outcome is None for step in record.steps)
 
 
+_RESET = EventKind.TASK_RESET
 _ENDS = frozenset(
     {
         EventKind.TASK_COMPLETED,
@@ -828,7 +848,7 @@ def _remember_results(active: ActiveRun, draft: Draft) -> None:
         place = WHOLE_RUN if event.step is None else event.step
         if event.data is not None and (event.kind in _ENDS or place == WHOLE_RUN):
             active.results[place] = event.data
-        elif event.kind is EventKind.TASK_RESET or place == WHOLE_RUN:
+        elif event.kind is _RESET or place == WHOLE_RUN:
             active.results.pop(place, None)
 
 
