@@ -379,6 +379,7 @@ from kallista.testing.store_contract import new_run
 async def main():
     store = SqliteStore(Path(sys.argv[1]))
     await store.open()
+    store.listen(lambda: None)
     await store.create(new_run())
     store.create(new_run("late"))
 asyncio.run(main())

@@ -15,8 +15,8 @@ from programs import heard, killed, size, start
 from kallista.core.events import Event, RunHead, StepState
 from kallista.core.plan import Fence, Plan
 from kallista.core.states import EventKind, ProcessStatus, TaskStatus
-from kallista.core.types import JsonText, RunId, WorkerKey
-from kallista.errors import StoreUnavailableError
+from kallista.core.types import JsonText, RunId, RunKey, WorkerKey
+from kallista.errors import LeaseLost, StoreUnavailableError
 from kallista.store.port import NEW_EPOCH, NEW_VERSION, Store
 from kallista.store.sqlite import SqliteStore
 from kallista.store.sqlite.bells import HOST, Bell
@@ -233,6 +233,20 @@ async def test_others_are_rung_only_when_it_concerns_them(path: Path) -> None:
         bell.setblocking(False)
         with pytest.raises(BlockingIOError):
             bell.recv(1)
+
+
+async def test_what_changes_nothing_is_not_committed(path: Path) -> None:
+    """Two idle workers that look for work don't wake each other by looking."""
+    async with opened(lambda: SqliteStore(path)) as store, opened(lambda: SqliteStore(path)) as it:
+        me = await it.register_worker("me", {}, NOW)
+        await it.create(new_run("there"))
+        assert store.changed()
+        await it.claim(request(me))
+        await it.create(new_run("there"))
+        await it.release_dead(NOW)
+        with pytest.raises(LeaseLost):
+            await it.report(RunKey(1), 0, me, 1, JsonText("1"))
+        assert not store.changed()
 
 
 async def test_rings_that_come_too_fast_are_one(tmp_path: Path) -> None:

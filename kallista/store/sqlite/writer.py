@@ -95,6 +95,7 @@ class Writer:
         self._lock: FileLock | None = None
         self._bells = beside(path, ".bells")
         self._bell: Bell | None = None
+        self._ring: Callable[[], None] = lambda: None
         self._ringer = Ringer(self._bells)
         self._concerns_others = False
         self._pages = 0
@@ -179,8 +180,10 @@ class Writer:
 
     def listen(self, ring: Callable[[], None]) -> None:
         """Call this soon after another program has committed; where that cannot be, never."""
-        with suppress(OSError):
-            self._bell = Bell(self._bells, ring)
+        self._ring = ring
+        if self._bell is None:
+            with suppress(OSError):
+                self._bell = Bell(self._bells, lambda: self._ring())
 
     # on the thread
 
