@@ -85,6 +85,9 @@ _ENDS = {
 """What only who drives a run may say of an attempt that is under way."""
 
 
+MAX_CRASHES = 5
+"""How often the worker of a task may die before it is set aside."""
+
 _STATES = {
     EventKind.RUN_STARTED: ProcessStatus.RUNNING,
     EventKind.RUN_RESUMED: ProcessStatus.RUNNING,
@@ -113,6 +116,8 @@ class Ledger:
         self.under_way: list[Attempt] = []
         self.failed: Counter[str] = Counter()
         self.killed: Counter[str] = Counter()
+        self.deaths: Counter[tuple[RunId, str]] = Counter()
+        self.only_poison_kills = False
         self.born: set[RunId] = set()
         self.deleted: set[RunId] = set()
         self.states: dict[RunId, list[tuple[int, str]]] = defaultdict(list)
@@ -310,6 +315,8 @@ class Ledger:
         number = event.attempt or ""
         what = f"writes {record.id}{step} {event.kind} {number}{_reason(event)}"
         self._machine.note(by.name, what.rstrip())
+        if event.step is not None:
+            self._judge_poison(record, (record.id, steps[event.step]), event)
         if event.kind not in _ENDS or before is None or event.step is None:
             return
         was_running = before.steps[event.step].status is TaskStatus.RUNNING
@@ -317,6 +324,21 @@ class Ledger:
             self._machine.accuse(
                 f"{by.name} ends an attempt of {record.id}, which {before.owner} drives"
             )
+
+    def _judge_poison(self, record: RunRecord, task: tuple[RunId, str], event: Event) -> None:
+        """A task is set aside when its worker has died often enough, and not before."""
+        if event.kind is EventKind.TASK_RESET:
+            self.deaths[task] = 0
+        elif event.kind is EventKind.TASK_INTERRUPTED and event.data is None:
+            self.deaths[task] += 1
+        if event.kind is EventKind.TASK_FAILED and _was_crashed(event):
+            if self.deaths[task] + 1 < MAX_CRASHES:
+                self._machine.accuse(f"{task} was set aside after {self.deaths[task] + 1} deaths")
+            innocent = not any(self.killed[attempt.key] for attempt in self.attempts[task])
+            if innocent and self.only_poison_kills:
+                self._machine.accuse(f"{task} was set aside, and others have killed")
+        if self.deaths[task] >= MAX_CRASHES:
+            self._machine.accuse(f"{task} has taken {self.deaths[task]} programs with it")
 
     def definition(self, record: RunRecord) -> Definition:
         """What a run runs."""
@@ -385,6 +407,12 @@ def _reason(event: Event) -> str:
         data = data.get("error")
     message = data.get("message") if isinstance(data, dict) else None
     return "" if message is None else f" ({str(message)[:80]})"
+
+
+def _was_crashed(event: Event) -> bool:
+    """Whether a task failed because its worker died each time."""
+    data = json.loads(event.data or "null")
+    return isinstance(data, dict) and data.get("type") == "WorkerCrashed"
 
 
 def _steps(record: RunRecord, definition: Definition) -> list[str]:

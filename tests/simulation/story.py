@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from random import Random
 from typing import Any
@@ -72,6 +72,13 @@ class Climate:
     poison: float
     guests: bool
 
+    @property
+    def only_poison_kills(self) -> bool:
+        """Whether programs die of poisonous tasks alone, and all can see it when they do."""
+        return self.weather == Weather() and not (
+            self.crashes or self.freezes or self.cuts or self.departures
+        )
+
 
 def climate(luck: Random) -> Climate:
     """Each misfortune is left out of half of all stories, so that none hides another."""
@@ -79,7 +86,7 @@ def climate(luck: Random) -> Climate:
     def sometimes(part: float) -> float:
         return luck.choice((0.0, part * luck.random()))
 
-    return Climate(
+    chosen = Climate(
         programs=luck.choice((1, 2, 2, 3, 4)),
         length=luck.choice((5, 10, 20)),
         busy=luck.choice((0.7, 1.5, 3)),
@@ -99,6 +106,10 @@ def climate(luck: Random) -> Climate:
         poison=sometimes(0.05),
         guests=luck.random() < 0.4,
     )
+    if luck.random() < 0.1:
+        fine = Weather()
+        return replace(chosen, weather=fine, crashes=0, freezes=0, cuts=0, departures=0, poison=0.1)
+    return chosen
 
 
 _DOORS: Mapping[RunKind, tuple[str, str]] = {
@@ -150,6 +161,7 @@ class Story:
         self.state = MemoryState()
         self.ledger = Ledger(self.machine, self.state)
         self.climate = climate(self.luck)
+        self.ledger.only_poison_kills = self.climate.only_poison_kills
         self.around = Surroundings(self.machine, self.state, self.ledger, self.climate.weather)
         self.workload = Workload(self.luck, self.climate.poison)
         self.programs: list[Program] = []
