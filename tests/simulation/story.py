@@ -637,7 +637,7 @@ class Story:
 
     def revive(self) -> None:
         """Everything that waits for a person goes on."""
-        for turn in range(8):
+        for turn in range(30):
             program = living(self.programs)[0]
             wanted = [
                 (record, verb)
