@@ -76,6 +76,17 @@ def session_that_asks(url: str, what: str) -> int:
         return int(row[0])
 
 
+def until_nothing_is_under_way(url: str) -> None:
+    """Wait until every transaction on the server has come to its end."""
+    question = (
+        "SELECT 1 FROM pg_stat_activity WHERE datname = current_database()"
+        " AND pid <> pg_backend_pid() AND state <> 'idle' AND backend_type = 'client backend'"
+    )
+    with psycopg.connect(url, autocommit=True) as db:
+        while db.execute(question).fetchone() is not None:
+            pass
+
+
 def end_all_sessions(url: str) -> None:
     """Cut everybody off."""
     with psycopg.connect(url, autocommit=True) as db:
@@ -154,6 +165,7 @@ async def test_a_commit_that_cannot_be_looked_up_is_uncertain(
         wire.down()
         with pytest.raises(StoreUncertainError, match="could not be learned"):
             await answer
+        await asyncio.to_thread(until_nothing_is_under_way, url)
         wire.up()
         assert (await store.load(RunId("run")) is not None) == there
         assert (await store.create(new_run())).new != there
