@@ -250,7 +250,8 @@ async def test_a_store_that_is_migrated_while_it_is_open(path: Path, compatible_
     """Who has it open goes on if it may; else it writes nothing any more, and says why."""
     async with opened(lambda: SqliteStore(path)) as store:
         await store.create(new_run("before"))
-        ready(path, [*migrations(), MARK_NEWER.format(compatible_from)])
+        scripts = [*migrations(), MARK_NEWER.format(compatible_from)]
+        prepare(path, "a test", 30, scripts=scripts)
         late = store.create(new_run("after"))
         if compatible_from == KNOWN:
             assert (await late).new
