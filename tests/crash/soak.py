@@ -43,12 +43,14 @@ class Scenario:
         run: One round of it.
         rounds: How many of them, unless asked otherwise.
         places: On which stores.
+        needs: A program without which it cannot be had.
     """
 
     name: str
     run: Callable[[Round], Figures]
     rounds: int
     places: Sequence[str] = (*SQLITE, *POSTGRES)
+    needs: str | None = None
 
 
 SCENARIOS: Final = (
@@ -60,6 +62,7 @@ SCENARIOS: Final = (
     Scenario("clocks", clocks.run, 30),
     Scenario("crowds", crowds.run, 10),
     Scenario("failing-syncs", disks.failing_syncs, 30, SQLITE),
+    Scenario("failing-calls", disks.failing_calls, 20, SQLITE, needs="strace"),
     Scenario("full-disk", disks.full, 20, SQLITE),
 )
 
@@ -84,6 +87,9 @@ class Soak:
 
     def run(self, scenario: Scenario, place: Place) -> None:
         """All rounds of a scenario in one place."""
+        if scenario.needs is not None and shutil.which(scenario.needs) is None:
+            tell(f"{scenario.name} is left out: there is no {scenario.needs}")
+            return
         figures, began = Figures(), monotonic()
         for number in range(self._rounds or scenario.rounds):
             if monotonic() - began > self._minutes * 60:

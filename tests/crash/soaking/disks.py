@@ -6,12 +6,13 @@ import errno
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from evidence import Evidence
-from puppets import Puppet, Stage
+from puppets import PROGRAM, Puppet, Stage
 from work import Work
 
 from soaking.figures import Figures
@@ -21,6 +22,7 @@ WORKERS = 3
 SHARE = 0.05
 DISK_SIZE = "24m"
 BLOCK = 4096
+EVERY = 5
 EXTRA = "extra"
 TASKS = [{"type": "sleep", "seconds": 0}]
 
@@ -44,6 +46,32 @@ def failing_syncs(round: Round) -> Figures:
             puppet.end()
     failed = sum(len(puppet.told("failed")) for puppet in puppets)
     return _checked(work, stage, client, failed)
+
+
+def failing_calls(round: Round) -> Figures:
+    """The system itself refuses syncs of the log to the only worker, where strace may do that.
+
+    Raises:
+        AssertionError: A promise was broken.
+    """
+    work = Work(round.chance, round.size)
+    with round.stage() as stage:
+        client = stage.looker()
+        traced = stage.program(command=_traced(stage, round.chance.randint(8, 12))).opened()
+        work.submit(client)
+        work.finish(client)
+        for puppet in [traced, client]:
+            puppet.end()
+        calls = (stage.folder / "calls.txt").read_text("utf-8")
+        return _checked(work, stage, client, calls.count("(INJECTED)"))
+
+
+def _traced(stage: Stage, first: int) -> list[str]:
+    """A worker some of whose syncs of the log end with EIO."""
+    log = f"{stage.file}-wal"
+    inject = f"inject=fdatasync:error=EIO:when={first}+{EVERY}"
+    trace = ["strace", "-f", "-o", "calls.txt", "-P", log, "-e", "trace=fdatasync", "-e", inject]
+    return [*trace, sys.executable, "-W", "error", str(PROGRAM)]
 
 
 def full(round: Round) -> Figures:
