@@ -12,7 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from msgspec.structs import replace
 
 from kallista.core.events import Event, StepState
-from kallista.core.plan import WAKE, WHOLE_RUN, Entry, Fence, NewRun, Ownership, Plan
+from kallista.core.plan import WAKE, WHOLE_RUN, Entry, Fence, Grant, NewRun, Ownership, Plan
 from kallista.core.schedules import Firing
 from kallista.core.states import EventKind, ProcessStatus, RunKind, ScheduleStatus, TaskStatus
 from kallista.core.types import JsonText, Micros, RunId, RunKey, ScheduleId, TaskType, WorkerKey
@@ -98,6 +98,7 @@ class Agreement(RuleBasedStateMachine):
         ]
         for number in (0, 1):
             self.ask(number, lambda store: store.open())
+            self.ask(number, lambda store: store.register_worker("w", {}, NOW))
 
     def teardown(self) -> None:
         for number in (0, 1):
@@ -140,6 +141,9 @@ class Agreement(RuleBasedStateMachine):
         create=few(runs()),
         wake=few(IDS),
         flags=st.tuples(st.booleans(), st.booleans(), st.booleans()),
+        lend=st.just(()) | few(st.tuples(STEPS, WORKERS, st.integers(1, 2))),
+        recall=few(STEPS),
+        settle=few(STEPS),
     )
     def commit(
         self,
@@ -156,6 +160,9 @@ class Agreement(RuleBasedStateMachine):
         create: tuple[NewRun, ...],
         wake: tuple[RunId, ...],
         flags: tuple[bool, bool, bool],
+        lend: tuple[tuple[int, WorkerKey, int], ...],
+        recall: tuple[int, ...],
+        settle: tuple[int, ...],
     ) -> None:
         record = self.record(key)
         if record is None:
@@ -181,8 +188,64 @@ class Agreement(RuleBasedStateMachine):
             wake_parent=flags[0],
             announce=flags[1],
             tell_owner=flags[2],
+            lend=tuple(Grant(step, worker, attempt) for step, worker, attempt in lend),
+            recall=recall,
+            settle=settle,
         )
         self.ask(on, lambda store: store.commit(plan))
+
+    @rule(on=STEPS, key=KEYS, lend=st.booleans(), recall=few(STEPS), settle=few(STEPS))
+    def lend(self, on: int, key: RunKey, lend: bool, recall: Any, settle: Any) -> None:
+        """Grant what is wished for."""
+        record = self.record(key)
+        if record is None:
+            return
+        wishes = [
+            Grant(loan.step, loan.worker, 1)
+            for loan in self.ask(on, lambda store: store.loans(key))
+            if loan.attempt is None
+        ]
+        plan = Plan(
+            run=key,
+            fence=Fence(record.version, None),
+            head=record.head,
+            lend=tuple(wishes) if lend else (),
+            recall=recall,
+            settle=settle,
+        )
+        self.ask(on, lambda store: store.commit(plan))
+
+    @rule(on=STEPS, key=KEYS, step=STEPS, worker=WORKERS, attempt=st.integers(0, 2), data=TEXTS)
+    def report(
+        self, on: int, key: RunKey, step: int, worker: WorkerKey, attempt: int, data: JsonText
+    ) -> None:
+        self.ask(on, lambda store: store.report(key, step, worker, attempt, data or JsonText("1")))
+
+    @rule(on=STEPS, data=st.data())
+    def report_on_loan(self, on: int, data: Any) -> None:
+        loans = [
+            loan
+            for worker in range(1, 4)
+            for loan in self.ask(on, lambda store, w=worker: store.borrowed(WorkerKey(w)))
+            if loan.attempt is not None
+        ]
+        if loans:
+            run, step, worker, attempt, *_ = data.draw(st.sampled_from(loans))
+            text = JsonText("2")
+            self.ask(on, lambda store: store.report(run, step, worker, attempt, text))
+
+    @rule(on=STEPS)
+    def beat(self, on: int) -> None:
+        self.ask(on, lambda store: store.beat())
+
+    @rule(on=STEPS, runs=st.lists(runs(), max_size=4))
+    def create_all(self, on: int, runs: list[NewRun]) -> None:
+        runs = [replace(run, owner=None) for run in runs]
+        self.ask(on, lambda store: store.create_all(runs))
+
+    @rule(on=STEPS, silent=few(st.tuples(WORKERS, st.integers(0, 2))))
+    def release_silent(self, on: int, silent: Any) -> None:
+        self.ask(on, lambda store: store.release_dead(NOW, silent))
 
     @rule(
         on=STEPS,
@@ -304,6 +367,7 @@ def questions_about(run: RunKey) -> Sequence[Question]:
         lambda store: store.load(run),
         lambda store: store.history(run),
         lambda store: store.outcomes(run),
+        lambda store: store.loans(run),
     )
 
 
@@ -317,6 +381,8 @@ QUESTIONS: Sequence[Question] = (
     lambda store: store.list_schedules(None, None, 9),
     lambda store: store.definition(RunKind.TASK, "name"),
     lambda store: store.workers(),
+    lambda store: store.borrowed(WorkerKey(1)),
+    lambda store: store.borrowed(WorkerKey(2)),
     lambda store: store.type_schemas(),
 )
 
