@@ -33,9 +33,9 @@ soak: $(VENV)/.installed-dev
 	$(BIN)/python -m tests.simulation --seeds 20000 --jobs 2
 	$(BIN)/python tests/crash/soak.py
 
-# Kallista beside its peers; PEERS=dbos,absurd measures a few. Each peer gets a .venv of its own.
+# Kallista beside its peers, each in an environment of its own: PEERS=dbos,absurd ROWS=W1,W2 ROUNDS=1.
 bench: $(VENV)/.installed-dev
-	$(BIN)/python -m bench $(if $(PEERS),--peers $(PEERS))
+	$(BIN)/python -m bench $(if $(PEERS),--peers $(PEERS)) $(if $(ROWS),--rows $(ROWS)) $(if $(ROUNDS),--rounds $(ROUNDS))
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
