@@ -60,17 +60,15 @@ class Wire:
                     ).start()
 
     def _carry(self, source: socket.socket, sink: socket.socket, outward: bool) -> None:
+        cut = None
         with suppress(OSError):
-            while data := source.recv(1 << 20):
+            while cut is None and (data := source.recv(1 << 20)):
                 cut = self._cut_at(data) if outward else None
                 if cut is not Cut.BEFORE:
                     sink.sendall(data)
-                if cut is Cut.AFTER:
-                    # The server's side of the wire is read to the end of what it has to say.
-                    _hush(sink)
-                if cut is not None:
-                    break
-        for end in (source, sink):
+        # The server's end stays until the server has answered: to close it now would take back
+        # what it has not read yet.
+        for end in (source,) if cut is Cut.AFTER else (source, sink):
             with suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)
             end.close()
@@ -79,8 +77,3 @@ class Wire:
         if self.cuts and self.cuts[0][0] in data:
             return self.cuts.pop(0)[1]
         return None
-
-
-def _hush(server: socket.socket) -> None:
-    """Say that there is nothing more to come: the server carries out what it has, and goes."""
-    server.shutdown(socket.SHUT_WR)
