@@ -137,6 +137,7 @@ class Setting:
 
     Args:
         handled: Its task types.
+        queues: The queues it serves.
         max_concurrency: Attempts at once.
         worker: Whether it executes anything.
         look_every: In microseconds, as in ``Options``; so are the next two.
@@ -148,6 +149,7 @@ class Setting:
     """
 
     handled: tuple[Handled, ...]
+    queues: tuple[str, ...]
     max_concurrency: int
     worker: bool
     look_every: int
@@ -202,6 +204,7 @@ class Program:
             options=Options(
                 worker=setting.worker,
                 max_concurrency=setting.max_concurrency,
+                queues=setting.queues,
                 grace=Micros(setting.grace),
                 look_every=Micros(setting.look_every),
                 take_over_every=Micros(setting.take_over_every),
@@ -281,8 +284,9 @@ class Program:
 
     @property
     def does_everything(self) -> bool:
-        """Whether it executes all task types."""
-        return self.setting.worker and len(self.setting.handled) == 4
+        """Whether it executes all task types of all queues."""
+        setting = self.setting
+        return setting.worker and len(setting.handled) == 4 and len(setting.queues) == 2
 
     @property
     def places_taken(self) -> int:

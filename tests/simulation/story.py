@@ -230,10 +230,13 @@ class Story:
             Handled("grind", 2),
         ]  # fmt: skip
         guest = self.climate.guests and not self.peace and self.programs and luck.random() < 0.5
+        queues: tuple[str, ...] = ("default", "side")
         if guest:
-            handled = luck.sample(handled, luck.randint(1, 3))
+            handled = luck.sample(handled, luck.randint(1, 4))
+            queues = luck.choice((queues, ("default",), ("side",)))
         return Setting(
             handled=tuple(handled),
+            queues=queues,
             max_concurrency=self.limit,
             worker=self.peace or not self.programs or luck.random() < 0.9,
             look_every=luck.choice((50_000, 500_000, 1_000_000, 1_500_000, self.rarely)),
@@ -325,7 +328,9 @@ class Story:
         if program is None:
             return
         what = self.luck.random()
-        if what < 0.4 or not self.runs:
+        if what < 0.05:
+            self.client(program, "creates", self.create_many(program))
+        elif what < 0.4 or not self.runs:
             self.client(program, "creates", self.create(program))
         elif what < 0.75:
             self.client(program, "commands", self.command(program))
@@ -408,6 +413,32 @@ class Story:
             self.machine.accuse(f"{program.name} says that {id} is created, and it is not")
         if start and kind is not RunKind.TASK:
             await self.tell_run(program, id, "start")
+
+    async def create_many(self, program: Program) -> None:
+        """Create and start several runs in one commit."""
+        luck = self.luck
+        kind = luck.choice((RunKind.TASK, RunKind.WORKFLOW))
+        ids = [f"r{len(self.runs) + number}" for number in range(luck.randint(2, 6))]
+        self.runs.update(dict.fromkeys(ids, kind))
+        self.machine.note(program.name, f"is asked to create {kind}s {ids}")
+        app = program.app
+        many: list[dict[str, object]]
+        if kind is RunKind.TASK:
+            many = [{"task_id": id, "task_data": self.workload.task()} for id in ids]
+            done = await self.insist(program, lambda: app.scheduler.schedule_tasks(many))
+        else:
+            many = [
+                {"name": "line", "tasks": self.workload.tasks(), "workflow_id": id} for id in ids
+            ]
+            done = await self.insist(
+                program, lambda: app.workflow_manager.create_workflows(many, start=True)
+            )
+        if not done:
+            return
+        self.acknowledged.update(ids)
+        missing = [id for id in ids if RunId(id) not in self.ledger.born]
+        if missing:
+            self.machine.accuse(f"{program.name} says that {missing} are created, and they are not")
 
     async def command(self, program: Program) -> None:
         """Command a run that was asked for."""

@@ -36,6 +36,8 @@ class Workload:
             task["kills"] = luck.choice((1, 2, 9))
         if type != "grind" and luck.random() < 0.1:
             task["stubborn"] = True
+        if luck.random() < 0.15:
+            task["queue"] = "side"
         if luck.random() < 0.5:
             delay = luck.choice((0, 0.1, 1, 4))
             task["retry"] = {"max_attempts": luck.randint(2, 4), "delay": delay, "jitter": 0.5}
