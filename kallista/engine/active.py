@@ -138,13 +138,16 @@ class DefinitionCache:
 
     def get(self, hash: str, content: JsonText) -> Definition:
         """The definition of this hash, whose content this is."""
-        known = self._known.pop(hash, None)
-        if known is None:
-            known = definition_from_data(from_json(content))
+        known = self._known.pop(hash, None) or definition_from_data(from_json(content))
+        self.put(hash, known)
+        return known
+
+    def put(self, hash: str, definition: Definition) -> None:
+        """Remember a definition that need not be read, for it was described here."""
+        if hash not in self._known:
             while len(self._known) >= self._size:
                 del self._known[next(iter(self._known))]
-        self._known[hash] = known
-        return known
+            self._known[hash] = definition
 
 
 def task_type(run: Run, position: int) -> TaskType:

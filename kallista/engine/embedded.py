@@ -415,10 +415,10 @@ class EmbeddedEngine:
                 await self._renew()
                 return await self._made(wanted, start=start)
             raise
-        if made.new:
-            self._knowledge.created(wanted.id, run.kind, made.key)
         self._widen(wanted.id, made.key)
         if made.new:
+            self._definitions.put(run.definition, wanted.definition)
+            self._knowledge.created(wanted.id, run.kind, made.key)
             for entry in draft.enqueue:
                 self._queued(entry.ready_at, entry.priority)
         else:
