@@ -218,12 +218,6 @@ class Stage:
         self.marked: SimpleQueue[Line] = SimpleQueue()
         self._puppets: list[Puppet] = []
 
-    @property
-    def file(self) -> Path | None:
-        """The file of the store, if it is one."""
-        path = self.url.removeprefix("sqlite:///")
-        return None if path == self.url else Path(path)
-
     # programs
 
     def waiting(self) -> Puppet:

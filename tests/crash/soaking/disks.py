@@ -68,7 +68,7 @@ def failing_calls(round: Round) -> Figures:
 
 def _traced(stage: Stage, first: int) -> list[str]:
     """A worker some of whose syncs of the log end with EIO."""
-    log = f"{stage.file}-wal"
+    log = f"{stage.url.removeprefix('sqlite:///')}-wal"
     inject = f"inject=fdatasync:error=EIO:when={first}+{EVERY}"
     trace = ["strace", "-f", "-o", "calls.txt", "-P", log, "-e", "trace=fdatasync", "-e", inject]
     return [*trace, sys.executable, "-W", "error", str(PROGRAM)]

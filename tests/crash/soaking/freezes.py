@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from contextlib import closing
 from time import sleep
 
 from puppets import Puppet, Stage
 from work import Work
 
-from kallista.errors import StoreUnavailableError
-from kallista.store.sqlite.file_locks import FileLock, holder_name
 from soaking.figures import Figures
 from soaking.rounds import Round
 
@@ -53,24 +50,16 @@ def run(round: Round) -> Figures:
 
 
 def _freeze_some(round: Round, stage: Stage, workers: list[Puppet]) -> list[Puppet]:
-    """Freeze workers, but not amid a write to a file: that would keep all others waiting."""
+    """Freeze workers, but not amid a write: that keeps all others waiting.
+
+    In a file as long as it lasts. In PostgreSQL for 10 s when the server waits for the next group
+    of statements, which it may do in a soak; as long as it lasts when amid a group.
+    """
     while True:
         frozen = round.chance.sample(workers, round.chance.randint(1, WORKERS - 1))
         for worker in frozen:
             worker.freeze()
-        if _can_be_written(stage):
+        if round.place.can_be_written(stage.url, LEASE / 4, patient=round.jitter > 0):
             return frozen
         for worker in frozen:
             worker.thaw()
-
-
-def _can_be_written(stage: Stage) -> bool:
-    if stage.file is None:
-        return True
-    with closing(FileLock(stage.file.with_name(f"{stage.file.name}.write-lock"))) as lock:
-        try:
-            lock.acquire(holder_name("the test"), LEASE / 4, "see whether it is free")
-        except StoreUnavailableError:
-            return False
-        lock.release()
-    return True

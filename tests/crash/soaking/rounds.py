@@ -4,14 +4,25 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
-from typing import Protocol
+from time import sleep
+from typing import Final, Protocol
 
+import psycopg
 from puppets import PATIENCE, Stage
 
+from kallista.errors import StoreUnavailableError
+from kallista.store.sqlite.file_locks import FileLock, holder_name
 from kallista.testing.postgres import PostgresServer, find_programs
+
+_WAITS_FOR_CLIENT: Final = """
+    SELECT count(*) FROM pg_stat_activity
+    WHERE datname = current_database() AND wait_event = 'ClientRead' AND state = ANY (%s)
+        AND state_change < now() - %s * interval '1 second'
+"""
 
 
 class Place(Protocol):
@@ -21,6 +32,16 @@ class Place(Protocol):
 
     def url(self, folder: Path) -> str | None:
         """A new, empty store for programs of this folder; None: a file in it."""
+        ...
+
+    def can_be_written(self, url: str, within: float, *, patient: bool) -> bool:
+        """Whether no frozen program keeps others from writing.
+
+        Args:
+            url: The store.
+            within: Seconds after which whoever still holds it is taken for frozen.
+            patient: Whether one is good enough that the server itself will send away.
+        """
         ...
 
     def keep(self, folder: Path) -> None:
@@ -36,6 +57,17 @@ class Sqlite:
     def url(self, folder: Path) -> str | None:
         """The default."""
         return None
+
+    def can_be_written(self, url: str, within: float, *, patient: bool) -> bool:
+        """By the lock under which all programs write."""
+        file = Path(url.removeprefix("sqlite:///"))
+        with closing(FileLock(file.with_name(f"{file.name}.write-lock"))) as lock:
+            try:
+                lock.acquire(holder_name("the test"), within, "see whether it is free")
+            except StoreUnavailableError:
+                return False
+            lock.release()
+        return True
 
     def keep(self, folder: Path) -> None:
         """It is there already."""
@@ -59,6 +91,14 @@ class Postgres:
         self.server.drop_database(self._database)
         self._number += 1
         return self.server.create_database(self._database)
+
+    def can_be_written(self, url: str, within: float, *, patient: bool) -> bool:
+        """By what the server says of its sessions, once the living have moved on."""
+        sleep(within)
+        bad = ["active"] if patient else ["active", "idle in transaction"]
+        with psycopg.connect(url, autocommit=True) as db:
+            row = db.execute(_WAITS_FOR_CLIENT, (bad, within)).fetchone()
+        return row == (0,)
 
     def keep(self, folder: Path) -> None:
         """Write it down as SQL, if there is a program for that."""
