@@ -86,6 +86,8 @@ class SimulatedStore(MemoryStore):
         self._written_at = 0
         self._answered_at = 0
         self._cut_off_until = 0
+        self.slow_until = 0
+        """Until when an answer may be late."""
         self.dead = False
 
     @property
@@ -179,7 +181,10 @@ class SimulatedStore(MemoryStore):
         length = luck.choice((50, 200, 200, 1_000))
         if self._machine.chance(self._home.weather.slow):
             length = luck.randint(SECOND // 10, 8 * SECOND)
-        return length + max(0, self._cut_off_until - self._machine.now)
+        length += max(0, self._cut_off_until - self._machine.now)
+        if length > SECOND // 10:
+            self.slow_until = max(self.slow_until, self._machine.now + length)
+        return length
 
     def _ring_others(self) -> None:
         for other in list(self._state.handles):

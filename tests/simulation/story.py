@@ -578,11 +578,12 @@ class Story:
 
     def is_idle(self, program: Program) -> bool:
         """Whether a worker has had nothing to do."""
+        since = max(self.ledger.begun_at.get(program.name, 0), program.store.slow_until)
         return (
             program.setting.worker
             and not any(attempt.by is program for attempt in self.ledger.under_way)
             and not any(loan.worker == program.known_as for loan, _ in self.state.loans.values())
-            and self.machine.now - self.ledger.begun_at.get(program.name, 0) > PROMPT * SECOND
+            and self.machine.now - since > PROMPT * SECOND
         )
 
     def accuse_stuck(self, what: str) -> None:
