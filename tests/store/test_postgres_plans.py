@@ -33,6 +33,7 @@ WHOLE_TABLE_ON_PURPOSE = {
 ONLY_HERE = {
     "delete_handle": "programs have sessions instead of files",
     "drop_dead_handles": "programs have sessions instead of files",
+    "end_marked_session": "programs have sessions instead of files",
     "hold_definitions": "SQLite has one writer, so nobody can come in between",
     "insert_entry": "children are written before their parents' lines; SQLite needs no order",
     "insert_handle": "programs have sessions instead of files",

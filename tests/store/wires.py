@@ -66,8 +66,10 @@ class Wire:
                 cut = self._cut_at(data) if outward else None
                 if cut is not Cut.BEFORE:
                     sink.sendall(data)
-        # The server's end stays until the server has answered: to close it now would take back
-        # what it has not read yet.
+        if cut is Cut.AFTER:
+            # Only a whole close would take back what the server has not read yet.
+            with suppress(OSError):
+                sink.shutdown(socket.SHUT_WR)
         for end in (source,) if cut is Cut.AFTER else (source, sink):
             with suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)

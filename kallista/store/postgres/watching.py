@@ -34,6 +34,7 @@ _SOON: Final = 0.05
 _AT_LEAST_EVERY: Final = 2.0
 
 _SESSION_MARK = statement("session_mark")
+_END_MARKED_SESSION = statement("end_marked_session")
 _SESSION_UNMARK = statement("session_unmark")
 _MOVE_WORKER = statement("move_worker")
 
@@ -158,6 +159,7 @@ class Watch:
         try:
             db.say(b"LISTEN kallista")
             if self.worker is not None:
+                db.ask(_END_MARKED_SESSION, (WORKING, self.worker))
                 db.ask(_SESSION_MARK, (WORKING, self.worker))
                 db.tell(_MOVE_WORKER, (db.server, self.worker))
             # What was committed while nobody listened.

@@ -46,6 +46,7 @@ TRIES: Final = 5
 """How often a group is written anew because others were in the way."""
 
 _SESSION_MARK = statement("session_mark")
+_END_MARKED_SESSION = statement("end_marked_session")
 _INSERT_HANDLE = statement("insert_handle")
 _DELETE_HANDLE = statement("delete_handle")
 _DROP_DEAD_HANDLES = statement("drop_dead_handles")
@@ -202,6 +203,7 @@ class Writer:
             prepare(db, self._address)
             db.tell(_DROP_DEAD_HANDLES, (HANDLE,))
             self.key = int(db.ask(_INSERT_HANDLE)[0][0])
+        db.ask(_END_MARKED_SESSION, (HANDLE, self.key))
         db.ask(_SESSION_MARK, (HANDLE, self.key))
 
     def _write(self, group: Sequence[Request]) -> None:

@@ -36,6 +36,13 @@ UPDATE store SET version = :version::bigint;
 -- Held as long as the session lives, so that others see whether it does.
 SELECT pg_advisory_lock(:kind::integer, :key::integer);
 
+-- name: end_marked_session
+-- A session that was lost on our side may live on at the server, until it notices.
+SELECT pg_terminate_backend(pid) FROM pg_locks
+WHERE locktype = 'advisory' AND granted AND classid = :kind::bigint::oid
+  AND objid = :key::bigint::oid
+  AND database = (SELECT oid FROM pg_database WHERE datname = current_database());
+
 -- name: session_unmark
 -- The session lives on, but not for this any more.
 SELECT pg_advisory_unlock(:kind::integer, :key::integer);
