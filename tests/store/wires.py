@@ -52,30 +52,21 @@ class Wire:
                     continue
                 self.connections += 1
                 server = socket.create_connection(("127.0.0.1", self._server))
-                for source, sink in ((client, server), (server, client)):
-                    threading.Thread(
-                        target=self._carry,
-                        args=(source, sink, source is client),
-                        daemon=True,
-                    ).start()
+                for ends in ((client, server, Cut.BEFORE), (server, client, Cut.AFTER)):
+                    threading.Thread(target=self._carry, args=ends, daemon=True).start()
 
-    def _carry(self, source: socket.socket, sink: socket.socket, outward: bool) -> None:
-        cut = None
+    def _carry(self, source: socket.socket, sink: socket.socket, cut: Cut) -> None:
         with suppress(OSError):
-            while cut is None and (data := source.recv(1 << 20)):
-                cut = self._cut_at(data) if outward else None
-                if cut is not Cut.BEFORE:
-                    sink.sendall(data)
-        if cut is Cut.AFTER:
-            # Only a whole close would take back what the server has not read yet.
-            with suppress(OSError):
-                sink.shutdown(socket.SHUT_WR)
-        for end in (source,) if cut is Cut.AFTER else (source, sink):
+            while (data := source.recv(1 << 20)) and not self._is_cut(data, cut):
+                sink.sendall(data)
+        for end in (source, sink):
             with suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)
             end.close()
 
-    def _cut_at(self, data: bytes) -> Cut | None:
-        if self.cuts and self.cuts[0][0] in data:
-            return self.cuts.pop(0)[1]
-        return None
+    def _is_cut(self, data: bytes, cut: Cut) -> bool:
+        """Whether the wire is cut here; what is obeyed is repeated in the answer."""
+        if self.cuts and self.cuts[0][1] is cut and self.cuts[0][0] in data:
+            self.cuts.pop(0)
+            return True
+        return False
