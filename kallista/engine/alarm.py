@@ -34,9 +34,15 @@ class Alarm:
         self._rang.set()
 
     def set(self, moment: Micros) -> None:
-        """Wake the waiter at a moment, unless an earlier one is set."""
+        """Wake the waiter at a moment, unless an earlier one is set.
+
+        An earlier one that is past by now was missed: the clock has been set forward, and its timer
+        would ring only when as much time has gone by as had been left then.
+        """
         if self._timer is not None and self._moment is not None and self._moment <= moment:
-            return
+            if self._moment > self._clock.now():
+                return
+            self.ring()
         self.clear()
         self._moment = moment
         self._timer = self._clock.call_at(moment, self._on_time)
