@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
+
+import pytest
+
 from kallista.core.commands import AttemptEnded, Command, Due, Verb
 from kallista.core.decide import NO_CAPACITY, decide
 from kallista.core.definitions import Definition, StepSpec, TaskSpec
@@ -10,6 +15,8 @@ from kallista.core.plan import WAKE, WHOLE_RUN, Entry
 from kallista.core.run import Draft, Run
 from kallista.core.states import RunKind
 from kallista.core.types import Micros, RunId, StepId, TaskType, WorkerKey
+from kallista.engine.alarm import Alarm
+from kallista.engine.clock import Timer
 
 NOW = Micros(1_000_000)
 
@@ -60,3 +67,42 @@ def test_a_deadline_survives_a_clock_that_is_set_back() -> None:
     early = decide(run, [Due(WHOLE_RUN)], NOW, NO_CAPACITY)
     assert early.enqueue == [Entry(WAKE, 0, Micros(NOW + 3_000_000), WHOLE_RUN)]
     assert not early.events
+
+
+class Wall:
+    """A wall clock that can be set; its timers ring when time has gone by, whatever it shows."""
+
+    def __init__(self) -> None:
+        self.shows = NOW
+        self.timers: list[Micros] = []
+
+    def now(self) -> Micros:
+        """What it shows."""
+        return self.shows
+
+    def monotonic(self) -> Micros:
+        """No time goes by."""
+        return Micros(0)
+
+    def call_at(self, moment: Micros, callback: Callable[[], None]) -> Timer:
+        """Only remember the moment."""
+        self.timers.append(moment)
+        return asyncio.get_running_loop().call_later(3_600, callback)
+
+
+@pytest.mark.anyio
+async def test_an_alarm_does_not_wait_for_a_moment_that_a_jump_has_left_behind() -> None:
+    """The clock is set forward past a moment: what is set next counts, and what was missed rings.
+
+    Else whatever is due after the jump waits as long as was left to the earlier moment.
+    """
+    wall = Wall()
+    alarm = Alarm(wall)
+    alarm.set(Micros(NOW + 100))
+    alarm.set(Micros(NOW + 200))
+    assert wall.timers == [NOW + 100]
+    wall.shows = Micros(NOW + 3_600)
+    alarm.set(Micros(NOW + 3_700))
+    assert wall.timers == [NOW + 100, NOW + 3_700]
+    await alarm.wait()
+    alarm.clear()
