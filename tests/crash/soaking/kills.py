@@ -55,7 +55,7 @@ def run(round: Round) -> Figures:
         runs=len(evidence.books),
         tasks=evidence.effects,
         repeats=evidence.repeats,
-        waits=taken_over(evidence, [kill.at for kill in kills if kill.survived]),
+        waits=taken_over(evidence, kills),
         errors=work.errors,
     )
 
@@ -92,21 +92,16 @@ def _check_attempts(evidence: Evidence, kills: int) -> None:
             assert attempt <= kills + 1, f"{id}/{task} took {attempt} attempts, {kills} kills"
 
 
-def taken_over(evidence: Evidence, kills: list[float]) -> list[float]:
-    """For each kill, how long it took until all that it interrupted had begun anew.
-
-    Args:
-        evidence: What was left.
-        kills: When they came, by the wall clock.
-    """
-    longest: dict[float, float] = {}
+def taken_over(evidence: Evidence, kills: list[Kill]) -> list[float]:
+    """For each kill that others survived, how long it took until all it interrupted began anew."""
+    longest: dict[Kill, float] = {}
     for book in evidence.books.values():
-        killed: dict[str | None, float] = {}
+        killed: dict[str | None, Kill] = {}
         for event in book.history:
             at = event.at.timestamp()
             if event.kind == "task.interrupted":
-                killed[event.task_id] = max((kill for kill in kills if kill <= at), default=at)
+                killed[event.task_id] = max(kill for kill in kills if kill.at <= at)
             elif event.kind == "task.started" and event.task_id in killed:
                 kill = killed.pop(event.task_id)
-                longest[kill] = max(longest.get(kill, 0), at - kill)
-    return [length for kill, length in longest.items() if kill in kills]
+                longest[kill] = max(longest.get(kill, 0), at - kill.at)
+    return [length for kill, length in longest.items() if kill.survived]

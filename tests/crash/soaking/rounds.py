@@ -6,6 +6,7 @@ import subprocess
 from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from random import Random
 from time import sleep
@@ -18,6 +19,7 @@ from kallista.errors import StoreUnavailableError
 from kallista.store.sqlite.file_locks import FileLock, holder_name
 from kallista.testing.postgres import PostgresServer, find_programs
 
+_NUMBERS: Final = count(1)
 _WAITS_FOR_CLIENT: Final = """
     SELECT count(*) FROM pg_stat_activity
     WHERE datname = current_database() AND wait_event = 'ClientRead' AND state = ANY (%s)
@@ -84,12 +86,13 @@ class Postgres:
 
     def __init__(self, server: PostgresServer) -> None:
         self.server = server
-        self._number = 0
+        self._database = ""
 
     def url(self, folder: Path) -> str | None:
         """A database; the one of the round before goes."""
-        self.server.drop_database(self._database)
-        self._number += 1
+        if self._database:
+            self.server.drop_database(self._database)
+        self._database = f"round{next(_NUMBERS)}"
         return self.server.create_database(self._database)
 
     def can_be_written(self, url: str, within: float, *, patient: bool) -> bool:
@@ -106,10 +109,6 @@ class Postgres:
         if Path(dump).exists():
             url = self.server.url(self._database)
             subprocess.run([dump, "-f", str(folder / "store.sql"), url], check=False)
-
-    @property
-    def _database(self) -> str:
-        return f"round{self._number}"
 
 
 @dataclass(frozen=True)
