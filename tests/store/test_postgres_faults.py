@@ -20,6 +20,7 @@ from kallista.errors import (
 )
 from kallista.store.port import RunFilter
 from kallista.store.postgres import PostgresStore
+from kallista.testing.postgres import PostgresServer
 from kallista.testing.store_contract import (
     BUILD,
     NOW,
@@ -245,6 +246,36 @@ async def test_work_goes_on_over_restarts(url: str) -> None:
                 await asyncio.to_thread(server().restart, mode)
 
         await asyncio.gather(crash(), *(advance(number) for number in range(20)))
+
+
+async def test_a_standby_takes_over_with_all_that_was_acknowledged() -> None:
+    """The primary dies under load, its synchronous standby is promoted: the clients go on there."""
+    with PostgresServer() as primary:
+        url = primary.create_database("store")
+        standby = primary.standby()
+        try:
+            several = url.replace(f":{primary.port}/", f":{primary.port},127.0.0.1:{standby.port}/")
+            async with opened(lambda: PostgresStore(several)) as store:
+                me = await store.register_worker("me", {}, NOW)
+                acknowledged: list[RunId] = []
+                begun = asyncio.Event()
+
+                async def work(number: int) -> None:
+                    for part in range(5):
+                        run = new_run(f"run-{number}-{part}", owner=me)
+                        assert (await store.create(run)).new
+                        acknowledged.append(run.id)
+                        begun.set()
+
+                working = asyncio.gather(*(work(number) for number in range(10)))
+                await begun.wait()
+                await asyncio.to_thread(primary.kill)
+                await asyncio.to_thread(standby.promote)
+                await working
+                assert len(await store.heads(acknowledged)) == len(acknowledged) == 50
+                assert [worker.alive for worker in await store.workers()] == [True]
+        finally:
+            standby.close()
 
 
 async def test_two_workers_that_write_in_circles_both_go_on(url: str) -> None:
