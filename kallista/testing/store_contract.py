@@ -1391,7 +1391,9 @@ class StoreContract(ABC):
 
     @pytest.mark.anyio
     async def test_a_handle_notices_what_others_write(self, store: Store, other: Store) -> None:
-        """Others' commits are changes, each told once; a handle's own commits are not."""
+        """Others' commits are changes, each told once, soon after; a handle's own are not."""
+        rung = asyncio.Event()
+        store.listen(rung.set)
         store.changed()
         assert not store.changed()
         record = await made(store, new_run("mine"))
@@ -1399,6 +1401,7 @@ class StoreContract(ABC):
         await store.load(RunId("mine"))
         assert not store.changed()
         await other.create(new_run("theirs"))
+        await asyncio.wait_for(rung.wait(), 30)
         assert store.changed()
         assert not store.changed()
 

@@ -19,13 +19,13 @@ from kallista.core.plan import WAKE, Entry
 from kallista.core.types import Micros, RunKey, TaskType, WorkerKey
 from kallista.errors import LeaseLost
 from kallista.store.conflicts import worker_gone
+from kallista.store.holders import EVERYBODY, NOBODY
 from kallista.store.port import WAKES_AT_ONCE, Claim, ClaimedEntry, ClaimRequest, RunRecord
 from kallista.store.postgres import rows
 from kallista.store.postgres.connection import Row
 from kallista.store.postgres.rows import full_records
 from kallista.store.postgres.statements import statement
 from kallista.store.postgres.writing import Writing
-from kallista.store.sqlite.holders import EVERYBODY, NOBODY
 
 PASSED_OVER_FOR: Final = Micros(2_000)
 """When to ask again for what somebody else was writing at that moment."""

@@ -16,10 +16,10 @@ from kallista.core.states import RunKind
 from kallista.core.types import JsonText, Micros, RunId, RunKey, WorkerKey
 from kallista.errors import ConflictError, KallistaError, LeaseLost, NotFoundError
 from kallista.store.conflicts import id_conflict, schedule_conflict, worker_gone
+from kallista.store.holders import holder
 from kallista.store.port import Created
 from kallista.store.postgres.statements import statement
 from kallista.store.postgres.writing import Writing
-from kallista.store.sqlite.holders import holder
 from kallista.store.sqlite.rows import changed_steps, new_run_row, schedule_values, tags_text
 
 _RUNS_OF_IDS = statement("runs_of_ids")

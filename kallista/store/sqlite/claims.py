@@ -16,8 +16,8 @@ import apsw
 
 from kallista.core.plan import WAKE, Entry
 from kallista.core.types import Micros, RunKey, TaskType, WorkerKey
+from kallista.store.holders import EVERYBODY, NOBODY
 from kallista.store.port import WAKES_AT_ONCE, Claim, ClaimedEntry, ClaimRequest, RunRecord
-from kallista.store.sqlite.holders import EVERYBODY, NOBODY
 from kallista.store.sqlite.rows import full_records, key_list
 from kallista.store.sqlite.statements import statement
 from kallista.store.sqlite.writing import Writing

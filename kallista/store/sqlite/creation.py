@@ -16,8 +16,8 @@ from kallista.core.states import RunKind
 from kallista.core.types import JsonText, Micros, RunId, RunKey
 from kallista.errors import ConflictError, KallistaError, NotFoundError
 from kallista.store.conflicts import id_conflict, schedule_conflict
+from kallista.store.holders import holder
 from kallista.store.port import Created
-from kallista.store.sqlite.holders import holder
 from kallista.store.sqlite.rows import (
     changed_steps,
     key_list,

@@ -17,9 +17,9 @@ from kallista.core.plan import WHOLE_RUN, Entry, Grant, Plan
 from kallista.core.states import RunKind
 from kallista.core.types import RunKey, WorkerKey
 from kallista.errors import KallistaError, LeaseLost, NotFoundError
+from kallista.store.holders import NOBODY, holder
 from kallista.store.port import Committed
 from kallista.store.sqlite.creation import create_children
-from kallista.store.sqlite.holders import NOBODY, holder
 from kallista.store.sqlite.rows import Row, key_list, text_list
 from kallista.store.sqlite.statements import statement
 from kallista.store.sqlite.writing import Writing
