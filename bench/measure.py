@@ -209,7 +209,7 @@ class _Runs:
             process = subprocess.Popen(
                 [*self._command, case],
                 cwd=self._folder,
-                env={**os.environ, "PYTHONPATH": str(ROOT), "BENCH_REDIS": str(self._case["url"])},
+                env=_environment(str(self._case["url"])),
                 stdin=subprocess.PIPE,
                 stdout=answers,
                 stderr=log,
@@ -224,6 +224,12 @@ class _Runs:
         written = self._log.read_text(encoding="utf-8", errors="replace").rsplit("\n===", 1)[-1]
         lines = [line for line in written.splitlines() if line.strip()]
         return lines[-1] if len(lines) > 1 else f"ended with status {status}"
+
+
+def _environment(url: str) -> dict[str, str]:
+    """What a measured process finds: compiled modules are kept, as they are for users."""
+    kept = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
+    return {**kept, "PYTHONPATH": str(ROOT), "BENCH_REDIS": url}
 
 
 def _end_group(process: subprocess.Popen[bytes]) -> None:
