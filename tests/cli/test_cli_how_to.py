@@ -12,8 +12,8 @@ from cli_support import Typist
 
 from kallista.cli.session import FAILED, LEFT, OK, USAGE
 
-_FLEETING = re.compile(r"0 +(RUNNING|WAITING) ")
-"""Lines of steps under way: whether a short one is seen depends on the machine."""
+_FLEETING = re.compile(r"0 +(RUNNING|WAITING) |Workflow '.*' waits until ")
+"""Lines of what is under way: whether a short one is seen depends on the machine."""
 
 PAGE = Path(__file__).parents[2] / "docs/how-to/command-line.md"
 

@@ -15,20 +15,26 @@ HANDLERS = Path(__file__).parent / "programs" / "handlers.py"
 STAY = {"type": "stay"}
 MARK = {"type": "mark", "file": "marks.txt"}
 END = {"type": "etch", "file": "marks.txt", "after": 1}
+READY = "task types"
 KILLED = 130
 
 
 def serving(stage: Stage) -> Puppet:
-    """``kallista worker``, at work."""
+    """``kallista worker``, about to work."""
     command = [sys.executable, "-W", "error", "-m", "kallista", "worker", "--tasks", str(HANDLERS)]
-    worker = stage.program(command=command)
-    worker.until("text")
-    return worker
+    return stage.program(command=command)
+
+
+def hear(worker: Puppet, words: str) -> None:
+    """Listen until it prints a line that begins with these words."""
+    while not worker.until("text")["text"].startswith(words):
+        pass
 
 
 def begun(stage: Stage, *tasks: object) -> tuple[Puppet, Puppet]:
     """Such a worker, alone, at a workflow of these tasks; and who has submitted it."""
     looker, worker = stage.looker(), serving(stage)
+    hear(worker, READY)
     looker.ask("workflow_manager.create_workflow", name="w", tasks=tasks, workflow_id="w")
     looker.ask("workflow_manager.start_workflow", workflow_id="w")
     return looker, worker
@@ -58,6 +64,7 @@ def test_what_outlives_the_grace_is_handed_back(stage: Stage) -> None:
     looker, worker = begun(stage, STAY)
     worker.until("staying")
     other = serving(stage)
+    hear(other, READY)
     worker.signal(signal.SIGTERM)
     assert other.until("staying")["attempt"] == 2
     worker.until("sent away")
@@ -75,7 +82,7 @@ def test_a_second_signal_ends_it_at_once(stage: Stage) -> None:
     looker, worker = begun(stage, STAY)
     worker.until("staying")
     worker.signal(signal.SIGTERM)
-    worker.until("text")
+    hear(worker, "stopping")
     worker.signal(signal.SIGTERM)
     assert worker.ended() == KILLED
     other = serving(stage)
