@@ -19,7 +19,7 @@ from kallista.core.states import EventKind
 from kallista.core.types import Json, JsonText, Micros, RunId, RunKey, ScheduleId, WorkerKey
 
 
-class Wanted(Struct, frozen=True):
+class Wanted(Struct, frozen=True, gc=False):
     """A run that is to be created.
 
     Args:

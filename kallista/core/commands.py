@@ -23,14 +23,14 @@ class Verb(StrEnum):
     RETRY = "retry"
 
 
-class Command(Struct, frozen=True):
+class Command(Struct, frozen=True, gc=False):
     """A user's wish; a repeat changes nothing."""
 
     verb: Verb
     reason: str | None = None
 
 
-class Dispatch(Struct, frozen=True):
+class Dispatch(Struct, frozen=True, gc=False):
     """A worker has taken this step's line from the queue and could start it.
 
     Args:
@@ -42,7 +42,7 @@ class Dispatch(Struct, frozen=True):
     ready_at: Micros
 
 
-class AttemptEnded(Struct, frozen=True):
+class AttemptEnded(Struct, frozen=True, gc=False):
     """An attempt is over; reports of other attempts than the running one change nothing."""
 
     step: int
@@ -50,7 +50,7 @@ class AttemptEnded(Struct, frozen=True):
     outcome: Outcome
 
 
-class WorkerDied(Struct, frozen=True):
+class WorkerDied(Struct, frozen=True, gc=False):
     """This worker, which drove the run, is gone, and with it every attempt that ran there.
 
     Args:
@@ -62,14 +62,14 @@ class WorkerDied(Struct, frozen=True):
     lent: frozenset[int] = frozenset()
 
 
-class Wished(Struct, frozen=True):
+class Wished(Struct, frozen=True, gc=False):
     """Another worker has taken this step's line from the queue and asks to execute it."""
 
     step: int
     worker: WorkerKey
 
 
-class Reported(Struct, frozen=True):
+class Reported(Struct, frozen=True, gc=False):
     """A worker that executed a step for the driver of the run says how the attempt ended."""
 
     step: int
@@ -77,24 +77,24 @@ class Reported(Struct, frozen=True):
     outcome: Outcome
 
 
-class BorrowerDied(Struct, frozen=True):
+class BorrowerDied(Struct, frozen=True, gc=False):
     """A worker that executed a step for the driver of the run is gone, the attempt with it."""
 
     step: int
     attempt: int
 
 
-class LinesLost(Struct, frozen=True):
+class LinesLost(Struct, frozen=True, gc=False):
     """Who took lines of the queue may be gone with them: what waits has to be queued again."""
 
 
-class Due(Struct, frozen=True):
+class Due(Struct, frozen=True, gc=False):
     """A moment has come: a sleep is over, or a time limit. ``step`` -1 means the run itself."""
 
     step: int
 
 
-class ChildSeen(Struct, frozen=True):
+class ChildSeen(Struct, frozen=True, gc=False):
     """Where the child run of a step is now.
 
     Args:
@@ -112,7 +112,7 @@ class ChildSeen(Struct, frozen=True):
     message: str = ""
 
 
-class ParentSeen(Struct, frozen=True):
+class ParentSeen(Struct, frozen=True, gc=False):
     """Where the parent of a child run is now.
 
     Args:
@@ -128,7 +128,7 @@ class ParentSeen(Struct, frozen=True):
     cause: RunId
 
 
-class DependenciesSeen(Struct, frozen=True):
+class DependenciesSeen(Struct, frozen=True, gc=False):
     """Where the processes are that a process depends on; None: it does not exist yet."""
 
     states: Mapping[RunId, ProcessStatus | None]

@@ -15,7 +15,7 @@ from kallista.core.states import RunKind
 from kallista.core.types import Json, Micros, RunId, StepId, TaskType
 
 
-class InputSpec(Struct, frozen=True):
+class InputSpec(Struct, frozen=True, gc=False):
     """One declared argument of a definition.
 
     Args:
@@ -32,7 +32,7 @@ class InputSpec(Struct, frozen=True):
 DEFAULT_MAX_CRASHES: Final = 5
 
 
-class TaskSpec(Struct, frozen=True):
+class TaskSpec(Struct, frozen=True, gc=False):
     """What one task executes.
 
     Args:
@@ -58,7 +58,7 @@ class TaskSpec(Struct, frozen=True):
         return crashes > 0 and crashes + 1 >= self.max_crashes
 
 
-class ChildSpec(Struct, frozen=True):
+class ChildSpec(Struct, frozen=True, gc=False):
     """The run that a step of type workflow or process starts.
 
     Args:
@@ -70,7 +70,7 @@ class ChildSpec(Struct, frozen=True):
     inputs: Mapping[str, Json]
 
 
-class StepSpec(Struct, frozen=True):
+class StepSpec(Struct, frozen=True, gc=False):
     """One step: a task of a workflow, a step of a process, or the one step of a single task.
 
     Args:

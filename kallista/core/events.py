@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from msgspec import Struct
 
 from kallista.core.states import EventKind, ProcessStatus, TaskStatus
 from kallista.core.types import JsonText, Micros, WorkerKey
 
 
-class Event(NamedTuple):
+class Event(Struct, frozen=True, gc=False):
     """One line of a run's history.
 
     ``attempt`` is the step's; on the run itself it is 0, or the attempt of the parent's step that
@@ -26,7 +26,7 @@ class Event(NamedTuple):
     data: JsonText | None
 
 
-class StepState(NamedTuple):
+class StepState(Struct, frozen=True, gc=False):
     """Where one step is.
 
     Args:
@@ -57,7 +57,7 @@ class StepState(NamedTuple):
     passed: bool = False
 
 
-class RunHead(NamedTuple):
+class RunHead(Struct, frozen=True, gc=False):
     """Where a run is; what every plan of it rewrites.
 
     Args:

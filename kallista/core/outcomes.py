@@ -10,7 +10,7 @@ from msgspec import Struct
 from kallista.core.types import JsonText, Micros
 
 
-class Failure(Struct, frozen=True):
+class Failure(Struct, frozen=True, gc=False):
     """Why something failed; kept in history as it is.
 
     Args:
@@ -27,31 +27,31 @@ class Failure(Struct, frozen=True):
     kinds: tuple[str, ...] = ()
 
 
-class Completed(Struct, frozen=True):
+class Completed(Struct, frozen=True, gc=False):
     """It returned; the result is encoded already."""
 
     result: JsonText
 
 
-class Failed(Struct, frozen=True):
+class Failed(Struct, frozen=True, gc=False):
     """It raised, or ran out of its time."""
 
     failure: Failure
 
 
-class Asleep(Struct, frozen=True):
+class Asleep(Struct, frozen=True, gc=False):
     """It asks to be completed after a while, with no worker held meanwhile."""
 
     length: Micros
 
 
-class Stopped(Struct, frozen=True):
+class Stopped(Struct, frozen=True, gc=False):
     """It was cancelled; the note says what could not be stopped, if anything."""
 
     note: str | None = None
 
 
-class HandedBack(Struct, frozen=True):
+class HandedBack(Struct, frozen=True, gc=False):
     """Its worker closed down before it finished; the next worker starts it again."""
 
 

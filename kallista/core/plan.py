@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from typing import Final
 
 from msgspec import Struct
 
@@ -51,7 +51,7 @@ def queue_of_lane(lane: TaskType) -> str:
     return lane.removesuffix(_ALONE).partition("@")[2] or DEFAULT_QUEUE
 
 
-class Entry(NamedTuple):
+class Entry(Struct, frozen=True, gc=False):
     """A line of the queue: from ``ready_at`` on, a worker may take up this step of the run.
 
     Its ``type`` is a ``lane``, a task type in a queue: the step may start. Of type ``WAKE``: look
@@ -65,7 +65,7 @@ class Entry(NamedTuple):
     step: int = WHOLE_RUN
 
 
-class Fence(NamedTuple):
+class Fence(Struct, frozen=True, gc=False):
     """What a writer shows to prove that it decided on the newest state.
 
     Args:
@@ -77,14 +77,14 @@ class Fence(NamedTuple):
     epoch: int | None
 
 
-class Ownership(NamedTuple):
+class Ownership(Struct, frozen=True, gc=False):
     """Who drives the run after this plan: nobody (worker None), or a worker in a new epoch."""
 
     worker: WorkerKey | None
     epoch: int
 
 
-class Grant(NamedTuple):
+class Grant(Struct, frozen=True, gc=False, order=True):
     """A step that another worker may execute: it has asked for it, and this is its attempt."""
 
     step: int
@@ -92,7 +92,7 @@ class Grant(NamedTuple):
     attempt: int
 
 
-class NewRun(Struct, frozen=True):
+class NewRun(Struct, frozen=True, gc=False):
     """A run that is to exist; the first plan of its life is part of it.
 
     Args:
@@ -132,7 +132,7 @@ class NewRun(Struct, frozen=True):
     enqueue: tuple[Entry, ...]
 
 
-class Plan(Struct, frozen=True):
+class Plan(Struct, frozen=True, gc=False):
     """What one decision on one run writes.
 
     Args:

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Final, NamedTuple
 
+from msgspec.structs import replace
+
 from kallista.core.definitions import Definition, TaskSpec
 from kallista.core.events import Event, RunHead, StepState
 from kallista.core.json_text import from_json
@@ -309,7 +311,8 @@ def _started(draft: Draft, event: Event, step: StepState, status: TaskStatus) ->
 def _waiting(draft: Draft, event: Event, step: StepState, status: TaskStatus) -> StepState:
     what = from_json(event.data or "null")
     asleep = isinstance(what, int)
-    return step._replace(
+    return replace(
+        step,
         status=status,
         attempt=event.attempt,
         ready_at=Micros(what) if asleep else None,
@@ -321,12 +324,12 @@ def _waiting(draft: Draft, event: Event, step: StepState, status: TaskStatus) ->
 
 def _retrying(draft: Draft, event: Event, step: StepState, status: TaskStatus) -> StepState:
     ready_at = Micros(from_json(event.data or "{}")["ready_at"])
-    return step._replace(status=status, failures=step.failures + 1, ready_at=ready_at, worker=None)
+    return replace(step, status=status, failures=step.failures + 1, ready_at=ready_at, worker=None)
 
 
 def _interrupted(draft: Draft, event: Event, step: StepState, status: TaskStatus) -> StepState:
     crashes = step.crashes + (event.data is None)
-    return step._replace(status=status, crashes=crashes, ready_at=event.at, worker=None)
+    return replace(step, status=status, crashes=crashes, ready_at=event.at, worker=None)
 
 
 def _reset(draft: Draft, event: Event, step: StepState, status: TaskStatus) -> StepState:
@@ -342,7 +345,7 @@ def _completed(draft: Draft, event: Event, step: StepState, status: TaskStatus) 
 
 def _failed(draft: Draft, event: Event, step: StepState, status: TaskStatus) -> StepState:
     passed = draft.run.definition.steps[event.step or 0].continue_on_error
-    return _ended(event, step._replace(failures=step.failures + 1), status, passed=passed)
+    return _ended(event, replace(step, failures=step.failures + 1), status, passed=passed)
 
 
 def _skipped(draft: Draft, event: Event, step: StepState, status: TaskStatus) -> StepState:
@@ -354,7 +357,8 @@ def _cancelled(draft: Draft, event: Event, step: StepState, status: TaskStatus) 
 
 
 def _ended(event: Event, step: StepState, status: TaskStatus, *, passed: bool) -> StepState:
-    return step._replace(
+    return replace(
+        step,
         status=status,
         ready_at=None,
         ended_at=event.at,

@@ -18,7 +18,7 @@ _FIRST_WINDOW = 1_000_000
 _WINDOW_GROWTH = 16
 
 
-class Schedule(Struct, frozen=True):
+class Schedule(Struct, frozen=True, gc=False):
     """A trigger and what it starts.
 
     Args:
@@ -60,7 +60,7 @@ class Schedule(Struct, frozen=True):
     version: int = 0
 
 
-class Firing(Struct, frozen=True):
+class Firing(Struct, frozen=True, gc=False):
     """What one look at a due schedule writes.
 
     Args:

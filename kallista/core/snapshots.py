@@ -37,7 +37,7 @@ def _plain(value: object) -> Json:
     raise TypeError(f"a snapshot holds a {type(value).__name__}, which has no plain form")
 
 
-class Snapshot(Struct, frozen=True):
+class Snapshot(Struct, frozen=True, gc=False):
     """What all snapshots share: a plain form of themselves."""
 
     def to_dict(self) -> dict[str, Json]:

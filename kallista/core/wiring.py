@@ -14,14 +14,14 @@ from kallista.core.types import Json, StepId
 from kallista.errors import ExpressionError
 
 
-class StepWiring(Struct, frozen=True):
+class StepWiring(Struct, frozen=True, gc=False):
     """The expressions of one step; None where it has none."""
 
     when: Compiled | None
     values: Compiled | None
 
 
-class Wiring(Struct, frozen=True):
+class Wiring(Struct, frozen=True, gc=False):
     """All expressions of a definition.
 
     Args:

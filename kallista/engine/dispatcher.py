@@ -116,8 +116,10 @@ class Dispatcher:
 
     def _give(self, run: RunKey, entries: Sequence[ClaimedEntry]) -> None:
         looks = [claimed.entry.step for claimed in entries if claimed.entry.type == WAKE]
-        alone = [entry for _, entry, _, _ in entries if self._may_park(entry)][:1]
-        stimuli = [self._stimulus(entry) for _, entry, _, _ in entries if entry not in alone]
+        alone = [claimed.entry for claimed in entries if self._may_park(claimed.entry)][:1]
+        stimuli = [
+            self._stimulus(claimed.entry) for claimed in entries if claimed.entry not in alone
+        ]
         parked = [entry.step for entry in alone]
         record, active = entries[0].record, self._driver.get(run)
         if record is not None:

@@ -24,7 +24,7 @@ from kallista.core.triggers import Trigger
 from kallista.core.types import Json, Micros, RunId, ScheduleId
 
 
-class RunRequest(Struct, frozen=True):
+class RunRequest(Struct, frozen=True, gc=False):
     """A run that a user wants.
 
     Args:

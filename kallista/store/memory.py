@@ -15,7 +15,7 @@ from typing import NamedTuple, TypeVar
 from msgspec.structs import replace
 
 from kallista.core.events import Event, StepState
-from kallista.core.plan import WAKE, WHOLE_RUN, Entry, Grant, NewRun, Plan, is_alone
+from kallista.core.plan import WAKE, WHOLE_RUN, Entry, Grant, NewRun, Ownership, Plan, is_alone
 from kallista.core.schedules import Firing, Schedule
 from kallista.core.states import RunKind, ScheduleStatus, TaskStatus
 from kallista.core.types import JsonText, Micros, RunId, RunKey, ScheduleId, TaskType, WorkerKey
@@ -216,8 +216,8 @@ class MemoryStore:
         run = state.runs.get(plan.run)
         if run is None:
             raise NotFoundError(f"run {plan.run} is gone; it was deleted")
-        version, epoch = plan.fence
-        if version != run.version or epoch not in (None, run.epoch):
+        fence = plan.fence
+        if fence.version != run.version or fence.epoch not in (None, run.epoch):
             raise LeaseLost(f"run {run.id!r} has moved on to version {run.version}")
         if plan.ownership is not None:
             self._check_worker(plan.ownership.worker)
@@ -226,13 +226,13 @@ class MemoryStore:
         steps = list(run.steps)
         for position, step in plan.steps:
             steps[position] = step
-        owner, epoch = plan.ownership or (run.owner, run.epoch)
+        there = Ownership(run.owner, run.epoch) if plan.ownership is None else plan.ownership
         state.runs[plan.run] = replace(
             run,
             status=_status(run.kind, steps, plan.head.state),
-            owner=owner,
-            epoch=epoch,
-            version=version + 1,
+            owner=there.worker,
+            epoch=there.epoch,
+            version=run.version + 1,
             head=plan.head,
             steps=tuple(steps),
         )
@@ -241,7 +241,7 @@ class MemoryStore:
         state.queue.update(_line(plan.run, entry) for entry in plan.enqueue)
         self._lend(plan)
         self._tell_others(plan, state.runs[plan.run])
-        return Committed(version + 1)
+        return Committed(run.version + 1)
 
     def _check_wish(self, run: RunKey, grant: Grant) -> None:
         loan, _ = self._state.loans.get((run, grant.step), (None, None))
@@ -250,9 +250,9 @@ class MemoryStore:
 
     def _lend(self, plan: Plan) -> None:
         loans = self._state.loans
-        for step, _, attempt in plan.lend:
-            loan, line = loans[plan.run, step]
-            loans[plan.run, step] = loan._replace(attempt=attempt), line
+        for grant in plan.lend:
+            loan, line = loans[plan.run, grant.step]
+            loans[plan.run, grant.step] = loan._replace(attempt=grant.attempt), line
         for step in plan.recall:
             if (plan.run, step) in loans:
                 loan, line = loans[plan.run, step]

@@ -72,13 +72,13 @@ class Created(NamedTuple):
     new: bool
 
 
-class Committed(NamedTuple):
+class Committed(Struct, frozen=True, gc=False):
     """The answer to a plan: the run's version from now on."""
 
     version: int
 
 
-class RunRecord(Struct, frozen=True):
+class RunRecord(Struct, frozen=True, gc=False):
     """All that is stored of a run but its history.
 
     Args:
@@ -132,7 +132,7 @@ class ClaimRequest(NamedTuple):
     within: RunKey | None = None
 
 
-class ClaimedEntry(NamedTuple):
+class ClaimedEntry(Struct, frozen=True, gc=False):
     """An entry that is the worker's now, and gone from the queue.
 
     ``record`` holds the run as it is after the claim, with its steps, when the claim made the
@@ -165,7 +165,7 @@ class Claim(NamedTuple):
     waiting: int | None
 
 
-class RunFilter(Struct, frozen=True):
+class RunFilter(Struct, frozen=True, gc=False):
     """Which runs a list shows; None means all.
 
     Args:
@@ -207,7 +207,7 @@ class Tombstone(NamedTuple):
     deleted_at: Micros
 
 
-class WorkerRecord(Struct, frozen=True):
+class WorkerRecord(Struct, frozen=True, gc=False):
     """A program that executes tasks, or did.
 
     Args:

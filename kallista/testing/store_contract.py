@@ -26,7 +26,9 @@ from kallista.store.port import (
     NEW_EPOCH,
     NEW_VERSION,
     WAKES_AT_ONCE,
+    ClaimedEntry,
     ClaimRequest,
+    Committed,
     Loan,
     RunFilter,
     RunRecord,
@@ -143,7 +145,7 @@ def fence(record: RunRecord) -> Fence:
 
 def finished(record: RunRecord, state: ProcessStatus = ProcessStatus.COMPLETED) -> Plan:
     """The plan that ends a run."""
-    head = record.head._replace(state=state, ended_at=NOW)
+    head = replace(record.head, state=state, ended_at=NOW)
     return Plan(record.key, fence(record), head)
 
 
@@ -241,7 +243,7 @@ class StoreContract(ABC):
         """An id is an idempotency key: the same content under it writes nothing, from anywhere."""
         first = await store.create(new_run(enqueue=[WAKE_UP]))
         again = await other.create(
-            new_run(created_at=Micros(NOW + 1), enqueue=[WAKE_UP._replace(priority=9)])
+            new_run(created_at=Micros(NOW + 1), enqueue=[replace(WAKE_UP, priority=9)])
         )
         assert again == (first.key, False)
         record = await found(store, "run")
@@ -266,7 +268,9 @@ class StoreContract(ABC):
         key, _ = await store.create(run)
         record = await found(store, "run")
         assert (record.name, record.inputs, record.steps) == ("", "", ())
-        assert await store.commit(Plan(key, fence(record), record.head)) == (NEW_VERSION + 1,)
+        assert await store.commit(Plan(key, fence(record), record.head)) == Committed(
+            NEW_VERSION + 1
+        )
         assert await store.history(key) == []
         assert await store.outcomes(key) == {}
         assert await store.heads([]) == {}
@@ -325,7 +329,7 @@ class StoreContract(ABC):
             Plan(
                 key,
                 fence(record),
-                record.head._replace(seq=2),
+                replace(record.head, seq=2),
                 events=(happened(1, text),),
                 steps=((0, StepState(TaskStatus.COMPLETED, outcome=1)),),
             )
@@ -402,7 +406,9 @@ class StoreContract(ABC):
         worker = await store.register_worker("w", {}, NOW)
         key, _ = await store.create(new_run(owner=worker))
         record = await found(other, "run")
-        assert await other.commit(Plan(key, Fence(record.version, None), record.head)) == (2,)
+        assert await other.commit(Plan(key, Fence(record.version, None), record.head)) == Committed(
+            2
+        )
 
     @pytest.mark.anyio
     async def test_a_stale_plan_leaves_its_neighbours_alone(self, store: Store) -> None:
@@ -416,7 +422,9 @@ class StoreContract(ABC):
         )
         assert isinstance(answers[4], LeaseLost)
         assert isinstance(answers[9], NotFoundError)
-        assert [answer for answer in answers if not isinstance(answer, Exception)] == [(2,)] * 8
+        assert [answer for answer in answers if not isinstance(answer, Exception)] == [
+            Committed(2)
+        ] * 8
         versions = [(await found(store, record.id)).version for record in records]
         assert versions == [2, 2, 2, 2, 1, 2, 2, 2, 2]
 
@@ -430,7 +438,7 @@ class StoreContract(ABC):
             return Plan(
                 record.key,
                 Fence(version, None),
-                record.head._replace(seq=version + 1),
+                replace(record.head, seq=version + 1),
                 events=(happened(version, str(version)),),
                 steps=((0, StepState(status, version)),),
                 enqueue=(Entry(BUILD, 0, NOW, version),),
@@ -548,7 +556,7 @@ class StoreContract(ABC):
         await store.commit(Plan(record.key, fence(record), record.head, steps=waiting))
         record = await found(store, "task")
         assert record.status == "WAITING"
-        await store.commit(Plan(record.key, fence(record), record.head._replace(in_flight=1)))
+        await store.commit(Plan(record.key, fence(record), replace(record.head, in_flight=1)))
         assert (await found(store, "task")).status == "WAITING"
         assert await store.count_runs() == {(RunKind.TASK, "WAITING"): 1}
 
@@ -1120,7 +1128,7 @@ class StoreContract(ABC):
         driver, guest, record = await process_driven(store, other, Entry(BUILD, 2, NOW, 1))
         claim = await other.claim(request(guest))
         (taken_entry,) = claim.entries
-        assert taken_entry == (record.key, Entry(BUILD, 2, NOW, 1), None, True)
+        assert taken_entry == ClaimedEntry(record.key, Entry(BUILD, 2, NOW, 1), None, True)
         assert await found(store, "process") == record, "the run is its driver's as before"
         wish = Loan(record.key, 1, guest, None, False, False, None)
         assert await store.loans(record.key) == await other.borrowed(guest) == [wish]
@@ -1139,7 +1147,7 @@ class StoreContract(ABC):
         run = new_run("process", kind=RunKind.PROCESS, owner=driver, enqueue=[wake, suspect])
         record = await made(store, run)
         proof = fence(record)
-        plan = Plan(record.key, proof, record.head, enqueue=(suspect._replace(step=1),))
+        plan = Plan(record.key, proof, record.head, enqueue=(replace(suspect, step=1),))
         await store.commit(plan)
         limits = {BUILD: 9, alone(BUILD): 9}
         assert await other.claim(ClaimRequest(guest, NOW, 9, limits)) == ([], None, None)
@@ -1153,7 +1161,7 @@ class StoreContract(ABC):
         """A driver's own task is no loan, and a process that nobody drives is taken over."""
         driver, guest, record = await process_driven(store, other, Entry(BUILD, 0, NOW, 1))
         (own,) = (await store.claim(request(driver))).entries
-        assert own == (record.key, Entry(BUILD, 0, NOW, 1), None, False)
+        assert own == ClaimedEntry(record.key, Entry(BUILD, 0, NOW, 1), None, False)
         await store.create(new_run("free", kind=RunKind.PROCESS, enqueue=[Entry(BUILD, 0, NOW, 0)]))
         (free,) = (await other.claim(request(guest))).entries
         assert free.record == await found(store, "free")
@@ -1238,7 +1246,7 @@ class StoreContract(ABC):
             await store.commit(plan)
         await taken(other, guest)
         with pytest.raises(LeaseLost):
-            await store.commit(replace(plan, lend=(grant._replace(worker=WorkerKey(guest + 70)),)))
+            await store.commit(replace(plan, lend=(replace(grant, worker=WorkerKey(guest + 70)),)))
         assert await found(store, "process") == record
         assert len(await store.history(record.key)) == 1
         await store.commit(plan)

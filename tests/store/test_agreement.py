@@ -172,8 +172,8 @@ class Agreement(RuleBasedStateMachine):
         plan = Plan(
             run=key,
             fence=Fence(record.version - (stale == 0), record.epoch if owned else None),
-            head=record.head._replace(
-                state=state, seq=seq + 1, ended_at=NOW if over else None, outcome=seq
+            head=replace(
+                record.head, state=state, seq=seq + 1, ended_at=NOW if over else None, outcome=seq
             ),
             ownership=None if ownership is None else Ownership(*ownership),
             events=(Event(seq, NOW, EventKind.TASK_READY, 0, 0, data),),

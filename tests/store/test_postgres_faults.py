@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import psycopg
 import pytest
+from msgspec.structs import replace
 from servers import new_database, server
 from wires import Cut, Wire
 
@@ -103,7 +104,7 @@ async def test_sessions_that_end_are_replaced(url: str) -> None:
         record = await made(store, new_run())
         for version in range(1, 6):
             end_all_sessions(url)
-            head = record.head._replace(seq=version + 1)
+            head = replace(record.head, seq=version + 1)
             plan = Plan(record.key, fence(record), head, events=(happened(version),))
             assert (await store.commit(plan)).version == version + 1
             end_all_sessions(url)
@@ -121,7 +122,7 @@ async def test_a_session_that_ends_in_the_middle_writes_all_or_nothing(url: str)
                 Plan(
                     record.key,
                     fence(record),
-                    record.head._replace(seq=2),
+                    replace(record.head, seq=2),
                     events=(happened(1),),
                     enqueue=(Entry(BUILD, 0, NOW, 0),),
                     create=(new_run(f"{record.id}-child", parent=(record.key, 0)),),
@@ -235,7 +236,7 @@ async def test_work_goes_on_over_restarts(url: str) -> None:
         async def advance(number: int) -> None:
             record = await made(store, new_run(f"run-{number}"))
             for version in range(1, 8):
-                head = record.head._replace(seq=version + 1)
+                head = replace(record.head, seq=version + 1)
                 plan = Plan(record.key, fence(record), head, events=(happened(version),))
                 assert (await store.commit(plan)).version == version + 1
                 record = await found(store, record.id)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import apsw
 import pytest
+from msgspec.structs import replace
 from programs import heard, killed, size, start
 
 from kallista.core.events import Event, RunHead, StepState
@@ -313,7 +314,7 @@ async def test_a_definition_is_stored_once_and_goes_with_its_last_user(path: Pat
         with closing(apsw.Connection(str(path))) as db:
             for left, record in zip((1, 1, 0), records, strict=True):
                 assert db.execute("SELECT count(*) FROM definitions").get == 1
-                head = record.head._replace(ended_at=NOW)
+                head = replace(record.head, ended_at=NOW)
                 await store.commit(Plan(record.key, fence(record), head))
                 await store.delete_run(record.key, 2, NOW)
                 assert db.execute("SELECT count(*) FROM definitions").get == left

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from msgspec.structs import astuple
+
 from kallista.core.plan import NewRun
 from kallista.core.schedules import Schedule
 from kallista.core.states import RunKind
@@ -173,13 +175,15 @@ def _insert(writing: Writing, births: Sequence[_Birth]) -> None:
         _INSERT_WAIT, ((awaited, key) for key, _, run in births for awaited in run.waits_for)
     )
     db.tell_all(_PUT_STEP, ((key, *step) for key, _, run in births for step in changed_steps(run)))
-    db.tell_all(_INSERT_EVENT, ((key, *event) for key, _, run in births for event in run.events))
+    db.tell_all(
+        _INSERT_EVENT, ((key, *astuple(event)) for key, _, run in births for event in run.events)
+    )
     db.tell_all(
         _INSERT_ENTRY,
         (
             (holder(run.kind, run.owner, type), type, priority, ready_at, key, step)
             for key, _, run in births
-            for type, priority, ready_at, step in dict.fromkeys(run.enqueue)
+            for type, priority, ready_at, step in map(astuple, dict.fromkeys(run.enqueue))
         ),
     )
     writing.changes()

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from msgspec.structs import astuple
+
 from kallista.core.plan import Plan
 from kallista.core.types import RunKey, WorkerKey
 from kallista.errors import KallistaError, LeaseLost, NotFoundError
@@ -86,9 +88,9 @@ def _run_key(row: tuple[Any, ...]) -> int:
 
 
 def _head_row(plan: Plan) -> tuple[Any, ...]:
-    owner, epoch = (None, None) if plan.ownership is None else plan.ownership
+    owner, epoch = (None, None) if plan.ownership is None else astuple(plan.ownership)
     step_status = next((state.status for position, state in plan.steps if position == 0), None)
-    return (owner, *plan.head, plan.run, *plan.fence, step_status, epoch)
+    return (owner, *astuple(plan.head), plan.run, *astuple(plan.fence), step_status, epoch)
 
 
 def _refusals(writing: Writing, plans: Sequence[Plan]) -> dict[RunKey, KallistaError]:
@@ -127,10 +129,12 @@ def _write(writing: Writing, plans: Sequence[Plan]) -> None:
         ((plan.ownership.worker or 0, plan.run) for plan in plans if plan.ownership is not None),
     )
     db.tell_all(_DEQUEUE, (line(plan.run, entry) for plan in plans for entry in plan.dequeue))
-    db.tell_all(_INSERT_EVENT, ((plan.run, *event) for plan in plans for event in plan.events))
+    db.tell_all(
+        _INSERT_EVENT, ((plan.run, *astuple(event)) for plan in plans for event in plan.events)
+    )
     db.tell_all(
         _PUT_STEP,
-        ((plan.run, position, *step) for plan in plans for position, step in plan.steps),
+        ((plan.run, position, *astuple(step)) for plan in plans for position, step in plan.steps),
     )
     db.tell_all(_ENQUEUE, (line(plan.run, entry) for plan in plans for entry in plan.enqueue))
     _lend(writing, plans)
@@ -143,7 +147,7 @@ def _lend(writing: Writing, plans: Sequence[Plan]) -> None:
     db = writing.db
     db.tell_all(
         _GRANT,
-        ((attempt, plan.run, step) for plan in plans for step, _, attempt in plan.lend),
+        ((grant.attempt, plan.run, grant.step) for plan in plans for grant in plan.lend),
     )
     db.tell_all(_RECALL, ((plan.run, step) for plan in plans for step in plan.recall))
     db.tell_all(_SETTLE, ((plan.run, step) for plan in plans for step in plan.settle))

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
+from msgspec.structs import astuple
+
 from kallista.core.events import StepState
 from kallista.core.plan import WAKE, Entry, is_alone
-from kallista.core.states import TaskStatus
 from kallista.core.types import JsonText, RunKey
 from kallista.store.port import RunRecord
 from kallista.store.postgres.connection import Connection, Row
 from kallista.store.postgres.statements import statement
-from kallista.store.sqlite.rows import run_record
+from kallista.store.sqlite.rows import run_record, step_state
 
 _RECORDS_BY_KEY = statement("records_by_key")
 _STEPS_OF_RUNS = statement("steps_of_runs")
@@ -56,7 +57,7 @@ class DefinitionCache:
 def line(run: RunKey, entry: Entry) -> Row:
     """The values of ``enqueue`` and ``dequeue``."""
     shared = entry.type != WAKE and not is_alone(entry.type)
-    return (run, *entry, shared)
+    return (run, *astuple(entry), shared)
 
 
 def full_records(
@@ -76,10 +77,9 @@ def with_steps(
 ) -> list[RunRecord]:
     """Rows of ``run_records`` with the steps of all of them."""
     steps = {row[0]: [_NEW_STEP] * row[20] for row in rows}
-    for run, position, status, *counts_and_moments, passed in step_rows:
+    for run, position, *state in step_rows:
         if run in steps:
-            state = (TaskStatus(status), *counts_and_moments, passed)
-            steps[run][position] = StepState._make(state)
+            steps[run][position] = step_state(state)
     contents = definitions.contents(db, (row[6] for row in rows))
     return [run_record(row, contents[row[6]], tuple(steps[row[0]])) for row in rows]
 

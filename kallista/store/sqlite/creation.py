@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple, cast
 
 import apsw
+from msgspec.structs import astuple
 
 from kallista.core.plan import NewRun
 from kallista.core.schedules import Schedule
@@ -185,13 +186,15 @@ def _insert(writing: Writing, births: Sequence[_Birth]) -> None:
     db.executemany(
         _PUT_STEP, ((key, *step) for key, _, run in births for step in changed_steps(run))
     )
-    db.executemany(_INSERT_EVENT, ((key, *event) for key, _, run in births for event in run.events))
+    db.executemany(
+        _INSERT_EVENT, ((key, *astuple(event)) for key, _, run in births for event in run.events)
+    )
     db.executemany(
         _ENQUEUE,
         (
             (holder(run.kind, run.owner, type), type, priority, ready_at, key, step)
             for key, _, run in births
-            for type, priority, ready_at, step in run.enqueue
+            for type, priority, ready_at, step in map(astuple, run.enqueue)
         ),
     )
 

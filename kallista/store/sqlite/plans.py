@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import apsw
+from msgspec.structs import astuple
 
 from kallista.core.plan import WHOLE_RUN, Entry, Grant, Plan
 from kallista.core.states import RunKind
@@ -98,8 +99,8 @@ def _accept(writing: Writing, plan: Plan, before: _Standing | None) -> _Accepted
     """
     if before is None:
         raise NotFoundError(f"run {plan.run} is gone; it was deleted")
-    version, epoch = plan.fence
-    if version != before.version or epoch not in (None, before.epoch):
+    fence = plan.fence
+    if fence.version != before.version or fence.epoch not in (None, before.epoch):
         raise _stale(writing.db, plan)
     for grant in plan.lend:
         _check_wish(writing.db, plan.run, grant)
@@ -122,11 +123,10 @@ def _stale(db: apsw.Connection, plan: Plan) -> LeaseLost:
 
 
 def _check_wish(db: apsw.Connection, run: RunKey, grant: Grant) -> None:
-    step, worker, _ = grant
-    if db.execute(_IS_WISHED, (run, step, worker)).get is None:
+    if db.execute(_IS_WISHED, (run, grant.step, grant.worker)).get is None:
         raise LeaseLost(
-            f"worker {worker} does not wish for step {step} any more; nothing of this plan was"
-            " written"
+            f"worker {grant.worker} does not wish for step {grant.step} any more; nothing of this"
+            " plan was written"
         )
 
 
@@ -151,16 +151,17 @@ def _write(db: apsw.Connection, accepted: Sequence[_Accepted]) -> None:
     _move_entries(db, accepted)
     db.executemany(_DEQUEUE, (_line(it, entry) for it in accepted for entry in it.plan.dequeue))
     db.executemany(
-        _INSERT_EVENT, ((plan.run, *event) for plan, _, _ in accepted for event in plan.events)
+        _INSERT_EVENT,
+        ((plan.run, *astuple(event)) for plan, _, _ in accepted for event in plan.events),
     )
     db.executemany(
         _PUT_STEP,
-        ((plan.run, at, *step) for plan, _, _ in accepted for at, step in plan.steps),
+        ((plan.run, at, *astuple(step)) for plan, _, _ in accepted for at, step in plan.steps),
     )
     db.executemany(_ENQUEUE, (_line(it, entry) for it in accepted for entry in it.plan.enqueue))
     db.executemany(
         _GRANT,
-        ((attempt, plan.run, at) for plan, _, _ in accepted for at, _, attempt in plan.lend),
+        ((grant.attempt, plan.run, grant.step) for plan, _, _ in accepted for grant in plan.lend),
     )
     db.executemany(_RECALL, ((plan.run, at) for plan, _, _ in accepted for at in plan.recall))
     db.executemany(_SETTLE, ((plan.run, at) for plan, _, _ in accepted for at in plan.settle))
@@ -172,10 +173,10 @@ def _write_heads(db: apsw.Connection, accepted: Sequence[_Accepted]) -> None:
     for plan, before, owner in accepted:
         status = _status(plan, before)
         if status == before.status and plan.ownership is None:
-            advanced.append((*plan.head, plan.run, before.version))
+            advanced.append((*astuple(plan.head), plan.run, before.version))
         else:
             epoch = before.epoch if plan.ownership is None else plan.ownership.epoch
-            turned.append((*plan.head, status, owner, epoch, plan.run, before.version))
+            turned.append((*astuple(plan.head), status, owner, epoch, plan.run, before.version))
     db.executemany(_ADVANCE_RUN, advanced)
     db.executemany(_TURN_RUN, turned)
 
@@ -197,8 +198,8 @@ def _move_entries(db: apsw.Connection, accepted: Sequence[_Accepted]) -> None:
 
 
 def _line(it: _Accepted, entry: Entry) -> Row:
-    type, priority, ready_at, step = entry
-    return holder(it.before.kind, it.owner, type), type, priority, ready_at, it.plan.run, step
+    held_by = holder(it.before.kind, it.owner, entry.type)
+    return held_by, entry.type, entry.priority, entry.ready_at, it.plan.run, entry.step
 
 
 def _tell_others(db: apsw.Connection, accepted: Sequence[_Accepted]) -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import apsw
+from msgspec.structs import astuple
 
 from kallista.core.events import Event, RunHead, StepState
 from kallista.core.plan import NewRun
@@ -116,7 +117,7 @@ def full_records(
     steps = {row[0]: [_NEW_STEP] * row[20] for row in rows}
     row: Row
     for row in db.execute(_STEPS_OF_RUNS, (keys,)):
-        steps[row[0]][row[1]] = _step_state(row[2:])
+        steps[row[0]][row[1]] = step_state(row[2:])
     return {row[0]: run_record(row, contents[row[6]], tuple(steps[row[0]])) for row in rows}
 
 
@@ -130,13 +131,20 @@ def run_steps(db: apsw.Connection, run: int, count: int) -> tuple[StepState, ...
     steps = [_NEW_STEP] * count
     row: Row
     for row in db.execute(_STEPS_OF, (run,)):
-        steps[row[0]] = _step_state(row[1:])
+        steps[row[0]] = step_state(row[1:])
     return tuple(steps)
 
 
-def _step_state(row: Row) -> StepState:
-    status, *counts_and_moments, passed = row
-    return StepState._make((_STATUSES[status], *counts_and_moments, bool(passed)))
+def step_state(row: Sequence[Any]) -> StepState:
+    """The columns of a step, from its status on."""
+    (
+        status, attempt, failures, crashes, ready_at, since, started_at, ended_at, worker, outcome,
+        passed,
+    ) = row  # fmt: skip
+    return StepState(
+        _STATUSES[status], attempt, failures, crashes, ready_at, since, started_at, ended_at,
+        worker, outcome, bool(passed),
+    )  # fmt: skip
 
 
 def _run_head(
@@ -161,7 +169,7 @@ def new_run_row(run: NewRun, key: RunKey, root: RunKey | None) -> Row:
     parent, parent_step = (None, None) if run.parent is None else run.parent
     return (
         key,
-        *run.head,
+        *astuple(run.head),
         NEW_VERSION,
         run.owner,
         0 if run.owner is None else NEW_EPOCH,
@@ -186,7 +194,9 @@ def first_status(run: NewRun) -> str:
 
 def changed_steps(run: NewRun) -> list[Row]:
     """The rows of the steps to which creation itself did something."""
-    return [(position, *step) for position, step in enumerate(run.steps) if step != _NEW_STEP]
+    return [
+        (position, *astuple(step)) for position, step in enumerate(run.steps) if step != _NEW_STEP
+    ]
 
 
 def event(row: Row) -> Event:
