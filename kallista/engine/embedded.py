@@ -80,7 +80,7 @@ _log = logging.getLogger("kallista.engine")
 UNDESCRIBED: Final = JsonText("{}")
 """The schema of a task type about which nothing is known yet: anything fits."""
 
-DESCRIBE_AFTER = Micros(2_000_000)
+DESCRIBE_AFTER = Micros(10_000_000)
 JUMP = Micros(2_000_000)
 """Looks further apart than this mean that time has jumped."""
 

@@ -13,7 +13,7 @@ import apsw
 from kallista.errors import KallistaError, StoreError, StoreUnavailableError
 
 _PAGE_CACHE_KIB: Final = 16_384
-_STATEMENTS: Final = 200
+_STATEMENTS: Final = 1000
 
 
 def connect(path: Path, busy_timeout: float, vfs: str | None = None) -> apsw.Connection:
