@@ -26,6 +26,7 @@ from kallista.core.commands import (
     WorkerDied,
 )
 from kallista.core.definitions import ChildSpec, TaskSpec
+from kallista.core.events import StepState
 from kallista.core.expressions import Compiled
 from kallista.core.ids import child_id
 from kallista.core.json_text import NULL, from_json, to_json
@@ -337,9 +338,9 @@ def _start_or_queue(
     """Try a step again whose moment is known and recorded."""
     if draft.state is not _RUN_RUNNING:
         return
-    priority = _priority(draft, position)
-    free = ready_at <= now and not _is_suspect(draft, position)
-    if free and capacity.take(_lane(draft, position), priority):
+    task, step = _task(draft, position), draft.step(position)
+    free = ready_at <= now and not task.is_suspect(step.crashes)
+    if free and capacity.take(_lane(task, step), _priority(draft, position)):
         _launch(draft, position, now, capacity)
     else:
         draft.enqueue.append(_entry(draft, position, ready_at))
@@ -525,7 +526,7 @@ def _take_turn(draft: Draft, position: int, now: Micros, capacity: Capacity) -> 
     if task.deadline is not None:
         ends_at = Micros(now + task.deadline)
         draft.enqueue.append(_wake_entry(draft, position, ends_at))
-    if capacity.take(_lane(draft, position), _priority(draft, position)):
+    if capacity.take(_lane(task, draft.step(position)), _priority(draft, position)):
         _launch(draft, position, now, capacity)
     else:
         queue_step(draft, position, now, now)
@@ -551,8 +552,7 @@ def _start_attempt(
     if ends_at is not None and ends_at <= now:
         _fail_step(draft, position, _too_late(task, None), now, capacity)
         return False
-    data = JsonText(str(worker))
-    draft.record(_STARTED, now, position, step.attempt + 1, data)
+    draft.record(_STARTED, now, position, step.attempt + 1, JsonText(str(worker)))
     return True
 
 
@@ -616,13 +616,13 @@ def _priority(draft: Draft, position: int) -> int:
 
 
 def _entry(draft: Draft, position: int, ready_at: Micros) -> Entry:
-    return Entry(_lane(draft, position), _priority(draft, position), ready_at, position)
+    of_type = _lane(_task(draft, position), draft.step(position))
+    return Entry(of_type, _priority(draft, position), ready_at, position)
 
 
-def _lane(draft: Draft, position: int) -> TaskType:
-    task = _task(draft, position)
+def _lane(task: TaskSpec, step: StepState) -> TaskType:
     of_type = lane(task.type, task.queue)
-    return alone(of_type) if _is_suspect(draft, position) else of_type
+    return alone(of_type) if task.is_suspect(step.crashes) else of_type
 
 
 def _is_suspect(draft: Draft, position: int) -> bool:

@@ -167,9 +167,14 @@ class Executor:
             if handler is None:
                 return HandedBack()
             config = self._config(active, position, work)
-            invocation = await self._invocation(active, position, work, handler, config, end)
-            place = (active.key, position)
-            answer = await self._call(handler, invocation, place, end)
+            results = _NOTHING
+            if handler.wants_context:
+                results = await self._read_results(active, position)
+            invocation = self._invocation(active, position, work, config, results, end)
+            if handler.blocking:
+                answer = await self._on_thread(handler, invocation, (active.key, position), end)
+            else:
+                answer = await cast("Awaitable[JsonText | Asleep]", handler.call(invocation))
         except asyncio.CancelledError:
             return self._with_note(end.outcome or _cancelled(), active, position)
         except BaseException as error:
@@ -182,14 +187,6 @@ class Executor:
             if timer is not None:
                 timer.cancel()
         return answer if isinstance(answer, Asleep) else Completed(answer)
-
-    async def _call(
-        self, handler: Handler, invocation: Invocation, place: tuple[RunKey, int], end: _End
-    ) -> JsonText | Asleep:
-        if not handler.blocking:
-            return await cast("Awaitable[JsonText | Asleep]", handler.call(invocation))
-        answer = await self._on_thread(handler, invocation, place, end)
-        return await answer if isawaitable(answer) else answer
 
     def _log_failure(self, active: ActiveRun, position: int, failure: Failure) -> None:
         run = active.run
@@ -216,7 +213,7 @@ class Executor:
 
     async def _on_thread(
         self, handler: Handler, invocation: Invocation, place: tuple[RunKey, int], end: _End
-    ) -> JsonText | Asleep | Awaitable[JsonText | Asleep]:
+    ) -> JsonText | Asleep:
         """Call a blocking handler, after an earlier attempt of it that could not be stopped."""
         earlier = self._outliving.get(place)
         if earlier is not None:
@@ -224,12 +221,13 @@ class Executor:
         future = self._threads.submit(lambda: handler.call(invocation))
         answer = asyncio.wrap_future(future)
         try:
-            return await asyncio.shield(answer)
+            returned = await asyncio.shield(answer)
         except asyncio.CancelledError:
             answer.add_done_callback(_unheard)
             if not future.cancel() and not future.done():
                 end.left_behind = self._outliving[place] = cast("Future[object]", future)
             raise
+        return await returned if isawaitable(returned) else returned
 
     def _config(self, active: ActiveRun, position: int, work: TaskSpec) -> Mapping[str, Json]:
         run = active.run
@@ -244,23 +242,19 @@ class Executor:
         assert isinstance(value, dict), "a config stays a mapping"
         return value
 
-    async def _invocation(
+    def _invocation(
         self,
         active: ActiveRun,
         position: int,
         work: TaskSpec,
-        handler: Handler,
         config: Mapping[str, Json],
+        results: Mapping[str, Json],
         end: _End,
     ) -> Invocation:
         run = active.run
-        task_id = run.step_id(position)
-        results: Mapping[str, Json] = _NOTHING
-        if handler.wants_context:
-            results = await self._read_results(active, position)
         return Invocation(
             run_id=run.id,
-            task_id=task_id,
+            task_id=run.step_id(position),
             type=work.type,
             attempt=run.steps[position].attempt,
             config=config,
@@ -344,7 +338,9 @@ def _before(definition: Definition, position: int) -> Iterator[int]:
 
 
 def _limit(work: TaskSpec, active: ActiveRun, position: int, now: Micros) -> Micros | None:
-    """When the attempt's time is over: its own time-out, the task's deadline, or the run's."""
+    """When the attempt's time is over: by its own time-out or by the task's deadline."""
+    if work.timeout is None and work.deadline is None:
+        return None
     since = active.run.steps[position].since
     moments = [
         None if work.timeout is None else Micros(now + work.timeout),
