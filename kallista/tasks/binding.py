@@ -1,14 +1,16 @@
 """Checks a config against a handler's type hints, and turns it into the function's arguments.
 
 pydantic does the checking. It reads the config as JSON, so that base64 becomes bytes and ISO 8601
-becomes moments, whatever way the config came. It is imported when the first config is checked.
+becomes moments, whatever way the config came. It is imported when the first config is checked that
+holds more than texts, numbers and truths of exactly the types that the hints ask for.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from difflib import get_close_matches
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, NotRequired, Protocol, Required, cast, get_type_hints
 
 import msgspec
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
 _ANY: Final = (None, object, Any, "object", "Any", "typing.Any")
+_SCALARS: Final = {type.__name__: type for type in (str, int, float, bool)}
 _encode = msgspec.json.Encoder().encode
 
 
@@ -89,12 +92,25 @@ class HintBinder:
 
     def __init__(self, parameters: Parameters, function: Function, name: str) -> None:
         self._parameters = parameters
+        self._function = function
         self._name = name
-        self._adapter = _adapter(parameters, function, name)
-        self._validate = self._adapter.validator.validate_json
+        self._scalars = _scalars(parameters, function)
+        self._required = {key.name for key in parameters.keys.values() if key.required}
+        if self._scalars is None:
+            self._validate  # noqa: B018  # a hint that cannot be checked is told at once
+
+    @cached_property
+    def _adapter(self) -> TypeAdapter[dict[str, object]]:
+        return _adapter(self._parameters, self._function, self._name)
+
+    @cached_property
+    def _validate(self) -> Callable[[bytes], dict[str, object]]:
+        return self._adapter.validator.validate_json
 
     def bind(self, config: Mapping[str, Json]) -> Mapping[str, object]:
         """The values that the hints ask for."""
+        if self._is_exact(config):
+            return config
         try:
             return cast("Mapping[str, object]", self._validate(_encode(config)))
         except ValueError:
@@ -105,7 +121,7 @@ class HintBinder:
 
     def problems(self, config: Mapping[str, Json], unresolved: Collection[str]) -> Sequence[str]:
         """Missing, surplus and ill-typed keys."""
-        if not unresolved and self._fits(config):
+        if not unresolved and (self._is_exact(config) or self._fits(config)):
             return ()
         named = list(name_problems(self._parameters, config))
         known = {key: value for key, value in config.items() if key not in unresolved}
@@ -122,6 +138,15 @@ class HintBinder:
         schema["additionalProperties"] = self._parameters.surplus
         schema.pop("title", None)
         return JsonText(json.dumps(schema, ensure_ascii=False, separators=(",", ":")))
+
+    def _is_exact(self, config: Mapping[str, Json]) -> bool:
+        """Whether every value is of the very type that is asked for, so that nothing is changed."""
+        types = self._scalars
+        return (
+            types is not None
+            and self._required <= config.keys()
+            and all(type(value) is types.get(key) for key, value in config.items())
+        )
 
     def _fits(self, config: Mapping[str, Json]) -> bool:
         """Whether nothing is wrong with it; what is, is looked for only if something is."""
@@ -225,6 +250,19 @@ def _resolved(parameters: Parameters, function: Function, name: str) -> dict[str
             f"the type hints of {name} cannot be resolved: {error}; import what they name at the"
             " top of its module, not only for type checkers and not inside a function"
         ) from error
+
+
+def _scalars(parameters: Parameters, function: Function) -> Mapping[str, type] | None:
+    """The type of each parameter, if all are texts, numbers or truths; None: some are not."""
+    renamed = _SCALARS.keys() & getattr(function, "__globals__", {}).keys()
+    found: dict[str, type] = {}
+    for key in parameters.keys.values():
+        name = key.hint if isinstance(key.hint, str) else getattr(key.hint, "__name__", "")
+        scalar = _SCALARS.get(name)
+        if scalar is None or name in renamed or key.hint not in (name, scalar):
+            return None
+        found[key.name] = scalar
+    return found
 
 
 class _Annotated:

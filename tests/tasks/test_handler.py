@@ -478,14 +478,16 @@ class TestResults:
         assert run(handler(lambda: [Text("a"), Number(1), Table(b=2)])) == ["a", 1, {"b": 2}]
 
 
-def test_a_bare_handler_needs_no_pydantic() -> None:
-    """Running a handler that takes no config imports neither pydantic nor structlog."""
+def test_a_plain_handler_needs_no_pydantic() -> None:
+    """Handlers that take nothing, or plain values as they come, import neither it nor structlog."""
     program = """if True:
         import asyncio, sys
         from tasks_support import run
         from kallista.tasks import FunctionHandler, general_handlers
         async def bare(ctx): return 1
+        async def plain(a: int, b: "str", c: float = 1.5, d: bool = True): return [a, b, c, d]
         assert run(FunctionHandler("bare", bare)) == 1
+        assert run(FunctionHandler("plain", plain), {"a": 1, "b": "x", "d": False})[3] is False
         general_handlers()
         print(*{"pydantic", "structlog", "importlib.metadata"} & set(sys.modules))
     """
@@ -496,6 +498,19 @@ def test_a_bare_handler_needs_no_pydantic() -> None:
         [sys.executable, "-c", program], capture_output=True, text=True, env=environ
     )
     assert done.stdout == "\n", done.stderr
+
+
+def test_a_value_of_another_type_is_turned_into_the_one_asked_for() -> None:
+    """That others are taken as they come changes nothing for a value that has to be converted."""
+
+    async def plain(a: float, b: int) -> str:
+        return f"{a!r} {b!r}"
+
+    assert run(FunctionHandler("plain", plain), {"a": 1, "b": "2"}) == "1.0 2"
+    with pytest.raises(UsageError, match="no key 'c'"):
+        run(FunctionHandler("plain", plain), {"a": 1.0, "b": 2, "c": 3})
+    with pytest.raises(UsageError, match="'b' is missing"):
+        run(FunctionHandler("plain", plain), {"a": 1.0})
 
 
 def test_a_key_that_the_task_keeps_for_itself_is_explained() -> None:
