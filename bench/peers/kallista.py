@@ -71,8 +71,9 @@ class KallistaSystem(System):
 
     async def slow_chains_left(self, count: int) -> None:
         manager = self.app.workflow_manager
-        for number in range(count):
-            (await manager.wait_workflow(f"slow-{number}")).raise_for_status()
+        waits = (manager.wait_workflow(f"slow-{number}") for number in range(count))
+        for run in await asyncio.gather(*waits):
+            run.raise_for_status()
 
     async def submit(self, number: int) -> None:
         await self.app.scheduler.schedule_task(f"t{number + 1}", _counted(number))
