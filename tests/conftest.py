@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
 from servers import new_database
 from world import MemoryWorld, PostgresWorld, SqliteWorld, World
+
+from kallista.tasks import program_registry
 
 # How long something takes is the machine's affair: no property test may fail of it.
 settings.register_profile("no clock", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -19,6 +21,15 @@ settings.load_profile("no clock")
 def anyio_backend() -> str:
     """Everything here lives on asyncio."""
     return "asyncio"
+
+
+@pytest.fixture(autouse=True)
+def handlers_of_the_program() -> Iterator[None]:
+    """The task types of the whole program are as they were after each test."""
+    before = dict(program_registry._handlers)
+    yield
+    program_registry._handlers.clear()
+    program_registry._handlers.update(before)
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 import pytest
@@ -95,18 +95,11 @@ def unrestored_limit(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Driver, "_launch_late", launch_late)
 
 
-class Mutation(NamedTuple):
-    """A mistake, and the stories among which one must show it."""
-
-    plant: Plant
-    seeds: range
-
-
-MUTATIONS: Mapping[str, Mutation] = {
-    "a missing fence": Mutation(no_fence, range(40)),
-    "a lost wake-up": Mutation(lost_wake_up, range(60)),
-    "a result acknowledged before its commit": Mutation(early_acknowledgement, range(5)),
-    "a timer forgotten at recovery": Mutation(forgotten_timer, range(80)),
-    "a limit not restored": Mutation(unrestored_limit, range(60)),
+MUTATIONS: Mapping[str, Plant] = {
+    "a missing fence": no_fence,
+    "a lost wake-up": lost_wake_up,
+    "a result acknowledged before its commit": early_acknowledgement,
+    "a timer forgotten at recovery": forgotten_timer,
+    "a limit not restored": unrestored_limit,
 }
 """The five mistakes."""

@@ -23,13 +23,11 @@ def handler():
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A working folder; what is imported from it is forgotten afterwards."""
-    modules, handlers, path = dict(sys.modules), dict(program_registry._handlers), list(sys.path)
+    modules, path = dict(sys.modules), list(sys.path)
     monkeypatch.chdir(tmp_path)
     yield tmp_path
     for name in set(sys.modules) - set(modules):
         del sys.modules[name]
-    program_registry._handlers.clear()
-    program_registry._handlers.update(handlers)
     sys.path[:] = path
 
 

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
@@ -32,23 +32,14 @@ def again() -> Callable[[], int]:
     return made
 
 
-@pytest.fixture
-def program() -> Iterator[Registry]:
-    """The program's registry, which is as it was after the test."""
-    before = dict(program_registry._handlers)
-    yield program_registry
-    program_registry._handlers.clear()
-    program_registry._handlers.update(before)
-
-
-def test_the_decorator_returns_the_function(program: Registry) -> None:
+def test_the_decorator_returns_the_function() -> None:
     """@task leaves the function as it is: it can be called and tested as before."""
     decorated = task("tried.first", max_concurrency=3)(first)
     assert decorated is first
-    handler = program.get(TaskType("tried.first"))
+    handler = program_registry.get(TaskType("tried.first"))
     assert handler is not None
     assert handler.max_concurrency == 3
-    assert program.type_of(first) == "tried.first"
+    assert program_registry.type_of(first) == "tried.first"
     assert run(handler) == 1
 
 
