@@ -111,7 +111,8 @@ class _Moving:
         key = self.state.keys.get(RunId(child_id(self.record.id, spec.id, 0)))
         assert key is not None, f"{where}: no child"
         child = self.state.runs[key]
-        if child.head.state in FINISHED_RUN:
+        is_held = self.record.head.state is ProcessStatus.PAUSED  # resume tells the child
+        if child.head.state in FINISHED_RUN and not is_held:
             told = (self.record.key, WAKE, position, Micros(0)) in self.lines
             looked_at = (key, WAKE, WHOLE_RUN, Micros(0)) in self.lines
             assert told or looked_at, f"{where}: its child is {child.head.state}, and it waits"

@@ -83,6 +83,8 @@ class FlakyStore(MemoryStore):
                 result = change()
             except KallistaError as error:
                 refusal = error
+        if self.dead:
+            return
         self._later(lambda: _resolve(future, failure or refusal, result), self._chance(0.3))
 
     def _failure(self) -> StoreError | None:

@@ -89,6 +89,7 @@ def fire(schedule: Schedule, now: Micros, *, busy: bool) -> tuple[Schedule, RunI
         The schedule afterwards, and the id of the task to start, None when it skips.
     """
     assert schedule.next_at is not None, "only a schedule with a moment can be due"
+    assert schedule.next_at <= now, "it is not due yet"
     trigger = trigger_from_data(json.loads(schedule.trigger))
     due, after = _latest(trigger, schedule.next_at, now)
     fired = schedule.fired + (not busy)

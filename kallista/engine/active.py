@@ -142,6 +142,10 @@ class DefinitionCache:
         self.put(hash, known)
         return known
 
+    def known(self, hash: str) -> Definition | None:
+        """The definition of this hash, if it was used lately; also from other threads."""
+        return self._known.get(hash)
+
     def put(self, hash: str, definition: Definition) -> None:
         """Remember a definition that need not be read, for it was described here."""
         if hash not in self._known:

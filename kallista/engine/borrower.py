@@ -161,10 +161,9 @@ class Borrower:
                 continue  # it has changed while the run was read; the next look tells
             if self._wishes.pop(place, None) is None:
                 type = task_type(run, loan.step)
-                if not self._slots.has_room(type):
+                if not self._slots.take(type):
                     self._report(place, loan.attempt, HandedBack())
                     continue
-                self._slots.reserve(type)
             self._running[place] = active
             self.attempts.launch(active, loan.step)
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 from functools import partial
 
 from kallista.core.commands import Dispatch, Due, LinesLost, Stimulus
 from kallista.core.plan import WAKE, WHOLE_RUN, Entry, is_alone, type_of_lane
 from kallista.core.types import Micros, RunKey
+from kallista.engine.active import DefinitionCache
 from kallista.engine.alarm import Alarm
+from kallista.engine.beginning import Beginning
 from kallista.engine.borrower import Borrower
 from kallista.engine.clock import Clock
 from kallista.engine.driver import Driver
@@ -24,6 +27,7 @@ class Dispatcher:
         store: Whose queue it is.
         clock: What is due.
         slots: What there is room for.
+        definitions: Definitions already read.
         driver: Who gets what was claimed.
         borrower: Who gets the steps of runs that other workers drive.
         on_refused: Called when nothing is given to this worker, for it counts as dead.
@@ -34,6 +38,7 @@ class Dispatcher:
         store: Store,
         clock: Clock,
         slots: Slots,
+        definitions: DefinitionCache,
         driver: Driver,
         borrower: Borrower,
         on_refused: Callable[[], None],
@@ -41,11 +46,13 @@ class Dispatcher:
         self._store = store
         self._clock = clock
         self._slots = slots
+        self._definitions = definitions
         self._driver = driver
         self._borrower = borrower
         self._on_refused = on_refused
         self.alarm = Alarm(clock)
         self._in_doubt = False
+        self._one_at_a_time = asyncio.Lock()
         self.within: RunKey | None = None
         """The root of the only tree of runs to work on; None: all runs."""
 
@@ -59,6 +66,15 @@ class Dispatcher:
 
     async def once(self) -> Micros | None:
         """One claim, handed over; returns when the next entry is due."""
+        async with self._one_at_a_time:
+            return await self._claim()
+
+    async def finished(self) -> None:
+        """Wait for the claim that is under way, so that nothing it begins is left to itself."""
+        async with self._one_at_a_time:
+            return
+
+    async def _claim(self) -> Micros | None:
         if self._in_doubt:
             await self._driver.look_after_all()
             self._borrower.alarm.ring()
@@ -66,19 +82,23 @@ class Dispatcher:
         self._driver.claim_began()
         self._in_doubt = True
         given_back = self._slots.given_back
+        request = self._request()
+        beginning = Beginning(self._slots, self._definitions, request.now)
         try:
-            claim = await self._store.claim(self._request())
+            claim = await self._store.claim(request, beginning)
         except LeaseLost:
             self._answered()
             self._on_refused()
             return None
         except StoreUncertainError:
+            beginning.undo()
             raise
         except StoreError:
+            beginning.undo()
             self._answered()
             raise
         self._slots.waiting = claim.waiting
-        self._hand_over(claim.entries)
+        self._hand_over(claim.entries, beginning)
         self._answered()
         if claim.waiting is not None and self._slots.given_back != given_back:
             self.alarm.ring()  # a place became free while the claim was under way
@@ -95,10 +115,13 @@ class Dispatcher:
         self._in_doubt = False
         self._driver.claim_ended()
 
-    def _hand_over(self, entries: Sequence[ClaimedEntry]) -> None:
+    def _hand_over(self, entries: Sequence[ClaimedEntry], beginning: Beginning) -> None:
         by_run: dict[RunKey, list[ClaimedEntry]] = {}
         for claimed in entries:
-            if claimed.borrowed:
+            begun = beginning.begun.get(claimed.run)
+            if begun is not None:
+                self._driver.begun(*begun)
+            elif claimed.borrowed:
                 self._wish(claimed)
             else:
                 by_run.setdefault(claimed.run, []).append(claimed)
@@ -109,10 +132,8 @@ class Dispatcher:
     def _wish(self, claimed: ClaimedEntry) -> None:
         """Hold a place for a step until its driver has answered, if one is left."""
         type = type_of_lane(claimed.entry.type)
-        room = self._slots.has_room(type)
-        if room:
-            self._slots.reserve(type)
-        self._borrower.wish(claimed.run, claimed.entry.step, type if room else None)
+        place = type if self._slots.take(type) else None
+        self._borrower.wish(claimed.run, claimed.entry.step, place)
 
     def _give(self, run: RunKey, entries: Sequence[ClaimedEntry]) -> None:
         looks = [claimed.entry.step for claimed in entries if claimed.entry.type == WAKE]
@@ -147,9 +168,8 @@ class Dispatcher:
         if entry.type == WAKE:
             return Due(entry.step)
         type = type_of_lane(entry.type)
-        if is_alone(entry.type) or not self._slots.has_room(type):
+        if is_alone(entry.type) or not self._slots.take(type):
             return LinesLost()
-        self._slots.reserve(type)
         return Dispatch(entry.step, entry.ready_at)
 
     def _free(self, stimuli: Sequence[Stimulus], entries: Sequence[ClaimedEntry]) -> None:

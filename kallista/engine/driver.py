@@ -32,7 +32,7 @@ from kallista.core.decide import NO_CAPACITY, decide
 from kallista.core.definitions import TaskSpec
 from kallista.core.outcomes import HandedBack, outcome_of
 from kallista.core.plan import WHOLE_RUN, Fence, NewRun, Ownership
-from kallista.core.run import Draft
+from kallista.core.run import Draft, Run
 from kallista.core.states import FINISHED_RUN, EventKind, RunKind, TaskStatus
 from kallista.core.types import Micros, RunId, RunKey, TaskType, WorkerKey
 from kallista.core.wiring import wiring
@@ -249,6 +249,42 @@ class Driver:
         else:
             self._advance(active)
 
+    def begun(self, record: RunRecord, draft: Draft) -> None:
+        """Drive a run that a claim gave to this program, and began; its attempts have places.
+
+        Args:
+            record: The run after the claim.
+            draft: How it was begun; written.
+        """
+        there = self._active.get(record.key)
+        if there is not None and there.owned and there.epoch == record.epoch:
+            self._free_places(there, draft.launched)
+            self.post_all(there, [LinesLost()], {WHOLE_RUN})
+            return
+        draft.absorb()
+        active = self._activate(record, draft.run)
+        active.version = record.version + 1
+        for position in draft.launched:
+            self._launch(active, position)
+        self._tell(active, draft)
+        self._rest(active)
+
+    def _free_places(self, active: ActiveRun, positions: Sequence[int]) -> None:
+        for position in positions:
+            self._slots.give_back(task_type(active.run, position))
+
+    def _launch(self, active: ActiveRun, position: int) -> None:
+        """Execute an attempt that has a place, unless this program is about to leave."""
+        if self._slots.open:
+            self.attempts.launch(active, position)
+            return
+        self._slots.give_back(task_type(active.run, position))
+        self._hand_back(active, position)
+
+    def _hand_back(self, active: ActiveRun, position: int) -> None:
+        attempt = active.run.steps[position].attempt
+        active.mailbox.append(AttemptEnded(position, attempt, HandedBack()))
+
     def _remember(self, record: RunRecord) -> None:
         """Drive a run that a doubtful commit made ours, if a second look says the same."""
         if record.key in self._active or record.id in self._creating:
@@ -336,11 +372,13 @@ class Driver:
     def _busy(self) -> int:
         return sum(active.writing or bool(active.mailbox) for active in self._active.values())
 
-    def _activate(self, record: RunRecord) -> ActiveRun:
-        definition = self._definitions.get(record.definition, record.definition_content)
+    def _activate(self, record: RunRecord, run: Run | None = None) -> ActiveRun:
+        if run is None:
+            definition = self._definitions.get(record.definition, record.definition_content)
+            run = run_of(record, definition)
         active = ActiveRun(
             key=record.key,
-            run=run_of(record, definition),
+            run=run,
             version=record.version,
             epoch=record.epoch,
             parent=record.parent,
@@ -527,8 +565,7 @@ class Driver:
         active.writing = False
         error = None if written.cancelled() else written.exception()
         if error is not None or written.cancelled():
-            for position in draft.launched:
-                self._slots.give_back(task_type(active.run, position))
+            self._free_places(active, draft.launched)
             again: list[Stimulus | Asked] = [*_again(batch)] if asked is None else [asked]
             active.mailbox[:0] = again
             if active.gone:
@@ -666,7 +703,6 @@ class Driver:
             active.run = run_of(record, active.run.definition)
             active.run.outputs.update(outputs)
             active.all_results = False
-            active.all_results = False
             active.version = record.version
             if not active.owned:
                 active.epoch = record.epoch + 1
@@ -692,14 +728,11 @@ class Driver:
 
     def _launch_late(self, active: ActiveRun, position: int) -> None:
         """Execute an attempt whose place was given back, if there is still one for it."""
-        if self._slots.has_room(task_type(active.run, position)) and not _is_suspect(
-            active, position
-        ):
-            self._slots.reserve(task_type(active.run, position))
+        type = task_type(active.run, position)
+        if not _is_suspect(active, position) and self._slots.take(type):
             self.attempts.launch(active, position)
         else:
-            attempt = active.run.steps[position].attempt
-            active.mailbox.append(AttemptEnded(position, attempt, HandedBack()))
+            self._hand_back(active, position)
 
     def _lose(self, active: ActiveRun) -> None:
         """Another worker drives it now, or it is gone: stop what runs here, report nothing."""

@@ -181,7 +181,13 @@ class EmbeddedEngine:
         )
         self._driver.attempts = self._borrower.attempts = self._executor
         self._dispatcher = Dispatcher(
-            store, clock, self._slots, self._driver, self._borrower, self._refused
+            store,
+            clock,
+            self._slots,
+            self._definitions,
+            self._driver,
+            self._borrower,
+            self._refused,
         )
         self._firings = Firings(store, clock, self._definitions, self._queued)
         self._fire_alarm = Alarm(clock)
@@ -314,6 +320,7 @@ class EmbeddedEngine:
     async def stop(self) -> None:
         """Stop claiming, let attempts in flight finish for the grace time, hand back the rest."""
         self._slots.open = False
+        await self._dispatcher.finished()
         for service in self._services:
             service.cancel()
         await asyncio.gather(*self._services, return_exceptions=True)

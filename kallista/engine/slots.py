@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from threading import Lock
 from typing import Final
 
 from kallista.core.handlers import Handlers
@@ -34,6 +35,7 @@ class Slots:
         self._limit = limit
         self._queues = tuple(queues)
         self._on_free = on_free
+        self._lock = Lock()
         self._taken: Counter[TaskType] = Counter()
         self._in_use = 0
         self._is_shut = False
@@ -73,16 +75,28 @@ class Slots:
         """Whether one more attempt of a type may start."""
         return self.free > 0 and self._left(type) > 0
 
-    def reserve(self, type: TaskType) -> None:
-        """Take a place that a claim was granted for."""
+    def take(self, type: TaskType) -> bool:
+        """Take a place if there is one; also from other threads than the event loop's."""
+        with self._lock:
+            has_room = self.has_room(type)
+            if has_room:
+                self._take(type)
+        return has_room
+
+    def release(self, type: TaskType) -> None:
+        """Free a place without telling anybody; also from other threads."""
+        with self._lock:
+            self._in_use -= 1
+            self._taken[type] -= 1
+            self.given_back += 1
+
+    def _take(self, type: TaskType) -> None:
         self._in_use += 1
         self._taken[type] += 1
 
     def give_back(self, type: TaskType) -> None:
         """Free the place of an attempt."""
-        self._in_use -= 1
-        self._taken[type] -= 1
-        self.given_back += 1
+        self.release(type)
         if self._is_shut:
             self._look_around()
         if self.waiting is not None or self._is_limited(type):
@@ -111,8 +125,9 @@ class Slots:
             type: Its task type.
             begin: Called once nothing else has a place.
         """
-        self.reserve(type)
-        self._is_shut = True
+        with self._lock:
+            self._take(type)
+            self._is_shut = True
         self._begin_alone = type, begin
         self._look_around()
 
@@ -135,14 +150,11 @@ class Slots:
 
     def try_take(self, type: TaskType, priority: int, *, going_on: bool) -> bool:
         """Take a place if there is one and nothing in the queue comes first."""
-        if self.free <= 0 or self._left(type) <= 0:
-            return False
         if self.waiting is not None:
             yields = self.waiting > priority if going_on else self.waiting >= priority
             if yields:
                 return False
-        self.reserve(type)
-        return True
+        return self.take(type)
 
     def type_here(self, lane: TaskType) -> TaskType | None:
         """The task type of a lane, if its queue is served here."""

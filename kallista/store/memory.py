@@ -32,6 +32,7 @@ from kallista.store.port import (
     NEW_EPOCH,
     NEW_VERSION,
     WAKES_AT_ONCE,
+    Begin,
     Claim,
     ClaimedEntry,
     ClaimRequest,
@@ -280,11 +281,13 @@ class MemoryStore:
         if run is not None:
             self._state.queue.add(_Line(-run.priority, Micros(0), run.key, step, WAKE))
 
-    def claim(self, request: ClaimRequest) -> asyncio.Future[Claim]:
+    def claim(self, request: ClaimRequest, begin: Begin | None = None) -> asyncio.Future[Claim]:
         """See the port."""
-        return self._write(lambda: self._claim(request), nothing=lambda claim: not claim.entries)
+        return self._write(
+            lambda: self._claim(request, begin), nothing=lambda claim: not claim.entries
+        )
 
-    def _claim(self, request: ClaimRequest) -> Claim:
+    def _claim(self, request: ClaimRequest, begin: Begin | None) -> Claim:
         self._check_worker(request.worker)
         lines = [line for line in sorted(self._state.queue) if self._may_take(request, line)]
         due = [line for line in lines if line.ready_at <= request.now]
@@ -302,8 +305,11 @@ class MemoryStore:
             room[line.type] -= 1
         later = [line.ready_at for line in lines if line.ready_at > request.now]
         missed = [line.ready_at for line in wakes[WAKES_AT_ONCE:]]
+        entries = [self._take(request, line) for line in [*wakes[:WAKES_AT_ONCE], *tasks]]
+        for plan in begin(entries) if begin is not None else ():
+            self._commit(plan)
         return Claim(
-            entries=[self._take(request, line) for line in [*wakes[:WAKES_AT_ONCE], *tasks]],
+            entries=entries,
             next_due=missed[0] if missed else min(later, default=None),
             waiting=waiting,
         )

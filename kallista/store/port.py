@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from typing import Final, NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol, TypeAlias
 
 from msgspec import Struct
 
@@ -165,6 +165,12 @@ class Claim(NamedTuple):
     waiting: int | None
 
 
+Begin: TypeAlias = Callable[[Sequence[ClaimedEntry]], Sequence[Plan]]
+"""Says what is written at once for what a claim has taken: at most one plan for each run that it
+made the worker the owner of, with the fence of its record. It is called within the claim's
+transaction, maybe on another thread, and once more if that is repeated; it must not wait."""
+
+
 class RunFilter(Struct, frozen=True, gc=False):
     """Which runs a list shows; None means all.
 
@@ -282,8 +288,11 @@ class Store(Protocol):
         """
         ...
 
-    def claim(self, request: ClaimRequest) -> asyncio.Future[Claim]:
+    def claim(self, request: ClaimRequest, begin: Begin | None = None) -> asyncio.Future[Claim]:
         """Hand due entries to a worker: remove them, and make it the owner of their runs.
+
+        The plans of ``begin`` are written in the same transaction; the answer's records are as
+        they were before them.
 
         Entries of runs that another worker drives stay in the queue and are passed over, whatever
         their number, but for the tasks of processes: those are borrowed (see ``Loan``), in the

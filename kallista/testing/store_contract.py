@@ -683,6 +683,40 @@ class StoreContract(ABC):
         assert claim.next_due is None
 
     @pytest.mark.anyio
+    async def test_a_claim_begins_what_it_is_told_to(self, store: Store, other: Store) -> None:
+        """What is decided on the claimed records is written with the claim: one commit, or none."""
+        worker = await store.register_worker("w", {}, NOW)
+        await store.create(new_task("a"))
+        await store.create(new_task("b"))
+        seen: list[RunRecord] = []
+
+        def begin(entries: Sequence[ClaimedEntry]) -> Sequence[Plan]:
+            records = [entry.record for entry in entries if entry.record is not None]
+            seen.extend(records)
+            return [
+                Plan(
+                    record.key,
+                    fence(record),
+                    replace(record.head, seq=record.head.seq + 1),
+                    events=(happened(record.head.seq, "1"),),
+                    steps=((0, StepState(TaskStatus.RUNNING, attempt=1, worker=worker)),),
+                )
+                for record in records
+                if record.id == "a"
+            ]
+
+        claim = await store.claim(request(worker), begin)
+        assert [entry.record for entry in claim.entries] == seen
+        begun, untouched = seen
+        assert (begun.owner, begun.steps[0].status) == (worker, TaskStatus.SCHEDULED)
+        after = await found(other, "a")
+        assert (after.version, after.epoch) == (begun.version + 1, begun.epoch)
+        assert (after.steps[0].status, after.steps[0].worker) == (TaskStatus.RUNNING, worker)
+        assert len(await other.history(begun.key, 0, 10)) == after.head.seq
+        assert await found(other, "b") == untouched
+        assert await store.commit(finished(after)) == Committed(after.version + 1)
+
+    @pytest.mark.anyio
     async def test_limits_bind_each_type_and_slots_all(self, store: Store) -> None:
         """No more of a type than its limit, no more in all than slots, wakes on top."""
         worker = await store.register_worker("w", {}, NOW)

@@ -9,23 +9,31 @@ import pytest
 from world import MemoryWorld, places_taken
 
 from kallista import Kallista, TaskContext, TaskStatus
+from kallista.engine.embedded import Options
+from kallista.errors import StoreUncertainError
 from kallista.store.memory import MemoryState, MemoryStore
-from kallista.store.port import Claim, ClaimRequest
+from kallista.store.port import Begin, Claim, ClaimRequest
+from kallista.testing.running import InlineThreads
 
 pytestmark = pytest.mark.anyio
 
 
 class LateStore(MemoryStore):
-    """Claims take effect at once, but their answers can be held back."""
+    """Claims take effect at once, but their answers can be held back, or be lost."""
 
     def __init__(self, state: MemoryState) -> None:
         super().__init__(state)
         self.holding = False
+        self.in_doubt = False
         self._held: list[Callable[[], None]] = []
 
-    def claim(self, request: ClaimRequest) -> asyncio.Future[Claim]:
+    def claim(self, request: ClaimRequest, begin: Begin | None = None) -> asyncio.Future[Claim]:
         """See the port."""
-        answer = super().claim(request)
+        answer = super().claim(request, begin)
+        if self.in_doubt:
+            lost: asyncio.Future[Claim] = asyncio.get_running_loop().create_future()
+            lost.set_exception(StoreUncertainError("nobody knows whether it was written"))
+            return lost
         if not self.holding:
             return answer
         late: asyncio.Future[Claim] = asyncio.get_running_loop().create_future()
@@ -149,3 +157,74 @@ async def test_a_command_that_overtakes_a_claim(world: MemoryWorld) -> None:
     await world.settle()
     assert (await app.workflow_manager.get_workflow(id)).ok
     assert len(work.ran) == 2
+
+
+async def test_what_is_claimed_begins_with_the_claim(world: MemoryWorld) -> None:
+    """A task that waited for a place costs no commit more than one that found one free."""
+    app, _, work = await one_place(world)
+    work.may_pass.set()
+
+    async def written(*ids: str) -> int:
+        before = world.state.writes
+        for id in ids:
+            await app.scheduler.schedule_task(id, {"type": "work"})
+        await world.settle()
+        return world.state.writes - before
+
+    alone = await written("first")
+    claimed = await written("second", "third") - alone
+    assert alone == 2  # made and begun, ended
+    assert claimed == 3  # made, claimed and begun, ended
+    assert work.ran == ["first", "second", "third"]
+
+
+async def test_who_leaves_amid_a_claim_hands_back_what_it_has_begun(world: MemoryWorld) -> None:
+    """It is no crash, nothing of it is executed, and another program begins it at once."""
+    store, work = LateStore(world.state), Work()
+    work.may_pass.set()
+    app = Kallista.assembled(
+        store, world.clock, tasks=[work.work], threads=InlineThreads(), options=Options()
+    )
+    await app.__aenter__()
+    await app.scheduler.schedule_task("known", {"type": "work"})
+    looker = await world.app(work.work, worker=False)
+    await world.settle()
+    store.holding = True
+    await looker.scheduler.schedule_task("t", {"type": "work"})
+    app._engine._dispatcher.alarm.ring()
+    await world.settle()
+    assert await looker.scheduler.get_task_status("t") is TaskStatus.RUNNING
+    leaving = asyncio.ensure_future(app.__aexit__(None, None, None))
+    await world.settle()
+    assert not leaving.done()
+    store.let_go()
+    await world.settle()
+    await leaving
+    assert work.ran == ["known"]
+    assert await looker.scheduler.get_task_status("t") is TaskStatus.READY
+    await world.app(work.work)
+    await world.settle()
+    assert await looker.scheduler.get_task_status("t") is TaskStatus.COMPLETED
+
+
+async def test_a_claim_in_doubt_takes_no_place_twice(world: MemoryWorld) -> None:
+    """What it has begun although it is reported as failed is executed once, in one place."""
+    store, work = LateStore(world.state), Work()
+    work.may_pass.set()
+    app = await world.app(work.work, store=store, max_concurrency=1)
+    await app.scheduler.schedule_task("known", {"type": "work"})
+    looker = await world.app(work.work, worker=False)
+    await world.settle()
+    work.may_pass.clear()
+    await looker.scheduler.schedule_task("t", {"type": "work"})
+    store.in_doubt = True
+    app._engine._dispatcher.alarm.ring()
+    await world.settle()
+    assert await looker.scheduler.get_task_status("t") is TaskStatus.RUNNING
+    store.in_doubt = False
+    await world.passes(2)
+    assert work.ran == ["known", "t"]
+    assert places_taken(app) == 1
+    work.may_pass.set()
+    await world.settle()
+    assert await looker.scheduler.get_task_status("t") is TaskStatus.COMPLETED

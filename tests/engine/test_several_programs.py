@@ -155,8 +155,14 @@ async def test_what_a_dead_program_did_is_taken_over(world: MemoryWorld) -> None
     assert kinds.count("task.interrupted") == 1
 
 
-async def test_what_was_claimed_and_not_begun_is_taken_over(world: MemoryWorld) -> None:
-    """A program that dies between its claim and its first decision takes nothing with it."""
+@pytest.mark.parametrize("known", [False, True])
+async def test_what_was_claimed_and_not_executed_is_taken_over(
+    world: MemoryWorld, known: bool
+) -> None:
+    """A program that dies between its claim and what comes next takes nothing with it.
+
+    It begins with the claim what it knows already, and later what it has to read first.
+    """
     work, store = Work(), FlakyStore(world.state, Random(0))
     work.may_pass.set()
     dying = Kallista.assembled(
@@ -167,13 +173,17 @@ async def test_what_was_claimed_and_not_begun_is_taken_over(world: MemoryWorld) 
         options=Options(grace=Micros(0)),
     )
     await dying.__aenter__()
+    if known:
+        await dying.scheduler.schedule_task("before", {"type": "work"})
+        await world.settle()
+    ran = list(work.entered)
     looker = await world.app(work.work, worker=False)
     await looker.scheduler.schedule_task("t", {"type": "work"}, world.clock.time())
     await looker.scheduler.schedule_task("nap", {"type": "sleep", "seconds": 5})
     claim = store._claim
 
-    def claim_and_die(request: object) -> object:
-        answer = claim(request)  # type: ignore[arg-type]
+    def claim_and_die(*asked: object) -> object:
+        answer = claim(*asked)  # type: ignore[arg-type]
         if answer.entries:
             store.die()
         return answer
@@ -182,7 +192,9 @@ async def test_what_was_claimed_and_not_begun_is_taken_over(world: MemoryWorld) 
     dying._engine._dispatcher.alarm.ring()
     await world.settle()
     assert store.dead
-    assert work.entered == []
+    assert work.entered == ran
+    began = await looker.scheduler.get_task_status("t") is TaskStatus.RUNNING
+    assert began is known
     await world.app(work.work, alert=True)
     await world.passes(10)
     for id in ("t", "nap"):

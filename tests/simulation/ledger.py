@@ -124,7 +124,8 @@ class Ledger:
         self.schedules: dict[ScheduleId, list[tuple[int, str]]] = defaultdict(list)
         self.deleted_schedules: set[ScheduleId] = set()
         self.changed_at = 0
-        self.begun_at: dict[str, int] = {}
+        self.busy_at: dict[str, int] = {}
+        """When each program last began to work, or to execute something, or was done with it."""
         self._runs: dict[RunKey, RunRecord] = {}
         self._events: dict[RunKey, int] = {}
         self._definitions: dict[str, Definition] = {}
@@ -148,13 +149,14 @@ class Ledger:
             self._judge_moment(attempt, results)
         earlier.append(attempt)
         self.under_way.append(attempt)
-        self.begun_at[attempt.by.name] = self._machine.now
+        self.busy_at[attempt.by.name] = self._machine.now
         self._judge_limits(attempt.by, attempt.type)
 
     def end(self, attempt: Attempt) -> None:
         """The handler is over, however it ended."""
         if attempt.under_way:
             attempt.under_way = False
+            self.busy_at[attempt.by.name] = self._machine.now
             self.under_way.remove(attempt)
 
     def abandon(self, by: Worker) -> None:

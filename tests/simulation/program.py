@@ -225,6 +225,7 @@ class Program:
             self.die("when it could not be opened")
             return
         self.up = True
+        self.around.ledger.busy_at[self.name] = self.machine.now
         self.machine.note(self.name, f"works as {self.known_as}")
 
     def do(self, work: Coroutine[Any, Any, _T]) -> asyncio.Task[_T]:

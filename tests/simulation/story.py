@@ -578,7 +578,7 @@ class Story:
 
     def is_idle(self, program: Program) -> bool:
         """Whether a worker has had nothing to do."""
-        since = max(self.ledger.begun_at.get(program.name, 0), program.store.slow_until)
+        since = max(self.ledger.busy_at.get(program.name, 0), program.store.slow_until)
         return (
             program.setting.worker
             and not any(attempt.by is program for attempt in self.ledger.under_way)
@@ -620,6 +620,8 @@ class Story:
             return False
         if any(line.type == WAKE and line.ready_at == 0 for line in self.state.queue):
             return False
+        if any(p.alive and p.store.slow_until > self.machine.now for p in self.programs):
+            return False  # what it has asked while it was cut off is answered later
         return not any(
             schedule.status is ScheduleStatus.ACTIVE for schedule in self.state.schedules.values()
         )

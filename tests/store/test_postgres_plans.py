@@ -127,7 +127,7 @@ def test_a_claim_costs_the_same_however_much_lies_ahead() -> None:
         with closing(Connection(read_url(new_database()))) as db:
             fill(db, ahead)
             pages.append(pages_of_a_claim(db))
-            got = claim(Writing(db, DefinitionCache()), request(WorkerKey(1)))
+            got = claim(Writing(db, DefinitionCache()), request(WorkerKey(1)), None)
             assert [entry.run for entry in got.entries] == [7]
             assert got.next_due == NOW + 1
     # A deeper index costs a page more for each seek, not for each entry.

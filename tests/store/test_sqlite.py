@@ -155,7 +155,7 @@ def work_of_a_claim(db: apsw.Connection) -> int:
         return False
 
     db.set_progress_handler(count, 1)
-    got = claim(Writing(db, DefinitionCache(db)), request(WorkerKey(1)))
+    got = claim(Writing(db, DefinitionCache(db)), request(WorkerKey(1)), None)
     db.set_progress_handler(None)
     assert [entry.run for entry in got.entries] == [7]
     assert got.next_due == NOW + 1

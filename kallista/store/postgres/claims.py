@@ -20,9 +20,18 @@ from kallista.core.types import Micros, RunKey, TaskType, WorkerKey
 from kallista.errors import LeaseLost
 from kallista.store.conflicts import worker_gone
 from kallista.store.holders import EVERYBODY, NOBODY
-from kallista.store.port import WAKES_AT_ONCE, Claim, ClaimedEntry, ClaimRequest, RunRecord
+from kallista.store.port import (
+    WAKES_AT_ONCE,
+    Begin,
+    Claim,
+    ClaimedEntry,
+    ClaimRequest,
+    Committed,
+    RunRecord,
+)
 from kallista.store.postgres import rows
 from kallista.store.postgres.connection import Row
+from kallista.store.postgres.plans import write_plans
 from kallista.store.postgres.rows import full_records
 from kallista.store.postgres.statements import statement
 from kallista.store.postgres.writing import Writing
@@ -65,14 +74,17 @@ class _Left(NamedTuple):
     later: Micros | None
 
 
-def claim(writing: Writing, request: ClaimRequest) -> Claim:
-    """Take due entries from the queue, and their runs if nobody drives them.
+def claim(writing: Writing, request: ClaimRequest, begin: Begin | None) -> Claim:
+    """Take due entries from the queue, and their runs if nobody drives them; begin what it says.
 
     Raises:
         LeaseLost: The worker has been taken for dead.
     """
     wakes, tasks, left = _taken_lines(writing, request)
     entries = _take(writing, request.worker, [*wakes, *tasks])
+    if begin is not None and entries:
+        answers = write_plans(writing, begin(entries))
+        assert all(isinstance(answer, Committed) for answer in answers), answers
     passed_over = len(entries) < len(wakes) + len(tasks)
     return Claim(
         entries, _next_due(request, wakes, tasks, left, passed_over), _waiting(request, tasks, left)

@@ -17,7 +17,16 @@ import apsw
 from kallista.core.plan import WAKE, Entry
 from kallista.core.types import Micros, RunKey, TaskType, WorkerKey
 from kallista.store.holders import EVERYBODY, NOBODY
-from kallista.store.port import WAKES_AT_ONCE, Claim, ClaimedEntry, ClaimRequest, RunRecord
+from kallista.store.port import (
+    WAKES_AT_ONCE,
+    Begin,
+    Claim,
+    ClaimedEntry,
+    ClaimRequest,
+    Committed,
+    RunRecord,
+)
+from kallista.store.sqlite.plans import write_plans
 from kallista.store.sqlite.rows import full_records, key_list
 from kallista.store.sqlite.statements import statement
 from kallista.store.sqlite.writing import Writing
@@ -61,8 +70,8 @@ class _Pile(NamedTuple):
     ranks: list[int]
 
 
-def claim(writing: Writing, request: ClaimRequest) -> Claim:
-    """Take due entries from the queue, and their runs if nobody drives them.
+def claim(writing: Writing, request: ClaimRequest, begin: Begin | None) -> Claim:
+    """Take due entries from the queue, and their runs if nobody drives them; begin what it says.
 
     Raises:
         LeaseLost: The worker has been taken for dead.
@@ -82,8 +91,12 @@ def claim(writing: Writing, request: ClaimRequest) -> Claim:
     )
     # Taking a run moves its entries, so what waits is looked at before.
     next_due = wakes_left.ready_at if wakes_left else _next_due(db, request, piles)
+    entries = _take(writing, request.worker, [*wakes, *tasks])
+    if begin is not None and entries:
+        answers = write_plans(writing, begin(entries))
+        assert all(isinstance(answer, Committed) for answer in answers), answers
     return Claim(
-        entries=_take(writing, request.worker, [*wakes, *tasks]),
+        entries=entries,
         next_due=next_due,
         waiting=-tasks_left.rank if tasks_left else None,
     )

@@ -18,6 +18,7 @@ from kallista.core.states import RunKind, ScheduleStatus
 from kallista.core.types import JsonText, Micros, RunId, RunKey, ScheduleId, TaskType, WorkerKey
 from kallista.errors import StoreError
 from kallista.store.port import (
+    Begin,
     Claim,
     ClaimRequest,
     Committed,
@@ -106,9 +107,9 @@ class SqliteStore:
         """See the port."""
         return self._writing.submit_plan(plan)
 
-    def claim(self, request: ClaimRequest) -> asyncio.Future[Claim]:
+    def claim(self, request: ClaimRequest, begin: Begin | None = None) -> asyncio.Future[Claim]:
         """See the port."""
-        return self._writing.submit(lambda writing: claim(writing, request), quiet=True)
+        return self._writing.submit(lambda writing: claim(writing, request, begin), quiet=True)
 
     # loans
 

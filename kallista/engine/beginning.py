@@ -1,0 +1,89 @@
+"""Begins what a claim takes in the claim's own transaction, so that both cost one commit."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from kallista.core.commands import Dispatch
+from kallista.core.decide import NoCapacity, decide
+from kallista.core.plan import WAKE, Fence, Plan, is_alone, type_of_lane
+from kallista.core.run import Draft
+from kallista.core.states import RunKind
+from kallista.core.types import Micros, RunKey, TaskType, WorkerKey
+from kallista.core.wiring import wiring
+from kallista.core.writing import plan_of
+from kallista.engine.active import DefinitionCache, run_of
+from kallista.engine.slots import Slots
+from kallista.store.port import ClaimedEntry, RunRecord
+
+
+class Beginning:
+    """What the store asks during one claim; it may be on another thread.
+
+    Only what needs nothing but the claimed record is begun here: one task of a run that nobody
+    drove and nobody executed anything of, whose config reads no result. All else is left to the
+    driver.
+
+    Args:
+        slots: Who gets a place; what is begun holds one.
+        definitions: Definitions already read.
+        now: The moment of the claim.
+    """
+
+    def __init__(self, slots: Slots, definitions: DefinitionCache, now: Micros) -> None:
+        self._slots = slots
+        self._definitions = definitions
+        self._now = now
+        self.begun: dict[RunKey, tuple[RunRecord, Draft]] = {}
+        """What was begun, as it was before, and what was decided."""
+        self._places: list[TaskType] = []
+
+    def __call__(self, entries: Sequence[ClaimedEntry]) -> Sequence[Plan]:
+        """The plans that begin what was claimed."""
+        self.undo()
+        lines = Counter(claimed.run for claimed in entries)
+        return [
+            plan
+            for claimed in entries
+            if lines[claimed.run] == 1 and (plan := self._plan(claimed)) is not None
+        ]
+
+    def undo(self) -> None:
+        """None of it was written: its places are free again."""
+        for type in self._places:
+            self._slots.release(type)
+        self._places.clear()
+        self.begun.clear()
+
+    def _plan(self, claimed: ClaimedEntry) -> Plan | None:
+        record, entry = claimed.record, claimed.entry
+        if record is None or entry.type == WAKE or is_alone(entry.type):
+            return None
+        definition = self._definitions.known(record.definition)
+        if definition is None or wiring(definition).read or not _is_simple(record):
+            return None
+        type = type_of_lane(entry.type)
+        if not self._slots.take(type):
+            return None
+        dispatch = Dispatch(entry.step, entry.ready_at)
+        draft = decide(run_of(record, definition), [dispatch], self._now, _Granted(self._slots))
+        if draft.launched != [entry.step]:
+            self._slots.release(type)
+            return None
+        self._places.append(type)
+        self.begun[record.key] = record, draft
+        return plan_of(draft, record.key, Fence(record.version, record.epoch), None)
+
+
+class _Granted(NoCapacity):
+    """The claimed task has its place; nothing else starts."""
+
+    def __init__(self, slots: Slots) -> None:
+        self.worker: WorkerKey = slots.worker
+
+
+def _is_simple(record: RunRecord) -> bool:
+    """Whether no other run, and no other worker, has to be looked at first."""
+    nobody = all(step.worker is None for step in record.steps)
+    return record.kind is not RunKind.PROCESS and nobody
