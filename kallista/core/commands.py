@@ -55,7 +55,7 @@ class WorkerDied(Struct, frozen=True, gc=False):
 
     Args:
         worker: Which worker.
-        lent: Steps that are on loan: of those the loans tell.
+        lent: Steps that are executed on loan: of those the loans tell.
     """
 
     worker: WorkerKey

@@ -65,7 +65,7 @@ class ActiveRun:
             ``WHOLE_RUN``: the run itself.
         all_results: Whether those are all there are.
         lent: Another worker drives it; this program only executes steps of it on loan.
-        on_loan: Steps that other workers execute, or ask to, as far as is known.
+        on_loan: Steps that other workers execute, as far as is known.
         parked: Steps that wait to be alone, and for which the run is kept.
         suspects: Workers that executed steps when the run was found: dead, or borrowers.
     """

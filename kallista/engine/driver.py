@@ -421,7 +421,7 @@ class Driver:
         if active.run.kind is not RunKind.PROCESS:
             return []
         loans = await self._store.loans(active.key)
-        active.on_loan = {loan.step for loan in loans}
+        active.on_loan = _granted(loans)
         return loans
 
     async def _look(self, active: ActiveRun, looks: Collection[int]) -> list[Stimulus]:
@@ -833,10 +833,12 @@ class Driver:
         draft = decide(run, [command], self._clock.now(), NO_CAPACITY)
         if not changes_something(draft):
             return False
-        await self._store.commit(plan_of(draft, record.key, Fence(record.version, None), None))
-        self._knowledge.ended(record.id)
-        self._notices.tell(record.id, over=True)
-        self._on_queued(Micros(0), record.priority)
+        try:
+            await self._store.commit(plan_of(draft, record.key, Fence(record.version, None), None))
+        finally:  # it may have been written, whatever has become of the caller and the answer
+            self._knowledge.ended(record.id)
+            self._notices.tell(record.id, over=True)
+            self._on_queued(Micros(0), record.priority)
         return True
 
     def in_background(self, work: Coroutine[None, None, None]) -> None:
@@ -912,10 +914,15 @@ def _is_seen_again(item: Stimulus | Asked, looks: Collection[int]) -> bool:
     return isinstance(item, _ON_LOAN) or (WHOLE_RUN in looks and isinstance(item, _SEEN))
 
 
+def _granted(loans: Sequence[Loan]) -> set[int]:
+    """The steps that are executed on loan; who only wishes for one executes nothing yet."""
+    return {loan.step for loan in loans if loan.attempt is not None}
+
+
 def _of_loans(active: ActiveRun, loans: Sequence[Loan]) -> Iterator[Stimulus]:
     """What has become of the steps that are on loan, and who of the suspects is dead."""
     suspects, active.suspects = active.suspects, set()
-    lent = frozenset(loan.step for loan in loans)
+    lent = frozenset(_granted(loans))
     yield from (WorkerDied(worker, lent) for worker in sorted(suspects))
     for loan in loans:
         if loan.attempt is None:

@@ -20,7 +20,7 @@ from kallista.core.durations import to_datetime
 from kallista.core.encoding import definition_hash, definition_text
 from kallista.core.handlers import Handlers
 from kallista.core.ids import content_hash, uuid7
-from kallista.core.plan import DEFAULT_QUEUE, type_of_lane
+from kallista.core.plan import DEFAULT_QUEUE, NewRun, type_of_lane
 from kallista.core.schedules import Firing, Schedule, next_moments
 from kallista.core.snapshots import (
     AnySnapshot,
@@ -66,6 +66,7 @@ from kallista.engine.snapshots import SnapshotBuilder
 from kallista.engine.threads import ThreadPool, Threads
 from kallista.errors import (
     ConflictError,
+    KallistaError,
     LeaseLost,
     NotFoundError,
     StateError,
@@ -418,6 +419,9 @@ class EmbeddedEngine:
             if isinstance(error, StoreUncertainError):
                 self._queued(now, wanted.priority)  # it may be there, and wait for a worker
                 self._driver.in_background(self._driver.look_after(wanted.id))
+            if isinstance(error, asyncio.CancelledError):
+                self._queued(now, wanted.priority)
+                self._driver.in_background(self._create_unheard(run))
             if isinstance(error, LeaseLost):  # taken for dead, so it was not created
                 await self._renew()
                 return await self._made(wanted, start=start)
@@ -432,6 +436,18 @@ class EmbeddedEngine:
             self._give_back(capacity.taken)
         return made
 
+    async def _create_unheard(self, run: NewRun) -> None:
+        """Drive what was being created for a caller who has gone away.
+
+        That cannot be called back. So the same is created once more: the answer comes after the
+        first one's, and a run that is there already stays as it is.
+        """
+        try:
+            await self._store.create(run)
+        except KallistaError as error:
+            _log.debug("run %s was given up by its caller, and then: %s", run.id, error)
+        await self._driver.look_after(run.id)
+
     async def create_all(self, requests: Sequence[RunRequest], *, start: bool) -> Sequence[RunId]:
         """Create runs together, and start them in the same breath if asked to.
 
@@ -443,8 +459,8 @@ class EmbeddedEngine:
         runs = newborn_all(all_wanted, now, start=start)
         try:
             all_made = await self._store.create_all(runs)
-        except StoreUncertainError:
-            self._queued(now, max(wanted.priority for wanted in all_wanted))
+        except (StoreUncertainError, asyncio.CancelledError):
+            self._queued(now, max((wanted.priority for wanted in all_wanted), default=0))
             raise
         for due in {(entry.ready_at, entry.priority) for run in runs for entry in run.enqueue}:
             self._queued(*due)

@@ -13,7 +13,7 @@ What goes wrong (``Climate`` in ``story.py``; half of the stories leave each mis
 - commits fail, are reported as failed although they took effect, or take seconds; reads fail;
 - programs stand still, or do not reach the store, for up to twice the lease;
 - wall clocks are set back and forth, and differ between programs;
-- the calls by which programs wake each other get lost;
+- the calls by which programs wake each other get lost, and clients give up before their answer;
 - some programs have not all task types; tasks fail, take too long, are stubborn, run on threads.
 
 Then there is peace: all that can end by itself must end, then all that waits for a person is told

@@ -58,6 +58,7 @@ class Climate:
         jumps: Wall clocks set to another time.
         poison: The part of the tasks that kill their program.
         guests: Whether some programs have not all task types.
+        impatience: The part of the requests that their clients give up before they are answered.
     """
 
     programs: int
@@ -71,6 +72,7 @@ class Climate:
     jumps: float
     poison: float
     guests: bool
+    impatience: float
 
     @property
     def only_poison_kills(self) -> bool:
@@ -105,6 +107,7 @@ def climate(luck: Random) -> Climate:
         jumps=sometimes(0.2),
         poison=sometimes(0.05),
         guests=luck.random() < 0.4,
+        impatience=sometimes(0.3),
     )
     if luck.random() < 0.1:
         fine = Weather()
@@ -343,7 +346,12 @@ class Story:
 
     def client(self, program: Program, name: str, work: Coroutine[Any, Any, None]) -> None:
         """Let a client of a program go about something."""
-        self.clients.append((name, program, program.do(self.surely(program, work))))
+        asking = program.do(self.surely(program, work))
+        self.clients.append((name, program, asking))
+        if self.machine.chance(self.climate.impatience):
+            longest = self.luck.choice((2_000, 20_000, SECOND))
+            patience = self.luck.randint(0, longest)
+            self.machine.after(patience, lambda: program.loop.call_soon(asking.cancel))
 
     async def surely(self, program: Program, work: Coroutine[Any, Any, None]) -> None:
         """Nothing but documented errors reaches a client."""

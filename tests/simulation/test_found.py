@@ -14,9 +14,11 @@ from kallista.core.outcomes import Asleep
 from kallista.core.plan import WAKE, WHOLE_RUN, Entry
 from kallista.core.run import Draft, Run
 from kallista.core.states import RunKind
-from kallista.core.types import Micros, RunId, StepId, TaskType, WorkerKey
+from kallista.core.types import Micros, RunId, RunKey, StepId, TaskType, WorkerKey
 from kallista.engine.alarm import Alarm
 from kallista.engine.clock import Timer
+from kallista.engine.driver import _granted
+from kallista.store.port import Loan
 
 NOW = Micros(1_000_000)
 
@@ -106,3 +108,14 @@ async def test_an_alarm_does_not_wait_for_a_moment_that_a_jump_has_left_behind()
     assert wall.timers == [NOW + 100, NOW + 3_700]
     await alarm.wait()
     alarm.clear()
+
+
+def test_who_wishes_for_a_step_does_not_execute_it() -> None:
+    """A step that a dead worker executed begins again although another one has asked for it.
+
+    Its line was in the queue still, for a commit in doubt had queued it again.
+    """
+    run, other = RunKey(1), WorkerKey(2)
+    wished = Loan(run, 0, other, None, stop=False, lost=False, report=None)
+    granted = Loan(run, 1, other, 1, stop=False, lost=False, report=None)
+    assert _granted([wished, granted]) == {1}
