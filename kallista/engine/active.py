@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 
 from msgspec.structs import replace
 
-from kallista.core.commands import Command, Stimulus
 from kallista.core.definitions import Definition, TaskSpec
 from kallista.core.encoding import definition_from_data
 from kallista.core.json_text import from_json
@@ -16,23 +15,8 @@ from kallista.core.plan import NewRun
 from kallista.core.run import Run
 from kallista.core.states import FINISHED_RUN, RunKind
 from kallista.core.types import Json, JsonText, RunKey, TaskType, WorkerKey
+from kallista.engine.mailbox import Item
 from kallista.store.port import RunRecord
-
-
-@dataclass(slots=True)
-class Asked:
-    """A command in a mailbox, and who waits for its answer.
-
-    Args:
-        command: What is asked.
-        answer: Whether it changed anything.
-        fresh: The run has been read since it was asked; before that nobody is told that there is
-            nothing to do, for another program may have written meanwhile.
-    """
-
-    command: Command
-    answer: asyncio.Future[bool]
-    fresh: bool = False
 
 
 @dataclass(slots=True)
@@ -76,7 +60,7 @@ class ActiveRun:
     epoch: int
     parent: tuple[RunKey, int] | None = None
     owned: bool = True
-    mailbox: list[Stimulus | Asked] = field(default_factory=list)
+    mailbox: list[Item] = field(default_factory=list)
     looks: set[int] = field(default_factory=set)
     writing: bool = False
     gone: bool = False

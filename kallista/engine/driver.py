@@ -10,38 +10,41 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Callable, Collection, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Collection, Coroutine, Sequence
 from functools import partial
 from typing import Protocol
 
 from kallista.core.commands import (
     AttemptEnded,
-    BorrowerDied,
-    ChildSeen,
     Command,
-    DependenciesSeen,
     Dispatch,
     LinesLost,
-    ParentSeen,
-    Reported,
     Stimulus,
-    Wished,
     WorkerDied,
 )
 from kallista.core.decide import NO_CAPACITY, decide
 from kallista.core.definitions import TaskSpec
-from kallista.core.outcomes import HandedBack, outcome_of
+from kallista.core.outcomes import HandedBack
 from kallista.core.plan import WHOLE_RUN, Fence, NewRun, Ownership
 from kallista.core.run import Draft, Run
 from kallista.core.states import FINISHED_RUN, EventKind, RunKind, TaskStatus
 from kallista.core.types import Micros, RunId, RunKey, TaskType, WorkerKey
 from kallista.core.wiring import wiring
 from kallista.core.writing import plan_of
-from kallista.engine.active import ActiveRun, Asked, DefinitionCache, run_of, task_type
+from kallista.engine.active import ActiveRun, DefinitionCache, run_of, task_type
 from kallista.engine.alarm import TRY_AGAIN_AFTER
 from kallista.engine.clock import Clock, pass_by
 from kallista.engine.facts import Facts
 from kallista.engine.knowledge import Knowledge
+from kallista.engine.mailbox import (
+    Asked,
+    Item,
+    again,
+    granted,
+    is_seen_again,
+    next_batch,
+    of_loans,
+)
 from kallista.engine.notices import Notices
 from kallista.engine.slots import Slots
 from kallista.errors import (
@@ -412,8 +415,9 @@ class Driver:
             self._prepare(active, looks, reread=reread)
             return
         active.writing = False
-        left = [item for item in active.mailbox if not _is_seen_again(item, looks)]
-        active.mailbox = [*_of_loans(active, loans), *seen, *left]
+        left = [item for item in active.mailbox if not is_seen_again(item, looks)]
+        active.mailbox = [*of_loans(loans, active.suspects), *seen, *left]
+        active.suspects.clear()
         self._advance(active)
 
     async def _loans(self, active: ActiveRun) -> Sequence[Loan]:
@@ -421,7 +425,7 @@ class Driver:
         if active.run.kind is not RunKind.PROCESS:
             return []
         loans = await self._store.loans(active.key)
-        active.on_loan = _granted(loans)
+        active.on_loan = granted(loans)
         return loans
 
     async def _look(self, active: ActiveRun, looks: Collection[int]) -> list[Stimulus]:
@@ -442,7 +446,7 @@ class Driver:
             looks, active.looks = active.looks, set()
             self._prepare(active, looks, reread=True)
             return
-        batch, asked = self._next_batch(active)
+        batch, asked = next_batch(active.mailbox)
         dispatched = [stimulus.step for stimulus in batch if isinstance(stimulus, Dispatch)]
         going_on = AttemptEnded in map(type, batch)
         capacity = self._slots.capacity(going_on=going_on)
@@ -475,21 +479,6 @@ class Driver:
         active.looks.add(WHOLE_RUN)
         self._advance(active)
         return True
-
-    def _next_batch(self, active: ActiveRun) -> tuple[list[Stimulus], Asked | None]:
-        """All that waits, but a command is decided on alone: it may be refused."""
-        mailbox = active.mailbox
-        if mailbox and isinstance(mailbox[0], Asked):
-            asked = mailbox.pop(0)
-            assert isinstance(asked, Asked)
-            return [asked.command], asked
-        batch: list[Stimulus] = []
-        for waiting in mailbox:
-            if isinstance(waiting, Asked):
-                break
-            batch.append(waiting)
-        del mailbox[: len(batch)]
-        return batch, None
 
     def _free_unused(
         self,
@@ -566,8 +555,8 @@ class Driver:
         error = None if written.cancelled() else written.exception()
         if error is not None or written.cancelled():
             self._free_places(active, draft.launched)
-            again: list[Stimulus | Asked] = [*_again(batch)] if asked is None else [asked]
-            active.mailbox[:0] = again
+            left: list[Item] = [*again(batch)] if asked is None else [asked]
+            active.mailbox[:0] = left
             if active.gone:
                 self._lose(active)  # once more, for what was on its way meanwhile
             else:
@@ -611,9 +600,7 @@ class Driver:
         self._pass_on(active, left, looks)
         self._check_drained()
 
-    def _pass_on(
-        self, active: ActiveRun, left: Sequence[Stimulus | Asked], looks: Collection[int]
-    ) -> None:
+    def _pass_on(self, active: ActiveRun, left: Sequence[Item], looks: Collection[int]) -> None:
         """What a run that is forgotten here had still to be told."""
         stimuli: list[Stimulus] = []
         for item in left:
@@ -885,49 +872,3 @@ def _remember_results(active: ActiveRun, draft: Draft) -> None:
             active.results[place] = event.data
         elif event.kind is _RESET or place == WHOLE_RUN:
             active.results.pop(place, None)
-
-
-def _again(batch: Sequence[Stimulus]) -> Iterator[Stimulus]:
-    """What of a batch that was not written is to be decided on again.
-
-    Places are given back, so the lines that came with one are queued again; and what was seen
-    before is old, for there will be another look.
-    """
-    for stimulus in batch:
-        if isinstance(stimulus, Dispatch):
-            yield LinesLost()
-        elif not isinstance(stimulus, _SEEN):
-            yield stimulus
-
-
-_ON_LOAN = Wished | Reported | BorrowerDied
-"""What a look at the loans of a run has brought; the next look brings it again."""
-
-_SEEN = ChildSeen | ParentSeen | DependenciesSeen | _ON_LOAN
-"""What a look at the store has brought."""
-
-
-def _is_seen_again(item: Stimulus | Asked, looks: Collection[int]) -> bool:
-    """Whether an earlier look brought what a later one brings anew: the old is not to come last."""
-    if isinstance(item, ChildSeen):
-        return WHOLE_RUN in looks or item.step in looks
-    return isinstance(item, _ON_LOAN) or (WHOLE_RUN in looks and isinstance(item, _SEEN))
-
-
-def _granted(loans: Sequence[Loan]) -> set[int]:
-    """The steps that are executed on loan; who only wishes for one executes nothing yet."""
-    return {loan.step for loan in loans if loan.attempt is not None}
-
-
-def _of_loans(active: ActiveRun, loans: Sequence[Loan]) -> Iterator[Stimulus]:
-    """What has become of the steps that are on loan, and who of the suspects is dead."""
-    suspects, active.suspects = active.suspects, set()
-    lent = frozenset(_granted(loans))
-    yield from (WorkerDied(worker, lent) for worker in sorted(suspects))
-    for loan in loans:
-        if loan.attempt is None:
-            yield Wished(loan.step, loan.worker)
-        elif loan.report is not None:
-            yield Reported(loan.step, loan.attempt, outcome_of(loan.report))
-        elif loan.lost:
-            yield BorrowerDied(loan.step, loan.attempt)

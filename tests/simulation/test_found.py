@@ -17,7 +17,6 @@ from kallista.core.states import RunKind
 from kallista.core.types import Micros, RunId, RunKey, StepId, TaskType, WorkerKey
 from kallista.engine.alarm import Alarm
 from kallista.engine.clock import Timer
-from kallista.engine.driver import _granted
 from kallista.store.port import Loan
 
 NOW = Micros(1_000_000)
@@ -117,5 +116,5 @@ def test_who_wishes_for_a_step_does_not_execute_it() -> None:
     """
     run, other = RunKey(1), WorkerKey(2)
     wished = Loan(run, 0, other, None, stop=False, lost=False, report=None)
-    granted = Loan(run, 1, other, 1, stop=False, lost=False, report=None)
-    assert _granted([wished, granted]) == {1}
+    executed = Loan(run, 1, other, 1, stop=False, lost=False, report=None)
+    assert granted([wished, executed]) == {1}
