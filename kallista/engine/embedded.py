@@ -3,42 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-import base64
-import json
 import logging
 import os
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, TypeVar
+from typing import Any, Final
 
-from msgspec.structs import replace
-
-from kallista.core.birth import Wanted, created, newborn, newborn_all, started
 from kallista.core.commands import AttemptEnded, Command, Verb
 from kallista.core.durations import to_datetime
-from kallista.core.encoding import definition_hash, definition_text
 from kallista.core.handlers import Handlers
-from kallista.core.ids import content_hash, uuid7
-from kallista.core.plan import DEFAULT_QUEUE, NewRun, type_of_lane
-from kallista.core.schedules import Firing, Schedule, next_moments
+from kallista.core.plan import DEFAULT_QUEUE, type_of_lane
 from kallista.core.snapshots import (
     AnySnapshot,
     Explanation,
     HistoryEvent,
     Page,
     RunSummary,
-    ScheduleSnapshot,
 )
 from kallista.core.states import (
     FINISHED_RUN,
-    ProcessStatus,
     RunKind,
-    ScheduleStatus,
-    TaskStatus,
-    WorkflowStatus,
 )
-from kallista.core.triggers import Every
 from kallista.core.types import (
     MAX_PAYLOAD_BYTES,
     JsonText,
@@ -46,12 +32,12 @@ from kallista.core.types import (
     RunId,
     RunKey,
     ScheduleId,
-    TaskType,
 )
 from kallista.engine.active import ActiveRun, DefinitionCache, Progress
 from kallista.engine.alarm import Alarm, repeat
 from kallista.engine.borrower import Borrower
 from kallista.engine.clock import Clock
+from kallista.engine.creation import Creator
 from kallista.engine.dispatcher import Dispatcher
 from kallista.engine.driver import Driver
 from kallista.engine.executor import Executor
@@ -59,22 +45,20 @@ from kallista.engine.explaining import Explainer
 from kallista.engine.facts import Facts
 from kallista.engine.knowledge import Knowledge
 from kallista.engine.notices import Notices
-from kallista.engine.port import ListRequest, RunRequest, ScheduleRequest
+from kallista.engine.paging import checked_limit, checked_statuses, cursor_of, read_cursor
+from kallista.engine.port import ListRequest, RunRequest, Schedules
+from kallista.engine.scheduling import StoredSchedules
 from kallista.engine.services import Firings, TakeOver
 from kallista.engine.slots import Slots
 from kallista.engine.snapshots import SnapshotBuilder
 from kallista.engine.threads import ThreadPool, Threads
 from kallista.errors import (
-    ConflictError,
-    KallistaError,
     LeaseLost,
     NotFoundError,
     StateError,
-    StoreUncertainError,
-    UsageError,
     WaitTimeoutError,
 )
-from kallista.store.port import Created, RunFilter, RunRecord, Store
+from kallista.store.port import RunFilter, RunRecord, Store
 
 _log = logging.getLogger("kallista.engine")
 
@@ -92,7 +76,6 @@ DRAIN = Micros(10_000_000)
 """How long a store may take for the last writes when the program closes."""
 
 HISTORY_PAGE = 1000
-MOST_ITEMS = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +131,6 @@ class EmbeddedEngine:
         self._handlers = handlers
         self._clock = clock
         self._options = options
-        self._entropy = entropy
         self._definitions = DefinitionCache()
         self._notices = Notices()
         self._knowledge = Knowledge()
@@ -204,6 +186,27 @@ class EmbeddedEngine:
             store, self._definitions, self._facts, self._progress_of, clock.now
         )
         self._explainer = Explainer(store, self._definitions, clock.now)
+        self._creator = Creator(
+            store,
+            clock,
+            entropy,
+            self._slots,
+            self._driver,
+            self._definitions,
+            self._knowledge,
+            self._queued,
+            self._renew,
+            self._widen,
+        )
+        self._schedules = StoredSchedules(
+            store,
+            clock,
+            self._firings,
+            self._snapshots,
+            self._knowledge,
+            self._queued,
+            self._schedules_changed,
+        )
         self._services: list[asyncio.Task[None]] = []
         self._is_known = False
         self._renewing = asyncio.Lock()
@@ -380,6 +383,10 @@ class EmbeddedEngine:
     def _place_is_free(self) -> None:
         self._dispatcher.alarm.ring()
 
+    def _schedules_changed(self) -> None:
+        if self._options.worker:
+            self._fire_alarm.ring()
+
     def _queued(self, ready_at: Micros, priority: int) -> None:
         if self._options.worker:
             self._dispatcher.queued(ready_at, priority)
@@ -390,121 +397,30 @@ class EmbeddedEngine:
 
     # runs
 
+    @property
+    def schedules(self) -> Schedules:
+        """Its schedules."""
+        return self._schedules
+
     def now(self) -> Micros:
         """The moment, by the engine's clock."""
         return self._clock.now()
 
-    async def create(self, request: RunRequest, *, start: bool) -> RunId:
+    def create(self, request: RunRequest, *, start: bool) -> Coroutine[Any, Any, RunId]:
         """Create a run, and start it in the same breath if asked to."""
-        await self._refuse_schedule_ids([request])
-        wanted = self._wanted(request)
-        made = await self._made(wanted, start=start)
-        if not made.new and start:
-            await self._driver.command(made.key, Command(Verb.START))
-        return wanted.id
+        return self._creator.create(request, start=start)
 
-    async def _made(self, wanted: Wanted, *, start: bool) -> Created:
-        """Create a run, with its first attempts when there is room for them here."""
-        now = self._clock.now()
-        capacity = self._slots.capacity(going_on=False)
-        draft = started(wanted, now, capacity) if start else created(wanted)
-        run = newborn(wanted, draft, now, self._slots.worker if draft.launched else None)
-        try:
-            with self._driver.creating(wanted.id):
-                made = await self._store.create(run)
-                if made.new and draft.launched:
-                    self._driver.begin(made.key, draft, run)
-        except BaseException as error:
-            self._give_back(capacity.taken)
-            if isinstance(error, StoreUncertainError):
-                self._queued(now, wanted.priority)  # it may be there, and wait for a worker
-                self._driver.in_background(self._driver.look_after(wanted.id))
-            if isinstance(error, asyncio.CancelledError):
-                self._queued(now, wanted.priority)
-                self._driver.in_background(self._create_unheard(run))
-            if isinstance(error, LeaseLost):  # taken for dead, so it was not created
-                await self._renew()
-                return await self._made(wanted, start=start)
-            raise
-        self._widen(wanted.id, made.key)
-        if made.new:
-            self._definitions.put(run.definition, wanted.definition)
-            self._knowledge.created(wanted.id, run.kind, made.key)
-            for entry in draft.enqueue:
-                self._queued(entry.ready_at, entry.priority)
-        else:
-            self._give_back(capacity.taken)
-        return made
-
-    async def _create_unheard(self, run: NewRun) -> None:
-        """Drive what was being created for a caller who has gone away.
-
-        That cannot be called back. So the same is created once more: the answer comes after the
-        first one's, and a run that is there already stays as it is.
-        """
-        try:
-            await self._store.create(run)
-        except KallistaError as error:
-            _log.debug("run %s was given up by its caller, and then: %s", run.id, error)
-        await self._driver.look_after(run.id)
-
-    async def create_all(self, requests: Sequence[RunRequest], *, start: bool) -> Sequence[RunId]:
-        """Create runs together, and start them in the same breath if asked to.
-
-        What starts is queued, whatever is free here: so it is served by priority.
-        """
-        now = self._clock.now()
-        await self._refuse_schedule_ids(requests)
-        all_wanted = [self._wanted(request) for request in requests]
-        runs = newborn_all(all_wanted, now, start=start)
-        try:
-            all_made = await self._store.create_all(runs)
-        except (StoreUncertainError, asyncio.CancelledError):
-            self._queued(now, max((wanted.priority for wanted in all_wanted), default=0))
-            raise
-        for due in {(entry.ready_at, entry.priority) for run in runs for entry in run.enqueue}:
-            self._queued(*due)
-        for run, made in zip(runs, all_made, strict=True):
-            if made.new:
-                self._knowledge.created(run.id, run.kind, made.key)
-            self._widen(run.id, made.key)
-            if start and not made.new:
-                await self._driver.command(made.key, Command(Verb.START))
-        return [run.id for run in runs]
-
-    def _wanted(self, request: RunRequest) -> Wanted:
-        id = request.id or RunId(uuid7(self._clock.now(), self._entropy(10)))
-        return Wanted(
-            id, request.definition, request.inputs, request.priority, request.tags, request.ready_at
-        )
+    def create_all(
+        self, requests: Sequence[RunRequest], *, start: bool
+    ) -> Coroutine[Any, Any, Sequence[RunId]]:
+        """Create runs together, and start them in the same breath if asked to."""
+        return self._creator.create_all(requests, start=start)
 
     def _widen(self, id: RunId, key: RunKey) -> None:
         """Begin to work, if this is the only tree that this program works on."""
         here = id == self._options.within and self._options.worker
         if here and self._dispatcher.within is None:
             self._restrict(key)
-
-    async def _refuse_schedule_ids(self, requests: Sequence[RunRequest]) -> None:
-        """An id that a user has given to a task may be taken by a schedule."""
-        for request in requests:
-            if request.id is None or request.definition.kind is not RunKind.TASK:
-                continue
-            if await self._are_no_schedules():
-                return
-            if await self._store.schedule(ScheduleId(request.id)) is not None:
-                raise ConflictError(
-                    f"{request.id!r} is the id of a schedule; choose another for a task"
-                )
-
-    async def _are_no_schedules(self) -> bool:
-        if not self._knowledge.has_no_schedules:
-            first = await self._store.list_schedules(None, None, 1)
-            self._knowledge.has_no_schedules = not first
-        return self._knowledge.has_no_schedules
-
-    def _give_back(self, taken: Sequence[TaskType]) -> None:
-        for type in taken:
-            self._slots.give_back(type)
 
     async def command(self, kind: RunKind, id: RunId, verb: Verb, reason: str | None) -> bool:
         """Do what was asked; true when it changed something."""
@@ -571,13 +487,13 @@ class EmbeddedEngine:
 
     async def list_runs(self, request: ListRequest) -> Page[RunSummary]:
         """Runs that match, newest first."""
-        limit = _checked_limit(request.limit)
-        after = None if request.cursor is None else RunKey(_read_cursor(request.cursor, int))
+        limit = checked_limit(request.limit)
+        after = None if request.cursor is None else RunKey(read_cursor(request.cursor, int))
         records = await self._store.list_runs(
             RunFilter(
                 now=self._clock.now(),
                 kind=request.kind,
-                statuses=_checked_statuses(request.kind, request.statuses),
+                statuses=checked_statuses(request.kind, request.statuses),
                 name=request.name,
                 tag=request.tag,
                 created_from=request.created_from,
@@ -588,7 +504,7 @@ class EmbeddedEngine:
             )
         )
         shown = records[:limit]
-        cursor = _cursor(shown[-1].key) if len(records) > limit else None
+        cursor = cursor_of(shown[-1].key) if len(records) > limit else None
         return Page(tuple(self._snapshots.summary(record) for record in shown), cursor)
 
     async def delete(self, kind: RunKind, id: RunId) -> None:
@@ -648,151 +564,6 @@ class EmbeddedEngine:
 
     # schedules
 
-    async def create_schedule(self, request: ScheduleRequest) -> ScheduleId:
-        """Create a schedule."""
-        now = self._clock.now()
-        if await self._store.load(RunId(request.id)) is not None:
-            raise ConflictError(f"{request.id!r} is the id of a run; choose another for a schedule")
-        self._knowledge.has_no_schedules = False
-        schedule = _schedule(request, now)
-        if await self._store.create_schedule(schedule) and self._options.worker:
-            self._fire_alarm.ring()
-        return request.id
-
-    async def get_schedule(self, id: ScheduleId) -> ScheduleSnapshot:
-        """The schedule as it is now."""
-        return self._snapshots.schedule(await self._schedule(id))
-
-    async def set_schedule(self, id: ScheduleId, status: ScheduleStatus) -> bool:
-        """Pause, resume or end it; false for a repeat."""
-        while True:
-            schedule = await self._schedule(id)
-            if schedule.status is status:
-                return False
-            if schedule.status is ScheduleStatus.FINISHED:
-                raise StateError(f"schedule {id!r} is over; schedule it anew under another id")
-            if await self._write_schedule(_with_status(schedule, status), None):
-                self._fire_alarm.ring()
-                return True
-
-    async def trigger_schedule(self, id: ScheduleId) -> RunId:
-        """Fire it once, now."""
-        while True:
-            schedule = await self._schedule(id)
-            now = self._clock.now()
-            firing = self._firings.by_hand(schedule, now)
-            assert firing.run is not None, "by hand it always fires"
-            if await self._write_schedule(firing.schedule, firing):
-                self._queued(now, schedule.priority)
-                return firing.run.id
-
-    async def delete_schedule(self, id: ScheduleId) -> None:
-        """Remove it; the tasks it has started stay."""
-        if not await self._store.delete_schedule(id):
-            raise NotFoundError(f"no schedule has the id {id!r}; list shows those that exist")
-
-    async def list_schedules(
-        self, status: ScheduleStatus | None, cursor: str | None, limit: int
-    ) -> Page[ScheduleSnapshot]:
-        """Schedules in the order of their ids."""
-        limit = _checked_limit(limit)
-        after = None if cursor is None else ScheduleId(_read_cursor(cursor, str))
-        found = await self._store.list_schedules(status, after, limit + 1)
-        shown = found[:limit]
-        next_cursor = _cursor(shown[-1].id) if len(found) > limit else None
-        return Page(tuple(self._snapshots.schedule(schedule) for schedule in shown), next_cursor)
-
-    async def next_fire_times(self, id: ScheduleId, count: int) -> Sequence[Micros]:
-        """When it will fire next, if nothing changes."""
-        return next_moments(await self._schedule(id), _checked_limit(count))
-
-    async def _schedule(self, id: ScheduleId) -> Schedule:
-        schedule = await self._store.schedule(id)
-        if schedule is None:
-            raise NotFoundError(f"no schedule has the id {id!r}; list shows those that exist")
-        return schedule
-
-    async def _write_schedule(self, schedule: Schedule, firing: Firing | None) -> bool:
-        [written] = await self._store.fire([firing or Firing(schedule, None)])
-        return written
-
 
 def _is_over(record: RunRecord) -> bool:
     return record.head.state in FINISHED_RUN and record.head.in_flight == 0
-
-
-def _with_status(schedule: Schedule, status: ScheduleStatus) -> Schedule:
-    over = status is ScheduleStatus.FINISHED
-    return replace(schedule, status=status, next_at=None if over else schedule.next_at)
-
-
-def _schedule(request: ScheduleRequest, now: Micros) -> Schedule:
-    first = request.first
-    trigger = request.trigger
-    if isinstance(trigger, Every):
-        trigger = trigger.anchored(now if first is None else first)
-    if first is None:
-        first = trigger.next_after_us(now - 1)
-    if first is None or (request.until is not None and first > request.until):
-        raise UsageError(f"schedule {request.id!r} would never fire: its time is over already")
-    data = json.dumps(trigger.to_data(), sort_keys=True)
-    content = [
-        definition_hash(request.definition), request.trigger.to_data(), request.priority,
-        list(request.tags), request.max_runs, request.until,
-    ]  # fmt: skip
-    return Schedule(
-        id=request.id,
-        status=ScheduleStatus.ACTIVE,
-        trigger=JsonText(data),
-        definition=definition_hash(request.definition),
-        definition_content=definition_text(request.definition),
-        content=content_hash(content),
-        priority=request.priority,
-        tags=request.tags,
-        max_runs=request.max_runs,
-        until=request.until,
-        fired=0,
-        skipped=0,
-        next_at=first,
-        last_at=None,
-        last_run=None,
-        created_at=now,
-    )
-
-
-def _checked_limit(limit: int) -> int:
-    if not 1 <= limit <= MOST_ITEMS:
-        raise UsageError(f"limit must be from 1 to {MOST_ITEMS:,}, not {limit}")
-    return limit
-
-
-_STATUSES: Mapping[RunKind, Sequence[str]] = {
-    RunKind.WORKFLOW: tuple(WorkflowStatus),
-    RunKind.PROCESS: tuple(ProcessStatus),
-    RunKind.TASK: tuple(TaskStatus),
-}
-
-
-def _checked_statuses(kind: RunKind, given: Sequence[str] | None) -> tuple[str, ...] | None:
-    if given is None:
-        return None
-    words = tuple(word.upper() for word in given)
-    unknown = [word for word in words if word not in _STATUSES[kind]]
-    if unknown:
-        known = ", ".join(_STATUSES[kind])
-        raise UsageError(f"{unknown[0]!r} is no status of a {kind}; there are {known}")
-    return words
-
-
-def _cursor(value: int | str) -> str:
-    return base64.urlsafe_b64encode(str(value).encode()).decode()
-
-
-CursorT = TypeVar("CursorT", int, str)
-
-
-def _read_cursor(cursor: str, read: Callable[[str], CursorT]) -> CursorT:
-    try:
-        return read(base64.urlsafe_b64decode(cursor.encode()).decode())
-    except ValueError:
-        raise UsageError(f"{cursor!r} is no cursor; give the one of the page before") from None

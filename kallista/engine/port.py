@@ -82,8 +82,52 @@ class ListRequest:
     limit: int = 100
 
 
+class Schedules(Protocol):
+    """Fires tasks again and again, durably."""
+
+    async def create(self, request: ScheduleRequest) -> ScheduleId:
+        """Create a schedule. Raises ``ConflictError``."""
+        ...
+
+    async def get(self, id: ScheduleId) -> ScheduleSnapshot:
+        """The schedule as it is now. Raises ``NotFoundError``."""
+        ...
+
+    async def set(self, id: ScheduleId, status: ScheduleStatus) -> bool:
+        """Pause (PAUSED), resume (ACTIVE) or end (FINISHED) it; false for a repeat.
+
+        Raises:
+            NotFoundError: No such schedule.
+            StateError: It is over already.
+        """
+        ...
+
+    async def trigger(self, id: ScheduleId) -> RunId:
+        """Fire it once, now, whatever its trigger and status say; its rhythm stays."""
+        ...
+
+    async def delete(self, id: ScheduleId) -> None:
+        """Remove it; the tasks it has started stay. Raises ``NotFoundError``."""
+        ...
+
+    async def list(
+        self, status: ScheduleStatus | None, cursor: str | None, limit: int
+    ) -> Page[ScheduleSnapshot]:
+        """Schedules in the order of their ids."""
+        ...
+
+    async def next_fire_times(self, id: ScheduleId, count: int) -> Sequence[Micros]:
+        """When it will fire next, if nothing changes."""
+        ...
+
+
 class Engine(Protocol):
     """Runs what is asked of it, durably. Every ``id`` may be of any kind unless said otherwise."""
+
+    @property
+    def schedules(self) -> Schedules:
+        """Its schedules."""
+        ...
 
     def now(self) -> Micros:
         """The moment, by the engine's clock."""
@@ -145,41 +189,6 @@ class Engine(Protocol):
 
     async def explain(self, id: str) -> Explanation:
         """Why the run or schedule is where it is. Raises ``NotFoundError``."""
-        ...
-
-    async def create_schedule(self, request: ScheduleRequest) -> ScheduleId:
-        """Create a schedule. Raises ``ConflictError``."""
-        ...
-
-    async def get_schedule(self, id: ScheduleId) -> ScheduleSnapshot:
-        """The schedule as it is now. Raises ``NotFoundError``."""
-        ...
-
-    async def set_schedule(self, id: ScheduleId, status: ScheduleStatus) -> bool:
-        """Pause (PAUSED), resume (ACTIVE) or end (FINISHED) it; false for a repeat.
-
-        Raises:
-            NotFoundError: No such schedule.
-            StateError: It is over already.
-        """
-        ...
-
-    async def trigger_schedule(self, id: ScheduleId) -> RunId:
-        """Fire it once, now, whatever its trigger and status say; its rhythm stays."""
-        ...
-
-    async def delete_schedule(self, id: ScheduleId) -> None:
-        """Remove it; the tasks it has started stay. Raises ``NotFoundError``."""
-        ...
-
-    async def list_schedules(
-        self, status: ScheduleStatus | None, cursor: str | None, limit: int
-    ) -> Page[ScheduleSnapshot]:
-        """Schedules in the order of their ids."""
-        ...
-
-    async def next_fire_times(self, id: ScheduleId, count: int) -> Sequence[Micros]:
-        """When it will fire next, if nothing changes."""
         ...
 
 

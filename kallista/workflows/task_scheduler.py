@@ -91,7 +91,7 @@ class TaskScheduler(Runs[TaskSnapshot]):
             max_runs=_positive("max_runs", max_runs),
             until=self._moment(until, "until"),
         )
-        return await self._engine.create_schedule(schedule)
+        return await self._engine.schedules.create(schedule)
 
     async def schedule_tasks(self, tasks: Sequence[Mapping[str, object]]) -> Sequence[str]:
         """Let many tasks run, each once: all of them are scheduled in one commit, or none is.
@@ -128,7 +128,7 @@ class TaskScheduler(Runs[TaskSnapshot]):
         schedule = await self._schedule_or_none(task_id)
         if schedule is None:
             return await self._cancel_one(task_id, reason)
-        ended = schedule.status is not ScheduleStatus.FINISHED and await self._engine.set_schedule(
+        ended = schedule.status is not ScheduleStatus.FINISHED and await self._engine.schedules.set(
             schedule.id, ScheduleStatus.FINISHED
         )
         firing = schedule.last_run_id
@@ -254,7 +254,7 @@ class TaskScheduler(Runs[TaskSnapshot]):
             NotFoundError: No such schedule.
             StateError: It is over.
         """
-        await self._engine.set_schedule(ScheduleId(schedule_id), ScheduleStatus.PAUSED)
+        await self._engine.schedules.set(ScheduleId(schedule_id), ScheduleStatus.PAUSED)
 
     async def resume_schedule(self, schedule_id: str) -> None:
         """Let it fire again, in its own rhythm; what it missed counts as one firing.
@@ -263,7 +263,7 @@ class TaskScheduler(Runs[TaskSnapshot]):
             NotFoundError: No such schedule.
             StateError: It is over.
         """
-        await self._engine.set_schedule(ScheduleId(schedule_id), ScheduleStatus.ACTIVE)
+        await self._engine.schedules.set(ScheduleId(schedule_id), ScheduleStatus.ACTIVE)
 
     async def trigger_schedule(self, schedule_id: str) -> str:
         """Fire it once now, whatever its trigger says; its rhythm stays.
@@ -274,15 +274,15 @@ class TaskScheduler(Runs[TaskSnapshot]):
         Raises:
             NotFoundError: No such schedule.
         """
-        return await self._engine.trigger_schedule(ScheduleId(schedule_id))
+        return await self._engine.schedules.trigger(ScheduleId(schedule_id))
 
     async def delete_schedule(self, schedule_id: str) -> None:
         """Remove it; the tasks it has started stay. Raises ``NotFoundError``."""
-        await self._engine.delete_schedule(ScheduleId(schedule_id))
+        await self._engine.schedules.delete(ScheduleId(schedule_id))
 
     async def get_schedule(self, schedule_id: str) -> ScheduleSnapshot:
         """The schedule as it is now. Raises ``NotFoundError``."""
-        return await self._engine.get_schedule(ScheduleId(schedule_id))
+        return await self._engine.schedules.get(ScheduleId(schedule_id))
 
     async def list_schedules(
         self,
@@ -296,7 +296,7 @@ class TaskScheduler(Runs[TaskSnapshot]):
         Raises:
             UsageError: An unknown status, a bad cursor or limit.
         """
-        return await self._engine.list_schedules(_schedule_status(status), cursor, limit)
+        return await self._engine.schedules.list(_schedule_status(status), cursor, limit)
 
     async def next_fire_times(self, schedule_id: str, count: int = 10) -> Sequence[datetime]:
         """When it will fire next, in UTC, if nothing changes.
@@ -308,7 +308,7 @@ class TaskScheduler(Runs[TaskSnapshot]):
         Raises:
             NotFoundError: No such schedule.
         """
-        moments = await self._engine.next_fire_times(ScheduleId(schedule_id), count)
+        moments = await self._engine.schedules.next_fire_times(ScheduleId(schedule_id), count)
         return [to_datetime(moment) for moment in moments]
 
     async def _cancel_one(self, task_id: str, reason: str | None) -> bool:
@@ -319,7 +319,7 @@ class TaskScheduler(Runs[TaskSnapshot]):
 
     async def _schedule_or_none(self, id: str) -> ScheduleSnapshot | None:
         try:
-            return await self._engine.get_schedule(ScheduleId(id))
+            return await self._engine.schedules.get(ScheduleId(id))
         except NotFoundError:
             return None
 

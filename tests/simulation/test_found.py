@@ -17,6 +17,7 @@ from kallista.core.states import RunKind
 from kallista.core.types import Micros, RunId, RunKey, StepId, TaskType, WorkerKey
 from kallista.engine.alarm import Alarm
 from kallista.engine.clock import Timer
+from kallista.engine.mailbox import granted
 from kallista.store.port import Loan
 
 NOW = Micros(1_000_000)

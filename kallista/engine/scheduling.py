@@ -1,0 +1,163 @@
+"""Answers what users ask of schedules; ``services.py`` fires them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+
+from msgspec.structs import replace
+
+from kallista.core.encoding import definition_hash, definition_text
+from kallista.core.ids import content_hash
+from kallista.core.schedules import Firing, Schedule, next_moments
+from kallista.core.snapshots import Page, ScheduleSnapshot
+from kallista.core.states import ScheduleStatus
+from kallista.core.triggers import Every
+from kallista.core.types import JsonText, Micros, RunId, ScheduleId
+from kallista.engine.clock import Clock
+from kallista.engine.knowledge import Knowledge
+from kallista.engine.paging import checked_limit, cursor_of, read_cursor
+from kallista.engine.port import ScheduleRequest
+from kallista.engine.services import Firings
+from kallista.engine.snapshots import SnapshotBuilder
+from kallista.errors import ConflictError, NotFoundError, StateError, UsageError
+from kallista.store.port import Store
+
+
+class StoredSchedules:
+    """The schedules of a store.
+
+    Args:
+        store: Where they are.
+        clock: What time it is.
+        firings: Makes what a firing writes.
+        snapshots: Makes what users see.
+        knowledge: What need not be asked.
+        on_queued: Called when a task was queued, with its moment and priority.
+        on_changed: Called when another moment may be the next one.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        firings: Firings,
+        snapshots: SnapshotBuilder,
+        knowledge: Knowledge,
+        on_queued: Callable[[Micros, int], None],
+        on_changed: Callable[[], None],
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._firings = firings
+        self._snapshots = snapshots
+        self._knowledge = knowledge
+        self._on_queued = on_queued
+        self._on_changed = on_changed
+
+    async def create(self, request: ScheduleRequest) -> ScheduleId:
+        """Create a schedule."""
+        now = self._clock.now()
+        if await self._store.load(RunId(request.id)) is not None:
+            raise ConflictError(f"{request.id!r} is the id of a run; choose another for a schedule")
+        self._knowledge.has_no_schedules = False
+        schedule = _schedule(request, now)
+        if await self._store.create_schedule(schedule):
+            self._on_changed()
+        return request.id
+
+    async def get(self, id: ScheduleId) -> ScheduleSnapshot:
+        """The schedule as it is now."""
+        return self._snapshots.schedule(await self._schedule(id))
+
+    async def set(self, id: ScheduleId, status: ScheduleStatus) -> bool:
+        """Pause, resume or end it; false for a repeat."""
+        while True:
+            schedule = await self._schedule(id)
+            if schedule.status is status:
+                return False
+            if schedule.status is ScheduleStatus.FINISHED:
+                raise StateError(f"schedule {id!r} is over; schedule it anew under another id")
+            if await self._write_schedule(_with_status(schedule, status), None):
+                self._on_changed()
+                return True
+
+    async def trigger(self, id: ScheduleId) -> RunId:
+        """Fire it once, now."""
+        while True:
+            schedule = await self._schedule(id)
+            now = self._clock.now()
+            firing = self._firings.by_hand(schedule, now)
+            assert firing.run is not None, "by hand it always fires"
+            if await self._write_schedule(firing.schedule, firing):
+                self._on_queued(now, schedule.priority)
+                return firing.run.id
+
+    async def delete(self, id: ScheduleId) -> None:
+        """Remove it; the tasks it has started stay."""
+        if not await self._store.delete_schedule(id):
+            raise NotFoundError(f"no schedule has the id {id!r}; list shows those that exist")
+
+    async def list(
+        self, status: ScheduleStatus | None, cursor: str | None, limit: int
+    ) -> Page[ScheduleSnapshot]:
+        """Schedules in the order of their ids."""
+        limit = checked_limit(limit)
+        after = None if cursor is None else ScheduleId(read_cursor(cursor, str))
+        found = await self._store.list_schedules(status, after, limit + 1)
+        shown = found[:limit]
+        next_cursor = cursor_of(shown[-1].id) if len(found) > limit else None
+        return Page(tuple(self._snapshots.schedule(schedule) for schedule in shown), next_cursor)
+
+    async def next_fire_times(self, id: ScheduleId, count: int) -> Sequence[Micros]:
+        """When it will fire next, if nothing changes."""
+        return next_moments(await self._schedule(id), checked_limit(count))
+
+    async def _schedule(self, id: ScheduleId) -> Schedule:
+        schedule = await self._store.schedule(id)
+        if schedule is None:
+            raise NotFoundError(f"no schedule has the id {id!r}; list shows those that exist")
+        return schedule
+
+    async def _write_schedule(self, schedule: Schedule, firing: Firing | None) -> bool:
+        [written] = await self._store.fire([firing or Firing(schedule, None)])
+        return written
+
+
+def _with_status(schedule: Schedule, status: ScheduleStatus) -> Schedule:
+    over = status is ScheduleStatus.FINISHED
+    return replace(schedule, status=status, next_at=None if over else schedule.next_at)
+
+
+def _schedule(request: ScheduleRequest, now: Micros) -> Schedule:
+    first = request.first
+    trigger = request.trigger
+    if isinstance(trigger, Every):
+        trigger = trigger.anchored(now if first is None else first)
+    if first is None:
+        first = trigger.next_after_us(now - 1)
+    if first is None or (request.until is not None and first > request.until):
+        raise UsageError(f"schedule {request.id!r} would never fire: its time is over already")
+    data = json.dumps(trigger.to_data(), sort_keys=True)
+    content = [
+        definition_hash(request.definition), request.trigger.to_data(), request.priority,
+        list(request.tags), request.max_runs, request.until,
+    ]  # fmt: skip
+    return Schedule(
+        id=request.id,
+        status=ScheduleStatus.ACTIVE,
+        trigger=JsonText(data),
+        definition=definition_hash(request.definition),
+        definition_content=definition_text(request.definition),
+        content=content_hash(content),
+        priority=request.priority,
+        tags=request.tags,
+        max_runs=request.max_runs,
+        until=request.until,
+        fired=0,
+        skipped=0,
+        next_at=first,
+        last_at=None,
+        last_run=None,
+        created_at=now,
+    )
