@@ -14,6 +14,7 @@ from kallista.core.plan import Plan
 from kallista.core.types import RunId
 from kallista.errors import LeaseLost, StoreError, StoreUncertainError
 from kallista.store.sqlite import SqliteStore
+from kallista.store.sqlite.file_locks import FileLock
 from kallista.testing.store_contract import fence, found, made, new_run, opened
 
 pytestmark = pytest.mark.anyio
@@ -211,3 +212,24 @@ def after_a_power_cut(files: FaultyFiles, path: Path) -> Path:
     (folder / path.name).write_bytes(files.main.content)
     (folder / f"{path.name}-wal").write_bytes(files.log.content)
     return folder / path.name
+
+
+async def test_closing_that_fails_does_not_hang(
+    path: Path, files: FaultyFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever closes is told what failed; what was written is there, and the next one opens."""
+    store = SqliteStore(path, vfs=files.name)
+    await store.open()
+    await made(store, new_run("run"))
+    close = FileLock.close
+
+    def close_and_fail(self: FileLock) -> None:
+        close(self)
+        raise OSError("the disk has gone")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(FileLock, "close", close_and_fail)
+        with pytest.raises(StoreError, match="the disk has gone"):
+            await store.close()
+    async with opened(lambda: SqliteStore(path, vfs=files.name)) as next:
+        assert (await found(next, "run")).id == "run"

@@ -75,11 +75,13 @@ class SqliteStore:
 
     async def close(self) -> None:
         """Write what was submitted, then close; see the port."""
-        if self._readers is not None:
-            await self._readers.stop()
-        if self._writer is not None:
-            await self._writer.stop()
-        self._liveness.end()
+        try:
+            if self._readers is not None:
+                await self._readers.stop()
+            if self._writer is not None:
+                await self._writer.stop()
+        finally:
+            self._liveness.end()
 
     @property
     def _reading(self) -> Readers:

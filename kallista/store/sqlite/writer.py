@@ -204,8 +204,7 @@ class Writer:
                 if group:
                     self._serve(group)
                 if stop is not None:
-                    self._close()
-                    self._answer([(stop.future, None)])
+                    self._answer([(stop.future, self._closing())])
                     return
 
     def _groups(self) -> Iterator[tuple[list[Request], _Stop | None]]:
@@ -398,6 +397,13 @@ class Writer:
                 db.set_busy_timeout(int(TRUNCATE_PATIENCE * 1000))
                 db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
         db.set_busy_timeout(int(self._busy_timeout * 1000))
+
+    def _closing(self) -> KallistaError | None:
+        try:
+            self._close()
+        except Exception as error:
+            return _as_kallista(self._path, "close", error)
+        return None
 
     def _close(self) -> None:
         assert self._lock is not None
