@@ -77,7 +77,11 @@ class Borrower:
             step: The step of it.
             type: Of which type a place is taken for it; None: there was none left.
         """
-        self._wishes[run, step] = type
+        place = (run, step)
+        before = self._wishes.get(place)  # the loan before, whose end nobody has seen yet
+        self._wishes[place] = type
+        if before is not None:
+            self._slots.give_back(before)
         self.alarm.ring()
 
     async def once(self) -> None:

@@ -11,6 +11,9 @@ from flaky import FlakyStore
 from world import MemoryWorld, World
 
 from kallista import Kallista, TaskContext
+from kallista.core.types import RunKey, TaskType
+
+WORK = TaskType("work")
 
 pytestmark = pytest.mark.anyio
 
@@ -271,3 +274,13 @@ async def test_a_borrower_that_drove_the_run_afterwards_dies_with_all_it_had(
     await world.passes(2)
     assert sorted(entry[:2] for entry in third.entered) == [("a", 3), ("b", 2)]
     assert (await app.orchestrator.get_process(id)).ok
+
+
+async def test_a_wish_that_is_repeated_takes_one_place(world: MemoryWorld) -> None:
+    """A loan may end and begin anew before the borrower looks: it must not take two places."""
+    app = await world.app(Work().work, max_concurrency=2)
+    slots, borrower = app._engine._slots, app._engine._borrower
+    for _ in range(2):
+        assert slots.take(WORK)
+        borrower.wish(RunKey(1), 0, WORK)
+    assert slots.in_use == 1
