@@ -87,6 +87,7 @@ class Dispatcher:
         try:
             claim = await self._store.claim(request, beginning)
         except LeaseLost:
+            beginning.undo()
             self._answered()
             self._on_refused()
             return None
