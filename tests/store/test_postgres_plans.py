@@ -114,6 +114,7 @@ def test_a_claim_reads_the_queue_in_its_own_order(db: Connection) -> None:
     assert re.search(
         r"Limit .*\n"
         r" *->  Nested Loop .*\n"
+        r" *Filter: .*\n"
         r" *->  Index (Only )?Scan using queue_by_service on queue .*\n"
         r" *Index Cond: \(\(holder = .*\) AND \(type = .*\) AND \(rank = .*\) AND \(ready_at <= ",
         plan,
@@ -126,7 +127,7 @@ def test_a_claim_costs_the_same_however_much_lies_ahead() -> None:
     for ahead in (10, 100_000):
         with closing(Connection(read_url(new_database()))) as db:
             fill(db, ahead)
-            pages.append(pages_of_a_claim(db))
+            pages.append(pages_of_a_claim(db, slots=100, taken=1))
             got = claim(Writing(db, DefinitionCache()), request(WorkerKey(1)), None)
             assert [entry.run for entry in got.entries] == [7]
             assert got.next_due == NOW + 1
@@ -134,17 +135,42 @@ def test_a_claim_costs_the_same_however_much_lies_ahead() -> None:
     assert pages[1] < pages[0] * 4
 
 
+def test_a_claim_costs_the_same_however_much_waits() -> None:
+    """Nor are the runs read whose tasks have to wait, be there 30,000 of them."""
+    pages = []
+    for waiting in (100, 30_000):
+        with closing(Connection(read_url(new_database()))) as db:
+            wait(db, waiting)
+            pages.append(pages_of_a_claim(db, slots=20, taken=20))
+    assert pages[1] < pages[0] * 4
+
+
+RUN = (
+    "INSERT INTO runs SELECT i, 'RUNNING', 1, 0, NULL, NULL, NULL, 1, false, NULL, 1,"
+    " {owner}, 0, 'RUNNING', 'run-' || i, '{kind}', 'n', NULL, NULL, NULL, NULL, 0, 1, 1"
+    " FROM generate_series({first}, {last}) AS i"
+)
+
+
+def wait(db: Connection, waiting: int) -> None:
+    """Tasks that are due, each of a run of its own."""
+    for sql in (
+        "INSERT INTO workers VALUES (1, 'me', '{}', 1, 0, 'here')",
+        RUN.format(first=1, last=waiting, owner="NULL", kind="task"),
+        f"INSERT INTO queue SELECT 0, 'build', 0, {NOW}, i, 0"
+        f" FROM generate_series(1, {waiting}) AS i",
+        "VACUUM ANALYZE",
+    ):
+        db.say(sql.encode())
+
+
 def fill(db: Connection, ahead: int) -> None:
     """Entries ahead in every way an entry can be, and a free one behind them all."""
-    run = (
-        "INSERT INTO runs VALUES ({key}, 'RUNNING', 1, 0, NULL, NULL, NULL, 1, false, NULL, 1,"
-        " {owner}, 0, 'RUNNING', 'run-{key}', '{kind}', 'n', NULL, NULL, NULL, NULL, 0, 1, 1)"
-    )
     for sql in (
         "INSERT INTO workers VALUES (1, 'me', '{}', 1, 0, 'here')",
         "INSERT INTO definitions (hash, content) VALUES ('d', '{}')",
-        run.format(key=7, owner="NULL", kind="workflow"),
-        run.format(key=8, owner="2", kind="process"),
+        RUN.format(first=7, last=7, owner="NULL", kind="workflow"),
+        RUN.format(first=8, last=8, owner="2", kind="process"),
         "INSERT INTO requests SELECT 7, key, 'c', '[]', '{}' FROM definitions",
         f"INSERT INTO queue VALUES (0, 'build', 0, {NOW}, 7, 0)",
     ):
@@ -165,16 +191,16 @@ def fill(db: Connection, ahead: int) -> None:
     db.say(b"VACUUM ANALYZE")
 
 
-def pages_of_a_claim(db: Connection) -> int:
+def pages_of_a_claim(db: Connection, *, slots: int, taken: int) -> int:
     """How many pages PostgreSQL looks at to take what is due."""
     values: Values = {
         "holders": (-1, 0, 1),
         "types": (BUILD,),
-        "rooms": (100,),
+        "rooms": (slots,),
         "worker": 1,
         "now": NOW,
         "within": None,
-        "slots": 100,
+        "slots": slots,
     }
     what = statement("due_entries")
     db.db.execute(b"PREPARE it AS " + what.query, prepare=False)
@@ -184,7 +210,7 @@ def pages_of_a_claim(db: Connection) -> int:
         ((plan,),) = db.db.execute(explain.encode(), prepare=False).fetchall()
         raise RollBack
     top = (plan if isinstance(plan, list) else json.loads(plan))[0]["Plan"]
-    assert top["Actual Rows"] == 1
+    assert top["Actual Rows"] == taken
     return int(top["Shared Hit Blocks"]) + int(top["Shared Read Blocks"])
 
 

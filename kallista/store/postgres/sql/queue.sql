@@ -3,7 +3,8 @@
 -- free slots. Each type and priority is one seek; of each no more lines are read than could be taken,
 -- and some in reserve, for those that other workers are taking at this moment are passed over. Tasks
 -- of processes that others drive are lent, unless they are lent already. A worker that was taken for
--- dead gets nothing.
+-- dead gets nothing. Each line has its run; LEFT JOIN only tells the planner to begin with the queue: a
+-- plan for any :within would else read all runs first.
 WITH RECURSIVE piles (holder, type, room, rank) AS (
     SELECT h.holder, t.type, t.room,
            (SELECT min(q.rank) FROM queue AS q WHERE q.holder = h.holder AND q.type = t.type)
@@ -24,7 +25,7 @@ due AS MATERIALIZED (
     FROM piles AS p
     CROSS JOIN LATERAL (
         SELECT q.ready_at, q.run, q.step, q.ctid AS place_on_disk, r.owner
-        FROM queue AS q JOIN runs AS r ON r.key = q.run
+        FROM queue AS q LEFT JOIN runs AS r ON r.key = q.run
         WHERE q.holder = p.holder AND q.type = p.type AND q.rank = p.rank
           AND q.ready_at <= :now::bigint
           AND (:within::bigint IS NULL OR coalesce(r.root, r.key) = :within::bigint)
@@ -64,7 +65,7 @@ WITH RECURSIVE piles (holder, type, rank) AS (
 SELECT p.type, p.rank, first.ready_at, later.ready_at
 FROM piles AS p
 LEFT JOIN LATERAL (
-    SELECT q.ready_at FROM queue AS q JOIN runs AS r ON r.key = q.run
+    SELECT q.ready_at FROM queue AS q LEFT JOIN runs AS r ON r.key = q.run
     WHERE q.holder = p.holder AND q.type = p.type AND q.rank = p.rank
       AND q.ready_at <= :now::bigint
       AND (:within::bigint IS NULL OR coalesce(r.root, r.key) = :within::bigint)
@@ -73,7 +74,7 @@ LEFT JOIN LATERAL (
     ORDER BY q.ready_at LIMIT 1
 ) AS first ON true
 LEFT JOIN LATERAL (
-    SELECT q.ready_at FROM queue AS q JOIN runs AS r ON r.key = q.run
+    SELECT q.ready_at FROM queue AS q LEFT JOIN runs AS r ON r.key = q.run
     WHERE q.holder = p.holder AND q.type = p.type AND q.rank = p.rank
       AND q.ready_at > :now::bigint
       AND (:within::bigint IS NULL OR coalesce(r.root, r.key) = :within::bigint)
