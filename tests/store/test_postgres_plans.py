@@ -157,8 +157,10 @@ def wait(db: Connection, waiting: int) -> None:
     for sql in (
         "INSERT INTO workers VALUES (1, 'me', '{}', 1, 0, 'here')",
         RUN.format(first=1, last=waiting, owner="NULL", kind="task"),
-        f"INSERT INTO queue SELECT 0, 'build', 0, {NOW}, i, 0"
-        f" FROM generate_series(1, {waiting}) AS i",
+        (
+            f"INSERT INTO queue SELECT 0, 'build', 0, {NOW}, i, 0"
+            f" FROM generate_series(1, {waiting}) AS i"
+        ),
         "VACUUM ANALYZE",
     ):
         db.say(sql.encode())
