@@ -149,7 +149,7 @@ class Kallista:
             options=Options(
                 worker=worker,
                 max_concurrency=settings.max_concurrency,
-                queues=settings.queues,
+                queues=tuple(check_id(name, "queue name") for name in settings.queues),
                 lease=Micros(round(settings.lease * 1_000_000)),
                 grace=Micros(round(settings.grace * 1_000_000)),
                 within=None if within is None else RunId(within),
@@ -342,6 +342,11 @@ class Kallista:
         if type is None:
             raise UsageError(f"{handler!r} is no handler here; give it in tasks=, or use @task")
         return type
+
+    @property
+    def queues(self) -> tuple[str, ...]:
+        """The queues whose tasks this program executes if it is a worker."""
+        return self._options.queues
 
     async def workers(self) -> Sequence[WorkerInfo]:
         """All programs that execute tasks on this store."""

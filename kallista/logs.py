@@ -317,7 +317,11 @@ class LogFile(RotatingFileHandler):
         name, self._hold = _own_name(folder)
         self._told = False
         super().__init__(
-            folder / name, maxBytes=FILE_BYTES, backupCount=OLD_FILES, encoding="utf-8"
+            folder / name,
+            maxBytes=FILE_BYTES,
+            backupCount=OLD_FILES,
+            encoding="utf-8",
+            errors="backslashreplace",
         )
 
     def doRollover(self) -> None:  # noqa: N802  # the base class's name

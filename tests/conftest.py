@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -30,6 +31,29 @@ def handlers_of_the_program() -> Iterator[None]:
     yield
     program_registry._handlers.clear()
     program_registry._handlers.update(before)
+
+
+class Mistakes(logging.Handler):
+    """What the engine calls mistakes of its own."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self.seen: list[logging.LogRecord] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep it, if it shows where the mistake is."""
+        if record.exc_info:
+            self.seen.append(record)
+
+
+@pytest.fixture(autouse=True)
+def mistakes() -> Iterator[list[logging.LogRecord]]:
+    """No service of an engine fails over a mistake, unless the test takes it from this list."""
+    handler = Mistakes()
+    logging.getLogger("kallista.engine").addHandler(handler)
+    yield handler.seen
+    logging.getLogger("kallista.engine").removeHandler(handler)
+    assert not [logging.Formatter().format(record) for record in handler.seen]
 
 
 @pytest.fixture

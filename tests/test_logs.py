@@ -15,7 +15,15 @@ from hypothesis import strategies as st
 
 from kallista import logs
 from kallista.errors import UsageError
-from kallista.logs import is_secret, mask, mask_text, secret_values, setup_logging, task_logger
+from kallista.logs import (
+    LogFile,
+    is_secret,
+    mask,
+    mask_text,
+    secret_values,
+    setup_logging,
+    task_logger,
+)
 
 
 @pytest.fixture
@@ -140,6 +148,14 @@ class TestFile:
         first, second = lines(folder / "kallista.log")
         assert first["event"] == "%d done ('many',)"
         assert second["event"] == "100% done"
+
+    def test_what_is_no_text(self, folder: Path) -> None:
+        """A name that was no UTF-8 is written as well as can be, and costs no line."""
+        folder.mkdir()
+        file = LogFile(folder)
+        file.emit(logging.makeLogRecord({"msg": "read \udcff"}))
+        file.close()
+        assert (folder / "kallista.log").read_text(encoding="utf-8") == "read \\udcff\n"
 
     def test_rotation(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """A full file is put aside, and only so many are kept."""

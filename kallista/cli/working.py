@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from kallista.cli.interrupts import Leaving, signals_call
 from kallista.cli.live import Quiet
 from kallista.cli.output import print_json
+from kallista.cli.views import problems_of
 from kallista.core.plan import DEFAULT_QUEUE
 
 if TYPE_CHECKING:
@@ -25,18 +26,24 @@ async def work(session: Session, concurrency: int | None, queues: str | None) ->
         queues: The names of the queues to serve, with commas between; None: the configured ones.
     """
     leaving = Leaving(Quiet())
+    working = asyncio.ensure_future(_work(session, concurrency, queues))
+    leaving.by(working.cancel)
     with signals_call(leaving.signalled):
-        async with session.app(worker=True, concurrency=concurrency, queues=queues) as app:
-            await _announce(session, app, queues)
-            serving = asyncio.ensure_future(app.serve())
-            leaving.by(serving.cancel)
-            try:
-                await serving
-            except asyncio.CancelledError:
-                if not leaving.is_leaving:
-                    raise
-            _tell(session, "stopping; tasks in flight may finish (Ctrl-C again: end at once)")
+        try:
+            await working
+        except asyncio.CancelledError:
+            if not leaving.is_leaving:
+                raise
     _tell(session, "stopped")
+
+
+async def _work(session: Session, concurrency: int | None, queues: str | None) -> None:
+    async with session.app(worker=True, concurrency=concurrency, queues=queues) as app:
+        await _announce(session, app)
+        try:
+            await app.serve()
+        finally:
+            _tell(session, "stopping; tasks in flight may finish (Ctrl-C again: end at once)")
 
 
 def _tell(session: Session, text: str) -> None:
@@ -44,20 +51,15 @@ def _tell(session: Session, text: str) -> None:
         print(text, flush=True)
 
 
-async def _announce(session: Session, app: Kallista, named: str | None) -> None:
-    queues = session.settings.queues if named is None else named.split(",")
+async def _announce(session: Session, app: Kallista) -> None:
     store, types = session.settings.shown_url, [info.type for info in app.task_types()]
-    missing = (await app.diagnose()).missing_types
+    found = await app.diagnose()
     if session.as_json:
-        told = {"store": store, "queues": list(queues), "types": types}
-        print_json({**told, "missing_types": list(missing)})
+        told = {"store": store, "queues": list(app.queues), "types": types}
+        print_json({**told, "missing_types": list(found.missing_types)})
         sys.stdout.flush()
     _tell(session, f"working on {store}; Ctrl-C stops\ntask types: {', '.join(types)}")
-    if queues != (DEFAULT_QUEUE,):
-        _tell(session, f"queues: {', '.join(queues)}")
-    for type in missing:
-        _tell(
-            session,
-            f"queued work needs the task type {type!r}, which no worker alive has;"
-            " --tasks MODULE loads the module that registers it",
-        )
+    if app.queues != (DEFAULT_QUEUE,):
+        _tell(session, f"queues: {', '.join(app.queues)}")
+    for problem in problems_of(found):
+        _tell(session, problem)

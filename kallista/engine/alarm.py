@@ -66,7 +66,7 @@ class Alarm:
 async def repeat(
     once: Callable[[], Awaitable[Micros | None]], alarm: Alarm, clock: Clock, name: str
 ) -> None:
-    """Do a service's work at every ring of its alarm, until cancelled.
+    """Do a service's work at every ring of its alarm, until cancelled, whatever fails in it.
 
     Args:
         once: Does the work; returns when it is due next, None for never by itself.
@@ -80,6 +80,9 @@ async def repeat(
             due = await once()
         except StoreError as error:
             _log.warning("%s failed and is tried again: %s", name, error)
+            due = Micros(clock.now() + TRY_AGAIN_AFTER)
+        except Exception:
+            _log.exception("%s failed, which is a mistake in Kallista; it is tried again", name)
             due = Micros(clock.now() + TRY_AGAIN_AFTER)
         if due is not None:
             alarm.set(due)

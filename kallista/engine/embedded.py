@@ -7,12 +7,13 @@ import logging
 import os
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
 from kallista.core.commands import AttemptEnded, Command, Verb
 from kallista.core.durations import to_datetime
-from kallista.core.handlers import Handlers
+from kallista.core.handlers import Handler, Handlers
 from kallista.core.plan import DEFAULT_QUEUE, type_of_lane
 from kallista.core.snapshots import (
     AnySnapshot,
@@ -56,6 +57,7 @@ from kallista.errors import (
     LeaseLost,
     NotFoundError,
     StateError,
+    StoreError,
     WaitTimeoutError,
 )
 from kallista.store.port import RunFilter, RunRecord, Store
@@ -222,11 +224,17 @@ class EmbeddedEngine:
             StoreError: The store cannot be opened; the message says what to do.
         """
         await self._store.open()
-        self._serve(self._look, self._look_alarm, "looking for other programs' work")
-        self._look_alarm.ring()
-        self._store.listen(self._look_alarm.ring)
-        if self._options.worker:
-            await self._start_working()
+        try:
+            self._serve(self._look, self._look_alarm, "looking for other programs' work")
+            self._look_alarm.ring()
+            self._store.listen(self._look_alarm.ring)
+            if self._options.worker:
+                await self._start_working()
+        except BaseException:
+            # A worker that is half there would hold what it has claimed for as long as it lives.
+            with suppress(StoreError):
+                await self.stop()
+            raise
 
     async def _start_working(self) -> None:
         await self._register()
@@ -298,7 +306,7 @@ class EmbeddedEngine:
         """
         handlers = {lane: self._handlers.get(type_of_lane(lane)) for lane in self._slots.lanes()}
         described = {
-            lane: await asyncio.wrap_future(self._threads.submit(handler.schema))
+            lane: await self._schema_of(handler)
             for lane, handler in handlers.items()
             if handler is not None
         }
@@ -306,6 +314,17 @@ class EmbeddedEngine:
         if known_as != self._slots.worker:  # taken for dead meanwhile, and now known anew
             self._is_known = False
             self._lease_alarm.ring()
+
+    async def _schema_of(self, handler: Handler) -> JsonText:
+        try:
+            return await asyncio.wrap_future(self._threads.submit(handler.schema))
+        except Exception as error:
+            _log.warning(
+                "the parameters of task type %r cannot be described (%s: %s), so programs without"
+                " its code check nothing of them; mend its annotations",
+                handler.type, type(error).__name__, error,
+            )  # fmt: skip
+            return UNDESCRIBED
 
     async def _work_within(self) -> None:
         """Restrict claims to one tree; until its root exists, to none."""

@@ -116,12 +116,14 @@ class Explainer:
         steps = list(enumerate(record.steps))
         running = [position for position, step in steps if step.status is TaskStatus.RUNNING]
         if running:
-            names = _names(definition, running)
+            executing = f"executing {_names(definition, running)}"
+            if record.kind is RunKind.TASK:
+                executing = "running"
             if await self._owner_is_dead(record):
-                sentence = f"{what} was executing {names} when its worker died; another goes on"
+                sentence = f"{what} was {executing} when its worker died; another goes on"
                 return self._said(record, sentence, "waits_for_worker")
-            sentence = f"{what} is executing {names}"
-            return self._said(record, sentence, "running", _ids(definition, running))
+            ids = [definition.steps[position].id or record.id for position in running]
+            return self._said(record, f"{what} is {executing}", "running", ids)
         children = [
             position
             for position, step in steps
@@ -205,12 +207,11 @@ def _in_flight(record: RunRecord) -> str:
     return f"; {count} still in flight" if count else ""
 
 
-def _ids(definition: Definition, positions: list[int]) -> list[str]:
-    return [definition.steps[position].id for position in positions]
-
-
 def _names(definition: Definition, positions: list[int]) -> str:
-    ids = _ids(definition, positions)
+    """What steps are called in a sentence; the only one of a single task has no name."""
+    ids = [definition.steps[position].id for position in positions]
+    if ids == [""]:
+        return "it"
     told = ", ".join(repr(id) for id in ids[:_SHOWN_AT_MOST])
     more = len(ids) - _SHOWN_AT_MOST
     return f"{told} and {more} more" if more > 0 else told

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from msgspec.structs import replace
@@ -11,10 +12,13 @@ from kallista.core.birth import Wanted, newborn, started
 from kallista.core.ids import firing_id
 from kallista.core.plan import NewRun
 from kallista.core.schedules import Firing, Schedule, fire
-from kallista.core.types import Micros, RunId, WorkerKey
+from kallista.core.types import Micros, RunId, ScheduleId, WorkerKey
 from kallista.engine.active import DefinitionCache
+from kallista.engine.alarm import TRY_AGAIN_AFTER
 from kallista.engine.clock import Clock
 from kallista.store.port import Store, WorkerRecord
+
+_log = logging.getLogger("kallista.engine")
 
 FIRINGS_AT_ONCE = 500
 
@@ -23,7 +27,8 @@ class Firings:
     """Fires schedules whose moment has come.
 
     Any number of programs may do so: a firing is named by its moment, and whoever is second
-    finds the schedule changed.
+    finds the schedule changed. One that cannot be fired here (its time zone is not known on this
+    machine, say) is left to other programs, and holds up no other schedule.
 
     Args:
         store: Where schedules are.
@@ -43,18 +48,45 @@ class Firings:
         self._clock = clock
         self._definitions = definitions
         self._on_fired = on_fired
+        self._failing: dict[ScheduleId, str] = {}
 
     async def once(self) -> Micros | None:
         """Fire all that is due; returns when the next one is."""
+        before, self._failing = self._failing, {}
         now = self._clock.now()
-        while due := await self._store.due_schedules(now, FIRINGS_AT_ONCE):
-            await self._fire(due, now)
+        while due := await self._due(now):
+            await self._fire(due, now, before)
             now = self._clock.now()
+        if self._failing:
+            return Micros(now + TRY_AGAIN_AFTER)
         return await self._store.next_schedule_at()
 
-    async def _fire(self, due: Sequence[tuple[Schedule, bool]], now: Micros) -> None:
-        """Fire what was due at a moment, even if the clock shows an earlier one by now."""
-        firings = [self.firing(schedule, busy, now) for schedule, busy in due]
+    async def _due(self, now: Micros) -> Sequence[tuple[Schedule, bool]]:
+        """What is due and has not failed just now."""
+        found = await self._store.due_schedules(now, FIRINGS_AT_ONCE + len(self._failing))
+        return [(schedule, busy) for schedule, busy in found if schedule.id not in self._failing]
+
+    async def _fire(
+        self,
+        due: Sequence[tuple[Schedule, bool]],
+        now: Micros,
+        told: Mapping[ScheduleId, str],
+    ) -> None:
+        """Fire what was due at a moment, even if the clock shows an earlier one by now.
+
+        Args:
+            due: The schedules, and whether the last task of each is still under way.
+            now: The moment.
+            told: What was said before of those that cannot be fired; it is not said again.
+        """
+        firings = []
+        for schedule, busy in due:
+            try:
+                firings.append(self.firing(schedule, busy, now))
+            except Exception as error:
+                why = self._failing[schedule.id] = f"{type(error).__name__}: {error}"
+                if told.get(schedule.id) != why:
+                    _log.error("schedule %r cannot be fired here: %s", schedule.id, why)
         written = await self._store.fire(firings)
         for firing, done in zip(firings, written, strict=True):
             if done and firing.run is not None:

@@ -26,7 +26,6 @@ from kallista.core.snapshots import (
     WorkflowSnapshot,
 )
 from kallista.core.states import ProcessStatus, RunKind, TaskStatus, WorkflowStatus
-from kallista.core.triggers import At, Cron, Every, Trigger, trigger_from_data
 from kallista.core.types import Json, JsonText, Micros, RunId, RunKey, StepId
 from kallista.engine.active import ActiveRun, DefinitionCache, Progress, run_of
 from kallista.engine.facts import Facts
@@ -210,7 +209,7 @@ class SnapshotBuilder:
         return ScheduleSnapshot(
             id=schedule.id,
             status=schedule.status,
-            trigger=_in_words(trigger_from_data(json.loads(schedule.trigger))),
+            trigger=_in_words(json.loads(schedule.trigger)),
             type=work.type,
             config=work.config,
             priority=schedule.priority,
@@ -232,14 +231,17 @@ def shown(step: StepState, now: Micros) -> TaskStatus:
     return TaskStatus.READY if step.status is TaskStatus.SCHEDULED and due else step.status
 
 
-def _in_words(trigger: Trigger) -> str:
+def _in_words(trigger: Mapping[str, Json]) -> str:
+    """What a stored trigger says, also on a machine that does not know its zone."""
     match trigger:
-        case Cron():
-            return f"cron {trigger.expression} ({trigger.timezone or 'UTC'})"
-        case Every():
-            return f"every {format_duration(trigger.interval)}"
-        case At():
-            return f"at {trigger.moment}"
+        case {"type": "cron", "expression": str(expression), "timezone": str() | None as timezone}:
+            return f"cron {expression} ({timezone or 'UTC'})"
+        case {"type": "every", "interval": int(interval)}:
+            return f"every {format_duration(interval)}"
+        case {"type": "at", "moment": int(moment)}:
+            return f"at {to_datetime(moment)}"
+        case _:
+            return json.dumps(trigger)
 
 
 class _Common(TypedDict):

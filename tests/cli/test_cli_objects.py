@@ -130,6 +130,7 @@ WRONG: Sequence[tuple[tuple[str, ...], str, str]] = [
     (("types", "shel"), "NotFoundError", "did you mean 'shell'?"),
     (("run", "nix.yaml"), "NotFoundError", "nix.yaml"),
     (("worker", "--tasks", "nix"), "UsageError", "nix"),
+    (("worker", "--queue", "gpu,my queue"), "UsageError", "'my queue' is no queue name"),
     (("run",), "UsageError", "FILE"),
     (("workflow", "list", "--limit", "0"), "UsageError", "limit"),
     (("doctor", "--store", "mysql://x"), "UsageError", "mysql://"),

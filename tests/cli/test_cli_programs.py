@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 from cli_support import HELLO, Typed, Typist, program, read_until, written
 
+from kallista.engine.embedded import EmbeddedEngine
+
 IN_FLIGHT = f"""\
 kind: workflow
 id: work
@@ -141,6 +143,24 @@ def test_a_worker_stops_in_good_order(
     assert not stopped.err
     gate.open()
     assert typed("run", file).code == 0
+
+
+@signals
+def test_a_worker_that_begins_is_stopped_in_good_order_too(
+    typed: Typist, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A signal while it opens its store: exit code 0, and it is no worker any more."""
+    start = EmbeddedEngine._start_working
+
+    async def interrupted(engine: EmbeddedEngine) -> None:
+        signal.raise_signal(signal.SIGTERM)
+        await start(engine)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(EmbeddedEngine, "_start_working", interrupted)
+        stopped = typed("worker")
+    assert (stopped.code, stopped.out, stopped.err) == (0, "stopped\n", "")
+    assert typed("doctor", "-o", "json").answer["workers"] == []
 
 
 def test_a_worker_executes_what_others_submit(folder: Path, typed: Typist) -> None:

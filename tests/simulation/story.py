@@ -789,14 +789,35 @@ def is_limited(definition: Definition) -> bool:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """The trouble is made on purpose; its warnings would fill the report."""
+    """The trouble is made on purpose; its warnings would fill the report.
+
+    Raises:
+        BrokenPromiseError: A service of an engine failed over a mistake of its own.
+    """
     log = logging.getLogger("kallista")
-    before = log.level
-    log.setLevel(logging.CRITICAL + 1)
+    before = log.level, log.propagate
+    mistakes = _Mistakes()
+    log.addHandler(mistakes)
+    log.setLevel(logging.ERROR)
+    log.propagate = False
     try:
         yield
     finally:
-        log.setLevel(before)
+        log.removeHandler(mistakes)
+        log.setLevel(before[0])
+        log.propagate = before[1]
+    if mistakes.seen:
+        raise BrokenPromiseError(mistakes.seen[0])
+
+
+class _Mistakes(logging.Handler):
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self.seen: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.exc_info:
+            self.seen.append(self.format(record))
 
 
 def tell(seed: int) -> Story:
@@ -806,11 +827,11 @@ def tell(seed: int) -> Story:
         BrokenPromiseError: It broke a promise; the message ends with how to repeat it.
     """
     story = Story(seed)
-    with quiet():
-        try:
+    try:
+        with quiet():
             story.tell()
-        except BrokenPromiseError as error:
-            raise BrokenPromiseError(f"{error}\n\nrepeat it by: {command(seed)}") from error
+    except BrokenPromiseError as error:
+        raise BrokenPromiseError(f"{error}\n\nrepeat it by: {command(seed)}") from error
     return story
 
 

@@ -448,6 +448,11 @@ async def test_explain_names_a_type_that_nobody_has(world: World) -> None:
     await world.settle()
     said = await looker.scheduler.explain("busy")
     assert (said.reason, said.status) == ("running", "RUNNING")
+    assert (str(said), said.waits_for) == ("Task 'busy' is running.", ("busy",))
+    await app.scheduler.schedule_task("next", NOTE)
+    await world.settle()
+    told = "Task 'next' waits for a free place on a worker to start it."
+    assert str(await looker.scheduler.explain("next")) == told
     with pytest.raises(NotFoundError, match="nothing|no run or schedule has the id 'x'"):
         await looker.scheduler.explain("x")
     log.held.set()
