@@ -391,6 +391,9 @@ class Driver:
         if record.owner != self._slots.worker:
             active.epoch = record.epoch + 1
             active.owned = False
+        there = self._active.get(record.key)
+        if there is not None:
+            self._lose(there)  # two that decide for one run would begin its steps twice
         self._active[record.key] = active
         self._keys[record.id] = record.key
         return active
@@ -562,6 +565,9 @@ class Driver:
             else:
                 self._not_written(active, error)
             return
+        if active.gone:
+            self._written_too_late(active, draft, asked)
+            return
         draft.absorb()
         active.version = written.result().version
         active.owned = active.owned or not letting_go
@@ -581,6 +587,14 @@ class Driver:
             self._let_go(active)
         else:
             self._rest(active)
+
+    def _written_too_late(self, active: ActiveRun, draft: Draft, asked: Asked | None) -> None:
+        """It is not driven here any more, or anew: who drives it now has to look at it."""
+        self._free_places(active, draft.launched)
+        self._answer(asked, changed=bool(draft.events))
+        self._tell(active, draft)
+        active.looks.add(WHOLE_RUN)
+        self._lose(active)
 
     def _tell(self, active: ActiveRun, draft: Draft) -> None:
         over = active.is_over
