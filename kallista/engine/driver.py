@@ -59,7 +59,6 @@ from kallista.store.port import (
     NEW_VERSION,
     Committed,
     Loan,
-    RunFilter,
     RunRecord,
     Store,
 )
@@ -819,12 +818,9 @@ class Driver:
         for active in self.driven:
             active.looks.add(WHOLE_RUN)
             self.post(active, LinesLost())
-        after: RunKey | None = None
-        while page := await self._store.list_runs(RunFilter(self._clock.now(), after=after)):
-            for record in page:
-                if self._is_forgotten(record):
-                    self.take_up(record.key, [], {WHOLE_RUN})
-            after = page[-1].key
+        for key in await self._store.driven(self._slots.worker):
+            if key not in self._active:
+                self.take_up(key, [], {WHOLE_RUN})
 
     async def _command_from_outside(self, record: RunRecord, command: Command) -> bool:
         """Decide for a run that another program drives, or nobody: it is told by the store."""

@@ -351,6 +351,10 @@ class MemoryStore:
         """See the port."""
         return [loan for (of, _), (loan, _) in sorted(self._read.loans.items()) if of == run]
 
+    async def driven(self, worker: WorkerKey) -> Sequence[RunKey]:
+        """See the port."""
+        return sorted(run.key for run in self._read.runs.values() if run.owner == worker)
+
     async def borrowed(self, worker: WorkerKey) -> Sequence[Loan]:
         """See the port."""
         loans = (loan for _, (loan, _) in sorted(self._read.loans.items()))

@@ -307,6 +307,10 @@ class Store(Protocol):
         """All loans of a run's steps, in the order of the steps."""
         ...
 
+    async def driven(self, worker: WorkerKey) -> Sequence[RunKey]:
+        """All runs that a worker drives, oldest first."""
+        ...
+
     async def borrowed(self, worker: WorkerKey) -> Sequence[Loan]:
         """All that a worker has borrowed, by run and step; a loan that is settled is not there."""
         ...

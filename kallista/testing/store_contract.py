@@ -303,6 +303,7 @@ class StoreContract(ABC):
         assert await store.create_all([]) == []
         assert await store.loans(RunKey(1)) == []
         assert await store.borrowed(WorkerKey(1)) == []
+        assert await store.driven(WorkerKey(1)) == []
         assert await store.beat() is False
         worker = await store.register_worker("w", {}, NOW)
         assert await store.claim(request(worker)) == ([], None, None)
@@ -1150,8 +1151,11 @@ class StoreContract(ABC):
         me = await store.register_worker("me", {}, NOW)
         you = await other.register_worker("you", {}, NOW)
         record = await made(store, new_run(owner=me))
+        assert await other.driven(me) == [record.key]
         await store.retire_worker(NOW)
+        assert await other.driven(me) == []
         assert await taken(other, you) == [(record.key, WAKE_UP)]
+        assert await other.driven(you) == [record.key]
         assert [worker.key for worker in await other.workers()] == [you]
 
     # loans

@@ -251,6 +251,10 @@ class SimulatedStore(MemoryStore):
         """See the port."""
         return await self._read_slowly(super().loans(run))
 
+    async def driven(self, worker: WorkerKey) -> Sequence[RunKey]:
+        """See the port."""
+        return await self._read_slowly(super().driven(worker))
+
     async def borrowed(self, worker: WorkerKey) -> Sequence[Loan]:
         """See the port."""
         return await self._read_slowly(super().borrowed(worker))

@@ -40,6 +40,7 @@ _MATCHING_RECORDS = statement("matching_records")
 _COUNT_RUNS = statement("count_runs")
 _QUEUED_TYPES = statement("queued_types")
 _LOANS_OF_RUN = statement("loans_of_run")
+_RUNS_OF_OWNER = statement("runs_of_owner")
 _LOANS_OF_WORKER = statement("loans_of_worker")
 _TOMBSTONE = statement("tombstone")
 _DEFINITION_BY_NAME = statement("definition_by_name")
@@ -132,6 +133,10 @@ class Reading:
     def loans(self, run: RunKey) -> Sequence[Loan]:
         """What is lent of a run."""
         return [rows.loan(row) for row in self._db.ask(_LOANS_OF_RUN, (run,))]
+
+    def driven(self, worker: WorkerKey) -> Sequence[RunKey]:
+        """What a worker drives."""
+        return [RunKey(key) for (key,) in self._db.ask(_RUNS_OF_OWNER, (worker,))]
 
     def borrowed(self, worker: WorkerKey) -> Sequence[Loan]:
         """What a worker has borrowed."""

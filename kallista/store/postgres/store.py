@@ -132,6 +132,10 @@ class PostgresStore:
 
     # runs and their histories
 
+    async def driven(self, worker: WorkerKey) -> Sequence[RunKey]:
+        """See the port."""
+        return await self._reading.ask(lambda reading: reading.driven(worker))
+
     async def load(self, run: RunId | RunKey) -> RunRecord | None:
         """See the port."""
         return await self._reading.ask(lambda reading: reading.load(run), snapshot=True)

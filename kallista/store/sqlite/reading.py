@@ -43,6 +43,7 @@ _DUE_SCHEDULES = statement("due_schedules")
 _NEXT_SCHEDULE_AT = statement("next_schedule_at")
 _LIST_SCHEDULES = statement("list_schedules")
 _LOANS_OF_RUN = statement("loans_of_run")
+_RUNS_OF_OWNER = statement("runs_of_owner")
 _LOANS_OF_WORKER = statement("loans_of_worker")
 _WORKERS = statement("workers")
 _TYPE_SCHEMAS = statement("type_schemas")
@@ -163,6 +164,10 @@ class Reading:
     def loans(self, run: RunKey) -> Sequence[Loan]:
         """All loans of a run's steps."""
         return [rows.loan(row) for row in self._db.execute(_LOANS_OF_RUN, (run,))]
+
+    def driven(self, worker: WorkerKey) -> Sequence[RunKey]:
+        """What a worker drives."""
+        return [RunKey(cast(int, key)) for (key,) in self._db.execute(_RUNS_OF_OWNER, (worker,))]
 
     def borrowed(self, worker: WorkerKey) -> Sequence[Loan]:
         """All that a worker has borrowed."""

@@ -101,3 +101,7 @@ WHERE n.kind = :kind::text AND n.name = :name::text;
 -- name: definition_names
 -- All names of a kind.
 SELECT name FROM definition_names WHERE kind = :kind::text ORDER BY name;
+
+-- name: runs_of_owner
+-- What a worker drives.
+SELECT key FROM runs WHERE owner = :owner::bigint ORDER BY key;

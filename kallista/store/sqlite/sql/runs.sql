@@ -103,3 +103,7 @@ WHERE n.kind = :kind AND n.name = :name;
 -- name: definition_names
 -- All names of a kind.
 SELECT name FROM definition_names WHERE kind = :kind ORDER BY name;
+
+-- name: runs_of_owner
+-- What a worker drives.
+SELECT key FROM runs WHERE owner = :owner ORDER BY key;
