@@ -343,6 +343,7 @@ class EmbeddedEngine:
     async def stop(self) -> None:
         """Stop claiming, let attempts in flight finish for the grace time, hand back the rest."""
         self._slots.open = False
+        self._store.hurry()
         await self._dispatcher.finished()
         for service in self._services:
             service.cancel()

@@ -118,6 +118,9 @@ class MemoryStore:
         self._seen = self._state.writes
         self._state.handles.append(self)
 
+    def hurry(self) -> None:
+        """See the port."""
+
     async def close(self) -> None:
         """See the port."""
         self._open = False

@@ -249,6 +249,13 @@ class Store(Protocol):
         """
         ...
 
+    def hurry(self) -> None:
+        """From now on whoever asks is told within seconds when the store cannot be reached.
+
+        A program that is about to leave says so; the store is open.
+        """
+        ...
+
     async def close(self) -> None:
         """Finish the writes under way, release everything held, and close."""
         ...

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -11,6 +12,7 @@ from msgspec.structs import replace
 from servers import new_database, server
 from wires import Cut, Wire
 
+from kallista import Kallista
 from kallista.core.plan import WAKE, Entry, Plan
 from kallista.core.types import Micros, RunId
 from kallista.errors import (
@@ -20,7 +22,9 @@ from kallista.errors import (
     StoreUncertainError,
 )
 from kallista.store.port import RunFilter
-from kallista.store.postgres import PostgresStore
+from kallista.store.postgres import PostgresStore, link
+from kallista.store.postgres.connection import Connection
+from kallista.store.postgres.link import Link
 from kallista.testing.postgres import PostgresServer
 from kallista.testing.store_contract import (
     BUILD,
@@ -184,6 +188,47 @@ async def test_a_server_that_is_down_is_waited_for(url: str) -> None:
         server().start()
         assert all(answer.new for answer in await asyncio.gather(*writing))
         assert await reading is not None
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        psycopg.errors.AdminShutdown,
+        psycopg.errors.CrashShutdown,
+        psycopg.errors.CannotConnectNow,
+        psycopg.errors.TooManyConnections,
+    ],
+)
+async def test_a_server_that_goes_while_it_greets_is_waited_for(
+    url: str, error: type[psycopg.Error], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It shut down just when a session began, or is full at that moment: the next one will do."""
+    greeted, errors = Link._greeted, [error("not now")]
+
+    def or_not(link: Link) -> Connection:
+        if errors:
+            raise errors.pop()
+        return greeted(link)
+
+    monkeypatch.setattr(Link, "_greeted", or_not)
+    async with opened(lambda: PostgresStore(url)) as store:
+        assert (await store.create(new_run())).new
+    assert not errors
+
+
+async def test_nobody_is_kept_from_leaving(
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who leaves while the server is down waits for it shortly only, and is told."""
+    monkeypatch.setattr(link, "OPENING_PATIENCE", 0.1)
+    app = Kallista(url, config={"logs_dir": str(tmp_path)})
+    await app.__aenter__()
+    server().stop()
+    try:
+        with pytest.raises(StoreUnavailableError, match="has not answered for"):
+            await asyncio.wait_for(app.__aexit__(None, None, None), 30)
+    finally:
+        server().start()
 
 
 async def test_who_waits_too_long_is_told(url: str) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+from collections.abc import Callable
 from contextlib import closing
 
 import psycopg
@@ -82,13 +84,14 @@ async def test_a_store_of_a_newer_program_is_refused() -> None:
         await PostgresStore(url).open()
 
 
-async def test_a_schema_of_somebody_else_is_refused() -> None:
+@pytest.mark.parametrize("theirs", ["theirs", "store"])
+async def test_a_schema_of_somebody_else_is_refused(theirs: str) -> None:
     """A schema of our name with other tables in it is left alone."""
     url = empty_database()
-    said(url, "CREATE SCHEMA kallista CREATE TABLE theirs (x bigint)")
+    said(url, f"CREATE SCHEMA kallista CREATE TABLE {theirs} (x bigint)")
     with pytest.raises(StoreError, match="belongs to another program"):
         await PostgresStore(url).open()
-    assert said(url, "SELECT count(*) FROM kallista.theirs") == 0
+    assert said(url, f"SELECT count(*) FROM kallista.{theirs}") == 0
 
 
 async def test_an_empty_schema_is_enough() -> None:
@@ -169,3 +172,60 @@ def test_other_urls(url: str) -> None:
     with pytest.raises(StoreError, match="write postgresql://") as caught:
         read_url(url)
     assert "sec" not in str(caught.value)
+
+
+def test_a_misspelt_option() -> None:
+    """The nearest one there is is named."""
+    with pytest.raises(StoreError, match="did you mean 'sslmode'?"):
+        read_url("postgresql://h/d?sslmod=require")
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda url: url.replace("127.0.0.1", "no.such.host"), "check the host in the URL"),
+        (lambda url: url.replace("127.0.0.1:", "127.0.0.1:1"), "invalid port .* mend the URL"),
+        (lambda url: f"{url}?sslmode=require", "SSL .* mend the URL"),
+        (lambda _: "postgresql://me@127.0.0.1:1/db", "check that the server is running there"),
+    ],
+    ids=["host", "port", "ssl", "nobody"],
+)
+async def test_what_keeps_from_connecting_is_told(change: Callable[[str], str], told: str) -> None:
+    """With what to do about it."""
+    with pytest.raises(StoreError, match=told):
+        await PostgresStore(change(new_database()), patience=0).open()
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3])
+async def test_too_few_connections(limit: int) -> None:
+    """Who is given fewer than it needs is told at once, and leaves none of them taken."""
+    url, role = new_database(), f"limited_{limit}"
+    said(url, f"DROP ROLE IF EXISTS {role}")
+    said(url, f"CREATE ROLE {role} LOGIN SUPERUSER CONNECTION LIMIT {limit}")
+    said(url, f"ALTER ROLE {role} NOSUPERUSER")
+    said(url, f"GRANT USAGE ON SCHEMA kallista TO {role}")
+    said(url, f"GRANT ALL ON ALL TABLES IN SCHEMA kallista TO {role}")
+    said(url, f"GRANT ALL ON ALL SEQUENCES IN SCHEMA kallista TO {role}")
+    with pytest.raises(StoreError, match=r"raise CONNECTION LIMIT .*\(a program takes 4\)"):
+        await PostgresStore(url.replace("kallista@", f"{role}@"), patience=0.1).open()
+    left = [thread for thread in threading.enumerate() if thread.name.startswith("kallista-")]
+    for thread in left:
+        thread.join(10)
+    assert not [thread for thread in left if thread.is_alive()]
+
+
+async def test_time_outs_that_are_set_for_others_are_not_ours() -> None:
+    """A role's time-outs for statements and idle sessions would cut those that wait on purpose."""
+    url = new_database()
+    name = url.rpartition("/")[2]
+    for setting in ("statement_timeout", "idle_session_timeout"):
+        said(url, f"ALTER DATABASE {name} SET {setting} = '1h'")
+    said(url, f"ALTER DATABASE {name} SET default_transaction_isolation = 'serializable'")
+    with closing(Connection(read_url(url))) as db:
+        shown = [
+            db.db.execute(f"SHOW {setting}".encode(), prepare=False).fetchall()[0][0]
+            for setting in (
+                "statement_timeout", "idle_session_timeout", "default_transaction_isolation",
+            )
+        ]  # fmt: skip
+    assert shown == ["0", "0", "read committed"]

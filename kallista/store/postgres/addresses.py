@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Final
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from psycopg import ProgrammingError
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.pq import Conninfo
 
 from kallista.errors import StoreError
 
 SCHEMES: Final = ("postgresql", "postgres", "postgresql+psycopg")
+
+_OPTIONS: Final = frozenset(option.keyword.decode() for option in Conninfo.get_defaults())
 
 _UNLESS_SAID: Final = {
     "application_name": "kallista",
@@ -50,10 +54,16 @@ def read_url(url: str) -> Address:
     scheme, separator, rest = url.partition("://")
     if scheme not in SCHEMES or not separator:
         raise StoreError("no URL of a PostgreSQL database; write postgresql://user@host/database")
+    unknown: set[str] = set()
     try:
+        unknown = {name for name, _ in parse_qsl(urlsplit(url).query)} - _OPTIONS
         given = conninfo_to_dict(f"postgresql://{_with_one_host_value(rest)}")
     except (ProgrammingError, ValueError):
         # Without libpq's own words, which may quote the URL and with it the password.
+        if unknown and (near := get_close_matches(min(unknown), _OPTIONS, n=1)):
+            raise StoreError(
+                f"PostgreSQL does not know an option in the URL; did you mean {near[0]!r}?"
+            ) from None
         raise StoreError(
             "the URL of the PostgreSQL database cannot be read; write"
             " postgresql://user:password@host:5432/database, with special characters as %40 and"

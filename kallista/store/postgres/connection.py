@@ -116,6 +116,31 @@ _LOST: Final = frozenset(
 )
 _TRY_AGAIN: Final = frozenset({"40001", "40P01", "55P03"})
 _NOT_YET: Final = frozenset({"53300", "57P03"})
+_FOR_GOOD: Final = (
+    "authentication failed",
+    "does not exist",
+    "no pg_hba.conf",
+    "connection is bad: invalid",
+    "SSL was required",
+    "no encryption",
+)
+
+SESSIONS: Final = 4
+"""How many connections a program has: one writes, two read, one listens."""
+
+_REMEDIES: Final = (
+    ("resolve host", "check the host in the URL"),
+    ("Connection refused", "check that the server is running there, and the port in the URL"),
+    (
+        "too many",
+        f"raise CONNECTION LIMIT or max_connections (a program takes {SESSIONS}), or end others",
+    ),
+    ("remaining connection slots", "raise max_connections, or end other programs"),
+    (
+        "read-only",
+        "none of the hosts can be written to: promote the standby, or name the primary in the URL",
+    ),
+)
 
 
 def means_lost(error: BaseException) -> bool:
@@ -137,11 +162,10 @@ def means_again(error: BaseException) -> bool:
 
 def may_come_up(error: psycopg.Error) -> bool:
     """Whether it makes sense to try to connect again."""
-    state = error.sqlstate
     words = str(error)
-    if any(sign in words for sign in ("authentication failed", "does not exist", "no pg_hba.conf")):
+    if isinstance(error, psycopg.ProgrammingError) or any(sign in words for sign in _FOR_GOOD):
         return False
-    return state is None or state in _NOT_YET or state.startswith("08")
+    return means_lost(error) or error.sqlstate in _NOT_YET
 
 
 def store_error(place: str, doing: str, error: BaseException) -> StoreError:
@@ -152,7 +176,7 @@ def store_error(place: str, doing: str, error: BaseException) -> StoreError:
         doing: What was tried, for the message ("write to", "read", "open").
         error: What PostgreSQL or libpq said.
     """
-    words = _words(error)
+    words = words_of(error)
     if "authentication failed" in words or "no password supplied" in words:
         return StoreError(
             f"cannot {doing} {place}: the server refuses the user or the password; check the URL"
@@ -162,6 +186,8 @@ def store_error(place: str, doing: str, error: BaseException) -> StoreError:
             f"cannot {doing} {place}: the server does not let this user in from here ({words});"
             " its pg_hba.conf has to be changed"
         )
+    if "SSL was required" in words or "no encryption" in words or "connection is bad" in words:
+        return StoreError(f"cannot {doing} {place}: {words}; mend the URL")
     match error:
         case psycopg.errors.InvalidCatalogName():
             return StoreError(f"cannot {doing} {place}: {words}; create it: createdb NAME")
@@ -179,8 +205,8 @@ def store_error(place: str, doing: str, error: BaseException) -> StoreError:
             if 'database "' in words and "does not exist" in words:
                 return StoreError(f"cannot {doing} {place}: {words}; create it: createdb NAME")
             return StoreUnavailableError(
-                f"cannot {doing} {place}: {words}; work goes on once the server answers again, and"
-                " nothing acknowledged is lost"
+                f"cannot {doing} {place}: {words}; {remedy(error)}; work goes on once it answers,"
+                " and nothing acknowledged is lost"
             )
         case _:
             return StoreError(
@@ -189,5 +215,14 @@ def store_error(place: str, doing: str, error: BaseException) -> StoreError:
             )
 
 
-def _words(error: BaseException) -> str:
+def words_of(error: BaseException) -> str:
+    """What an error says, on one line."""
     return " ".join(str(error).split())
+
+
+def remedy(error: BaseException) -> str:
+    """What lets the server be reached again."""
+    words = str(error)
+    return next(
+        (advice for sign, advice in _REMEDIES if sign in words), "start the server, or wait for it"
+    )

@@ -10,10 +10,19 @@ import psycopg
 
 from kallista.errors import StoreUnavailableError
 from kallista.store.postgres.addresses import Address
-from kallista.store.postgres.connection import Connection, may_come_up, store_error
+from kallista.store.postgres.connection import (
+    Connection,
+    may_come_up,
+    remedy,
+    store_error,
+    words_of,
+)
 
-_FIRST_PAUSE: Final = 0.02
-_LONGEST_PAUSE: Final = 1.0
+OPENING_PATIENCE: Final = 5.0
+"""Seconds after which whoever opens a store is told that the server does not answer."""
+
+FIRST_PAUSE: Final = 0.02
+LONGEST_PAUSE: Final = 1.0
 
 
 class Link:
@@ -21,9 +30,9 @@ class Link:
 
     Args:
         address: Where the database is.
-        patience: Seconds from the first failure on after which those who wait are told.
+        patience: Seconds from the first failure on after which those who wait are told; before
+            there was any session, ``OPENING_PATIENCE`` at most.
         greet: What is done first in each new session.
-        at_first: The same as patience, before there was any session.
     """
 
     def __init__(
@@ -31,10 +40,9 @@ class Link:
         address: Address,
         patience: float,
         greet: Callable[[Connection], None] = lambda db: None,
-        at_first: float | None = None,
     ) -> None:
         self._address = address
-        self._patience = patience if at_first is None else at_first
+        self._patience = min(patience, OPENING_PATIENCE)
         self._later_patience = patience
         self._greet = greet
         self._db: Connection | None = None
@@ -52,6 +60,10 @@ class Link:
             self._db = self._connect()
         return self._db
 
+    def hurry(self) -> None:
+        """Have no more patience from now on than when a store is opened; on any thread."""
+        self._later_patience = self._patience = min(self._later_patience, OPENING_PATIENCE)
+
     @property
     def is_down(self) -> bool:
         """Whether there is no session at this moment."""
@@ -64,7 +76,7 @@ class Link:
             db.close()
 
     def _connect(self) -> Connection:
-        pause = _FIRST_PAUSE
+        pause = FIRST_PAUSE
         while True:
             try:
                 db = self._greeted()
@@ -77,7 +89,7 @@ class Link:
                 self._patience = self._later_patience
                 return db
             time.sleep(pause)
-            pause = min(2 * pause, _LONGEST_PAUSE)
+            pause = min(2 * pause, LONGEST_PAUSE)
 
     def _greeted(self) -> Connection:
         db = Connection(self._address)
@@ -94,8 +106,8 @@ class Link:
             self._down_since = now
         down_for = now - self._down_since
         if down_for >= self._patience:
-            words = " ".join(str(error).split())
             raise StoreUnavailableError(
-                f"{self._address.place} has not answered for {down_for:.0f} s ({words}); start the"
-                " server again: work goes on once it answers, and nothing acknowledged is lost"
+                f"{self._address.place} has not answered for {down_for:.0f} s"
+                f" ({words_of(error)}); {remedy(error)}: work goes on once it answers, and nothing"
+                " acknowledged is lost"
             ) from error

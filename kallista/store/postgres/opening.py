@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+import psycopg
+
 from kallista.errors import StoreError
 from kallista.store.postgres.addresses import Address
 from kallista.store.postgres.connection import Connection
@@ -71,7 +73,10 @@ def _version(db: Connection, address: Address) -> int:
     """The version of the store, 0 when there is none yet."""
     ((_, is_store, has_tables),) = db.ask(_STORE_TABLES)
     if is_store:
-        return int(db.ask(_COMPATIBLE_FROM)[0][0])
+        try:
+            return int(db.ask(_COMPATIBLE_FROM)[0][0])
+        except (psycopg.errors.UndefinedColumn, IndexError):
+            pass  # a table of that name, but not ours
     if has_tables:
         raise StoreError(
             f"the schema kallista in {address.place} belongs to another program; choose another"

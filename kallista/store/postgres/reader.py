@@ -37,19 +37,37 @@ class Readers:
 
     def __init__(self, address: Address, patience: float) -> None:
         self._address = address
-        self._patience = patience
         self._loop = asyncio.get_running_loop()
         self._inbox: SimpleQueue[_Question | None] = SimpleQueue()
         self._closed = False
-        self._ended = [self._start(number) for number in range(READERS)]
+        self._links = [Link(address, patience) for _ in range(READERS)]
+        self._ended: list[asyncio.Future[Any]] = []
 
-    def _start(self, number: int) -> asyncio.Future[Any]:
-        ended: asyncio.Future[Any] = self._loop.create_future()
+    async def start(self) -> None:
+        """Begin to answer.
+
+        Raises:
+            StoreError: The server cannot be reached, or gives no more sessions.
+        """
+        opened = [self._start(number, link) for number, link in enumerate(self._links, 1)]
+        await asyncio.gather(*opened)
+
+    def _start(self, number: int, link: Link) -> asyncio.Future[Any]:
+        opened, ended = self._loop.create_future(), self._loop.create_future()
+        self._ended.append(ended)
         thread = threading.Thread(
-            target=self._run, args=(ended,), name=f"kallista-reader-{number + 1}", daemon=True
+            target=self._run,
+            args=(link, opened, ended),
+            name=f"kallista-reader-{number}",
+            daemon=True,
         )
         thread.start()
-        return ended
+        return opened
+
+    def hurry(self) -> None:
+        """Wait for the server only shortly from now on."""
+        for link in self._links:
+            link.hurry()
 
     async def ask(self, question: Callable[[Reading], _T], *, snapshot: bool = False) -> _T:
         """Answer a question.
@@ -75,16 +93,21 @@ class Readers:
                 self._inbox.put(None)
         await asyncio.gather(*self._ended)
 
-    def _run(self, ended: asyncio.Future[Any]) -> None:
+    def _run(self, link: Link, opened: asyncio.Future[Any], ended: asyncio.Future[Any]) -> None:
         # Without an event loop nobody waits for an answer any more.
         with suppress(RuntimeError):
-            self._answer_all()
+            self._answer_all(link, opened)
             self._loop.call_soon_threadsafe(_resolve, ended, None)
 
-    def _answer_all(self) -> None:
-        link = Link(self._address, self._patience)
+    def _answer_all(self, link: Link, opened: asyncio.Future[Any]) -> None:
         definitions = DefinitionCache()
         try:
+            try:
+                link.connection()
+            except KallistaError as error:
+                self._loop.call_soon_threadsafe(_resolve, opened, error)
+            else:
+                self._loop.call_soon_threadsafe(_resolve, opened, None)
             while (question := self._inbox.get()) is not None:
                 try:
                     answer = _answer(link, definitions, question)

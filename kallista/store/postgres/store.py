@@ -60,12 +60,21 @@ class PostgresStore:
 
     async def open(self) -> None:
         """Open the store, creating or migrating it; see the port."""
-        writer = Writer(self._address, self._patience)
-        await writer.start()
-        self._writer = writer
-        self._watch = Watch(self._address, str(writer.key))
-        await self._watch.start()
-        self._readers = Readers(self._address, self._patience)
+        try:
+            self._writer = Writer(self._address, self._patience)
+            await self._writer.start()
+            self._watch = Watch(self._address, self._patience, str(self._writer.key))
+            await self._watch.start()
+            self._readers = Readers(self._address, self._patience)
+            await self._readers.start()
+        except BaseException:
+            await self.close()
+            raise
+
+    def hurry(self) -> None:
+        """Wait for the server only shortly from now on; see the port."""
+        self._writing.hurry()
+        self._reading.hurry()
 
     async def close(self) -> None:
         """Write what was submitted, then close; see the port."""

@@ -9,6 +9,7 @@ now. Until then nobody can tell, and the lease decides.
 from __future__ import annotations
 
 import asyncio
+import logging
 import select
 import socket
 import threading
@@ -21,17 +22,18 @@ from typing import Final
 import psycopg
 
 from kallista.core.types import WorkerKey
-from kallista.errors import StoreUnavailableError
+from kallista.errors import StoreError, StoreUnavailableError
 from kallista.store.postgres.addresses import Address
-from kallista.store.postgres.connection import Connection, means_lost
+from kallista.store.postgres.connection import Connection, means_lost, words_of
+from kallista.store.postgres.link import FIRST_PAUSE, LONGEST_PAUSE, Link
 from kallista.store.postgres.statements import statement
+
+_log = logging.getLogger("kallista.store")
 
 WORKING: Final = 0x4B_41_4C_57
 """What the session of a worker is marked with, beside its key ("KALW")."""
 
 _PATIENCE: Final = 30.0
-_SOON: Final = 0.05
-_AT_LEAST_EVERY: Final = 2.0
 
 _SESSION_MARK = statement("session_mark")
 _END_MARKED_SESSION = statement("end_marked_session")
@@ -44,11 +46,13 @@ class Watch:
 
     Args:
         address: Where the database is.
+        patience: Seconds after which it is told that the server does not answer at all.
         own: What this program's own commits are told by.
     """
 
-    def __init__(self, address: Address, own: str) -> None:
+    def __init__(self, address: Address, patience: float, own: str) -> None:
         self._address = address
+        self._patience = patience
         self._own = own
         self._loop = asyncio.get_running_loop()
         self._ring: Callable[[], None] | None = None
@@ -57,14 +61,20 @@ class Watch:
         self._ear, self._mouth = socket.socketpair()
         self._mouth.setblocking(False)
         self._closed = False
+        self._opened: asyncio.Future[None] = self._loop.create_future()
         self._ended: asyncio.Future[None] = self._loop.create_future()
+        self._lost = False
         self._thread = threading.Thread(target=self._run, name="kallista-watch", daemon=True)
         self.worker: WorkerKey | None = None
 
     async def start(self) -> None:
-        """Begin to listen; whatever is committed from then on is noticed."""
+        """Begin to listen; whatever is committed from then on is noticed.
+
+        Raises:
+            StoreError: The server cannot be reached, or gives no more sessions.
+        """
         self._thread.start()
-        await asyncio.wrap_future(self._wish(lambda db: None))
+        await self._opened
 
     async def stop(self) -> None:
         """End the session."""
@@ -146,30 +156,55 @@ class Watch:
         # Without an event loop nobody hears anything any more.
         with suppress(RuntimeError):
             try:
-                while not self._closed:
-                    with suppress(psycopg.Error, OSError):
-                        self._watch()
-                    self._pause()
+                self._listen()
             finally:
                 self._ear.close()
                 self._loop.call_soon_threadsafe(_resolve, self._ended)
 
-    def _watch(self) -> None:
-        db = Connection(self._address)
+    def _listen(self) -> None:
+        db: Connection | None
         try:
-            db.say(b"LISTEN kallista")
-            if self.worker is not None:
-                db.ask(_END_MARKED_SESSION, (WORKING, self.worker))
-                db.ask(_SESSION_MARK, (WORKING, self.worker))
-                db.tell(_MOVE_WORKER, (db.server, self.worker))
-            # What was committed while nobody listened.
-            self._hear()
-            self._wait(db)
-            if self.worker is not None:
-                # The server may take its time to end the session.
-                db.ask(_SESSION_UNMARK, (WORKING, self.worker))
-        finally:
-            db.close()
+            db = Link(self._address, self._patience).connection()
+        except StoreError as error:
+            self._loop.call_soon_threadsafe(_resolve, self._opened, error)
+            return
+        self._loop.call_soon_threadsafe(_resolve, self._opened)
+        pause = FIRST_PAUSE
+        while not self._closed:
+            try:
+                db = db or Connection(self._address)
+                self._greet(db)
+                pause = FIRST_PAUSE
+                self._wait(db)
+            except (psycopg.Error, OSError) as error:
+                self._has_lost_it(error)
+            finally:
+                if db is not None:
+                    db.close()
+                db = None
+            self._pause(pause)
+            pause = min(2 * pause, LONGEST_PAUSE)
+
+    def _greet(self, db: Connection) -> None:
+        db.say(b"LISTEN kallista")
+        if self.worker is not None:
+            db.ask(_END_MARKED_SESSION, (WORKING, self.worker))
+            db.ask(_SESSION_MARK, (WORKING, self.worker))
+            db.tell(_MOVE_WORKER, (db.server, self.worker))
+        if self._lost:
+            self._lost = False
+            _log.info("%s answers again", self._address.place)
+        # What was committed while nobody listened.
+        self._hear()
+
+    def _has_lost_it(self, error: Exception) -> None:
+        if not (self._lost or self._closed):
+            self._lost = True
+            _log.warning(
+                "the connection to %s was lost (%s); it is made again",
+                self._address.place,
+                words_of(error),
+            )
 
     def _wait(self, db: Connection) -> None:
         while not self._closed:
@@ -183,18 +218,25 @@ class Watch:
             ready, _, _ = select.select([db.db.fileno(), own], [], [])
             if own in ready:
                 self._ear.recv(4096)
+        if self.worker is not None:
+            # The server may take its time to end the session.
+            db.ask(_SESSION_UNMARK, (WORKING, self.worker))
 
     def _hear(self) -> None:
         self._changed = True
         if self._ring is not None:
             self._loop.call_soon_threadsafe(self._ring)
 
-    def _pause(self) -> None:
+    def _pause(self, seconds: float) -> None:
         """Before the next try to connect, unless the watch is over."""
         if not self._closed:
-            select.select([self._ear], [], [], _SOON)
+            select.select([self._ear], [], [], seconds)
 
 
-def _resolve(ended: asyncio.Future[None]) -> None:
-    if not ended.done():
-        ended.set_result(None)
+def _resolve(future: asyncio.Future[None], error: StoreError | None = None) -> None:
+    if future.done():
+        return
+    if error is None:
+        future.set_result(None)
+    else:
+        future.set_exception(error)

@@ -23,6 +23,7 @@ from kallista.store.port import Committed
 from kallista.store.postgres.addresses import Address
 from kallista.store.postgres.connection import (
     Connection,
+    Row,
     means_again,
     means_lost,
     store_error,
@@ -39,9 +40,6 @@ HANDLE: Final = 0x4B_41_4C_48
 """What the writer's session is marked with, beside its key ("KALH")."""
 
 GROUP_SIZE: Final = 2_000
-OPENING_PATIENCE: Final = 5.0
-"""Seconds for which a server is waited for that has never answered."""
-
 TRIES: Final = 5
 """How often a group is written anew because others were in the way."""
 
@@ -103,7 +101,7 @@ class Writer:
         self._gathered: list[Request] = []
         self._inbox: SimpleQueue[Request | _Stop] = SimpleQueue()
         self._closed = False
-        self._link = Link(address, patience, self._greet, min(patience, OPENING_PATIENCE))
+        self._link = Link(address, patience, self._greet)
         self._definitions = DefinitionCache()
         self._commits = 0
         self.key: int | None = None
@@ -122,6 +120,10 @@ class Writer:
         )
         thread.start()
         await opened
+
+    def hurry(self) -> None:
+        """Wait for the server only shortly from now on."""
+        self._link.hurry()
 
     def submit_plan(self, plan: Plan) -> asyncio.Future[Committed]:
         """Write a plan with the next group."""
@@ -277,11 +279,9 @@ class Writer:
         Raises:
             StoreUncertainError: It cannot be known.
         """
-        self._link.drop()
         try:
-            rows = self._link.connection().ask(_LAST_COMMIT, (self.key,))
+            rows = self._last_commit()
         except (KallistaError, psycopg.Error) as second:
-            self._link.drop()
             raise StoreUncertainError(
                 f"the connection to {self._address.place} was lost during a commit, and it"
                 f" could not be learned whether it took effect ({second}); start the server again,"
@@ -290,6 +290,15 @@ class Writer:
         if not rows or rows[0][0] <= self._commits:
             return None
         return self._done(doubt.writing, doubt.answers)
+
+    def _last_commit(self) -> list[Row]:
+        while True:
+            self._link.drop()
+            try:
+                return self._link.connection().ask(_LAST_COMMIT, (self.key,))
+            except psycopg.Error as error:
+                if not means_lost(error):
+                    raise
 
     def _roll_back(self) -> None:
         if not self._link.is_down:

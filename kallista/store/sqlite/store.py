@@ -73,6 +73,9 @@ class SqliteStore:
         self._writer = writer
         self._readers = Readers(self._path, self._busy_timeout, self._vfs)
 
+    def hurry(self) -> None:
+        """See the port."""
+
     async def close(self) -> None:
         """Write what was submitted, then close; see the port."""
         try:

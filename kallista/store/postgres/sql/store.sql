@@ -1,6 +1,7 @@
 -- name: settings
 -- Small statements that always go through an index: what was planned while the tables were empty
 -- stays right when they are full. A server that does not sync is asked to, for acknowledged is durable.
+-- Time-outs that a role or a database sets for others would cut a session that waits on purpose.
 SELECT set_config('search_path', 'kallista', false),
        set_config('enable_seqscan', 'off', false),
        set_config('enable_hashjoin', 'off', false),
@@ -9,6 +10,11 @@ SELECT set_config('search_path', 'kallista', false),
        set_config('plan_cache_mode', 'force_generic_plan', false),
        set_config('idle_in_transaction_session_timeout', '10s', false),
        set_config('lock_timeout', '20s', false),
+       set_config('statement_timeout', '0', false),
+       set_config('idle_session_timeout', '0', false),
+       CASE WHEN current_setting('transaction_timeout', true) IS NOT NULL
+            THEN set_config('transaction_timeout', '0', false) END,
+       set_config('default_transaction_isolation', 'read committed', false),
        set_config('synchronous_commit',
                   CASE current_setting('synchronous_commit') WHEN 'off' THEN 'on'
                        ELSE current_setting('synchronous_commit') END, false);
