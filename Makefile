@@ -26,7 +26,7 @@ layers: $(VENV)/.installed-dev
 	$(BIN)/lint-imports
 
 unit: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -q -n 2
+	$(BIN)/python -m pytest -q -n 2 --maxfail 50
 
 # Long proof: a simulation of 20,000 stories, then real programs killed, frozen and starved.
 soak: $(VENV)/.installed-dev

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -54,6 +55,17 @@ def mistakes() -> Iterator[list[logging.LogRecord]]:
     yield handler.seen
     logging.getLogger("kallista.engine").removeHandler(handler)
     assert not [logging.Formatter().format(record) for record in handler.seen]
+
+
+@pytest.fixture(autouse=True)
+def threads_of_stores() -> Iterator[None]:
+    """Whoever opens a store closes it."""
+    before = set(threading.enumerate())
+    yield
+    left = [t for t in set(threading.enumerate()) - before if t.name.startswith("kallista-")]
+    for thread in left:
+        thread.join(10)
+    assert not [thread.name for thread in left if thread.is_alive()]
 
 
 @pytest.fixture

@@ -210,7 +210,7 @@ class _Watched:
 
     def __getattr__(self, name: str) -> Any:
         method = getattr(self._store, name)
-        if name in ("changed", "listen"):
+        if name in ("changed", "listen", "hurry"):
             return method
 
         def asked(*args: Any, **kwargs: Any) -> asyncio.Future[Any]:

@@ -65,8 +65,8 @@ class Firing(Struct, frozen=True, gc=False):
 
     Args:
         schedule: The schedule afterwards, its version not yet raised.
-        run: The task to create; None when the firing is skipped. One that exists under this id
-            already is left as it is: a firing is named by its moment.
+        run: The task to create, which nobody drives yet; None when the firing is skipped. One that
+            exists under this id already is left as it is: a firing is named by its moment.
     """
 
     schedule: Schedule

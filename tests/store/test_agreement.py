@@ -27,6 +27,7 @@ NO_PARENT = st.none()
 KEYS = st.integers(1, 6).map(RunKey)
 MOMENTS = st.integers(-2, 3).map(lambda offset: Micros(NOW + offset))
 WORKERS = st.integers(1, 4).map(WorkerKey)
+ANY_OWNER = st.none() | WORKERS
 PRIORITIES = st.integers(-1, 1)
 STEPS = st.integers(0, 1)
 TEXTS = st.sampled_from([None, '"x"', '{"a":"\U0001f600"}']).map(
@@ -62,7 +63,11 @@ def few(what: st.SearchStrategy[Any]) -> st.SearchStrategy[tuple[Any, ...]]:
 
 
 @st.composite
-def runs(draw: st.DrawFn, parents: st.SearchStrategy[Any] = NO_PARENT) -> NewRun:
+def runs(
+    draw: st.DrawFn,
+    parents: st.SearchStrategy[Any] = NO_PARENT,
+    owners: st.SearchStrategy[WorkerKey | None] = ANY_OWNER,
+) -> NewRun:
     """A run with anything in it, under one of a few ids."""
     return new_run(
         draw(IDS),
@@ -77,7 +82,7 @@ def runs(draw: st.DrawFn, parents: st.SearchStrategy[Any] = NO_PARENT) -> NewRun
         tags=draw(few(st.sampled_from(["t", "u"]))),
         created_at=draw(MOMENTS),
         waits_for=draw(few(IDS)),
-        owner=draw(st.none() | WORKERS),
+        owner=draw(owners),
         steps=[draw(STATES), StepState()],
         events=[Event(0, NOW, EventKind.RUN_STARTED, None, 0, draw(TEXTS))],
         enqueue=draw(few(ENTRIES)),
@@ -302,7 +307,7 @@ class Agreement(RuleBasedStateMachine):
         version=st.integers(0, 3),
         next_at=st.none() | MOMENTS,
         status=st.sampled_from(ScheduleStatus),
-        run=st.none() | runs(),
+        run=st.none() | runs(owners=st.none()),
     )
     def fire(
         self,

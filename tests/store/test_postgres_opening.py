@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import sys
 import threading
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager
 
 import psycopg
 import pytest
@@ -22,6 +24,7 @@ from kallista.testing.store_contract import found, made, new_run, opened
 pytestmark = pytest.mark.anyio
 
 KNOWN = len(migrations())
+FILES_OF_SELECT = 1_024
 
 
 @pytest.fixture
@@ -229,3 +232,31 @@ async def test_time_outs_that_are_set_for_others_are_not_ours() -> None:
             )
         ]  # fmt: skip
     assert shown == ["0", "0", "read committed"]
+
+
+async def test_a_program_with_many_open_files_hears_of_others() -> None:
+    """Files whose numbers are beyond those that ``select`` knows are waited for like any others."""
+    url = new_database()
+    with many_files(), ExitStack() as files:
+        while files.enter_context(socket.socket()).fileno() < FILES_OF_SELECT:
+            pass
+        async with opened(lambda: PostgresStore(url)) as store:
+            rung = asyncio.Event()
+            store.listen(rung.set)
+            async with opened(lambda: PostgresStore(url)) as other:
+                await other.create(new_run())
+            await asyncio.wait_for(rung.wait(), 30)
+
+
+@contextmanager
+def many_files() -> Iterator[None]:
+    """This program may open more files than many systems let it by default."""
+    if sys.platform == "win32":
+        yield
+        return
+    import resource
+
+    soft, hard = before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 2 * FILES_OF_SELECT), hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, before)

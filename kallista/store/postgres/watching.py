@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import select
+import selectors
 import socket
 import threading
 from collections import deque
@@ -24,7 +24,7 @@ import psycopg
 from kallista.core.types import WorkerKey
 from kallista.errors import StoreError, StoreUnavailableError
 from kallista.store.postgres.addresses import Address
-from kallista.store.postgres.connection import Connection, means_lost, words_of
+from kallista.store.postgres.connection import Connection, Database, means_lost, words_of
 from kallista.store.postgres.link import FIRST_PAUSE, LONGEST_PAUSE, Link
 from kallista.store.postgres.statements import statement
 
@@ -207,17 +207,16 @@ class Watch:
             )
 
     def _wait(self, db: Connection) -> None:
-        while not self._closed:
-            while self._wishes:
-                self._wishes.popleft()(db)
-            if any(note.payload != self._own for note in db.db.notifies(timeout=0)):
-                self._hear()
-            if self._wishes:
-                continue
-            own = self._ear.fileno()
-            ready, _, _ = select.select([db.db.fileno(), own], [], [])
-            if own in ready:
-                self._ear.recv(4096)
+        with _readable(db.db, self._ear) as readable:
+            while not self._closed:
+                while self._wishes:
+                    self._wishes.popleft()(db)
+                if any(note.payload != self._own for note in db.db.notifies(timeout=0)):
+                    self._hear()
+                if self._wishes:
+                    continue
+                if any(key.fileobj is self._ear for key, _ in readable.select()):
+                    self._ear.recv(4096)
         if self.worker is not None:
             # The server may take its time to end the session.
             db.ask(_SESSION_UNMARK, (WORKING, self.worker))
@@ -230,7 +229,19 @@ class Watch:
     def _pause(self, seconds: float) -> None:
         """Before the next try to connect, unless the watch is over."""
         if not self._closed:
-            select.select([self._ear], [], [], seconds)
+            with _readable(self._ear) as readable:
+                readable.select(seconds)
+
+
+def _readable(*sources: Database | socket.socket) -> selectors.BaseSelector:
+    """What waits until there is something to read from one of them.
+
+    Not ``select.select``, which knows only the first 1,024 files of a program.
+    """
+    selector = selectors.DefaultSelector()
+    for source in sources:
+        selector.register(source, selectors.EVENT_READ)
+    return selector
 
 
 def _resolve(future: asyncio.Future[None], error: StoreError | None = None) -> None:
