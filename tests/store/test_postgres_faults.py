@@ -25,6 +25,7 @@ from kallista.store.port import RunFilter
 from kallista.store.postgres import PostgresStore, link
 from kallista.store.postgres.connection import Connection
 from kallista.store.postgres.link import Link
+from kallista.store.postgres.writer import HANDLE
 from kallista.testing.postgres import PostgresServer
 from kallista.testing.store_contract import (
     BUILD,
@@ -90,6 +91,17 @@ def until_nothing_is_under_way(url: str) -> None:
     )
     with psycopg.connect(url, autocommit=True) as db:
         while db.execute(question).fetchone() is not None:
+            pass
+
+
+def until_nobody_writes(url: str) -> None:
+    """Wait until no program has a session for writing."""
+    question = (
+        "SELECT 1 FROM pg_locks JOIN pg_database ON pg_database.oid = database"
+        " WHERE datname = current_database() AND locktype = 'advisory' AND classid = %s"
+    )
+    with psycopg.connect(url, autocommit=True) as db:
+        while db.execute(question, (HANDLE,)).fetchone() is not None:
             pass
 
 
@@ -175,6 +187,34 @@ async def test_a_commit_that_cannot_be_looked_up_is_uncertain(
         wire.up()
         assert (await store.load(RunId("run")) is not None) == there
         assert (await store.create(new_run())).new != there
+
+
+async def test_who_is_cut_off_is_not_forgotten_before_it_asks(url: str, wire: Wire) -> None:
+    """Others remove what the dead left, but not what shows whether a commit in doubt was made."""
+    async with opened(lambda: PostgresStore(by(wire, url))) as store:
+        with psycopg.connect(url, autocommit=True) as db:
+            db.execute("UPDATE kallista.handles SET written_at = now() - interval '1 year'")
+        wire.cuts.append((b"COMMIT", Cut.AFTER))
+        answer = store.create(new_run())
+        wire.down()
+        await asyncio.to_thread(until_nobody_writes, url)
+        async with opened(lambda: PostgresStore(url)):
+            wire.up()
+            assert (await answer).new
+
+
+async def test_what_the_dead_left_is_removed(url: str) -> None:
+    """A program that was killed long ago is forgotten when another one opens the store."""
+    async with opened(lambda: PostgresStore(url)):
+        with psycopg.connect(url, autocommit=True) as db:
+            db.execute(
+                "INSERT INTO kallista.handles (commits, written_at) VALUES (5, 'yesterday'),"
+                " (7, now() - interval '8 days')"
+            )
+            db.execute("UPDATE kallista.handles SET written_at = 'epoch' WHERE commits = 0")
+            async with opened(lambda: PostgresStore(url)):
+                kept = db.execute("SELECT commits FROM kallista.handles ORDER BY 1").fetchall()
+            assert kept == [(0,), (0,), (5,)]
 
 
 async def test_a_server_that_is_down_is_waited_for(url: str) -> None:

@@ -62,9 +62,10 @@ INSERT INTO handles (commits) VALUES (0) RETURNING key;
 DELETE FROM handles WHERE key = :key::bigint;
 
 -- name: drop_dead_handles
--- Programs that were killed leave theirs; whoever is only between two sessions is back within a day.
+-- Programs that were killed leave theirs. Whoever is only between two sessions, and will ask whether
+-- its last group was written, is back within a week.
 DELETE FROM handles
-WHERE opened_at < now() - interval '1 day'
+WHERE written_at < now() - interval '7 days'
   AND NOT EXISTS (
       SELECT 1 FROM pg_locks
       WHERE locktype = 'advisory' AND classid = :kind::bigint::oid AND objid = handles.key::oid
@@ -74,7 +75,7 @@ WHERE opened_at < now() - interval '1 day'
 -- name: next_commit
 -- Numbers the group, so that after a lost connection its number tells whether it was committed.
 INSERT INTO handles (key, commits) VALUES (:key::bigint, :commits::bigint)
-ON CONFLICT (key) DO UPDATE SET commits = excluded.commits;
+ON CONFLICT (key) DO UPDATE SET commits = excluded.commits, written_at = excluded.written_at;
 
 -- name: last_commit
 -- Which group of this program was written last.
