@@ -17,13 +17,12 @@ from kallista.errors import StoreError
 from kallista.store.postgres import PostgresStore
 from kallista.store.postgres.addresses import Address, read_url
 from kallista.store.postgres.connection import Connection
-from kallista.store.postgres.opening import prepare
+from kallista.store.postgres.opening import KNOWN, prepare
 from kallista.store.postgres.statements import migrations
 from kallista.testing.store_contract import found, made, new_run, opened
 
 pytestmark = pytest.mark.anyio
 
-KNOWN = len(migrations())
 FILES_OF_SELECT = 1_024
 
 
@@ -85,6 +84,19 @@ async def test_a_store_of_a_newer_program_is_refused() -> None:
     ready(read_url(url), f"UPDATE store SET compatible_from = {KNOWN + 1}")
     with pytest.raises(StoreError, match="written by a newer Kallista"):
         await PostgresStore(url).open()
+
+
+async def test_who_becomes_too_old_while_it_runs_is_told() -> None:
+    """Once a newer program has left it behind, an older one writes nothing more and says so."""
+    url = new_database()
+    async with opened(lambda: PostgresStore(url)) as store:
+        record = await made(store, new_run())
+        ready(read_url(url), f"UPDATE store SET compatible_from = {KNOWN + 1}")
+        for _ in range(2):
+            with pytest.raises(StoreError, match="written by a newer Kallista"):
+                await store.create(new_run("later"))
+        assert await found(store, "run") == record
+        assert said(url, "SELECT count(*) FROM kallista.runs") == 1
 
 
 @pytest.mark.parametrize("theirs", ["theirs", "store"])

@@ -21,6 +21,9 @@ OPENING: Final = 0x4B_41_4C_4F
 
 OLDEST_SERVER: Final = 140_000
 
+KNOWN: Final = len(migrations())
+"""The newest version of a store that this program knows."""
+
 _SESSION_MARK = statement("session_mark")
 _SESSION_UNMARK = statement("session_unmark")
 _STORE_TABLES = statement("store_tables")
@@ -43,7 +46,7 @@ def prepare(db: Connection, address: Address, scripts: Sequence[str] | None = No
     scripts = migrations() if scripts is None else scripts
     _check_server(db, address)
     if _version(db, address) >= len(scripts):
-        _check_compatible(db, address, len(scripts))
+        check_compatible(db, address, len(scripts))
         return
     db.ask(_SESSION_MARK, (OPENING, 0))
     try:
@@ -85,7 +88,12 @@ def _version(db: Connection, address: Address) -> int:
     return 0
 
 
-def _check_compatible(db: Connection, address: Address, newest: int) -> None:
+def check_compatible(db: Connection, address: Address, newest: int = KNOWN) -> None:
+    """Whether a program that knows migrations up to the newest may use the store.
+
+    Raises:
+        StoreError: It may not, or not any more.
+    """
     ((version, compatible_from),) = db.ask(_COMPATIBLE_FROM)
     if compatible_from > newest:
         raise StoreError(

@@ -30,7 +30,7 @@ from kallista.store.postgres.connection import (
 )
 from kallista.store.postgres.creation import Creation, create_runs
 from kallista.store.postgres.link import Link
-from kallista.store.postgres.opening import prepare
+from kallista.store.postgres.opening import KNOWN, check_compatible, prepare
 from kallista.store.postgres.plans import write_plans
 from kallista.store.postgres.rows import DefinitionCache
 from kallista.store.postgres.statements import statement
@@ -205,6 +205,8 @@ class Writer:
             prepare(db, self._address)
             db.tell(_DROP_DEAD_HANDLES, (HANDLE,))
             self.key = int(db.ask(_INSERT_HANDLE)[0][0])
+        else:
+            check_compatible(db, self._address)
         db.ask(_END_MARKED_SESSION, (HANDLE, self.key))
         db.ask(_SESSION_MARK, (HANDLE, self.key))
 
@@ -234,6 +236,9 @@ class Writer:
                 answers = self._settled(doubt)
                 if answers is not None:
                     return answers
+            except psycopg.errors.DivisionByZero:
+                # The store was migrated beyond this program: a new session is told so.
+                self._link.drop()
             except Exception as error:
                 self._roll_back()
                 if means_again(error) and tries_left:
@@ -266,7 +271,7 @@ class Writer:
 
     def _sign(self, writing: Writing) -> None:
         """Number the group, and tell other programs of it."""
-        writing.db.tell(_NEXT_COMMIT, (self.key, self._commits + 1))
+        writing.db.tell(_NEXT_COMMIT, (self.key, self._commits + 1, KNOWN))
         if writing.concerns_others:
             writing.db.tell(_NOTIFY, (self.key,))
 

@@ -73,8 +73,11 @@ WHERE written_at < now() - interval '7 days'
   );
 
 -- name: next_commit
--- Numbers the group, so that after a lost connection its number tells whether it was committed.
-INSERT INTO handles (key, commits) VALUES (:key::bigint, :commits::bigint)
+-- Numbers the group, so that after a lost connection its number tells whether it was committed. In a
+-- store that has been migrated beyond what this program knows it divides by zero.
+INSERT INTO handles (key, commits)
+SELECT :key::bigint, :commits::bigint / (compatible_from <= :known::bigint)::integer FROM store
+WHERE id = 1
 ON CONFLICT (key) DO UPDATE SET commits = excluded.commits, written_at = excluded.written_at;
 
 -- name: last_commit
