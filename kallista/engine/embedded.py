@@ -272,8 +272,9 @@ class EmbeddedEngine:
     async def _renew_alone(self) -> None:
         if not (self._is_known and await self._store.beat()):
             _log.warning(
-                "this worker was silent for longer than its lease of %g s, so others go on with"
-                " its work: what it was executing is stopped",
+                "others took this worker for dead (its connection to the store was gone, or it was"
+                " silent for longer than its lease of %g s) and go on with its work: what it was"
+                " executing is stopped",
                 self._options.lease / 1e6,
             )
             self._borrower.abandon()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import NamedTuple
 
 from msgspec.structs import replace
@@ -21,6 +21,9 @@ from kallista.store.port import Store, WorkerRecord
 _log = logging.getLogger("kallista.engine")
 
 FIRINGS_AT_ONCE = 500
+
+RETURNS_WITHIN = Micros(75_000)
+"""Who has lost its connection and not its life has the next one by then, if there is one."""
 
 
 class Firings:
@@ -145,6 +148,7 @@ class TakeOver:
         self._on_freed = on_freed
         self._looked_at: Micros | None = None
         self._silences: dict[WorkerKey, _Silence] = {}
+        self._gone: dict[WorkerKey, Micros] = {}
 
     async def once(self) -> Micros:
         """Look for the dead; returns when to look again.
@@ -153,11 +157,21 @@ class TakeOver:
         """
         workers = await self._store.workers()
         silent = self._silent(workers)
-        died = silent or self._looked_at is None or not all(worker.alive for worker in workers)
-        if died and await self._store.release_dead(self._clock.now(), silent):
+        spared = self._may_return(workers)
+        died = any(not worker.alive and worker.key not in spared for worker in workers)
+        if (silent or died or self._looked_at is None) and await self._store.release_dead(
+            self._clock.now(), silent, spared
+        ):
             self._on_freed()
         self._looked_at = self._clock.monotonic()
-        return Micros(self._clock.now() + self._every)
+        return Micros(self._clock.now() + (2 * RETURNS_WITHIN if spared else self._every))
+
+    def _may_return(self, workers: Sequence[WorkerRecord]) -> Collection[WorkerKey]:
+        """Who has been gone for so short a time that it may only be connecting again."""
+        now = self._clock.monotonic()
+        gone = [worker.key for worker in workers if worker.may_return]
+        self._gone = {key: self._gone.get(key, now) for key in gone}
+        return [key for key, since in self._gone.items() if now - since < RETURNS_WITHIN]
 
     def _silent(self, workers: Sequence[WorkerRecord]) -> Sequence[tuple[WorkerKey, int]]:
         """Whose lease is over, with the last beat that was seen."""

@@ -7,7 +7,7 @@ they are returned.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count, islice
 from typing import NamedTuple, TypeVar
@@ -606,14 +606,21 @@ class MemoryStore:
         return True
 
     def release_dead(
-        self, now: Micros, silent: Sequence[tuple[WorkerKey, int]] = ()
+        self,
+        now: Micros,
+        silent: Sequence[tuple[WorkerKey, int]] = (),
+        spared: Collection[WorkerKey] = (),
     ) -> asyncio.Future[int]:
         """See the port."""
-        return self._write(lambda: self._release_dead(silent), nothing=lambda freed: freed == 0)
+        return self._write(
+            lambda: self._release_dead(silent, spared), nothing=lambda freed: freed == 0
+        )
 
-    def _release_dead(self, silent: Sequence[tuple[WorkerKey, int]]) -> int:
+    def _release_dead(
+        self, silent: Sequence[tuple[WorkerKey, int]], spared: Collection[WorkerKey]
+    ) -> int:
         workers = self._state.workers
-        dead = workers.keys() - self._state.alive
+        dead = workers.keys() - self._state.alive - set(spared)
         dead |= {key for key, beat in silent if key in workers and workers[key].beat == beat}
         return sum(self._free(worker) for worker in sorted(dead))
 

@@ -8,7 +8,7 @@ under way go into the next transaction together; each awaits its own answer.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Final, NamedTuple, Protocol, TypeAlias
 
 from msgspec import Struct
@@ -220,8 +220,9 @@ class WorkerRecord(Struct, frozen=True, gc=False):
         name: What people read: host, process id, a random part.
         types: The task types it executes, with the JSON Schema of their config.
         alive: Whether the operating system (on PostgreSQL, the server) still shows it to be there.
-            False is certain; True may also mean that nobody can tell.
+            False is certain unless it may return; True may also mean that nobody can tell.
         beat: How often it has renewed its lease.
+        may_return: Whether it may be its connection that has ended, and not its program.
     """
 
     key: WorkerKey
@@ -230,6 +231,7 @@ class WorkerRecord(Struct, frozen=True, gc=False):
     started_at: Micros
     alive: bool
     beat: int = 0
+    may_return: bool = False
 
 
 class Store(Protocol):
@@ -464,7 +466,10 @@ class Store(Protocol):
         ...
 
     def release_dead(
-        self, now: Micros, silent: Sequence[tuple[WorkerKey, int]] = ()
+        self,
+        now: Micros,
+        silent: Sequence[tuple[WorkerKey, int]] = (),
+        spared: Collection[WorkerKey] = (),
     ) -> asyncio.Future[int]:
         """Take the runs of workers that died from them, and wake each run.
 
@@ -475,6 +480,7 @@ class Store(Protocol):
             now: The moment.
             silent: Workers that count as dead too, unless they have renewed their lease since:
                 each with the last ``beat`` that was seen of it.
+            spared: Workers that seem dead and are left alone for now, since they may return.
 
         Returns how many runs were freed or woken. Rows of dead workers are removed.
         """

@@ -1089,6 +1089,8 @@ class StoreContract(ABC):
                 mine = await made(store, new_run("mine", owner=me))
                 assert await store.release_dead(NOW) == 0, "it still lives"
             assert [worker.alive for worker in await store.workers()] == [True, False]
+            assert await store.release_dead(NOW, spared=[dead]) == 0
+            assert (await found(store, "driven")).owner == dead
             assert await store.release_dead(NOW) == 1
             freed = await found(store, "driven")
             assert (freed.owner, freed.epoch, freed.version) == (None, 2, 2)

@@ -3,7 +3,8 @@
     python tests/crash/soak.py [--rounds N] [--minutes M] [--only NAME ...] [--seed S] [--keep DIR]
 
 Prints a line for each scenario and a table of all figures at the end; exits with 1 if a round has
-failed. A failed round keeps its folder (store, logs, marks) and prints how to run it once more.
+failed, with 3 if some of them were not run: the minutes were over, or a program was missing. A failed
+round keeps its folder (store, logs, marks) and prints how to run it once more.
 """
 
 from __future__ import annotations
@@ -84,15 +85,20 @@ class Soak:
         self._minutes = minutes
         self.rows: list[Sequence[str]] = []
         self.failures = 0
+        self.left_out = 0
 
     def run(self, scenario: Scenario, place: Place) -> None:
         """All rounds of a scenario in one place."""
         if scenario.needs is not None and shutil.which(scenario.needs) is None:
             tell(f"{scenario.name} is left out: there is no {scenario.needs}")
+            self.left_out += 1
             return
         figures, began = Figures(), monotonic()
-        for number in range(self._rounds or scenario.rounds):
+        rounds = self._rounds or scenario.rounds
+        for number in range(rounds):
             if monotonic() - began > self._minutes * 60:
+                tell(f"{scenario.name} ends after {number} of {rounds} rounds: the time is over")
+                self.left_out += 1
                 break
             done = self._round(scenario, place, self._seed + number)
             if done is not None:
@@ -173,7 +179,9 @@ def main() -> int:
         tell(f"\n{soak.failures} rounds failed")
     else:
         shutil.rmtree(keep, ignore_errors=True)
-    return 1 if soak.failures else 0
+    if soak.left_out:
+        tell(f"\n{soak.left_out} scenarios were not run, or not to their end")
+    return 1 if soak.failures else 3 if soak.left_out else 0
 
 
 if __name__ == "__main__":

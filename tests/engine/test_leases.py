@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from random import Random
 
 import pytest
 from flaky import FlakyStore
+from msgspec.structs import replace
 from world import MemoryWorld
 
 from kallista import Kallista, TaskContext, TaskStatus
 from kallista.store.memory import MemoryState, MemoryStore
+from kallista.store.port import WorkerRecord
 
 pytestmark = pytest.mark.anyio
 
@@ -31,6 +34,15 @@ class MuteStore(MemoryStore):
             return await MemoryStore.beat(self)
 
         return asyncio.ensure_future(later())
+
+
+class RemoteStore(MemoryStore):
+    """A store that sees others' connections only: who is gone may come back."""
+
+    async def workers(self) -> Sequence[WorkerRecord]:
+        """All workers, and who may return."""
+        there = await super().workers()
+        return [replace(worker, may_return=not worker.alive) for worker in there]
 
 
 class Work:
@@ -91,6 +103,26 @@ async def test_who_renews_its_lease_keeps_its_work(world: MemoryWorld) -> None:
     await world.passes(300)
     assert (slow.entered, slow.cancelled, other.entered) == ([("t", 1)], [], [])
     slow.may_pass.set()
+
+
+async def test_who_only_connects_again_keeps_its_work(world: MemoryWorld) -> None:
+    """A worker whose connection is gone for a moment lives; after 0.15 s it has died."""
+    slow, other = Work(), Work()
+    app = await world.app(slow.work)
+    await app.scheduler.schedule_task("t", {"type": "work"})
+    (worker,) = world.state.alive
+    await world.app(other.work, store=RemoteStore(world.state), alert=True)
+    for _ in range(10):
+        await world.passes(0.47)
+        world.state.alive.discard(worker)
+        await world.passes(0.07)
+        world.state.alive.add(worker)
+    assert (slow.entered, other.entered) == ([("t", 1)], [])
+    world.state.alive.discard(worker)
+    await world.passes(0.66)
+    assert other.entered == [("t", 2)]
+    slow.may_pass.set()
+    other.may_pass.set()
 
 
 async def test_a_clock_that_jumps_ends_no_lease(world: MemoryWorld) -> None:

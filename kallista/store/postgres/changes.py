@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from kallista.core.plan import WHOLE_RUN
 from kallista.core.schedules import Firing
@@ -147,7 +147,12 @@ def beat(writing: Writing, watch: Watch) -> bool:
     return True
 
 
-def release_dead(writing: Writing, watch: Watch, silent: Sequence[tuple[WorkerKey, int]]) -> int:
+def release_dead(
+    writing: Writing,
+    watch: Watch,
+    silent: Sequence[tuple[WorkerKey, int]],
+    spared: Collection[WorkerKey],
+) -> int:
     """Free what workers had that are dead, that have no row any more, or were silent too long.
 
     Returns:
@@ -157,7 +162,7 @@ def release_dead(writing: Writing, watch: Watch, silent: Sequence[tuple[WorkerKe
     owners = writing.db.later(_OWNERS)
     alive = {WorkerKey(row[0]): row[5] or row[0] == watch.worker for row in workers()}
     dead: dict[WorkerKey, int | None] = {
-        worker: None for worker, is_alive in alive.items() if not is_alive
+        worker: None for worker, is_alive in alive.items() if not is_alive and worker not in spared
     }
     dead.update({worker: None for (worker,) in owners() if worker not in alive})
     dead |= {worker: seen for worker, seen in silent if alive.get(worker)}

@@ -181,8 +181,9 @@ class Reading:
     def workers(self, own: WorkerKey | None) -> Sequence[WorkerRecord]:
         """All workers known; the own one lives."""
         return [
-            rows.worker(row[:5], alive=row[5] or row[0] == own)
+            rows.worker(row[:5], alive=alive, may_return=not alive)
             for row in self._db.ask(_WORKERS, (WORKING,))
+            for alive in (row[5] or row[0] == own,)
         ]
 
     def type_schemas(self) -> Mapping[TaskType, JsonText]:

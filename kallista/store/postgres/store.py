@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Final
 
 from kallista.core.events import Event
@@ -250,11 +250,16 @@ class PostgresStore:
         return self._writing.submit(lambda writing: changes.beat(writing, watch))
 
     def release_dead(
-        self, now: Micros, silent: Sequence[tuple[WorkerKey, int]] = ()
+        self,
+        now: Micros,
+        silent: Sequence[tuple[WorkerKey, int]] = (),
+        spared: Collection[WorkerKey] = (),
     ) -> asyncio.Future[int]:
         """See the port."""
         watch = self._watching
-        return self._writing.submit(lambda writing: changes.release_dead(writing, watch, silent))
+        return self._writing.submit(
+            lambda writing: changes.release_dead(writing, watch, silent, spared)
+        )
 
     def retire_worker(self, now: Micros) -> asyncio.Future[None]:
         """See the port."""

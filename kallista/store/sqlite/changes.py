@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from typing import cast
 
@@ -141,7 +141,10 @@ def beat(db: apsw.Connection, liveness: Liveness) -> bool:
 
 
 def release_dead(
-    writing: Writing, liveness: Liveness, silent: Sequence[tuple[WorkerKey, int]]
+    writing: Writing,
+    liveness: Liveness,
+    silent: Sequence[tuple[WorkerKey, int]],
+    spared: Collection[WorkerKey],
 ) -> int:
     """Free what workers had that are dead, that have no row any more, or were silent too long.
 
@@ -150,7 +153,9 @@ def release_dead(
     """
     workers = writing.workers
     owners = [WorkerKey(cast(int, key)) for (key,) in writing.db.execute(_OWNERS)]
-    dead = {worker for worker in {*workers, *owners} if not liveness.alive(worker)}
+    dead = {
+        worker for worker in {*workers, *owners}.difference(spared) if not liveness.alive(worker)
+    }
     dead |= {worker for worker, seen in silent if workers.get(worker) == seen}
     writing.on_commit.extend(partial(liveness.forget, worker) for worker in dead)
     return sum(_free(writing, worker) for worker in sorted(dead))

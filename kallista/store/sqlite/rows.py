@@ -253,10 +253,10 @@ def tombstone(row: Row) -> Tombstone:
     return Tombstone(RunId(id), RunKind(kind), status, deleted_at)
 
 
-def worker(row: Row, *, alive: bool) -> WorkerRecord:
+def worker(row: Row, *, alive: bool, may_return: bool = False) -> WorkerRecord:
     """A row of ``workers``."""
     key, name, types, started_at, beat = row
-    return WorkerRecord(WorkerKey(key), name, types_of(types), started_at, alive, beat)
+    return WorkerRecord(WorkerKey(key), name, types_of(types), started_at, alive, beat, may_return)
 
 
 def loan(row: Row) -> Loan:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -250,11 +250,14 @@ class SqliteStore:
         )
 
     def release_dead(
-        self, now: Micros, silent: Sequence[tuple[WorkerKey, int]] = ()
+        self,
+        now: Micros,
+        silent: Sequence[tuple[WorkerKey, int]] = (),
+        spared: Collection[WorkerKey] = (),
     ) -> asyncio.Future[int]:
         """See the port."""
         return self._writing.submit(
-            lambda writing: changes.release_dead(writing, self._liveness, silent)
+            lambda writing: changes.release_dead(writing, self._liveness, silent, spared)
         )
 
     def retire_worker(self, now: Micros) -> asyncio.Future[None]:
