@@ -58,6 +58,7 @@ class World:
         store: Store | None = None,
         queues: Sequence[str] = ("default",),
         dies: bool = False,
+        options: Options | None = None,
     ) -> Kallista:
         """A program of this world, open until the world ends.
 
@@ -71,13 +72,15 @@ class World:
             store: Its store; another one on the same memory by default.
             queues: The queues that it serves.
             dies: Whether it is dead when the world ends, and so cannot be closed.
+            options: How it works, whatever else is said here.
         """
         app = Kallista.assembled(
             store or self.store(),
             self.clock,
             tasks=tasks,
             threads=threads or InlineThreads(),
-            options=Options(
+            options=options
+            or Options(
                 worker=worker,
                 max_concurrency=max_concurrency,
                 queues=tuple(queues),

@@ -71,7 +71,7 @@ DESCRIBE_AFTER = Micros(10_000_000)
 JUMP = Micros(2_000_000)
 """Looks further apart than this mean that time has jumped."""
 
-CHECK_EVERY = Micros(10_000_000)
+CHECK_EVERY = Micros(30_000_000)
 """How often it looks into the queue although nobody rang: a call may have been lost."""
 
 DRAIN = Micros(10_000_000)
@@ -91,7 +91,7 @@ class Options:
         grace: How long attempts in flight may go on when it closes.
         within: The only run, with its tree, that it works on; None: all.
         look_every: How often it looks whether another program has written, in case nobody rang.
-        take_over_every: How often it looks for workers that have died.
+        take_over_every: How often it looks for workers that have died, while there are others.
         lease: How long a worker may be silent before others take over its work; it renews its
             own three times as often.
         max_payload_bytes: How long an encoded result may be.
@@ -103,7 +103,7 @@ class Options:
     grace: Micros = Micros(10_000_000)
     within: RunId | None = None
     look_every: Micros = Micros(200_000)
-    take_over_every: Micros = Micros(700_000)
+    take_over_every: Micros = Micros(750_000)
     lease: Micros = Micros(30_000_000)
     max_payload_bytes: int = MAX_PAYLOAD_BYTES
 
@@ -247,7 +247,9 @@ class EmbeddedEngine:
         self._serve(self._take_over.once, self._take_over_alarm, "taking over")
         self._serve(self._borrower.once, self._borrower.alarm, "looking after loans")
         await self._work_within()
-        self._take_over_alarm.set(await self._take_over.once())
+        look_again = await self._take_over.once()
+        if look_again is not None:
+            self._take_over_alarm.set(look_again)
         self._dispatcher.alarm.ring()
         self._fire_alarm.ring()
 
@@ -281,6 +283,7 @@ class EmbeddedEngine:
             await self._register()
             self._driver.lose_all()
             self._dispatcher.alarm.ring()
+            self._take_over_alarm.ring()
 
     def _next_beat(self) -> Micros:
         return Micros(self._clock.now() + self._options.lease // 3)
@@ -399,6 +402,8 @@ class EmbeddedEngine:
             self._dispatcher.alarm.ring()
             self._fire_alarm.ring()
             self._loans_changed()
+            if self._take_over.is_alone:
+                self._take_over_alarm.set(Micros(now + self._options.take_over_every))
         return Micros(self._clock.now() + self._options.look_every)
 
     def _place_is_free(self) -> None:

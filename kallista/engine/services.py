@@ -128,7 +128,7 @@ class TakeOver:
     Args:
         store: Whose workers they are.
         clock: What time it is.
-        every: How often to look.
+        every: How often to look, as long as there are other workers.
         lease: For how long a worker may be silent.
         on_freed: Called when runs were freed.
     """
@@ -149,9 +149,10 @@ class TakeOver:
         self._looked_at: Micros | None = None
         self._silences: dict[WorkerKey, _Silence] = {}
         self._gone: dict[WorkerKey, Micros] = {}
+        self.is_alone = False
 
-    async def once(self) -> Micros:
-        """Look for the dead; returns when to look again.
+    async def once(self) -> Micros | None:
+        """Look for the dead; returns when to look again, if there is anybody who could die.
 
         Freeing is a write, so after the first time it is left out while everybody lives.
         """
@@ -164,6 +165,9 @@ class TakeOver:
         ):
             self._on_freed()
         self._looked_at = self._clock.monotonic()
+        self.is_alone = len(workers) <= 1
+        if self.is_alone:
+            return None
         return Micros(self._clock.now() + (2 * RETURNS_WITHIN if spared else self._every))
 
     def _may_return(self, workers: Sequence[WorkerRecord]) -> Collection[WorkerKey]:

@@ -2,9 +2,9 @@
 
     python tests/crash/soak.py [--rounds N] [--minutes M] [--only NAME ...] [--seed S] [--keep DIR]
 
-Prints a line for each scenario and a table of all figures at the end; exits with 1 if a round has
-failed, with 3 if some of them were not run: the minutes were over, or a program was missing. A failed
-round keeps its folder (store, logs, marks) and prints how to run it once more.
+Prints a line for each scenario and a table of all figures at the end. Exits with 1 if a round has
+failed, with 3 if some were not run: the minutes were over, or a program was missing. A failed round
+keeps its folder (store, logs, marks) and prints how to run it once more.
 """
 
 from __future__ import annotations

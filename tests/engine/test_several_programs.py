@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from random import Random
 
 import pytest
 from flaky import FlakyStore
-from world import MemoryWorld, World
+from servers import new_database
+from world import MemoryWorld, PostgresWorld, World
 
 from kallista import Kallista, StateError, TaskContext, TaskStatus, WorkflowStatus
 from kallista.core.types import Micros
 from kallista.engine.embedded import Options
+from kallista.store.postgres.connection import Connection, Row
+from kallista.store.postgres.statements import Statement, Values
 from kallista.testing.running import InlineThreads
 
 pytestmark = pytest.mark.anyio
@@ -125,6 +129,29 @@ async def test_a_waiter_in_one_program_learns_of_an_end_in_another(any_world: Wo
     await any_world.passes(1)
     assert waiting.done()
     assert (await waiting).ok
+
+
+async def test_an_idle_worker_asks_little(monkeypatch: pytest.MonkeyPatch) -> None:
+    """When it is alone less than one statement a second, beside others less than two."""
+    asked: list[bytes] = []
+    send = Connection.later
+
+    def later(db: Connection, what: Statement, values: Values = ()) -> Callable[[], list[Row]]:
+        asked.append(what.query)
+        return send(db, what, values)
+
+    def tell(db: Connection, what: Statement, values: Values = ()) -> None:
+        later(db, what, values)
+
+    monkeypatch.setattr(Connection, "later", later)
+    monkeypatch.setattr(Connection, "tell", tell)
+    async with PostgresWorld(new_database()) as world:
+        for others, most in ((0, 1.0), (1, 2.0)):
+            await world.app(Work().work, options=Options())
+            await world.passes(20)
+            asked.clear()
+            await world.passes(60)
+            assert len(asked) < 60 * most * (1 + others)
 
 
 async def test_what_a_dead_program_did_is_taken_over(world: MemoryWorld) -> None:
