@@ -14,8 +14,9 @@ from world import MemoryWorld, PostgresWorld, World
 from kallista import Kallista, StateError, TaskContext, TaskStatus, WorkflowStatus
 from kallista.core.types import Micros
 from kallista.engine.embedded import Options
-from kallista.store.postgres.connection import Connection, Row
+from kallista.store.postgres.connection import Connection
 from kallista.store.postgres.statements import Statement, Values
+from kallista.store.rows import Row
 from kallista.testing.running import InlineThreads
 
 pytestmark = pytest.mark.anyio

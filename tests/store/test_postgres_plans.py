@@ -14,7 +14,7 @@ from kallista.core.types import WorkerKey
 from kallista.store.postgres.addresses import read_url
 from kallista.store.postgres.claims import claim
 from kallista.store.postgres.connection import Connection
-from kallista.store.postgres.rows import DefinitionCache
+from kallista.store.postgres.records import DefinitionCache
 from kallista.store.postgres.statements import Statement, Values, all_statements, statement
 from kallista.store.postgres.writing import Writing
 from kallista.store.sqlite.statements import all_statements as sqlite_statements

@@ -24,7 +24,7 @@ from kallista.store.sqlite.bells import HOST, Bell
 from kallista.store.sqlite.claims import claim
 from kallista.store.sqlite.file_locks import FileLock, holder_name
 from kallista.store.sqlite.opening import prepare
-from kallista.store.sqlite.rows import DefinitionCache
+from kallista.store.sqlite.records import DefinitionCache
 from kallista.store.sqlite.statements import all_statements, statement
 from kallista.store.sqlite.writing import Writing
 from kallista.testing.store_contract import (

@@ -13,7 +13,7 @@ from kallista.store.postgres.creation import create_children, drop_definitions
 from kallista.store.postgres.statements import statement
 from kallista.store.postgres.watching import WORKING, Watch
 from kallista.store.postgres.writing import Writing
-from kallista.store.sqlite.rows import schedule_values, types_text
+from kallista.store.rows import schedule_values, types_text
 
 _DELETABLE_RUN = statement("deletable_run")
 _DOOMED_RUNS = statement("doomed_runs")

@@ -29,12 +29,12 @@ from kallista.store.port import (
     Committed,
     RunRecord,
 )
-from kallista.store.postgres import rows
-from kallista.store.postgres.connection import Row
+from kallista.store.postgres import records
 from kallista.store.postgres.plans import write_plans
-from kallista.store.postgres.rows import full_records
+from kallista.store.postgres.records import full_records
 from kallista.store.postgres.statements import statement
 from kallista.store.postgres.writing import Writing
+from kallista.store.rows import Row
 
 PASSED_OVER_FOR: Final = Micros(2_000)
 """When to ask again for what somebody else was writing at that moment."""
@@ -157,7 +157,7 @@ def _borrow(writing: Writing, worker: WorkerKey, lines: Sequence[_Line]) -> None
 
 def _lay_back(writing: Writing, lines: Sequence[_Line]) -> None:
     """Lay lines where the owners of their runs look, as far as anybody knows."""
-    writing.db.tell_all(_ENQUEUE, (rows.line(line.run, line.entry) for line in lines))
+    writing.db.tell_all(_ENQUEUE, (records.line(line.run, line.entry) for line in lines))
     if lines:
         writing.changes()
 

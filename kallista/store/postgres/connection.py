@@ -13,11 +13,11 @@ from psycopg import RawCursor
 from kallista.errors import StoreError, StoreUnavailableError
 from kallista.store.postgres.addresses import Address
 from kallista.store.postgres.statements import Statement, Values, statement
+from kallista.store.rows import Row
 
 # A session that is lost is told of by our own errors; psycopg would tell the terminal as well.
 logging.getLogger("psycopg").addHandler(logging.NullHandler())
 
-Row: TypeAlias = tuple[Any, ...]
 Database: TypeAlias = "psycopg.Connection[Row]"
 
 _STATEMENTS_KEPT: Final = 200

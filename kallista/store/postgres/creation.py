@@ -22,7 +22,7 @@ from kallista.store.holders import holder
 from kallista.store.port import Created
 from kallista.store.postgres.statements import statement
 from kallista.store.postgres.writing import Writing
-from kallista.store.sqlite.rows import changed_steps, new_run_row, schedule_values, tags_text
+from kallista.store.rows import changed_steps, new_run_row, schedule_values, tags_text
 
 _RUNS_OF_IDS = statement("runs_of_ids")
 _ROOTS_OF = statement("roots_of")

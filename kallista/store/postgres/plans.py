@@ -18,7 +18,7 @@ from kallista.errors import KallistaError, LeaseLost, NotFoundError
 from kallista.store.conflicts import worker_gone
 from kallista.store.port import Committed
 from kallista.store.postgres.creation import create_children
-from kallista.store.postgres.rows import line
+from kallista.store.postgres.records import line
 from kallista.store.postgres.statements import statement
 from kallista.store.postgres.writing import Writing
 

@@ -14,7 +14,7 @@ from kallista.store.postgres.addresses import Address
 from kallista.store.postgres.connection import Connection, means_lost, store_error
 from kallista.store.postgres.link import Link
 from kallista.store.postgres.reading import Reading
-from kallista.store.postgres.rows import DefinitionCache
+from kallista.store.postgres.records import DefinitionCache
 
 READERS: Final = 2
 

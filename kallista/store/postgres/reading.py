@@ -12,9 +12,10 @@ from kallista.core.plan import WHOLE_RUN
 from kallista.core.schedules import Schedule
 from kallista.core.states import ProcessStatus, RunKind, ScheduleStatus, TaskStatus
 from kallista.core.types import JsonText, Micros, RunId, RunKey, ScheduleId, TaskType, WorkerKey
+from kallista.store import rows
 from kallista.store.port import Loan, RunFilter, RunRecord, Tombstone, WorkerRecord
-from kallista.store.postgres.connection import Connection, Row
-from kallista.store.postgres.rows import (
+from kallista.store.postgres.connection import Connection
+from kallista.store.postgres.records import (
     DefinitionCache,
     bare_records,
     full_records,
@@ -22,7 +23,7 @@ from kallista.store.postgres.rows import (
 )
 from kallista.store.postgres.statements import Statement, statement
 from kallista.store.postgres.watching import WORKING
-from kallista.store.sqlite import rows
+from kallista.store.rows import Row
 
 _RECORD_BY_ID = statement("record_by_id")
 _STEPS_OF_RUNS = statement("steps_of_runs")

@@ -10,10 +10,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
-from importlib.resources import files
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
-_NAME = re.compile(r"^-- name: (\w+)\n", re.MULTILINE)
+from kallista.store.sql_files import Named, read_migrations, read_statements
+
+_PACKAGE: Final = "kallista.store.postgres"
+
 _VALUE = re.compile(r"(?<![:\w]):([a-z_]+)::(\w+(?:\[\])?)")
 
 Text: TypeAlias = str | None
@@ -95,31 +97,17 @@ _WRITERS: Mapping[str, Callable[[Any], Text]] = {
 
 @cache
 def all_statements() -> Mapping[str, Statement]:
-    """Every statement by its name.
-
-    Raises:
-        ValueError: Two statements have one name.
-    """
-    found: dict[str, Statement] = {}
-    for file in (files(__package__) / "sql").iterdir():
-        if not file.name.endswith(".sql"):
-            continue
-        _, *blocks = _NAME.split(file.read_text("utf-8"))
-        for name, block in zip(blocks[::2], blocks[1::2], strict=True):
-            if name in found:
-                raise ValueError(f"two statements are named {name}; the second is in {file.name}")
-            found[name] = _parsed(block.strip().splitlines())
-    return found
+    """Every statement by its name."""
+    return {name: _parsed(named) for name, named in read_statements(_PACKAGE).items()}
 
 
-def _parsed(lines: Sequence[str]) -> Statement:
-    reason = [line for line in lines if line.startswith("--")]
-    sql = "\n".join(lines[len(reason) :]).removesuffix(";")
+def _parsed(named: Named) -> Statement:
+    sql = named.sql.removesuffix(";")
     types = dict(_VALUE.findall(sql))
     names = tuple(dict.fromkeys(name for name, _ in _VALUE.findall(sql)))
     query = _VALUE.sub(lambda value: f"${names.index(value[1]) + 1}::{value[2]}", sql)
     writers = tuple(_WRITERS[types[name]] for name in names)
-    return Statement("\n".join(reason), sql, query.encode(), names, writers)
+    return Statement(named.reason, sql, query.encode(), names, writers)
 
 
 def statement(name: str) -> Statement:
@@ -134,9 +122,4 @@ def statement(name: str) -> Statement:
 @cache
 def migrations() -> Sequence[str]:
     """The scripts that lead from an empty database to the newest version, one a version."""
-    scripts = sorted(
-        (file.name, file.read_text("utf-8"))
-        for file in (files(__package__) / "schema").iterdir()
-        if file.name.endswith(".sql")
-    )
-    return [script for _, script in scripts]
+    return read_migrations(_PACKAGE)

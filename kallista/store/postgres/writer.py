@@ -21,20 +21,15 @@ from kallista.core.types import RunKey
 from kallista.errors import KallistaError, StoreError, StoreUncertainError
 from kallista.store.port import Committed
 from kallista.store.postgres.addresses import Address
-from kallista.store.postgres.connection import (
-    Connection,
-    Row,
-    means_again,
-    means_lost,
-    store_error,
-)
+from kallista.store.postgres.connection import Connection, means_again, means_lost, store_error
 from kallista.store.postgres.creation import Creation, create_runs
 from kallista.store.postgres.link import Link
 from kallista.store.postgres.opening import KNOWN, check_compatible, prepare
 from kallista.store.postgres.plans import write_plans
-from kallista.store.postgres.rows import DefinitionCache
+from kallista.store.postgres.records import DefinitionCache
 from kallista.store.postgres.statements import statement
 from kallista.store.postgres.writing import Writing
+from kallista.store.rows import Row
 
 HANDLE: Final = 0x4B_41_4C_48
 """What the writer's session is marked with, beside its key ("KALH")."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from kallista.core.types import WorkerKey
 from kallista.store.postgres.connection import Connection
-from kallista.store.postgres.rows import DefinitionCache
+from kallista.store.postgres.records import DefinitionCache
 from kallista.store.postgres.statements import statement
 
 _LIVING = statement("living")

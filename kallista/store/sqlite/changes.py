@@ -13,9 +13,9 @@ from kallista.core.schedules import Firing, Schedule
 from kallista.core.types import JsonText, Micros, RunKey, ScheduleId, TaskType, WorkerKey
 from kallista.errors import LeaseLost, NotFoundError, StateError
 from kallista.store.conflicts import loan_gone
+from kallista.store.rows import schedule_values, types_text
 from kallista.store.sqlite.creation import create_children
 from kallista.store.sqlite.liveness import Liveness
-from kallista.store.sqlite.rows import schedule_values, types_text
 from kallista.store.sqlite.statements import statement
 from kallista.store.sqlite.writing import Writing
 

@@ -27,7 +27,7 @@ from kallista.store.port import (
     RunRecord,
 )
 from kallista.store.sqlite.plans import write_plans
-from kallista.store.sqlite.rows import full_records, key_list
+from kallista.store.sqlite.records import full_records, key_list
 from kallista.store.sqlite.statements import statement
 from kallista.store.sqlite.writing import Writing
 

@@ -19,14 +19,8 @@ from kallista.errors import ConflictError, KallistaError, NotFoundError
 from kallista.store.conflicts import id_conflict, schedule_conflict
 from kallista.store.holders import holder
 from kallista.store.port import Created
-from kallista.store.sqlite.rows import (
-    changed_steps,
-    key_list,
-    new_run_row,
-    schedule_values,
-    tags_text,
-    text_list,
-)
+from kallista.store.rows import changed_steps, new_run_row, schedule_values, tags_text
+from kallista.store.sqlite.records import key_list, text_list
 from kallista.store.sqlite.statements import statement
 from kallista.store.sqlite.writing import Writing
 

@@ -20,8 +20,9 @@ from kallista.core.types import RunKey, WorkerKey
 from kallista.errors import KallistaError, LeaseLost, NotFoundError
 from kallista.store.holders import NOBODY, holder
 from kallista.store.port import Committed
+from kallista.store.rows import Row
 from kallista.store.sqlite.creation import create_children
-from kallista.store.sqlite.rows import Row, key_list, text_list
+from kallista.store.sqlite.records import key_list, text_list
 from kallista.store.sqlite.statements import statement
 from kallista.store.sqlite.writing import Writing
 

@@ -15,9 +15,16 @@ from kallista.core.plan import WHOLE_RUN
 from kallista.core.schedules import Schedule
 from kallista.core.states import ProcessStatus, RunKind, ScheduleStatus, TaskStatus
 from kallista.core.types import JsonText, Micros, RunId, RunKey, ScheduleId, TaskType, WorkerKey
+from kallista.store import rows
 from kallista.store.port import Loan, RunFilter, RunRecord, Tombstone, WorkerRecord
-from kallista.store.sqlite import rows
-from kallista.store.sqlite.rows import DefinitionCache, Row, bare_record, full_record, key_list
+from kallista.store.rows import Row
+from kallista.store.sqlite.records import (
+    DefinitionCache,
+    bare_record,
+    full_record,
+    key_list,
+    text_list,
+)
 from kallista.store.sqlite.statements import statement
 
 _RECORDS_BY_KEY = statement("records_by_key")
@@ -74,7 +81,7 @@ class Reading:
 
     def heads(self, runs: Sequence[RunId]) -> Mapping[RunId, RunRecord]:
         """Those runs that exist, without steps."""
-        found = self._db.execute(_RECORDS_BY_ID, (rows.text_list(runs),))
+        found = self._db.execute(_RECORDS_BY_ID, (text_list(runs),))
         records = (bare_record(self._definitions, row) for row in found.fetchall())
         return {record.id: record for record in records}
 

@@ -2,46 +2,19 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from functools import cache
-from importlib.resources import files
-from typing import NamedTuple
+from typing import Final
 
-_NAME = re.compile(r"^-- name: (\w+)\n", re.MULTILINE)
+from kallista.store.sql_files import Named, read_migrations, read_statements
 
-
-class Statement(NamedTuple):
-    """A statement as it stands in its file.
-
-    Args:
-        reason: The comment lines below its name.
-        sql: The statement alone.
-    """
-
-    reason: str
-    sql: str
+_PACKAGE: Final = "kallista.store.sqlite"
 
 
 @cache
-def all_statements() -> Mapping[str, Statement]:
-    """Every statement by its name.
-
-    Raises:
-        ValueError: Two statements have one name.
-    """
-    found: dict[str, Statement] = {}
-    for file in (files(__package__) / "sql").iterdir():
-        if not file.name.endswith(".sql"):
-            continue
-        _, *blocks = _NAME.split(file.read_text("utf-8"))
-        for name, block in zip(blocks[::2], blocks[1::2], strict=True):
-            if name in found:
-                raise ValueError(f"two statements are named {name}; the second is in {file.name}")
-            lines = block.strip().splitlines()
-            reason = [line for line in lines if line.startswith("--")]
-            found[name] = Statement("\n".join(reason), "\n".join(lines[len(reason) :]))
-    return found
+def all_statements() -> Mapping[str, Named]:
+    """Every statement by its name."""
+    return read_statements(_PACKAGE)
 
 
 def statement(name: str) -> str:
@@ -56,9 +29,4 @@ def statement(name: str) -> str:
 @cache
 def migrations() -> Sequence[str]:
     """The scripts that lead from an empty file to the newest version, one a version."""
-    scripts = sorted(
-        (file.name, file.read_text("utf-8"))
-        for file in (files(__package__) / "schema").iterdir()
-        if file.name.endswith(".sql")
-    )
-    return [script for _, script in scripts]
+    return read_migrations(_PACKAGE)

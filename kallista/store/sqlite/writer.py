@@ -28,7 +28,7 @@ from kallista.store.sqlite.creation import Creation, create_runs
 from kallista.store.sqlite.file_locks import FileLock, holder_name
 from kallista.store.sqlite.opening import beside, check_compatible, prepare
 from kallista.store.sqlite.plans import write_plans
-from kallista.store.sqlite.rows import DefinitionCache
+from kallista.store.sqlite.records import DefinitionCache
 from kallista.store.sqlite.statements import statement
 from kallista.store.sqlite.writing import Writing
 

@@ -11,7 +11,7 @@ import apsw
 from kallista.core.types import WorkerKey
 from kallista.errors import LeaseLost
 from kallista.store.conflicts import worker_gone
-from kallista.store.sqlite.rows import DefinitionCache
+from kallista.store.sqlite.records import DefinitionCache
 from kallista.store.sqlite.statements import statement
 
 _BEATS = statement("beats")

@@ -1,12 +1,11 @@
-"""Turns rows into what the port speaks of, and back."""
+"""Turns rows into what the port speaks of, and back; columns are the same in every SQL store."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
-import apsw
 from msgspec.structs import astuple
 
 from kallista.core.events import Event, RunHead, StepState
@@ -15,61 +14,13 @@ from kallista.core.schedules import Schedule
 from kallista.core.states import EventKind, ProcessStatus, RunKind, ScheduleStatus, TaskStatus
 from kallista.core.types import JsonText, Micros, RunId, RunKey, ScheduleId, TaskType, WorkerKey
 from kallista.store.port import NEW_EPOCH, NEW_VERSION, Loan, RunRecord, Tombstone, WorkerRecord
-from kallista.store.sqlite.statements import statement
 
 Row: TypeAlias = tuple[Any, ...]
 
-_RECORDS_BY_KEY = statement("records_by_key")
-_STEPS_OF = statement("steps_of")
-_STEPS_OF_RUNS = statement("steps_of_runs")
-_DEFINITION_CONTENTS = statement("definition_contents")
+NEW_STEP: Final = StepState()
+"""What a step without a row is."""
 
-_DEFINITIONS_KEPT = 8 * 1024 * 1024
-_NEW_STEP = StepState()
 _STATUSES = {status.value: status for status in TaskStatus}
-
-
-class DefinitionCache:
-    """The contents of definitions that were read lately, so that many runs share one text.
-
-    A definition never changes, and keys are only given again once no run has the old one; a key is
-    therefore remembered together with its hash.
-    """
-
-    def __init__(self, db: apsw.Connection) -> None:
-        self._db = db
-        self._kept: dict[str, JsonText] = {}
-        self._size = 0
-
-    def content(self, key: int, hash: str) -> JsonText:
-        """The content of a definition."""
-        return self.contents({hash: key})[hash]
-
-    def contents(self, keys: Mapping[str, int]) -> Mapping[str, JsonText]:
-        """The contents of definitions, by hash; others may be among them.
-
-        Args:
-            keys: The keys by hash.
-        """
-        missing = [key for hash, key in keys.items() if hash not in self._kept]
-        if not missing:
-            return self._kept
-        rows: Iterable[tuple[str, JsonText]] = self._db.execute(
-            _DEFINITION_CONTENTS, (key_list(missing),)
-        )
-        read = dict(rows)
-        found = {hash: self._kept[hash] for hash in keys.keys() & self._kept.keys()} | read
-        self._keep(read)
-        return found
-
-    def _keep(self, read: Mapping[str, JsonText]) -> None:
-        size = sum(map(len, read.values()))
-        if self._size + size > _DEFINITIONS_KEPT:
-            self._kept.clear()
-            self._size = 0
-        if size <= _DEFINITIONS_KEPT:
-            self._kept.update(read)
-            self._size += size
 
 
 def run_record(row: Row, content: JsonText, steps: tuple[StepState, ...]) -> RunRecord:
@@ -101,38 +52,6 @@ def run_record(row: Row, content: JsonText, steps: tuple[StepState, ...]) -> Run
         head=_run_head(*head),
         steps=steps,
     )
-
-
-def full_record(db: apsw.Connection, definitions: DefinitionCache, row: Row) -> RunRecord:
-    """A row of ``run_records`` with its steps."""
-    return run_record(row, definitions.content(row[5], row[6]), run_steps(db, row[0], row[20]))
-
-
-def full_records(
-    db: apsw.Connection, definitions: DefinitionCache, keys: str
-) -> dict[RunKey, RunRecord]:
-    """All runs of a list of keys, with their steps."""
-    rows: list[Row] = db.execute(_RECORDS_BY_KEY, (keys,)).fetchall()
-    contents = definitions.contents({row[6]: row[5] for row in rows})
-    steps = {row[0]: [_NEW_STEP] * row[20] for row in rows}
-    row: Row
-    for row in db.execute(_STEPS_OF_RUNS, (keys,)):
-        steps[row[0]][row[1]] = step_state(row[2:])
-    return {row[0]: run_record(row, contents[row[6]], tuple(steps[row[0]])) for row in rows}
-
-
-def bare_record(definitions: DefinitionCache, row: Row) -> RunRecord:
-    """A row of ``run_records`` without its steps."""
-    return run_record(row, definitions.content(row[5], row[6]), ())
-
-
-def run_steps(db: apsw.Connection, run: int, count: int) -> tuple[StepState, ...]:
-    """The steps of a run; those without a row are as they were at the start."""
-    steps = [_NEW_STEP] * count
-    row: Row
-    for row in db.execute(_STEPS_OF, (run,)):
-        steps[row[0]] = step_state(row[1:])
-    return tuple(steps)
 
 
 def step_state(row: Sequence[Any]) -> StepState:
@@ -195,7 +114,7 @@ def first_status(run: NewRun) -> str:
 def changed_steps(run: NewRun) -> list[Row]:
     """The rows of the steps to which creation itself did something."""
     return [
-        (position, *astuple(step)) for position, step in enumerate(run.steps) if step != _NEW_STEP
+        (position, *astuple(step)) for position, step in enumerate(run.steps) if step != NEW_STEP
     ]
 
 
@@ -273,13 +192,3 @@ def types_text(types: Mapping[TaskType, JsonText]) -> str:
 def types_of(text: str) -> Mapping[TaskType, JsonText]:
     """A worker's types as they were given."""
     return {TaskType(type): JsonText(schema) for type, schema in json.loads(text).items()}
-
-
-def text_list(texts: Iterable[str]) -> str:
-    """Ids or hashes as ``json_each`` reads them."""
-    return json.dumps(list(texts))
-
-
-def key_list(keys: Iterable[RunKey | int]) -> str:
-    """Keys as ``json_each`` reads them."""
-    return json.dumps(list(keys))

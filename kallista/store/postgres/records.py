@@ -1,57 +1,40 @@
-"""Turns rows into what the port speaks of."""
+"""Reads runs with their steps and definitions, and lays out lines of the queue."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Final
 
 from msgspec.structs import astuple
 
-from kallista.core.events import StepState
 from kallista.core.plan import WAKE, Entry, is_alone
 from kallista.core.types import JsonText, RunKey
+from kallista.store.definition_texts import DefinitionTexts
 from kallista.store.port import RunRecord
-from kallista.store.postgres.connection import Connection, Row
+from kallista.store.postgres.connection import Connection
 from kallista.store.postgres.statements import statement
-from kallista.store.sqlite.rows import run_record, step_state
+from kallista.store.rows import NEW_STEP, Row, run_record, step_state
 
 _RECORDS_BY_KEY = statement("records_by_key")
 _STEPS_OF_RUNS = statement("steps_of_runs")
 _DEFINITION_CONTENTS = statement("definition_contents")
 
-_DEFINITIONS_KEPT: Final = 8 * 1024 * 1024
-_NEW_STEP: Final = StepState()
-
 
 class DefinitionCache:
-    """The contents of definitions that were read lately, so that many runs share one text.
-
-    They are kept by their hashes, so they never change.
-    """
+    """The contents of definitions, read when they are first asked for."""
 
     def __init__(self) -> None:
-        self._kept: dict[str, JsonText] = {}
-        self._size = 0
+        self._texts = DefinitionTexts()
 
     def contents(self, db: Connection, hashes: Iterable[str]) -> Mapping[str, JsonText]:
         """The contents of definitions by hash."""
         wanted = set(hashes)
-        found = {hash: self._kept[hash] for hash in wanted if hash in self._kept}
+        found = self._texts.among(wanted)
         missing = list(wanted - found.keys())
         if missing:
             read = {hash: JsonText(text) for hash, text in db.ask(_DEFINITION_CONTENTS, (missing,))}
-            self._keep(read)
-            found.update(read)
+            self._texts.keep(read)
+            found |= read
         return found
-
-    def _keep(self, read: Mapping[str, JsonText]) -> None:
-        size = sum(len(text) for text in read.values())
-        if self._size + size > _DEFINITIONS_KEPT:
-            self._kept.clear()
-            self._size = 0
-        if size <= _DEFINITIONS_KEPT:
-            self._kept.update(read)
-            self._size += size
 
 
 def line(run: RunKey, entry: Entry) -> Row:
@@ -76,7 +59,7 @@ def with_steps(
     db: Connection, definitions: DefinitionCache, rows: Sequence[Row], step_rows: Iterable[Row]
 ) -> list[RunRecord]:
     """Rows of ``run_records`` with the steps of all of them."""
-    steps = {row[0]: [_NEW_STEP] * row[20] for row in rows}
+    steps = {row[0]: [NEW_STEP] * row[20] for row in rows}
     for run, position, *state in step_rows:
         if run in steps:
             steps[run][position] = step_state(state)
