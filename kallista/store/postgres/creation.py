@@ -8,7 +8,6 @@ tried again, and then finds it.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
 
 from msgspec.structs import astuple
 
@@ -16,8 +15,9 @@ from kallista.core.plan import NewRun
 from kallista.core.schedules import Schedule
 from kallista.core.states import RunKind
 from kallista.core.types import JsonText, Micros, RunId, RunKey, WorkerKey
-from kallista.errors import ConflictError, KallistaError, LeaseLost, NotFoundError
-from kallista.store.conflicts import id_conflict, schedule_conflict, worker_gone
+from kallista.errors import ConflictError, KallistaError, LeaseLost
+from kallista.store.births import Birth, Births, Creation, There
+from kallista.store.conflicts import schedule_conflict, worker_gone
 from kallista.store.holders import holder
 from kallista.store.port import Created
 from kallista.store.postgres.statements import statement
@@ -45,18 +45,6 @@ _SCHEDULE_CONTENT = statement("schedule_content")
 _INSERT_SCHEDULE = statement("insert_schedule")
 
 
-class Creation(NamedTuple):
-    """Runs that are created together or not at all.
-
-    Args:
-        runs: The runs.
-        alone: There is one of them, and the answer is about it instead of a list.
-    """
-
-    runs: Sequence[NewRun]
-    alone: bool = False
-
-
 def create_runs(
     writing: Writing, creations: Sequence[Creation]
 ) -> list[Created | Sequence[Created] | KallistaError]:
@@ -65,7 +53,7 @@ def create_runs(
     Returns:
         For each creation its runs, those that were there already included, or why it dropped out.
     """
-    births = _Births(writing, [run for creation in creations for run in creation.runs])
+    births = _births(writing, [run for creation in creations for run in creation.runs])
     answers = [births.accept(creation) for creation in creations]
     _insert(writing, births.accepted)
     return answers
@@ -74,89 +62,34 @@ def create_runs(
 def create_children(writing: Writing, runs: Sequence[NewRun]) -> None:
     """Write runs that may be there already; whatever has the id is left as it is."""
     if runs:
-        births = _Births(writing, runs)
-        for run in runs:
-            if run.id not in births.there:
-                births.add(run)
+        births = _births(writing, runs)
+        births.add_missing(runs)
         _insert(writing, births.accepted)
 
 
-class _There(NamedTuple):
-    """What has an id."""
+def _births(writing: Writing, runs: Sequence[NewRun]) -> Births:
+    db = writing.db
+    parents = sorted({run.parent[0] for run in runs if run.parent is not None})
+    owners = {run.owner for run in runs if run.owner is not None}
+    found = db.later(_RUNS_OF_IDS, ([run.id for run in runs],))
+    roots = db.later(_ROOTS_OF, (parents,)) if parents else list
+    drawn = db.later(_NEXT_RUN_KEYS, (len(runs),))
+    living = writing.living(owners)
+    keys = [RunKey(key) for (key,) in drawn()]
 
-    key: RunKey
-    kind: str
-    name: str
-    content: str
+    def check_worker(owner: WorkerKey | None) -> None:
+        if owner is not None and owner not in living:
+            raise LeaseLost(worker_gone(owner))
 
-
-class _Birth(NamedTuple):
-    """A run that is about to be written."""
-
-    key: RunKey
-    root: RunKey | None
-    run: NewRun
-
-
-class _Births:
-    """Which runs may be written, and under which keys.
-
-    Args:
-        writing: The transaction.
-        runs: All that are looked at.
-    """
-
-    def __init__(self, writing: Writing, runs: Sequence[NewRun]) -> None:
-        db = writing.db
-        parents = sorted({run.parent[0] for run in runs if run.parent is not None})
-        owners = {run.owner for run in runs if run.owner is not None}
-        there = db.later(_RUNS_OF_IDS, ([run.id for run in runs],))
-        roots = db.later(_ROOTS_OF, (parents,)) if parents else list
-        keys = db.later(_NEXT_RUN_KEYS, (len(runs),))
-        self._living: set[WorkerKey] = writing.living(owners)
-        self.there = {RunId(id): _There._make(rest) for id, *rest in there()}
-        self._roots = {RunKey(key): RunKey(root) for key, root in roots()}
-        self._keys = [RunKey(key) for (key,) in keys()]
-        self.accepted: list[_Birth] = []
-
-    def accept(self, creation: Creation) -> Created | Sequence[Created] | KallistaError:
-        """Take on all runs of a creation, or none of them."""
-        before = len(self.accepted)
-        try:
-            created = [self._created(run) for run in creation.runs]
-            return created[0] if creation.alone else created
-        except KallistaError as error:
-            for birth in self.accepted[before:]:
-                del self.there[birth.run.id]
-            del self.accepted[before:]
-            return error
-
-    def _created(self, run: NewRun) -> Created:
-        there = self.there.get(run.id)
-        if there is None:
-            if run.owner is not None and run.owner not in self._living:
-                raise LeaseLost(worker_gone(run.owner))
-            return Created(self.add(run), new=True)
-        if there.kind == run.kind and there.content == run.content:
-            return Created(there.key, new=False)
-        raise ConflictError(id_conflict(run, RunKind(there.kind), there.name))
-
-    def add(self, run: NewRun) -> RunKey:
-        """Take on one run.
-
-        Raises:
-            NotFoundError: Its parent is gone.
-        """
-        root = None if run.parent is None else self._roots.get(run.parent[0])
-        if run.parent is not None and root is None:
-            raise NotFoundError(f"the run that was to start {run.id!r} is gone; it was deleted")
-        key = self._keys[len(self.accepted)]
-        self.accepted.append(_Birth(key, root, run))
-        self.there[run.id] = _There(key, run.kind, run.name, run.content)
-        return key
+    return Births(
+        {RunId(id): There._make(rest) for id, *rest in found()},
+        {RunKey(key): RunKey(root) for key, root in roots()},
+        keys.__getitem__,
+        check_worker,
+    )
 
 
-def _insert(writing: Writing, births: Sequence[_Birth]) -> None:
+def _insert(writing: Writing, births: Sequence[Birth]) -> None:
     if not births:
         return
     db = writing.db

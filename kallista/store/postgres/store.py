@@ -12,6 +12,7 @@ from kallista.core.schedules import Firing, Schedule
 from kallista.core.states import RunKind, ScheduleStatus
 from kallista.core.types import JsonText, Micros, RunId, RunKey, ScheduleId, TaskType, WorkerKey
 from kallista.errors import StoreError
+from kallista.store.births import Creation
 from kallista.store.port import (
     Begin,
     Claim,
@@ -27,7 +28,6 @@ from kallista.store.port import (
 from kallista.store.postgres import changes, creation
 from kallista.store.postgres.addresses import read_url
 from kallista.store.postgres.claims import claim
-from kallista.store.postgres.creation import Creation
 from kallista.store.postgres.reader import Readers
 from kallista.store.postgres.watching import Watch
 from kallista.store.postgres.writer import Writer

@@ -19,10 +19,11 @@ import psycopg
 from kallista.core.plan import Plan
 from kallista.core.types import RunKey
 from kallista.errors import KallistaError, StoreError, StoreUncertainError
+from kallista.store.births import Creation
 from kallista.store.port import Committed
 from kallista.store.postgres.addresses import Address
 from kallista.store.postgres.connection import Connection, means_again, means_lost, store_error
-from kallista.store.postgres.creation import Creation, create_runs
+from kallista.store.postgres.creation import create_runs
 from kallista.store.postgres.link import Link
 from kallista.store.postgres.opening import KNOWN, check_compatible, prepare
 from kallista.store.postgres.plans import write_plans

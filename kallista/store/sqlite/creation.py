@@ -6,7 +6,7 @@ Runs that are created at the same time are written together, row kind by row kin
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple, cast
+from typing import cast
 
 import apsw
 from msgspec.structs import astuple
@@ -15,8 +15,9 @@ from kallista.core.plan import NewRun
 from kallista.core.schedules import Schedule
 from kallista.core.states import RunKind
 from kallista.core.types import JsonText, Micros, RunId, RunKey
-from kallista.errors import ConflictError, KallistaError, NotFoundError
-from kallista.store.conflicts import id_conflict, schedule_conflict
+from kallista.errors import ConflictError, KallistaError
+from kallista.store.births import Birth, Births, Creation, There
+from kallista.store.conflicts import schedule_conflict
 from kallista.store.holders import holder
 from kallista.store.port import Created
 from kallista.store.rows import changed_steps, new_run_row, schedule_values, tags_text
@@ -46,18 +47,6 @@ _SCHEDULE_CONTENT = statement("schedule_content")
 _INSERT_SCHEDULE = statement("insert_schedule")
 
 
-class Creation(NamedTuple):
-    """Runs that are created together or not at all.
-
-    Args:
-        runs: The runs.
-        alone: There is one of them, and the answer is about it instead of a list.
-    """
-
-    runs: Sequence[NewRun]
-    alone: bool = False
-
-
 def create_runs(
     writing: Writing, creations: Sequence[Creation]
 ) -> list[Created | Sequence[Created] | KallistaError]:
@@ -66,7 +55,7 @@ def create_runs(
     Returns:
         For each creation its runs, those that were there already included, or why it dropped out.
     """
-    births = _Births(writing, [run for creation in creations for run in creation.runs])
+    births = _births(writing, [run for creation in creations for run in creation.runs])
     answers = [births.accept(creation) for creation in creations]
     _insert(writing, births.accepted)
     return answers
@@ -75,89 +64,23 @@ def create_runs(
 def create_children(writing: Writing, runs: Sequence[NewRun]) -> None:
     """Write runs that may be there already; whatever has the id is left as it is."""
     if runs:
-        births = _Births(writing, runs)
-        for run in runs:
-            if run.id not in births.there:
-                births.add(run)
+        births = _births(writing, runs)
+        births.add_missing(runs)
         _insert(writing, births.accepted)
 
 
-class _There(NamedTuple):
-    """What has an id."""
-
-    key: RunKey
-    kind: str
-    name: str
-    content: str
-
-
-class _Birth(NamedTuple):
-    """A run that is about to be written."""
-
-    key: RunKey
-    root: RunKey | None
-    run: NewRun
+def _births(writing: Writing, runs: Sequence[NewRun]) -> Births:
+    db = writing.db
+    found = db.execute(_RUNS_OF_IDS, (text_list(run.id for run in runs),))
+    there = {RunId(str(id)): There._make(rest) for id, *rest in found}
+    parents = {run.parent[0] for run in runs if run.parent is not None}
+    rows = db.execute(_ROOTS_OF, (key_list(parents),)) if parents else ()
+    roots = {RunKey(cast(int, key)): RunKey(cast(int, root)) for key, root in rows}
+    last = cast(int, db.execute(_LAST_RUN_KEY).get or 0)
+    return Births(there, roots, lambda number: RunKey(last + 1 + number), writing.check_worker)
 
 
-class _Births:
-    """Which runs may be written, and under which keys.
-
-    Args:
-        writing: The transaction.
-        runs: All that are looked at.
-    """
-
-    def __init__(self, writing: Writing, runs: Sequence[NewRun]) -> None:
-        self._writing = writing
-        db = writing.db
-        self.there = {
-            RunId(str(id)): _There._make(rest)
-            for id, *rest in db.execute(_RUNS_OF_IDS, (text_list(run.id for run in runs),))
-        }
-        parents = {run.parent[0] for run in runs if run.parent is not None}
-        rows = db.execute(_ROOTS_OF, (key_list(parents),)) if parents else ()
-        self._roots = {RunKey(cast(int, key)): RunKey(cast(int, root)) for key, root in rows}
-        self._last = cast(int, db.execute(_LAST_RUN_KEY).get or 0)
-        self.accepted: list[_Birth] = []
-
-    def accept(self, creation: Creation) -> Created | Sequence[Created] | KallistaError:
-        """Take on all runs of a creation, or none of them."""
-        before = len(self.accepted)
-        try:
-            created = [self._created(run) for run in creation.runs]
-            return created[0] if creation.alone else created
-        except KallistaError as error:
-            for birth in self.accepted[before:]:
-                del self.there[birth.run.id]
-            del self.accepted[before:]
-            return error
-
-    def _created(self, run: NewRun) -> Created:
-        there = self.there.get(run.id)
-        if there is None:
-            key = self.add(run)
-            self._writing.check_worker(run.owner)
-            return Created(key, new=True)
-        if there.kind == run.kind and there.content == run.content:
-            return Created(there.key, new=False)
-        raise ConflictError(id_conflict(run, RunKind(there.kind), there.name))
-
-    def add(self, run: NewRun) -> RunKey:
-        """Take on one run.
-
-        Raises:
-            NotFoundError: Its parent is gone.
-        """
-        root = None if run.parent is None else self._roots.get(run.parent[0])
-        if run.parent is not None and root is None:
-            raise NotFoundError(f"the run that was to start {run.id!r} is gone; it was deleted")
-        key = RunKey(self._last + len(self.accepted) + 1)
-        self.accepted.append(_Birth(key, root, run))
-        self.there[run.id] = _There(key, run.kind, run.name, run.content)
-        return key
-
-
-def _insert(writing: Writing, births: Sequence[_Birth]) -> None:
+def _insert(writing: Writing, births: Sequence[Birth]) -> None:
     if not births:
         return
     db = writing.db

@@ -17,6 +17,7 @@ from kallista.core.schedules import Firing, Schedule
 from kallista.core.states import RunKind, ScheduleStatus
 from kallista.core.types import JsonText, Micros, RunId, RunKey, ScheduleId, TaskType, WorkerKey
 from kallista.errors import StoreError
+from kallista.store.births import Creation
 from kallista.store.port import (
     Begin,
     Claim,
@@ -31,7 +32,6 @@ from kallista.store.port import (
 )
 from kallista.store.sqlite import changes, creation
 from kallista.store.sqlite.claims import claim
-from kallista.store.sqlite.creation import Creation
 from kallista.store.sqlite.liveness import Liveness
 from kallista.store.sqlite.opening import beside
 from kallista.store.sqlite.reader import Readers

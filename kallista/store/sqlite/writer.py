@@ -21,10 +21,11 @@ import apsw
 from kallista.core.plan import Plan
 from kallista.core.types import RunKey
 from kallista.errors import KallistaError, StoreError, StoreUncertainError
+from kallista.store.births import Creation
 from kallista.store.port import Committed
 from kallista.store.sqlite.bells import Bell, Ringer
 from kallista.store.sqlite.connection import connect, store_error
-from kallista.store.sqlite.creation import Creation, create_runs
+from kallista.store.sqlite.creation import create_runs
 from kallista.store.sqlite.file_locks import FileLock, holder_name
 from kallista.store.sqlite.opening import beside, check_compatible, prepare
 from kallista.store.sqlite.plans import write_plans

@@ -1,0 +1,103 @@
+"""Decides which new runs may be written, and under which keys."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+from kallista.core.plan import NewRun
+from kallista.core.states import RunKind
+from kallista.core.types import RunId, RunKey, WorkerKey
+from kallista.errors import ConflictError, KallistaError, NotFoundError
+from kallista.store.conflicts import id_conflict
+from kallista.store.port import Created
+
+
+class Creation(NamedTuple):
+    """Runs that are created together or not at all.
+
+    Args:
+        runs: The runs.
+        alone: There is one of them, and the answer is about it instead of a list.
+    """
+
+    runs: Sequence[NewRun]
+    alone: bool = False
+
+
+class There(NamedTuple):
+    """What has an id."""
+
+    key: RunKey
+    kind: str
+    name: str
+    content: str
+
+
+class Birth(NamedTuple):
+    """A run that is about to be written."""
+
+    key: RunKey
+    root: RunKey | None
+    run: NewRun
+
+
+class Births:
+    """The runs that may be written, one after the other.
+
+    Args:
+        there: What has one of their ids already.
+        roots: The root of each parent that is there.
+        key: The key of the run that is accepted as the first, the second …, from 0 on.
+        check_worker: Raises ``LeaseLost`` when a run's owner has been taken for dead.
+    """
+
+    def __init__(
+        self,
+        there: dict[RunId, There],
+        roots: Mapping[RunKey, RunKey],
+        key: Callable[[int], RunKey],
+        check_worker: Callable[[WorkerKey | None], None],
+    ) -> None:
+        self.there = there
+        self._roots = roots
+        self._key = key
+        self._check_worker = check_worker
+        self.accepted: list[Birth] = []
+
+    def accept(self, creation: Creation) -> Created | Sequence[Created] | KallistaError:
+        """Take on all runs of a creation, or none of them."""
+        before = len(self.accepted)
+        try:
+            created = [self._created(run) for run in creation.runs]
+            return created[0] if creation.alone else created
+        except KallistaError as error:
+            for birth in self.accepted[before:]:
+                del self.there[birth.run.id]
+            del self.accepted[before:]
+            return error
+
+    def _created(self, run: NewRun) -> Created:
+        there = self.there.get(run.id)
+        if there is None:
+            key = self._add(run)
+            self._check_worker(run.owner)
+            return Created(key, new=True)
+        if there.kind == run.kind and there.content == run.content:
+            return Created(there.key, new=False)
+        raise ConflictError(id_conflict(run, RunKind(there.kind), there.name))
+
+    def _add(self, run: NewRun) -> RunKey:
+        root = None if run.parent is None else self._roots.get(run.parent[0])
+        if run.parent is not None and root is None:
+            raise NotFoundError(f"the run that was to start {run.id!r} is gone; it was deleted")
+        key = self._key(len(self.accepted))
+        self.accepted.append(Birth(key, root, run))
+        self.there[run.id] = There(key, run.kind, run.name, run.content)
+        return key
+
+    def add_missing(self, runs: Sequence[NewRun]) -> None:
+        """Take on those whose ids are free; whatever has an id is left as it is."""
+        for run in runs:
+            if run.id not in self.there:
+                self._add(run)
