@@ -21,6 +21,7 @@ from bench.servers import Servers
 from bench.systems import Amount, Entry, Kind, entries
 
 HERE = Path(__file__).parent
+BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     finally:
         text = table.write(records, known)
         chosen.out.write_text(text, encoding="utf-8")
+        if chosen.readme is not None:
+            _put_between_marks(chosen.readme, table.short(records, known))
         print(text)
     return 0
 
@@ -146,6 +149,19 @@ def _told(record: Record) -> str:
     return f"{what}: {said} {'' if record.error else row.unit} ({record.took:.1f} s)"
 
 
+def _put_between_marks(document: Path, text: str) -> None:
+    """Put the short table into a document, in the place of the one before.
+
+    Raises:
+        ValueError: The document has no place for it.
+    """
+    before, *found = document.read_text(encoding="utf-8").split(f"{BEGIN}\n")
+    if len(found) != 1 or END not in found[0]:
+        raise ValueError(f"{document} has no place for a table: {BEGIN} and, later, {END}")
+    _, after = found[0].split(END, 1)
+    document.write_text(f"{before}{BEGIN}\n{text}\n{END}{after}", encoding="utf-8")
+
+
 def _asked(known: Sequence[Entry], peers: Sequence[str], only: Sequence[str]) -> Sequence[Entry]:
     """The systems that were asked for; a choice of peers leaves Kallista and the limits in.
 
@@ -199,6 +215,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--resume", action="store_true", help="skip what is measured already")
     add("--table", action="store_true", help="measure nothing; write the table of what is there")
     add("--out", type=Path, default=HERE / "RESULTS.md", help="where the table goes")
+    add("--readme", type=Path, help="a document that has a place for a short table")
     add("--records", type=Path, default=HERE / ".records", help="the folder of measurements")
     add("--environments", type=Path, default=HERE / ".envs", help="the folder of environments")
     add("--scratch", type=Path, default=HERE / ".scratch", help="where stores are made")

@@ -129,6 +129,26 @@ def write(records: Records, entries: Sequence[Entry]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
+def short(records: Records, entries: Sequence[Entry]) -> str:
+    """The table of a README: Kallista beside the bare journal and the best peer of each row."""
+    findings = Findings(records.all(), entries)
+    ours = [entry for entry in entries if entry.kind is Kind.KALLISTA]
+    lines = [
+        f"| | unit | {' | '.join(entry.name for entry in ours)} | best peer | bare journal |",
+        _rule(4 + len(ours)),
+    ]
+    for row in ROWS:
+        if row.name == "fsync":
+            continue
+        best = findings.best_peer(row)
+        figures = [shown(row, findings.main(entry, row.name)) for entry in ours]
+        peer = NOTHING if best is None else f"{shown(row, findings.main(best[0], row.name))}"
+        name = "" if best is None else f" ({best[0].name})"
+        journal = number(findings.journal(row))
+        lines.append(_line([row.title, row.unit, *figures, peer + name, journal]))
+    return "\n".join(lines)
+
+
 def _machine(facts: Mapping[str, str], measured: Sequence[Record]) -> Iterator[str]:
     yield from (f"- {what}: {value}" for what, value in facts.items())
     if measured:

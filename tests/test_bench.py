@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.__main__ import main
+from bench.__main__ import BEGIN, END, main
 from bench.records import Records, exponent
 from bench.rows import ROWS
 
@@ -40,7 +40,7 @@ def test_every_row_gets_a_figure_and_stands_in_the_table(tmp_path: Path) -> None
 
 
 def test_the_table_can_be_written_again_from_what_was_measured(tmp_path: Path) -> None:
-    """Protects ``--table`` and ``--resume``: nothing measured twice, and the same table."""
+    """Protects ``--table``, ``--resume`` and ``--readme``: nothing twice, the same table."""
     records, table = tmp_path / "records", tmp_path / "RESULTS.md"
     places = ["--records", str(records), "--out", str(table), "--scratch", str(tmp_path / "stores")]
     asked = ["--quick", "--rounds", "1", "--only", "fsync", *places]
@@ -50,9 +50,15 @@ def test_the_table_can_be_written_again_from_what_was_measured(tmp_path: Path) -
     main([*asked, "--resume"])
     assert Records(records).all() == measured
     table.unlink()
-    main([*asked, "--table"])
+    readme = tmp_path / "README.md"
+    readme.write_text(f"above\n{BEGIN}\nold\n{END}\nbelow\n", encoding="utf-8")
+    main([*asked, "--table", "--readme", str(readme)])
 
     assert table.read_text(encoding="utf-8") == first
+    above, *rows, below = readme.read_text(encoding="utf-8").splitlines()
+    assert (above, below, rows[0], rows[-1]) == ("above", "below", BEGIN, END)
+    assert len(rows) == 2 + 2 + len(ROWS) - 1
+    assert "old" not in rows
 
 
 @pytest.mark.parametrize(("power", "expected"), [(1, 1.0), (2, 2.0), (0, 0.0)])
