@@ -8,6 +8,7 @@ own. A ring is only a hint to look: one may get lost, and a bell that cannot be 
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import time
 from collections.abc import Callable
@@ -110,6 +111,7 @@ class Ringer:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._name = str(folder)
         self._changed_at = 0
         self._ports: list[int] = []
         self._socket: socket.socket | None = None
@@ -123,7 +125,7 @@ class Ringer:
                     self._send(port)
 
     def _look_who_listens(self) -> None:
-        changed_at = self._folder.stat().st_mtime_ns
+        changed_at = os.stat(self._name).st_mtime_ns
         if changed_at != self._changed_at:
             self._ports = [int(file.name) for file in self._folder.iterdir() if _is_bell(file)]
             if time.time_ns() - changed_at > SETTLED:

@@ -6,7 +6,7 @@ Runs that are created at the same time are written together, row kind by row kin
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import cast
+from typing import Any, Final, cast
 
 import apsw
 from msgspec.structs import astuple
@@ -20,21 +20,22 @@ from kallista.store.births import Birth, Births, Creation, There
 from kallista.store.conflicts import schedule_conflict
 from kallista.store.holders import holder
 from kallista.store.port import Created
-from kallista.store.rows import changed_steps, new_run_row, schedule_values, tags_text
+from kallista.store.rows import Row, changed_steps, new_run_row, schedule_values, tags_text
 from kallista.store.sqlite.records import key_list, text_list
-from kallista.store.sqlite.statements import statement
+from kallista.store.sqlite.statements import Insertion, statement
 from kallista.store.sqlite.writing import Writing
+
+INSERT_EVENT: Final = Insertion("insert_event")
+PUT_STEP: Final = Insertion("put_step")
+ENQUEUE: Final = Insertion("enqueue")
 
 _RUNS_OF_IDS = statement("runs_of_ids")
 _ROOTS_OF = statement("roots_of")
 _LAST_RUN_KEY = statement("last_run_key")
-_INSERT_RUN = statement("insert_run")
-_INSERT_REQUEST = statement("insert_request")
+_INSERT_RUN = Insertion("insert_run")
+_INSERT_REQUEST = Insertion("insert_request")
 _INSERT_TAG = statement("insert_tag")
 _INSERT_WAIT = statement("insert_wait")
-_INSERT_EVENT = statement("insert_event")
-_ENQUEUE = statement("enqueue")
-_PUT_STEP = statement("put_step")
 _ANY_TOMBSTONE = statement("any_tombstone")
 _DROP_TOMBSTONE = statement("drop_tombstone")
 _DEFINITION_KEYS = statement("definition_keys")
@@ -84,36 +85,39 @@ def _insert(writing: Writing, births: Sequence[Birth]) -> None:
     if not births:
         return
     db = writing.db
-    writing.concerns_others |= any(run.owner is None or run.enqueue for _, _, run in births)
     keys = definition_keys(db, {run.definition: run.definition_content for _, _, run in births})
-    db.executemany(_INSERT_RUN, (new_run_row(run, key, root) for key, root, run in births))
-    db.executemany(
-        _INSERT_REQUEST,
-        (
-            (key, keys[run.definition], run.content, tags_text(run.tags), run.inputs)
-            for key, _, run in births
-        ),
-    )
+    runs: list[Any] = []
+    requests: list[Any] = []
+    steps: list[Any] = []
+    events: list[Any] = []
+    entries: list[Any] = []
+    tags: list[Row] = []
+    waits: list[Row] = []
+    for key, root, run in births:
+        runs += new_run_row(run, key, root)
+        requests += (key, keys[run.definition], run.content, tags_text(run.tags), run.inputs)
+        for at, *step in changed_steps(run):
+            steps += (key, at, *step)
+        for event in run.events:
+            events += (key, *astuple(event))
+        for type, priority, ready_at, step in map(astuple, run.enqueue):
+            holds = holder(run.kind, run.owner, type)
+            entries += (holds, type, priority, ready_at, key, step)
+        tags += ((tag, key) for tag in run.tags)
+        waits += ((awaited, key) for awaited in run.waits_for)
+        writing.concerns_others |= run.owner is None
+    writing.concerns_others |= bool(entries)
+    _INSERT_RUN.write(db, runs)
+    _INSERT_REQUEST.write(db, requests)
     if db.execute(_ANY_TOMBSTONE).get:
         db.executemany(_DROP_TOMBSTONE, ((run.id,) for _, _, run in births))
-    db.executemany(_INSERT_TAG, ((tag, key) for key, _, run in births for tag in run.tags))
-    db.executemany(
-        _INSERT_WAIT, ((awaited, key) for key, _, run in births for awaited in run.waits_for)
-    )
-    db.executemany(
-        _PUT_STEP, ((key, *step) for key, _, run in births for step in changed_steps(run))
-    )
-    db.executemany(
-        _INSERT_EVENT, ((key, *astuple(event)) for key, _, run in births for event in run.events)
-    )
-    db.executemany(
-        _ENQUEUE,
-        (
-            (holder(run.kind, run.owner, type), type, priority, ready_at, key, step)
-            for key, _, run in births
-            for type, priority, ready_at, step in map(astuple, run.enqueue)
-        ),
-    )
+    PUT_STEP.write(db, steps)
+    INSERT_EVENT.write(db, events)
+    ENQUEUE.write(db, entries)
+    if tags:
+        db.executemany(_INSERT_TAG, tags)
+    if waits:
+        db.executemany(_INSERT_WAIT, waits)
 
 
 def definition_keys(db: apsw.Connection, contents: Mapping[str, JsonText]) -> Mapping[str, int]:

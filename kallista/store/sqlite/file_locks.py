@@ -88,8 +88,9 @@ class FileLock:
         """
         if not _lock(self._descriptor):
             self._wait(timeout, purpose)
-        os.lseek(self._descriptor, 0, os.SEEK_SET)
-        os.write(self._descriptor, holder)
+        if self._name() != holder:
+            os.lseek(self._descriptor, 0, os.SEEK_SET)
+            os.write(self._descriptor, holder)
 
     def _wait(self, timeout: float, purpose: str) -> None:
         ends_at = time.monotonic() + timeout
@@ -106,9 +107,11 @@ class FileLock:
             pause = min(pause * 2, _LONGEST_PAUSE)
 
     def _holder(self) -> str:
+        return self._name().decode("utf-8", "replace").strip() or "another program"
+
+    def _name(self) -> bytes:
         os.lseek(self._descriptor, 0, os.SEEK_SET)
-        name = os.read(self._descriptor, _HOLDER_SIZE).decode("utf-8", "replace").strip()
-        return name or "another program"
+        return os.read(self._descriptor, _HOLDER_SIZE)
 
     def release(self) -> None:
         """Let go."""

@@ -7,21 +7,20 @@ ever in one batch.
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, TypeAlias
 
 import apsw
 from msgspec.structs import astuple
 
-from kallista.core.plan import WHOLE_RUN, Entry, Grant, Plan
+from kallista.core.plan import WHOLE_RUN, Entry, Grant, NewRun, Plan
 from kallista.core.states import RunKind
-from kallista.core.types import RunKey, WorkerKey
+from kallista.core.types import RunId, RunKey, WorkerKey
 from kallista.errors import KallistaError, LeaseLost, NotFoundError
 from kallista.store.holders import NOBODY, holder
 from kallista.store.port import Committed
 from kallista.store.rows import Row
-from kallista.store.sqlite.creation import create_children
+from kallista.store.sqlite.creation import ENQUEUE, INSERT_EVENT, PUT_STEP, create_children
 from kallista.store.sqlite.records import key_list, text_list
 from kallista.store.sqlite.statements import statement
 from kallista.store.sqlite.writing import Writing
@@ -31,9 +30,6 @@ _ADVANCE_RUN = statement("advance_run")
 _TURN_RUN = statement("turn_run")
 _MOVE_ENTRIES = statement("move_entries")
 _RUN_HOLDER = statement("run_holder")
-_INSERT_EVENT = statement("insert_event")
-_PUT_STEP = statement("put_step")
-_ENQUEUE = statement("enqueue")
 _DEQUEUE = statement("dequeue")
 _IS_WISHED = statement("is_wished")
 _GRANT = statement("grant")
@@ -44,24 +40,10 @@ _WAKE_RUN = statement("wake_run")
 _WAKE_WAITING = statement("wake_waiting")
 
 
-class _Standing(NamedTuple):
-    """Where a run stands before its plan."""
-
-    version: int
-    epoch: int
-    owner: WorkerKey | None
-    kind: str
-    status: str
-    parent: RunKey | None
-    parent_step: int | None
-
-
-class _Accepted(NamedTuple):
-    """A plan whose fence holds, where its run stood, and who drives it afterwards."""
-
-    plan: Plan
-    before: _Standing
-    owner: WorkerKey | None
+_Standing: TypeAlias = tuple[
+    RunKey, int, int, WorkerKey | None, str, str, RunKey | None, int | None
+]
+"""Where a run stands before its plan: key, version, epoch, owner, kind, status, parent and step."""
 
 
 def write_plans(writing: Writing, plans: Sequence[Plan]) -> list[Committed | KallistaError]:
@@ -72,26 +54,23 @@ def write_plans(writing: Writing, plans: Sequence[Plan]) -> list[Committed | Kal
     """
     standings = _standings(writing.db, plans)
     answers: list[Committed | KallistaError] = []
-    accepted: list[_Accepted] = []
+    rows = _Rows()
     for plan in plans:
         try:
-            accepted.append(_accept(writing, plan, standings.get(plan.run)))
+            rows.add(plan, _check(writing, plan, standings.get(plan.run)))
             answers.append(Committed(plan.fence.version + 1))
         except KallistaError as error:
             answers.append(error)
-    _write(writing.db, accepted)
-    writing.concerns_others |= any(_concerns_others(plan) for plan, _, _ in accepted)
-    create_children(writing, [child for plan, _, _ in accepted for child in plan.create])
-    _tell_others(writing.db, accepted)
+    rows.write(writing)
     return answers
 
 
 def _standings(db: apsw.Connection, plans: Sequence[Plan]) -> dict[RunKey, _Standing]:
-    rows: Any = db.execute(_STANDINGS, (key_list(plan.run for plan in plans),))
-    return {row[0]: _Standing._make(row[1:]) for row in rows}
+    rows: Any = db.execute(_STANDINGS, (key_list([plan.run for plan in plans]),))
+    return {row[0]: row for row in rows}
 
 
-def _accept(writing: Writing, plan: Plan, before: _Standing | None) -> _Accepted:
+def _check(writing: Writing, plan: Plan, before: _Standing | None) -> _Standing:
     """Check the fence, and that whom the plan gives something to is there.
 
     Raises:
@@ -100,15 +79,15 @@ def _accept(writing: Writing, plan: Plan, before: _Standing | None) -> _Accepted
     """
     if before is None:
         raise NotFoundError(f"run {plan.run} is gone; it was deleted")
+    _, version, epoch, *_ = before
     fence = plan.fence
-    if fence.version != before.version or fence.epoch not in (None, before.epoch):
+    if fence.version != version or (fence.epoch != epoch and fence.epoch is not None):
         raise _stale(writing.db, plan)
     for grant in plan.lend:
         _check_wish(writing.db, plan.run, grant)
-    if plan.ownership is None:
-        return _Accepted(plan, before, before.owner)
-    writing.check_worker(plan.ownership.worker)
-    return _Accepted(plan, before, plan.ownership.worker)
+    if plan.ownership is not None:
+        writing.check_worker(plan.ownership.worker)
+    return before
 
 
 def _stale(db: apsw.Connection, plan: Plan) -> LeaseLost:
@@ -131,6 +110,97 @@ def _check_wish(db: apsw.Connection, run: RunKey, grant: Grant) -> None:
         )
 
 
+class _Rows:
+    """What plans whose fences hold write, row kind by row kind."""
+
+    def __init__(self) -> None:
+        self._advanced: list[Row] = []
+        self._turned: list[Row] = []
+        self._moved: dict[int, list[RunKey]] = {}
+        self._dequeued: list[Row] = []
+        self._events: list[Any] = []
+        self._steps: list[Any] = []
+        self._enqueued: list[Any] = []
+        self._granted: list[Row] = []
+        self._recalled: list[Row] = []
+        self._settled: list[Row] = []
+        self._children: list[NewRun] = []
+        self._woken_ids: list[RunId] = []
+        self._woken: list[Row] = []
+        self._announced: list[Row] = []
+        self._concern_others = False
+
+    def add(self, plan: Plan, before: _Standing) -> None:
+        """Take on a plan."""
+        run, head, ownership = plan.run, plan.head, plan.ownership
+        _, version, epoch, owner, kind, seen, parent, parent_step = before
+        status = head.state if kind != RunKind.TASK else _task_status(plan, seen)
+        if ownership is None and status == seen:
+            self._advanced.append((*astuple(head), run, version))
+        else:
+            if ownership is not None:
+                owner, epoch = ownership.worker, ownership.epoch
+                self._moved.setdefault(owner or NOBODY, []).append(run)
+            self._turned.append((*astuple(head), status, owner, epoch, run, version))
+        for event in plan.events:
+            self._events += (run, *astuple(event))
+        for at, step in plan.steps:
+            self._steps += (run, at, *astuple(step))
+        self._children += plan.create
+        for entry in plan.dequeue:
+            self._dequeued.append(_line(run, kind, owner, entry))
+        for entry in plan.enqueue:
+            self._enqueued += _line(run, kind, owner, entry)
+        if plan.lend or plan.recall or plan.settle:
+            self._granted += ((grant.attempt, run, grant.step) for grant in plan.lend)
+            self._recalled += ((run, at) for at in plan.recall)
+            self._settled += ((run, at) for at in plan.settle)
+        self._woken_ids += plan.wake
+        if plan.wake_parent and parent is not None:
+            self._woken.append((parent_step, parent))
+        if plan.tell_owner and owner is not None:
+            self._woken.append((WHOLE_RUN, run))
+        if plan.announce:
+            self._announced.append((run,))
+        self._concern_others = self._concern_others or _concerns_others(plan)
+
+    def write(self, writing: Writing) -> None:
+        """Write all of it."""
+        db = writing.db
+        writing.concerns_others |= self._concern_others
+        _each(db, _ADVANCE_RUN, self._advanced)
+        _each(db, _TURN_RUN, self._turned)
+        for holder, runs in self._moved.items():
+            db.execute(_MOVE_ENTRIES, (holder, key_list(runs)))
+        _each(db, _DEQUEUE, self._dequeued)
+        INSERT_EVENT.write(db, self._events)
+        PUT_STEP.write(db, self._steps)
+        ENQUEUE.write(db, self._enqueued)
+        _each(db, _GRANT, self._granted)
+        _each(db, _RECALL, self._recalled)
+        _each(db, _SETTLE, self._settled)
+        create_children(writing, self._children)
+        if self._woken_ids:
+            db.execute(_WAKE_BY_ID, (text_list(self._woken_ids),))
+        _each(db, _WAKE_RUN, self._woken)
+        _each(db, _WAKE_WAITING, self._announced)
+
+
+def _each(db: apsw.Connection, sql: str, rows: Sequence[Row]) -> None:
+    if rows:
+        db.executemany(sql, rows)
+
+
+def _task_status(plan: Plan, before: str) -> str:
+    """The word that users see: a single task's is its step's."""
+    return next((state.status for at, state in plan.steps if at == 0), before)
+
+
+def _line(run: RunKey, kind: str, owner: WorkerKey | None, entry: Entry) -> Row:
+    held_by = holder(kind, owner, entry.type)
+    return held_by, entry.type, entry.priority, entry.ready_at, run, entry.step
+
+
 def _concerns_others(plan: Plan) -> bool:
     """Whether another program may have something to do because of it, or wait for it."""
     return bool(
@@ -147,80 +217,3 @@ def _concerns_others(plan: Plan) -> bool:
     )
 
 
-def _write(db: apsw.Connection, accepted: Sequence[_Accepted]) -> None:
-    _write_heads(db, accepted)
-    _move_entries(db, accepted)
-    db.executemany(_DEQUEUE, (_line(it, entry) for it in accepted for entry in it.plan.dequeue))
-    db.executemany(
-        _INSERT_EVENT,
-        ((plan.run, *astuple(event)) for plan, _, _ in accepted for event in plan.events),
-    )
-    db.executemany(
-        _PUT_STEP,
-        ((plan.run, at, *astuple(step)) for plan, _, _ in accepted for at, step in plan.steps),
-    )
-    db.executemany(_ENQUEUE, (_line(it, entry) for it in accepted for entry in it.plan.enqueue))
-    db.executemany(
-        _GRANT,
-        ((grant.attempt, plan.run, grant.step) for plan, _, _ in accepted for grant in plan.lend),
-    )
-    db.executemany(_RECALL, ((plan.run, at) for plan, _, _ in accepted for at in plan.recall))
-    db.executemany(_SETTLE, ((plan.run, at) for plan, _, _ in accepted for at in plan.settle))
-
-
-def _write_heads(db: apsw.Connection, accepted: Sequence[_Accepted]) -> None:
-    advanced: list[Row] = []
-    turned: list[Row] = []
-    for plan, before, owner in accepted:
-        status = _status(plan, before)
-        if status == before.status and plan.ownership is None:
-            advanced.append((*astuple(plan.head), plan.run, before.version))
-        else:
-            epoch = before.epoch if plan.ownership is None else plan.ownership.epoch
-            turned.append((*astuple(plan.head), status, owner, epoch, plan.run, before.version))
-    db.executemany(_ADVANCE_RUN, advanced)
-    db.executemany(_TURN_RUN, turned)
-
-
-def _status(plan: Plan, before: _Standing) -> str:
-    """The word that users see: a single task's is its step's."""
-    if before.kind != RunKind.TASK:
-        return plan.head.state
-    return next((state.status for at, state in plan.steps if at == 0), before.status)
-
-
-def _move_entries(db: apsw.Connection, accepted: Sequence[_Accepted]) -> None:
-    moved: defaultdict[int, list[RunKey]] = defaultdict(list)
-    for plan, _, owner in accepted:
-        if plan.ownership is not None:
-            moved[owner or NOBODY].append(plan.run)
-    for new_holder, runs in moved.items():
-        db.execute(_MOVE_ENTRIES, (new_holder, key_list(runs)))
-
-
-def _line(it: _Accepted, entry: Entry) -> Row:
-    held_by = holder(it.before.kind, it.owner, entry.type)
-    return held_by, entry.type, entry.priority, entry.ready_at, it.plan.run, entry.step
-
-
-def _tell_others(db: apsw.Connection, accepted: Sequence[_Accepted]) -> None:
-    woken = [id for plan, _, _ in accepted for id in plan.wake]
-    if woken:
-        db.execute(_WAKE_BY_ID, (text_list(woken),))
-    db.executemany(
-        _WAKE_RUN,
-        (
-            (before.parent_step, before.parent)
-            for plan, before, _ in accepted
-            if plan.wake_parent and before.parent is not None
-        ),
-    )
-    db.executemany(_WAKE_WAITING, ((plan.run,) for plan, _, _ in accepted if plan.announce))
-    db.executemany(
-        _WAKE_RUN,
-        (
-            (WHOLE_RUN, plan.run)
-            for plan, _, owner in accepted
-            if plan.tell_owner and owner is not None
-        ),
-    )

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 
 import apsw
 
 from kallista.core.events import StepState
+from kallista.core.json_text import to_json
 from kallista.core.types import JsonText, RunKey
 from kallista.store.definition_texts import DefinitionTexts
 from kallista.store.port import RunRecord
@@ -86,9 +86,9 @@ def run_steps(db: apsw.Connection, run: int, count: int) -> tuple[StepState, ...
 
 def text_list(texts: Iterable[str]) -> str:
     """Ids or hashes as ``json_each`` reads them."""
-    return json.dumps(list(texts))
+    return to_json(list(texts))
 
 
 def key_list(keys: Iterable[RunKey | int]) -> str:
     """Keys as ``json_each`` reads them."""
-    return json.dumps(list(keys))
+    return to_json(list(keys))

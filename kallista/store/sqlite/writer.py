@@ -9,11 +9,10 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
-from itertools import islice
 from pathlib import Path
-from queue import Empty, SimpleQueue
+from queue import SimpleQueue
 from typing import Any, Final, NamedTuple, TypeAlias, TypeVar, cast
 
 import apsw
@@ -84,6 +83,7 @@ class Writer:
         self._path = path
         self._program = program
         self._holder = holder_name(program)
+        self._purpose = f"write to {path.name}"
         self._busy_timeout = busy_timeout
         self._vfs = vfs
         self._loop = asyncio.get_running_loop()
@@ -103,7 +103,8 @@ class Writer:
         self._checkpoint_at = CHECKPOINT_PAGES
         self._newest = 0
         self._seen = 0
-        self._checked = 0
+        self._left: int | None = None
+        self._commits = 0
 
     # on the event loop
 
@@ -213,9 +214,8 @@ class Writer:
         while True:
             if not waiting:
                 waiting.extend(self._inbox.get())
-            with suppress(Empty):
-                while len(waiting) < GROUP_SIZE:
-                    waiting.extend(self._inbox.get_nowait())
+            while len(waiting) < GROUP_SIZE and not self._inbox.empty():
+                waiting.extend(self._inbox.get())
             group: list[Request] = []
             stop: _Stop | None = None
             while waiting and stop is None and len(group) < GROUP_SIZE:
@@ -230,7 +230,7 @@ class Writer:
         """Write a group under the lock that all programs share, and answer it."""
         assert self._lock is not None
         try:
-            self._lock.acquire(self._holder, self._busy_timeout, f"write to {self._path.name}")
+            self._lock.acquire(self._holder, self._busy_timeout, self._purpose)
         except (KallistaError, OSError) as error:
             self._fail(group, _as_kallista(self._path, "write", error))
             return
@@ -281,10 +281,8 @@ class Writer:
         db = self._connection()
         db.execute("BEGIN IMMEDIATE")
         try:
-            self._note_version()
-            if self._newest != self._checked:
-                check_compatible(db, self._path)
-                self._checked = self._newest
+            if db.data_version() != self._left:
+                self._look_what_others_left(db)
         except BaseException:
             self._roll_back(db)
             raise
@@ -295,13 +293,13 @@ class Writer:
         db = writing.db
         try:
             before = db.total_changes()
-            answers = list(_execute(writing, group))
+            answers = _execute(writing, group)
             if db.total_changes() == before:
                 # Nothing to sync, and nothing that other programs would have to look at.
                 self._roll_back(db)
                 writing.concerns_others = False
                 return answers
-            number = cast(int, db.execute(_NEXT_COMMIT).get)
+            db.execute(_NEXT_COMMIT)
         except BaseException:
             self._roll_back(db)
             raise
@@ -312,8 +310,18 @@ class Writer:
             self._roll_back(db)
             raise
         except apsw.Error as error:
-            self._settle(number, error)
+            self._settle(self._commits + 1, error)
+        else:
+            self._commits += 1
+            self._left = db.data_version()
         return answers
+
+    def _look_what_others_left(self, db: apsw.Connection) -> None:
+        """Others have written since this connection did, or it is a new one."""
+        self._note_version()
+        check_compatible(db, self._path)
+        self._commits = cast(int, db.execute(_LAST_COMMIT).get)
+        self._left = db.data_version()
 
     def _note_version(self) -> None:
         with suppress(apsw.Error):
@@ -349,7 +357,7 @@ class Writer:
             # What the log held before, or a part of what is not written, would come back after a
             # crash: one more commit overwrites it.
             db.execute("BEGIN IMMEDIATE")
-            db.execute(_NEXT_COMMIT).get  # noqa: B018
+            db.execute(_NEXT_COMMIT)
             db.execute("COMMIT")
         except Exception as second:
             self._disconnect()
@@ -370,6 +378,7 @@ class Writer:
 
     def _disconnect(self) -> None:
         db, self._db = self._db, None
+        self._left = None
         if db is not None:
             with suppress(apsw.Error):
                 db.close(True)
@@ -443,45 +452,43 @@ def _resolve(answers: list[tuple[asyncio.Future[Any], Answer]]) -> None:
             future.set_result(answer)
 
 
-def _execute(writing: Writing, group: Sequence[Request]) -> Iterator[Answer]:
-    """Do what is asked in the order it was asked, neighbouring plans and creations together."""
-    at = 0
-    while at < len(group):
-        stretch = _stretch(group, at)
-        if stretch:
-            yield from _write_stretch(writing, stretch)
-            at += len(stretch)
-        else:
-            request = group[at]
-            writing.concerns_others |= not request.quiet
-            yield _do(writing, cast(Change, request.what))
-            at += 1
+def _execute(writing: Writing, group: Sequence[Request]) -> list[Answer]:
+    """Do what is asked in the order it was asked, neighbouring plans and creations together.
 
-
-def _stretch(group: Sequence[Request], at: int) -> list[Plan | Creation]:
-    """Plans and creations that stand next to each other, up to the second plan of some run."""
+    A stretch of them ends before the second plan of some run.
+    """
+    answers: list[Answer] = []
     stretch: list[Plan | Creation] = []
     runs: set[RunKey] = set()
-    for request in islice(group, at, None):
+    for request in group:
         what = request.what
         if isinstance(what, Plan):
             if what.run in runs:
-                break
+                answers += _write_stretch(writing, stretch)
+                stretch, runs = [], set()
             runs.add(what.run)
-        elif not isinstance(what, Creation):
-            break
-        stretch.append(what)
-    return stretch
+            stretch.append(what)
+        elif isinstance(what, Creation):
+            stretch.append(what)
+        else:
+            answers += _write_stretch(writing, stretch)
+            stretch, runs = [], set()
+            writing.concerns_others |= not request.quiet
+            answers.append(_do(writing, what))
+    answers += _write_stretch(writing, stretch)
+    return answers
 
 
-def _write_stretch(writing: Writing, stretch: Sequence[Plan | Creation]) -> Iterator[Answer]:
+def _write_stretch(writing: Writing, stretch: Sequence[Plan | Creation]) -> Iterable[Answer]:
     """Write creations before plans: nobody can have decided anything on them yet."""
-    creations = [what for what in stretch if isinstance(what, Creation)]
     plans = [what for what in stretch if isinstance(what, Plan)]
+    creations = [what for what in stretch if isinstance(what, Creation)]
     created = iter(create_runs(writing, creations) if creations else ())
-    committed = iter(write_plans(writing, plans) if plans else ())
-    for what in stretch:
-        yield next(created if isinstance(what, Creation) else committed)
+    committed = write_plans(writing, plans) if plans else ()
+    if not creations:
+        return committed
+    written = iter(committed)
+    return [next(created if isinstance(what, Creation) else written) for what in stretch]
 
 
 def _do(writing: Writing, change: Change) -> Answer:

@@ -1,9 +1,9 @@
 -- name: next_commit
 -- Numbers the group, so that after a failed COMMIT its number tells whether it happened.
-UPDATE store SET commits = commits + 1 RETURNING commits;
+UPDATE store SET commits = commits + 1;
 
 -- name: last_commit
--- Which group was written last.
+-- Which group was written last; each program counts on from there until another has written.
 SELECT commits FROM store;
 
 -- name: compatible_from
