@@ -170,8 +170,8 @@ class _Rows:
         writing.concerns_others |= self._concern_others
         _each(db, _ADVANCE_RUN, self._advanced)
         _each(db, _TURN_RUN, self._turned)
-        for holder, runs in self._moved.items():
-            db.execute(_MOVE_ENTRIES, (holder, key_list(runs)))
+        for new_holder, runs in self._moved.items():
+            db.execute(_MOVE_ENTRIES, (new_holder, key_list(runs)))
         _each(db, _DEQUEUE, self._dequeued)
         INSERT_EVENT.write(db, self._events)
         PUT_STEP.write(db, self._steps)
@@ -215,5 +215,3 @@ def _concerns_others(plan: Plan) -> bool:
         or plan.recall
         or plan.settle
     )
-
-
