@@ -63,6 +63,7 @@ ONLY_IN_SQLITE = {
     "next_rank": "part of due_entries: one round trip",
     "next_shared": "part of next_due: one round trip",
     "next_type": "part of due_entries: one round trip",
+    "restate_run": "part of advance_run",
     "schema_objects": "see store_tables",
     "standings": "the fence is checked by advance_run alone, since others write too",
     "steps_of": "here steps_of_runs is as quick for one",

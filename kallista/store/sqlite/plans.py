@@ -27,6 +27,7 @@ from kallista.store.sqlite.writing import Writing
 
 _STANDINGS = statement("standings")
 _ADVANCE_RUN = statement("advance_run")
+_RESTATE_RUN = statement("restate_run")
 _TURN_RUN = statement("turn_run")
 _MOVE_ENTRIES = statement("move_entries")
 _RUN_HOLDER = statement("run_holder")
@@ -115,6 +116,7 @@ class _Rows:
 
     def __init__(self) -> None:
         self._advanced: list[Row] = []
+        self._restated: list[Row] = []
         self._turned: list[Row] = []
         self._moved: dict[int, list[RunKey]] = {}
         self._dequeued: list[Row] = []
@@ -133,20 +135,20 @@ class _Rows:
     def add(self, plan: Plan, before: _Standing) -> None:
         """Take on a plan."""
         run, head, ownership = plan.run, plan.head, plan.ownership
-        _, version, epoch, owner, kind, seen, parent, parent_step = before
+        _, version, _, owner, kind, seen, parent, parent_step = before
         status = head.state if kind != RunKind.TASK else _task_status(plan, seen)
-        if ownership is None and status == seen:
+        if ownership is not None:
+            owner = ownership.worker
+            self._moved.setdefault(owner or NOBODY, []).append(run)
+            self._turned.append((*astuple(head), status, owner, ownership.epoch, run, version))
+        elif status == seen:
             self._advanced.append((*astuple(head), run, version))
         else:
-            if ownership is not None:
-                owner, epoch = ownership.worker, ownership.epoch
-                self._moved.setdefault(owner or NOBODY, []).append(run)
-            self._turned.append((*astuple(head), status, owner, epoch, run, version))
+            self._restated.append((*astuple(head), status, run, version))
         for event in plan.events:
             self._events += (run, *astuple(event))
         for at, step in plan.steps:
             self._steps += (run, at, *astuple(step))
-        self._children += plan.create
         for entry in plan.dequeue:
             self._dequeued.append(_line(run, kind, owner, entry))
         for entry in plan.enqueue:
@@ -155,7 +157,9 @@ class _Rows:
             self._granted += ((grant.attempt, run, grant.step) for grant in plan.lend)
             self._recalled += ((run, at) for at in plan.recall)
             self._settled += ((run, at) for at in plan.settle)
-        self._woken_ids += plan.wake
+        if plan.create or plan.wake:
+            self._children += plan.create
+            self._woken_ids += plan.wake
         if plan.wake_parent and parent is not None:
             self._woken.append((parent_step, parent))
         if plan.tell_owner and owner is not None:
@@ -169,6 +173,7 @@ class _Rows:
         db = writing.db
         writing.concerns_others |= self._concern_others
         _each(db, _ADVANCE_RUN, self._advanced)
+        _each(db, _RESTATE_RUN, self._restated)
         _each(db, _TURN_RUN, self._turned)
         for new_holder, runs in self._moved.items():
             db.execute(_MOVE_ENTRIES, (new_holder, key_list(runs)))
@@ -193,7 +198,10 @@ def _each(db: apsw.Connection, sql: str, rows: Sequence[Row]) -> None:
 
 def _task_status(plan: Plan, before: str) -> str:
     """The word that users see: a single task's is its step's."""
-    return next((state.status for at, state in plan.steps if at == 0), before)
+    for at, state in plan.steps:
+        if at == 0:
+            return state.status
+    return before
 
 
 def _line(run: RunKey, kind: str, owner: WorkerKey | None, entry: Entry) -> Row:

@@ -12,8 +12,16 @@ SET state = :state, seq = :seq, in_flight = :in_flight, started_at = :started_at
     outcome = :outcome, version = version + 1
 WHERE key = :key AND version = :version;
 
+-- name: restate_run
+-- The head, when users see another word for it; the index on the owner is not touched.
+UPDATE runs
+SET state = :state, seq = :seq, in_flight = :in_flight, started_at = :started_at,
+    ended_at = :ended_at, deadline_at = :deadline_at, driven = :driven, held = :held,
+    outcome = :outcome, version = version + 1, status = :status
+WHERE key = :key AND version = :version;
+
 -- name: turn_run
--- The head, when users see another word for it or another worker drives it from now on.
+-- The head, when another worker drives it from now on, or nobody.
 UPDATE runs
 SET state = :state, seq = :seq, in_flight = :in_flight, started_at = :started_at,
     ended_at = :ended_at, deadline_at = :deadline_at, driven = :driven, held = :held,
