@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
+
+from msgspec import Struct
 
 from kallista.core.plan import NewRun
 from kallista.core.states import RunKind
@@ -25,7 +27,7 @@ class Creation(NamedTuple):
     alone: bool = False
 
 
-class There(NamedTuple):
+class There(Struct, frozen=True, gc=False):
     """What has an id."""
 
     key: RunKey
@@ -34,12 +36,8 @@ class There(NamedTuple):
     content: str
 
 
-class Birth(NamedTuple):
-    """A run that is about to be written."""
-
-    key: RunKey
-    root: RunKey | None
-    run: NewRun
+Birth: TypeAlias = tuple[RunKey, RunKey | None, NewRun]
+"""A run that is about to be written: its key, its root, and what it is."""
 
 
 class Births:
@@ -57,7 +55,7 @@ class Births:
         there: dict[RunId, There],
         roots: Mapping[RunKey, RunKey],
         key: Callable[[int], RunKey],
-        check_worker: Callable[[WorkerKey | None], None],
+        check_worker: Callable[[WorkerKey], None],
     ) -> None:
         self.there = there
         self._roots = roots
@@ -72,8 +70,8 @@ class Births:
             created = [self._created(run) for run in creation.runs]
             return created[0] if creation.alone else created
         except KallistaError as error:
-            for birth in self.accepted[before:]:
-                del self.there[birth.run.id]
+            for _, _, run in self.accepted[before:]:
+                del self.there[run.id]
             del self.accepted[before:]
             return error
 
@@ -81,18 +79,21 @@ class Births:
         there = self.there.get(run.id)
         if there is None:
             key = self._add(run)
-            self._check_worker(run.owner)
+            if run.owner is not None:
+                self._check_worker(run.owner)
             return Created(key, new=True)
         if there.kind == run.kind and there.content == run.content:
             return Created(there.key, new=False)
         raise ConflictError(id_conflict(run, RunKind(there.kind), there.name))
 
     def _add(self, run: NewRun) -> RunKey:
-        root = None if run.parent is None else self._roots.get(run.parent[0])
-        if run.parent is not None and root is None:
-            raise NotFoundError(f"the run that was to start {run.id!r} is gone; it was deleted")
+        root = None
+        if run.parent is not None:
+            root = self._roots.get(run.parent[0])
+            if root is None:
+                raise NotFoundError(f"the run that was to start {run.id!r} is gone; it was deleted")
         key = self._key(len(self.accepted))
-        self.accepted.append(Birth(key, root, run))
+        self.accepted.append((key, root, run))
         self.there[run.id] = There(key, run.kind, run.name, run.content)
         return key
 

@@ -12,7 +12,7 @@ from kallista.core.events import Event, RunHead, StepState
 from kallista.core.plan import NewRun
 from kallista.core.schedules import Schedule
 from kallista.core.states import EventKind, ProcessStatus, RunKind, ScheduleStatus, TaskStatus
-from kallista.core.types import JsonText, Micros, RunId, RunKey, ScheduleId, TaskType, WorkerKey
+from kallista.core.types import JsonText, RunId, RunKey, ScheduleId, TaskType, WorkerKey
 from kallista.store.port import NEW_EPOCH, NEW_VERSION, Loan, RunRecord, Tombstone, WorkerRecord
 
 Row: TypeAlias = tuple[Any, ...]

@@ -77,12 +77,12 @@ def _births(writing: Writing, runs: Sequence[NewRun]) -> Births:
     living = writing.living(owners)
     keys = [RunKey(key) for (key,) in drawn()]
 
-    def check_worker(owner: WorkerKey | None) -> None:
-        if owner is not None and owner not in living:
+    def check_worker(owner: WorkerKey) -> None:
+        if owner not in living:
             raise LeaseLost(worker_gone(owner))
 
     return Births(
-        {RunId(id): There._make(rest) for id, *rest in found()},
+        {RunId(id): There(*rest) for id, *rest in found()},
         {RunKey(key): RunKey(root) for key, root in roots()},
         keys.__getitem__,
         check_worker,

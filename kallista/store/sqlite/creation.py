@@ -11,10 +11,10 @@ from typing import Any, Final, cast
 import apsw
 from msgspec.structs import astuple
 
-from kallista.core.plan import NewRun
+from kallista.core.plan import Entry, NewRun
 from kallista.core.schedules import Schedule
 from kallista.core.states import RunKind
-from kallista.core.types import JsonText, Micros, RunId, RunKey
+from kallista.core.types import JsonText, Micros, RunId, RunKey, WorkerKey
 from kallista.errors import ConflictError, KallistaError
 from kallista.store.births import Birth, Births, Creation, There
 from kallista.store.conflicts import schedule_conflict
@@ -34,8 +34,8 @@ _ROOTS_OF = statement("roots_of")
 _LAST_RUN_KEY = statement("last_run_key")
 _INSERT_RUN = Insertion("insert_run")
 _INSERT_REQUEST = Insertion("insert_request")
-_INSERT_TAG = statement("insert_tag")
-_INSERT_WAIT = statement("insert_wait")
+_INSERT_TAG = Insertion("insert_tag")
+_INSERT_WAIT = Insertion("insert_wait")
 _ANY_TOMBSTONE = statement("any_tombstone")
 _DROP_TOMBSTONE = statement("drop_tombstone")
 _DEFINITION_KEYS = statement("definition_keys")
@@ -73,7 +73,7 @@ def create_children(writing: Writing, runs: Sequence[NewRun]) -> None:
 def _births(writing: Writing, runs: Sequence[NewRun]) -> Births:
     db = writing.db
     found = db.execute(_RUNS_OF_IDS, (text_list(run.id for run in runs),))
-    there = {RunId(str(id)): There._make(rest) for id, *rest in found}
+    there = {RunId(str(id)): There(*rest) for id, *rest in found}
     parents = {run.parent[0] for run in runs if run.parent is not None}
     rows = db.execute(_ROOTS_OF, (key_list(parents),)) if parents else ()
     roots = {RunKey(cast(int, key)): RunKey(cast(int, root)) for key, root in rows}
@@ -91,20 +91,21 @@ def _insert(writing: Writing, births: Sequence[Birth]) -> None:
     steps: list[Any] = []
     events: list[Any] = []
     entries: list[Any] = []
-    tags: list[Row] = []
-    waits: list[Row] = []
+    tags: list[Any] = []
+    waits: list[Any] = []
     for key, root, run in births:
         runs += new_run_row(run, key, root)
         requests += (key, keys[run.definition], run.content, tags_text(run.tags), run.inputs)
-        for at, *step in changed_steps(run):
-            steps += (key, at, *step)
+        for changed in changed_steps(run):
+            steps += (key, *changed)
         for event in run.events:
             events += (key, *astuple(event))
-        for type, priority, ready_at, step in map(astuple, run.enqueue):
-            holds = holder(run.kind, run.owner, type)
-            entries += (holds, type, priority, ready_at, key, step)
-        tags += ((tag, key) for tag in run.tags)
-        waits += ((awaited, key) for awaited in run.waits_for)
+        for entry in run.enqueue:
+            entries += entry_row(key, run.kind, run.owner, entry)
+        for tag in run.tags:
+            tags += (tag, key)
+        for awaited in run.waits_for:
+            waits += (awaited, key)
         writing.concerns_others |= run.owner is None
     writing.concerns_others |= bool(entries)
     _INSERT_RUN.write(db, runs)
@@ -114,10 +115,14 @@ def _insert(writing: Writing, births: Sequence[Birth]) -> None:
     PUT_STEP.write(db, steps)
     INSERT_EVENT.write(db, events)
     ENQUEUE.write(db, entries)
-    if tags:
-        db.executemany(_INSERT_TAG, tags)
-    if waits:
-        db.executemany(_INSERT_WAIT, waits)
+    _INSERT_TAG.write(db, tags)
+    _INSERT_WAIT.write(db, waits)
+
+
+def entry_row(run: RunKey, kind: str, owner: WorkerKey | None, entry: Entry) -> Row:
+    """The values of ``enqueue`` and ``dequeue``."""
+    type = entry.type
+    return holder(kind, owner, type), type, entry.priority, entry.ready_at, run, entry.step
 
 
 def definition_keys(db: apsw.Connection, contents: Mapping[str, JsonText]) -> Mapping[str, int]:

@@ -13,14 +13,20 @@ from typing import Any, TypeAlias
 import apsw
 from msgspec.structs import astuple
 
-from kallista.core.plan import WHOLE_RUN, Entry, Grant, NewRun, Plan
+from kallista.core.plan import WHOLE_RUN, Grant, NewRun, Plan
 from kallista.core.states import RunKind
 from kallista.core.types import RunId, RunKey, WorkerKey
 from kallista.errors import KallistaError, LeaseLost, NotFoundError
-from kallista.store.holders import NOBODY, holder
+from kallista.store.holders import NOBODY
 from kallista.store.port import Committed
 from kallista.store.rows import Row
-from kallista.store.sqlite.creation import ENQUEUE, INSERT_EVENT, PUT_STEP, create_children
+from kallista.store.sqlite.creation import (
+    ENQUEUE,
+    INSERT_EVENT,
+    PUT_STEP,
+    create_children,
+    entry_row,
+)
 from kallista.store.sqlite.records import key_list, text_list
 from kallista.store.sqlite.statements import statement
 from kallista.store.sqlite.writing import Writing
@@ -150,9 +156,9 @@ class _Rows:
         for at, step in plan.steps:
             self._steps += (run, at, *astuple(step))
         for entry in plan.dequeue:
-            self._dequeued.append(_line(run, kind, owner, entry))
+            self._dequeued.append(entry_row(run, kind, owner, entry))
         for entry in plan.enqueue:
-            self._enqueued += _line(run, kind, owner, entry)
+            self._enqueued += entry_row(run, kind, owner, entry)
         if plan.lend or plan.recall or plan.settle:
             self._granted += ((grant.attempt, run, grant.step) for grant in plan.lend)
             self._recalled += ((run, at) for at in plan.recall)
@@ -202,11 +208,6 @@ def _task_status(plan: Plan, before: str) -> str:
         if at == 0:
             return state.status
     return before
-
-
-def _line(run: RunKey, kind: str, owner: WorkerKey | None, entry: Entry) -> Row:
-    held_by = holder(kind, owner, entry.type)
-    return held_by, entry.type, entry.priority, entry.ready_at, run, entry.step
 
 
 def _concerns_others(plan: Plan) -> bool:
