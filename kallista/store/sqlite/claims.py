@@ -26,7 +26,7 @@ from kallista.store.port import (
     Committed,
     RunRecord,
 )
-from kallista.store.sqlite.plans import write_plans
+from kallista.store.sqlite.plans import write_first_plans
 from kallista.store.sqlite.records import full_records, key_list
 from kallista.store.sqlite.statements import statement
 from kallista.store.sqlite.writing import Writing
@@ -93,7 +93,8 @@ def claim(writing: Writing, request: ClaimRequest, begin: Begin | None) -> Claim
     next_due = wakes_left.ready_at if wakes_left else _next_due(db, request, piles)
     entries = _take(writing, request.worker, [*wakes, *tasks])
     if begin is not None and entries:
-        answers = write_plans(writing, begin(entries))
+        records = [it.record for it in entries if it.record is not None]
+        answers = write_first_plans(writing, begin(entries), records)
         assert all(isinstance(answer, Committed) for answer in answers), answers
     return Claim(
         entries=entries,

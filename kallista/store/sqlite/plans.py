@@ -7,7 +7,7 @@ ever in one batch.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import apsw
@@ -18,7 +18,7 @@ from kallista.core.states import RunKind
 from kallista.core.types import RunId, RunKey, WorkerKey
 from kallista.errors import KallistaError, LeaseLost, NotFoundError
 from kallista.store.holders import NOBODY
-from kallista.store.port import Committed
+from kallista.store.port import Committed, RunRecord
 from kallista.store.rows import Row
 from kallista.store.sqlite.creation import (
     ENQUEUE,
@@ -59,12 +59,34 @@ def write_plans(writing: Writing, plans: Sequence[Plan]) -> list[Committed | Kal
     Returns:
         For each plan its new version, or why it dropped out; its neighbours go on without it.
     """
-    standings = _standings(writing.db, plans)
+    db = writing.db
+    advanced = {plan.run for plan in plans if _goes_on(plan) and _advance(db, plan)}
+    standings = _standings(db, [plan.run for plan in plans if plan.run not in advanced])
+    return _write_plans(writing, plans, advanced, standings)
+
+
+def write_first_plans(
+    writing: Writing, plans: Sequence[Plan], records: Iterable[RunRecord]
+) -> list[Committed | KallistaError]:
+    """The same for runs that were read in this transaction, after the last change of them."""
+    standings = {record.key: _standing(record) for record in records}
+    return _write_plans(writing, plans, (), standings)
+
+
+def _write_plans(
+    writing: Writing,
+    plans: Sequence[Plan],
+    advanced: Collection[RunKey],
+    standings: Mapping[RunKey, _Standing],
+) -> list[Committed | KallistaError]:
     answers: list[Committed | KallistaError] = []
     rows = _Rows()
     for plan in plans:
         try:
-            rows.add(plan, _check(writing, plan, standings.get(plan.run)))
+            if plan.run in advanced:
+                rows.add_history(plan)
+            else:
+                rows.add(plan, _check(writing, plan, standings.get(plan.run)))
             answers.append(Committed(plan.fence.version + 1))
         except KallistaError as error:
             answers.append(error)
@@ -72,8 +94,45 @@ def write_plans(writing: Writing, plans: Sequence[Plan]) -> list[Committed | Kal
     return answers
 
 
-def _standings(db: apsw.Connection, plans: Sequence[Plan]) -> dict[RunKey, _Standing]:
-    rows: Any = db.execute(_STANDINGS, (key_list([plan.run for plan in plans]),))
+def _goes_on(plan: Plan) -> bool:
+    """Whether it concerns nothing but its run, which goes on: most plans are like that."""
+    return not (
+        plan.ownership is not None
+        or plan.head.ended_at is not None
+        or plan.enqueue
+        or plan.dequeue
+        or plan.create
+        or plan.wake
+        or plan.wake_parent
+        or plan.announce
+        or plan.tell_owner
+        or plan.lend
+        or plan.recall
+        or plan.settle
+    )
+
+
+def _advance(db: apsw.Connection, plan: Plan) -> bool:
+    """Check the fence and write the head in one go.
+
+    Returns:
+        False when nothing was written: the fence is stale, or more than the head has to change.
+    """
+    fence = plan.fence
+    db.execute(_ADVANCE_RUN, (*astuple(plan.head), plan.run, fence.version, fence.epoch))
+    return db.changes() == 1
+
+
+def _standing(record: RunRecord) -> _Standing:
+    parent, parent_step = record.parent or (None, None)
+    return (
+        record.key, record.version, record.epoch, record.owner, record.kind, record.status,
+        parent, parent_step,
+    )  # fmt: skip
+
+
+def _standings(db: apsw.Connection, runs: Sequence[RunKey]) -> dict[RunKey, _Standing]:
+    rows: Any = db.execute(_STANDINGS, (key_list(runs),)) if runs else ()
     return {row[0]: row for row in rows}
 
 
@@ -147,14 +206,11 @@ class _Rows:
             owner = ownership.worker
             self._moved.setdefault(owner or NOBODY, []).append(run)
             self._turned.append((*astuple(head), status, owner, ownership.epoch, run, version))
-        elif status == seen:
-            self._advanced.append((*astuple(head), run, version))
+        elif status == seen and kind != RunKind.TASK:
+            self._advanced.append((*astuple(head), run, version, None))
         else:
             self._restated.append((*astuple(head), status, run, version))
-        for event in plan.events:
-            self._events += (run, *astuple(event))
-        for at, step in plan.steps:
-            self._steps += (run, at, *astuple(step))
+        self.add_history(plan)
         for entry in plan.dequeue:
             self._dequeued.append(entry_row(run, kind, owner, entry))
         for entry in plan.enqueue:
@@ -173,6 +229,14 @@ class _Rows:
         if plan.announce:
             self._announced.append((run,))
         self._concern_others = self._concern_others or _concerns_others(plan)
+
+    def add_history(self, plan: Plan) -> None:
+        """Take on what has happened in a run by a plan, and to its steps."""
+        run = plan.run
+        for event in plan.events:
+            self._events += (run, *astuple(event))
+        for at, step in plan.steps:
+            self._steps += (run, at, *astuple(step))
 
     def write(self, writing: Writing) -> None:
         """Write all of it."""

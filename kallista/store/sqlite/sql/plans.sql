@@ -5,12 +5,14 @@ SELECT key, version, epoch, owner, kind, status, parent, parent_step
 FROM runs WHERE key IN (SELECT value FROM json_each(:keys));
 
 -- name: advance_run
--- The head alone: the indexes on status and owner are not touched.
+-- The head alone, if the fence holds and users go on seeing the same word for the run, as a task's
+-- plans mostly don't: the indexes on status and owner are not touched.
 UPDATE runs
 SET state = :state, seq = :seq, in_flight = :in_flight, started_at = :started_at,
     ended_at = :ended_at, deadline_at = :deadline_at, driven = :driven, held = :held,
     outcome = :outcome, version = version + 1
-WHERE key = :key AND version = :version;
+WHERE key = :key AND version = :version AND (:epoch IS NULL OR epoch = :epoch)
+  AND status = :state AND kind <> 'task';
 
 -- name: restate_run
 -- The head, when users see another word for it; the index on the owner is not touched.
