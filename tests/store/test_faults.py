@@ -85,6 +85,22 @@ async def test_a_commit_that_failed_never_comes_back(
     assert (await store.create(new_run("ghost"))).new
 
 
+async def test_a_commit_in_doubt_is_not_taken_for_another_programs(
+    store: SqliteStore, files: FaultyFiles, path: Path
+) -> None:
+    """What others have written in between doesn't make a group look written that is not."""
+    await made(store, new_run("before"))
+    async with opened(lambda: SqliteStore(path)) as other:
+        for number in range(3):
+            await other.create(new_run(f"other-{number}"))
+        files.on_sync = broken
+        files.on_open = lambda: setattr(files, "on_sync", None)
+        with pytest.raises(StoreError, match="nothing acknowledged is lost"):
+            await store.create(new_run("ghost"))
+        assert await other.load(RunId("ghost")) is None
+        assert (await store.create(new_run("ghost"))).new
+
+
 async def test_a_commit_that_failed_but_took_effect_is_acknowledged(
     store: SqliteStore, files: FaultyFiles, path: Path
 ) -> None:

@@ -25,7 +25,7 @@ from kallista.store.sqlite.claims import claim
 from kallista.store.sqlite.file_locks import FileLock, holder_name
 from kallista.store.sqlite.opening import prepare
 from kallista.store.sqlite.records import DefinitionCache
-from kallista.store.sqlite.statements import all_statements, statement
+from kallista.store.sqlite.statements import Insertion, all_statements, statement
 from kallista.store.sqlite.writing import Writing
 from kallista.testing.store_contract import (
     NOW,
@@ -173,6 +173,16 @@ async def test_a_writer_that_hangs_is_named(path: Path) -> None:
         assert (await store.create(new_run())).new
 
 
+def test_a_lock_names_whoever_took_it_last(tmp_path: Path) -> None:
+    """The name is written only by another holder than the last one, and never left out of date."""
+    file = tmp_path / "lock"
+    with closing(FileLock(file)) as one, closing(FileLock(file)) as two:
+        for lock, name in ((one, "one"), (one, "one"), (two, "two"), (one, "one")):
+            lock.acquire(holder_name(name), 0, "write")
+            assert file.read_text().strip() == name
+            lock.release()
+
+
 async def test_a_foreign_program_that_keeps_the_file_is_reported(path: Path) -> None:
     """A program that knows nothing of our locks and holds a transaction gives a clear error."""
     async with opened(lambda: SqliteStore(path, busy_timeout=0)) as store:
@@ -295,6 +305,20 @@ async def test_where_no_bell_can_be_hung_up_nothing_is_missed(
         store.listen(lambda: None)
         await it.create(new_task("a"))
         assert store.changed()
+
+
+@pytest.mark.parametrize("count", [0, 1, 63, 64, 65, 200])
+def test_rows_are_inserted_in_order_however_many_there_are(path: Path, count: int) -> None:
+    """They go by dozens into one call; none is left out, and the last word on a row counts."""
+    with closing(apsw.Connection(str(path))) as db:
+        rows = [(number, f"tag-{number}") for number in range(count)]
+        Insertion("insert_tag").write(db, [value for run, tag in rows for value in (tag, run)])
+        assert db.execute("SELECT run, tag FROM run_tags ORDER BY run").fetchall() == rows
+        schemas = [value for number in range(count) for value in ("type", f"{number}")]
+        Insertion("put_type_schema").write(db, schemas)
+        assert db.execute("SELECT schema FROM type_schemas").get == (
+            str(count - 1) if count else None
+        )
 
 
 async def test_steps_nothing_happened_to_take_no_room(path: Path) -> None:
