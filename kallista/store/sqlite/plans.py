@@ -96,20 +96,7 @@ def _write_plans(
 
 def _goes_on(plan: Plan) -> bool:
     """Whether it concerns nothing but its run, which goes on: most plans are like that."""
-    return not (
-        plan.ownership is not None
-        or plan.head.ended_at is not None
-        or plan.enqueue
-        or plan.dequeue
-        or plan.create
-        or plan.wake
-        or plan.wake_parent
-        or plan.announce
-        or plan.tell_owner
-        or plan.lend
-        or plan.recall
-        or plan.settle
-    )
+    return not (plan.dequeue or plan.create or _concerns_others(plan))
 
 
 def _advance(db: apsw.Connection, plan: Plan) -> bool:
