@@ -63,7 +63,7 @@ def started(wanted: Wanted, now: Micros, capacity: Capacity = NO_CAPACITY) -> Dr
     if not draft.children:
         return draft
     draft = _opened(run, now)
-    draft.enqueue.append(Entry(WAKE, run.priority, now))
+    draft.queue(Entry(WAKE, run.priority, now))
     return draft
 
 
@@ -71,7 +71,7 @@ def _opened(run: Run, now: Micros) -> Draft:
     draft = Draft(run)
     draft.record(EventKind.RUN_STARTED, now)
     if draft.head.deadline_at is not None:
-        draft.enqueue.append(Entry(WAKE, run.priority, draft.head.deadline_at))
+        draft.queue(Entry(WAKE, run.priority, draft.head.deadline_at))
     return draft
 
 

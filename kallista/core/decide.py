@@ -154,7 +154,7 @@ def _begin(draft: Draft, kind: EventKind, now: Micros, capacity: Capacity, drive
 def _go_on(draft: Draft, now: Micros, capacity: Capacity) -> None:
     deadline = draft.head.deadline_at
     if deadline is not None:
-        draft.enqueue.append(Entry(WAKE, draft.run.priority, deadline))
+        draft.queue(Entry(WAKE, draft.run.priority, deadline))
     _settle(draft, range(len(draft.run.steps)), now, capacity)
 
 
@@ -167,9 +167,9 @@ def _hold(draft: Draft, data: JsonText | None, now: Micros, parent_attempt: int 
     for position in range(len(draft.run.steps)):
         step = draft.step(position)
         if step.status is TaskStatus.SCHEDULED and step.ready_at is not None:
-            draft.dequeue.append(_entry(draft, position, step.ready_at))
+            draft.unqueue(_entry(draft, position, step.ready_at))
         elif step.status is TaskStatus.WAITING and step.ready_at is None:
-            draft.wake.append(_child_id(draft, position))
+            draft.wake_up(_child_id(draft, position))
 
 
 def _resume(draft: Draft, command: Command, now: Micros, capacity: Capacity) -> None:
@@ -181,9 +181,9 @@ def _resume(draft: Draft, command: Command, now: Micros, capacity: Capacity) -> 
     for position in range(len(draft.run.steps)):
         step = draft.step(position)
         if step.status is TaskStatus.SCHEDULED and step.ready_at is not None:
-            draft.enqueue.append(_entry(draft, position, step.ready_at))
+            draft.queue(_entry(draft, position, step.ready_at))
         elif step.status is TaskStatus.WAITING and step.ready_at is None:
-            draft.wake.append(_child_id(draft, position))
+            draft.wake_up(_child_id(draft, position))
     _settle(draft, range(len(draft.run.steps)), now, capacity)
 
 
@@ -199,16 +199,16 @@ def _stop(draft: Draft, kind: EventKind, data: JsonText | None, now: Micros) -> 
         step = draft.step(position)
         match step.status:
             case TaskStatus.RUNNING:
-                draft.stopped.append(position)
+                draft.stop(position)
             case TaskStatus.SCHEDULED:
                 if step.ready_at is not None:
-                    draft.dequeue.append(_entry(draft, position, step.ready_at))
+                    draft.unqueue(_entry(draft, position, step.ready_at))
                 _end_step(draft, EventKind.TASK_CANCELLED, position, now, None)
             case TaskStatus.WAITING:
                 if step.ready_at is None:
-                    draft.wake.append(_child_id(draft, position))
+                    draft.wake_up(_child_id(draft, position))
                 else:
-                    draft.dequeue.append(_wake_entry(draft, position, step.ready_at))
+                    draft.unqueue(_wake_entry(draft, position, step.ready_at))
                 _end_step(draft, EventKind.TASK_CANCELLED, position, now, None)
             case _:
                 pass
@@ -253,24 +253,24 @@ def _wished(draft: Draft, wish: Wished, now: Micros, capacity: Capacity) -> None
         return  # granted already
     ready = step.status is TaskStatus.SCHEDULED and step.ready_at is not None
     if draft.state is not _RUN_RUNNING or not ready:
-        draft.settle.append(wish.step)
+        draft.end_loan(wish.step)
     elif wish.worker == capacity.worker or _is_suspect(draft, wish.step):
-        draft.settle.append(wish.step)  # it drives the run by now, and claims like any driver
+        draft.end_loan(wish.step)  # it drives the run by now, and claims like any driver
         _queue_ready(draft, wish.step)
     elif _start_attempt(draft, wish.step, now, wish.worker, capacity):
-        draft.lend.append(Grant(wish.step, wish.worker, step.attempt + 1))
+        draft.grant(Grant(wish.step, wish.worker, step.attempt + 1))
     else:
-        draft.settle.append(wish.step)
+        draft.end_loan(wish.step)
 
 
 def _queue_ready(draft: Draft, position: int) -> None:
     ready_at = draft.step(position).ready_at
     if ready_at is not None:
-        draft.enqueue.append(_entry(draft, position, ready_at))
+        draft.queue(_entry(draft, position, ready_at))
 
 
 def _reported(draft: Draft, report: Reported, now: Micros, capacity: Capacity) -> None:
-    draft.settle.append(report.step)
+    draft.end_loan(report.step)
     ended = AttemptEnded(report.step, report.attempt, report.outcome)
     _attempt_ended(draft, ended, now, capacity)
 
@@ -282,7 +282,7 @@ def _attempt_ended(draft: Draft, ended: AttemptEnded, now: Micros, capacity: Cap
         return
     if isinstance(outcome, Completed):
         if position in wiring(draft.run.definition).read:
-            draft.outputs[position] = from_json(outcome.result)
+            draft.keep_output(position, from_json(outcome.result))
         _end_step(draft, _COMPLETED, position, now, outcome.result)
         _settle_after(draft, position, now, capacity)
     else:
@@ -300,7 +300,7 @@ def _attempt_not_completed(
         case Asleep(length) if not over:
             until = Micros(now + length)
             draft.record(EventKind.TASK_WAITING, now, position, step.attempt, to_json(until))
-            draft.enqueue.append(_wake_entry(draft, position, until))
+            draft.queue(_wake_entry(draft, position, until))
         case Stopped() | HandedBack() | Asleep() if over:
             note = ended.outcome.note if isinstance(ended.outcome, Stopped) else None
             data = None if note is None else to_json(note)
@@ -343,7 +343,7 @@ def _start_or_queue(
     if free and capacity.take(_lane(task, step), _priority(draft, position)):
         _launch(draft, position, now, capacity)
     else:
-        draft.enqueue.append(_entry(draft, position, ready_at))
+        draft.queue(_entry(draft, position, ready_at))
 
 
 def _worker_died(draft: Draft, died: WorkerDied, now: Micros, capacity: Capacity) -> None:
@@ -361,7 +361,7 @@ def _lines_lost(draft: Draft, lost: LinesLost, now: Micros, capacity: Capacity) 
 
 def _borrower_died(draft: Draft, died: BorrowerDied, now: Micros, capacity: Capacity) -> None:
     step = draft.step(died.step)
-    draft.settle.append(died.step)
+    draft.end_loan(died.step)
     if step.status is TaskStatus.RUNNING and step.attempt == died.attempt:
         _crashed(draft, died.step, now, capacity)
 
@@ -384,18 +384,18 @@ def _queue_again(draft: Draft) -> None:
     if head.state in FINISHED_RUN:
         return
     if head.deadline_at is not None:
-        draft.enqueue.append(Entry(WAKE, draft.run.priority, head.deadline_at))
+        draft.queue(Entry(WAKE, draft.run.priority, head.deadline_at))
     for position, spec in enumerate(draft.run.definition.steps):
         step = draft.step(position)
         if step.ended_at is not None:
             continue
         if step.status is TaskStatus.WAITING and step.ready_at is not None:
-            draft.enqueue.append(_wake_entry(draft, position, step.ready_at))
+            draft.queue(_wake_entry(draft, position, step.ready_at))
         elif step.ready_at is not None and head.state is _P.RUNNING:
-            draft.enqueue.append(_entry(draft, position, step.ready_at))
+            draft.queue(_entry(draft, position, step.ready_at))
         ends_at = _ends_at(spec.work, step.since) if isinstance(spec.work, TaskSpec) else None
         if ends_at is not None:
-            draft.enqueue.append(_wake_entry(draft, position, ends_at))
+            draft.queue(_wake_entry(draft, position, ends_at))
 
 
 def _due(draft: Draft, due: Due, now: Micros, capacity: Capacity) -> None:
@@ -416,7 +416,7 @@ def _due(draft: Draft, due: Due, now: Micros, capacity: Capacity) -> None:
         ends_at = _ends_at(spec.work, step.since)
         if head.state not in FINISHED_RUN and _has_come(draft, due.step, ends_at, now):
             if step.ready_at is not None:
-                draft.dequeue.append(_entry(draft, due.step, step.ready_at))
+                draft.unqueue(_entry(draft, due.step, step.ready_at))
             _fail_step(draft, due.step, _too_late(spec.work, None), now, capacity)
 
 
@@ -424,7 +424,7 @@ def _has_come(draft: Draft, position: int, moment: Micros | None, now: Micros) -
     """Whether a moment has come; one that is still to come is queued, if it is not already."""
     if moment is not None and moment > now:
         priority = draft.run.priority if position == WHOLE_RUN else _priority(draft, position)
-        draft.enqueue.append(Entry(WAKE, priority, moment, position))
+        draft.queue(Entry(WAKE, priority, moment, position))
     return moment is not None and moment <= now
 
 
@@ -434,11 +434,11 @@ def _child_seen(draft: Draft, child: ChildSeen, now: Micros, capacity: Capacity)
         return
     id = _child_id(draft, child.step)
     if child.state is _P.COMPLETED:
-        draft.outputs[child.step] = child.output
+        draft.keep_output(child.step, child.output)
         _end_step(draft, EventKind.TASK_COMPLETED, child.step, now, to_json({"run": id}))
         _settle_after(draft, child.step, now, capacity)
     elif child.attempt < step.attempt:
-        draft.wake.append(id)
+        draft.wake_up(id)
     else:
         kind = "ChildFailed" if child.state is _P.FAILED else "ChildCancelled"
         message = f"{id!r} is {child.state}" + (f": {child.message}" if child.message else "")
@@ -525,7 +525,7 @@ def _take_turn(draft: Draft, position: int, now: Micros, capacity: Capacity) -> 
     task = _task(draft, position)
     if task.deadline is not None:
         ends_at = Micros(now + task.deadline)
-        draft.enqueue.append(_wake_entry(draft, position, ends_at))
+        draft.queue(_wake_entry(draft, position, ends_at))
     if capacity.take(_lane(task, draft.step(position)), _priority(draft, position)):
         _launch(draft, position, now, capacity)
     else:
@@ -535,12 +535,12 @@ def _take_turn(draft: Draft, position: int, now: Micros, capacity: Capacity) -> 
 def queue_step(draft: Draft, position: int, ready_at: Micros, now: Micros) -> None:
     """Let any worker start the step from a moment on."""
     draft.record(EventKind.TASK_READY, now, position, data=to_json(ready_at))
-    draft.enqueue.append(_entry(draft, position, ready_at))
+    draft.queue(_entry(draft, position, ready_at))
 
 
 def _launch(draft: Draft, position: int, now: Micros, capacity: Capacity) -> None:
     if _start_attempt(draft, position, now, capacity.worker, capacity):
-        draft.launched.append(position)
+        draft.launch(position)
 
 
 def _start_attempt(
@@ -561,9 +561,9 @@ def _start_child(draft: Draft, position: int, child: ChildSpec, now: Micros) -> 
     inputs = _values(draft, position, child)
     id = _child_id(draft, position)
     draft.record(EventKind.TASK_WAITING, now, position, attempt, to_json(id))
-    draft.children.append(Child(position, id, child.definition, inputs))
+    draft.bear(Child(position, id, child.definition, inputs))
     if attempt > 1:
-        draft.wake.append(id)
+        draft.wake_up(id)
 
 
 def _fail_step(
@@ -578,7 +578,7 @@ def _end_step(
 ) -> None:
     step, work = draft.step(position), draft.run.definition.steps[position].work
     if isinstance(work, TaskSpec) and work.deadline is not None and step.since is not None:
-        draft.dequeue.append(_wake_entry(draft, position, Micros(step.since + work.deadline)))
+        draft.unqueue(_wake_entry(draft, position, Micros(step.since + work.deadline)))
     draft.record(kind, now, position, step.attempt, data)
 
 
@@ -634,13 +634,13 @@ def _wake_entry(draft: Draft, position: int, at: Micros) -> Entry:
 
 
 def _look_again(draft: Draft, now: Micros) -> None:
-    draft.enqueue.append(Entry(WAKE, draft.run.priority, now))
+    draft.queue(Entry(WAKE, draft.run.priority, now))
 
 
 def _drop_deadline(draft: Draft) -> None:
     deadline = draft.head.deadline_at
     if deadline is not None:
-        draft.dequeue.append(Entry(WAKE, draft.run.priority, deadline))
+        draft.unqueue(Entry(WAKE, draft.run.priority, deadline))
 
 
 def _child_id(draft: Draft, position: int) -> RunId:

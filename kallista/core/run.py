@@ -8,7 +8,7 @@ what differs from its run, so deciding costs what changes, not what there is.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeAlias, TypeVar
 
 from msgspec.structs import replace
 
@@ -122,6 +122,17 @@ class Child(NamedTuple):
     inputs: Mapping[str, Json]
 
 
+_T = TypeVar("_T")
+_Few: TypeAlias = list[_T] | tuple[()]
+
+
+def _with(few: _Few[_T], more: _T) -> list[_T]:
+    if isinstance(few, list):
+        few.append(more)
+        return few
+    return [more]
+
+
 class Draft:
     """What a decision changes of a run, before it is written.
 
@@ -149,17 +160,18 @@ class Draft:
         self.unfinished = run.unfinished
         self.dead_ends = run.dead_ends
         self.changed: dict[int, StepState] = {}
-        self.blockers: dict[int, int] = {}
-        self.outputs: dict[int, Json] = {}
         self.events: list[Event] = []
-        self.enqueue: list[Entry] = []
-        self.dequeue: list[Entry] = []
-        self.children: list[Child] = []
-        self.wake: list[RunId] = []
-        self.launched: list[int] = []
-        self.stopped: list[int] = []
-        self.lend: list[Grant] = []
-        self.settle: list[int] = []
+        # Most decisions need few of these, so each is made for the first that goes into it.
+        self.blockers: dict[int, int] | None = None
+        self.outputs: dict[int, Json] | None = None
+        self.enqueue: _Few[Entry] = ()
+        self.dequeue: _Few[Entry] = ()
+        self.children: _Few[Child] = ()
+        self.wake: _Few[RunId] = ()
+        self.launched: _Few[int] = ()
+        self.stopped: _Few[int] = ()
+        self.lend: _Few[Grant] = ()
+        self.settle: _Few[int] = ()
         self.wake_parent = False
         self.announce = False
 
@@ -181,14 +193,52 @@ class Draft:
 
     def blocked_by(self, position: int) -> int:
         """How many of the steps before it have not passed."""
-        changed = self.blockers.get(position)
+        changed = None if self.blockers is None else self.blockers.get(position)
         return self.run.blockers[position] if changed is None else changed
 
     def output(self, position: int) -> Json:
         """A result that a reference reads."""
-        if position in self.outputs:
+        if self.outputs is not None and position in self.outputs:
             return self.outputs[position]
         return self.run.outputs.get(position)
+
+    def keep_output(self, position: int, output: Json) -> None:
+        """Remember a result that references read."""
+        if self.outputs is None:
+            self.outputs = {}
+        self.outputs[position] = output
+
+    def queue(self, entry: Entry) -> None:
+        """Add a line to the queue."""
+        self.enqueue = _with(self.enqueue, entry)
+
+    def unqueue(self, entry: Entry) -> None:
+        """Take a line out of the queue."""
+        self.dequeue = _with(self.dequeue, entry)
+
+    def bear(self, child: Child) -> None:
+        """Create a child run."""
+        self.children = _with(self.children, child)
+
+    def wake_up(self, child: RunId) -> None:
+        """Let a child run be looked at."""
+        self.wake = _with(self.wake, child)
+
+    def launch(self, position: int) -> None:
+        """Execute a step's attempt here."""
+        self.launched = _with(self.launched, position)
+
+    def stop(self, position: int) -> None:
+        """Stop a step's attempt."""
+        self.stopped = _with(self.stopped, position)
+
+    def grant(self, grant: Grant) -> None:
+        """Lend a step to another worker."""
+        self.lend = _with(self.lend, grant)
+
+    def end_loan(self, position: int) -> None:
+        """Let a step be on loan no longer."""
+        self.settle = _with(self.settle, position)
 
     def record(
         self,
@@ -204,7 +254,10 @@ class Draft:
             StateError: The law knows no such transition; the message tells the run's story.
         """
         event = Event(self.seq, at, kind, step, attempt, data)
-        _apply(self, event)
+        if step is None:
+            _apply_to_run(self, event)
+        else:
+            _apply_to_step(self, event, step)
         self.events.append(event)
 
     def absorb(self) -> None:
@@ -215,9 +268,10 @@ class Draft:
         run.dead_ends = self.dead_ends
         for position, state in self.changed.items():
             run.steps[position] = state
-        for position, count in self.blockers.items():
-            run.blockers[position] = count
-        if self.outputs:
+        if self.blockers is not None:
+            for position, count in self.blockers.items():
+                run.blockers[position] = count
+        if self.outputs is not None:
             run.outputs.update(self.outputs)
 
 
@@ -229,16 +283,12 @@ def fold(run: Run, events: Iterable[Event]) -> Run:
     """
     draft = Draft(run)
     for event in events:
-        _apply(draft, event)
+        if event.step is None:
+            _apply_to_run(draft, event)
+        else:
+            _apply_to_step(draft, event, event.step)
     draft.absorb()
     return run
-
-
-def _apply(draft: Draft, event: Event) -> None:
-    if event.step is None:
-        _apply_to_run(draft, event)
-    else:
-        _apply_to_step(draft, event, event.step)
 
 
 def _apply_to_run(draft: Draft, event: Event) -> None:
@@ -286,6 +336,8 @@ def _is_dead_end(step: StepState) -> bool:
 
 
 def _count_blockers(draft: Draft, position: int, change: int) -> None:
+    if draft.blockers is None:
+        draft.blockers = {}
     for later in draft.run.definition.dependents[position]:
         draft.blockers[later] = draft.blocked_by(later) + change
 
