@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from kallista.core.definitions import Definition, TaskSpec
@@ -27,9 +28,10 @@ class Progress:
     message: str | None
 
 
-@dataclass(slots=True, eq=False)
-class ActiveRun:
+class ActiveRun(Struct, eq=False):
     """One run, its mailbox, and the attempts that run here.
+
+    Sets that are empty in most runs are not changed but replaced, so that all share the empty one.
 
     Args:
         key: The store's key.
@@ -43,7 +45,7 @@ class ActiveRun:
         writing: Whether a plan is on its way to the store, or the run is being read.
         gone: Whether this program has let go of it.
         attempts: The task that executes each attempt here, by step.
-        progress: What running attempts report, by step.
+        progress: What running attempts report, by step; None until one does.
         origin: What is stored of it besides its state, as it was found or made.
         results: What brought finished steps to their end, as it is encoded, by position;
             ``WHOLE_RUN``: the run itself.
@@ -60,19 +62,19 @@ class ActiveRun:
     epoch: int
     parent: tuple[RunKey, int] | None = None
     owned: bool = True
-    mailbox: list[Item] = field(default_factory=list)
-    looks: set[int] = field(default_factory=set)
+    mailbox: list[Item] = []
+    looks: frozenset[int] = frozenset()
     writing: bool = False
     gone: bool = False
-    attempts: dict[int, asyncio.Task[None]] = field(default_factory=dict)
-    progress: dict[int, Progress] = field(default_factory=dict)
+    attempts: dict[int, asyncio.Task[None]] = {}
+    progress: dict[int, Progress] | None = None
     origin: RunRecord | NewRun | None = None
-    results: dict[int, JsonText] = field(default_factory=dict)
+    results: dict[int, JsonText] = {}
     all_results: bool = False
     lent: bool = False
-    on_loan: set[int] = field(default_factory=set)
-    parked: set[int] = field(default_factory=set)
-    suspects: set[WorkerKey] = field(default_factory=set)
+    on_loan: frozenset[int] = frozenset()
+    parked: frozenset[int] = frozenset()
+    suspects: frozenset[WorkerKey] = frozenset()
 
     @property
     def is_over(self) -> bool:

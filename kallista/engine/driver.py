@@ -241,7 +241,7 @@ class Driver:
             self.post_all(there, stimuli, looks, parked)
             return
         active = self._activate(record)
-        active.parked.update(parked)
+        active.parked = active.parked.union(parked)
         self._suspect(active, _workers_of(record))
         active.mailbox.extend(stimuli)
         if WHOLE_RUN in looks:
@@ -302,7 +302,7 @@ class Driver:
         """
         others = [worker for worker in workers if worker != self._slots.worker]
         if active.run.kind is RunKind.PROCESS:
-            active.suspects.update(others)
+            active.suspects = active.suspects.union(others)
         else:
             active.mailbox.extend(map(WorkerDied, others))
 
@@ -318,7 +318,7 @@ class Driver:
             self._slots.give_back(type)
             self.take_up(key, [LinesLost()], {WHOLE_RUN})
         else:
-            active.parked.discard(dispatch.step)
+            active.parked -= {dispatch.step}
             self.post(active, dispatch)
 
     def post_all(
@@ -332,9 +332,9 @@ class Driver:
 
         After a look at the whole run, for another program may have changed it.
         """
-        active.parked.update(parked)
+        active.parked = active.parked.union(parked)
         active.mailbox.extend(stimuli)
-        active.looks.update(looks)
+        active.looks = active.looks.union(looks)
         self._advance(active)
 
     def claim_began(self) -> None:
@@ -406,7 +406,7 @@ class Driver:
         try:
             loans = await self._loans(active)
             if reread and WHOLE_RUN in looks and not await self._reread(active):
-                active.looks.update(looks)
+                active.looks = active.looks.union(looks)
                 self._lose(active)
                 return
             await self._facts.fill_outputs(active.key, active.run)
@@ -419,7 +419,7 @@ class Driver:
         active.writing = False
         left = [item for item in active.mailbox if not is_seen_again(item, looks)]
         active.mailbox = [*of_loans(loans, active.suspects), *seen, *left]
-        active.suspects.clear()
+        active.suspects = frozenset()
         self._advance(active)
 
     async def _loans(self, active: ActiveRun) -> Sequence[Loan]:
@@ -427,7 +427,7 @@ class Driver:
         if active.run.kind is not RunKind.PROCESS:
             return []
         loans = await self._store.loans(active.key)
-        active.on_loan = granted(loans)
+        active.on_loan = frozenset(granted(loans))
         return loans
 
     async def _look(self, active: ActiveRun, looks: Collection[int]) -> list[Stimulus]:
@@ -445,7 +445,7 @@ class Driver:
         if active.writing or active.gone:
             return
         if active.looks or active.suspects:
-            looks, active.looks = active.looks, set()
+            looks, active.looks = active.looks, frozenset()
             self._prepare(active, looks, reread=True)
             return
         batch, asked = next_batch(active.mailbox)
@@ -478,7 +478,7 @@ class Driver:
             return False
         asked.fresh = True
         active.mailbox.insert(0, asked)
-        active.looks.add(WHOLE_RUN)
+        active.looks |= {WHOLE_RUN}
         self._advance(active)
         return True
 
@@ -571,8 +571,8 @@ class Driver:
         active.version = written.result().version
         active.owned = active.owned or not letting_go
         if draft.lend or draft.settle:
-            active.on_loan.update(grant.step for grant in draft.lend)
-            active.on_loan.difference_update(draft.settle)
+            lent = active.on_loan.union([grant.step for grant in draft.lend])
+            active.on_loan = lent.difference(draft.settle)
         if draft.lend or draft.settle or draft.stopped:
             self._on_loans()  # this worker may have borrowed it itself, before it drove the run
         _remember_results(active, draft)
@@ -592,7 +592,7 @@ class Driver:
         self._free_places(active, draft.launched)
         self._answer(asked, changed=bool(draft.events))
         self._tell(active, draft)
-        active.looks.add(WHOLE_RUN)
+        active.looks |= {WHOLE_RUN}
         self._lose(active)
 
     def _tell(self, active: ActiveRun, draft: Draft) -> None:
@@ -672,10 +672,10 @@ class Driver:
             self._fail_asked(active, error)
         if isinstance(error, StoreError) and not active.owned:
             if isinstance(error, StoreUncertainError):
-                active.looks.add(WHOLE_RUN)  # it may be ours by now
+                active.looks |= {WHOLE_RUN}  # it may be ours by now
             self._lose(active)
             return
-        active.looks.add(WHOLE_RUN)  # before anything else is decided
+        active.looks |= {WHOLE_RUN}  # before anything else is decided
         if error is None or isinstance(error, (LeaseLost, NotFoundError)):
             if not active.owned:
                 self._on_refused()
@@ -738,7 +738,7 @@ class Driver:
         """Another worker drives it now, or it is gone: stop what runs here, report nothing."""
         owned = active.owned
         left, looks = active.mailbox, active.looks
-        active.mailbox, active.looks = [], set()
+        active.mailbox, active.looks = [], frozenset()
         self._forget(active)
         for position in list(active.attempts):
             self.attempts.stop(active, position)
@@ -816,7 +816,7 @@ class Driver:
             StoreError: The runs could not be read; ask again.
         """
         for active in self.driven:
-            active.looks.add(WHOLE_RUN)
+            active.looks |= {WHOLE_RUN}
             self.post(active, LinesLost())
         for key in await self._store.driven(self._slots.worker):
             if key not in self._active:

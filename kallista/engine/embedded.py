@@ -419,7 +419,7 @@ class EmbeddedEngine:
 
     def _progress_of(self, key: RunKey) -> Mapping[int, Progress]:
         active = self._driver.get(key)
-        return {} if active is None else active.progress
+        return {} if active is None or active.progress is None else active.progress
 
     # runs
 

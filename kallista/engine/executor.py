@@ -8,7 +8,7 @@ import traceback
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from concurrent.futures import Future
 from inspect import isawaitable
-from typing import Final, TypeVar, cast
+from typing import Final, TypeAlias, TypeVar, cast
 
 from kallista.core.commands import AttemptEnded
 from kallista.core.definitions import Definition, TaskSpec
@@ -27,7 +27,7 @@ from kallista.core.types import Json, JsonText, Micros, RunKey
 from kallista.core.wiring import evaluate, reads, wiring
 from kallista.engine.active import ActiveRun, Progress
 from kallista.engine.alarm import TRY_AGAIN_AFTER
-from kallista.engine.clock import Clock, pass_by
+from kallista.engine.clock import Clock, Timer, pass_by
 from kallista.engine.facts import Facts
 from kallista.engine.slots import Slots
 from kallista.engine.threads import ThreadPool
@@ -36,6 +36,8 @@ from kallista.logs import mask_text, secret_values
 from kallista.store.port import Store
 
 ResultT = TypeVar("ResultT")
+
+_Answering: TypeAlias = "Awaitable[JsonText | Asleep]"
 
 _log = logging.getLogger("kallista.engine")
 
@@ -75,23 +77,20 @@ class Executor:
         self._facts = facts
         self._threads = threads
         self._max_result_bytes = max_result_bytes
-        self._ends: dict[asyncio.Task[None], _End] = {}
+        self._attempts: dict[asyncio.Task[None], _Attempt] = {}
         self._closed = False
         self._outliving: dict[tuple[RunKey, int], Future[object]] = {}
 
     @property
     def running(self) -> int:
         """How many attempts run here."""
-        return len(self._ends)
+        return len(self._attempts)
 
     def launch(self, active: ActiveRun, position: int) -> None:
         """Execute the step's running attempt; its place is taken already."""
-        end = _End()
-        if self._closed:
-            end.outcome = HandedBack()
-        work = self._attempt(active, position, end)
-        task = asyncio.get_running_loop().create_task(work)
-        self._ends[task] = end
+        attempt = _Attempt(active, position, HandedBack() if self._closed else None)
+        task = asyncio.get_running_loop().create_task(self._execute(attempt))
+        self._attempts[task] = attempt
         active.attempts[position] = task
 
     def stop(self, active: ActiveRun, position: int) -> None:
@@ -106,87 +105,93 @@ class Executor:
 
     def hand_back(self) -> None:
         """Stop every attempt; each reports that another worker has to start it again."""
-        for task in list(self._ends):
+        for task in list(self._attempts):
             self._end(task, HandedBack())
 
     async def finished(self) -> None:
         """Wait until no attempt runs here."""
-        while self._ends:
-            await asyncio.wait(list(self._ends))
+        while self._attempts:
+            await asyncio.wait(list(self._attempts))
 
     def _end(self, task: asyncio.Task[None], outcome: Outcome) -> None:
-        end = self._ends.get(task)
-        if end is None or end.outcome is not None:
+        attempt = self._attempts.get(task)
+        if attempt is None or attempt.outcome is not None:
             return
-        end.outcome = outcome
-        if end.begun:
+        attempt.outcome = outcome
+        if attempt.begun:
             task.cancel()  # before its first step a task would be cancelled without a trace
 
-    async def _attempt(self, active: ActiveRun, position: int, end: _End) -> None:
-        spec = active.run.definition.steps[position]
-        work = spec.work
+    async def _execute(self, attempt: _Attempt) -> None:
+        """Call the handler, and report; whatever it does, the attempt's outcome is a value."""
+        active, position = attempt.active, attempt.position
+        work = active.run.definition.steps[position].work
         assert isinstance(work, TaskSpec), "only tasks are attempted"
-        attempt = active.run.steps[position].attempt
-        outcome = await self._outcome(active, position, work, end)
-        task = active.attempts.pop(position)
-        del self._ends[task]
-        active.progress.pop(position, None)
-        call = end.left_behind
-        if call is None:
+        number = active.run.steps[position].attempt
+        outcome = attempt.outcome
+        if outcome is None:
+            attempt.begun = True
+            config: Mapping[str, Json] = work.config
+            timer = self._timer(active, position, work)
+            try:
+                handler = self._handlers.get(work.type)
+                if handler is None:
+                    outcome = HandedBack()
+                else:
+                    config = self._config(active, position, work)
+                    results = _NOTHING
+                    if handler.wants_context:
+                        results = await self._read_results(active, position)
+                    invocation = self._invocation(attempt, work, number, config, results)
+                    if handler.blocking:
+                        answer = await self._on_thread(handler, invocation, attempt)
+                    else:
+                        answer = await cast("_Answering", handler.call(invocation))
+                    outcome = answer if isinstance(answer, Asleep) else Completed(answer)
+            except asyncio.CancelledError:
+                outcome = self._with_note(attempt.outcome or _cancelled(), active, position)
+            except BaseException as error:
+                if isinstance(error, (KeyboardInterrupt, SystemExit)) and not _from_handler(error):
+                    raise
+                failure = failure_of(error, config)
+                self._log_failure(active, position, failure)
+                outcome = Failed(failure)
+            finally:
+                if timer is not None:
+                    timer.cancel()
+        del self._attempts[active.attempts.pop(position)]
+        if active.progress is not None:
+            active.progress.pop(position, None)
+        if attempt.left_behind is None:
             self._slots.give_back(work.type)
         else:
-            loop = asyncio.get_running_loop()
-            place = (active.key, position)
-            call.add_done_callback(
-                lambda ended: loop.call_soon_threadsafe(self._outlived, place, ended, work)
-            )
-        self._report(active, AttemptEnded(position, attempt, outcome))
+            self._leave_behind(attempt.left_behind, (active.key, position), work)
+        self._report(active, AttemptEnded(position, number, outcome))
+
+    def _timer(self, active: ActiveRun, position: int, work: TaskSpec) -> Timer | None:
+        """What ends the attempt when its time is over; None: it has all the time it wants."""
+        if work.timeout is None and work.deadline is None:
+            return None
+        limit = _limit(work, active, position, self._clock.now())
+        if limit is None:
+            return None
+        timed_out = _timed_out(work)
+        task = active.attempts[position]
+        return self._clock.call_at(limit, lambda: self._end(task, timed_out))
+
+    def _leave_behind(
+        self, call: Future[object], place: tuple[RunKey, int], work: TaskSpec
+    ) -> None:
+        """A thread cannot be stopped: it keeps its place until it comes to its end."""
+        loop = asyncio.get_running_loop()
+        call.add_done_callback(
+            lambda ended: loop.call_soon_threadsafe(self._outlived, place, ended, work)
+        )
 
     def _outlived(self, place: tuple[RunKey, int], call: Future[object], work: TaskSpec) -> None:
         """A thread that nobody waited for any more has come to its end."""
         if self._outliving.get(place) is call:
             del self._outliving[place]
         self._slots.give_back(work.type)
-
-    async def _outcome(
-        self, active: ActiveRun, position: int, work: TaskSpec, end: _End
-    ) -> Outcome:
-        """How the attempt ends; whatever the handler does, this is a value."""
-        timer = None
-        config: Mapping[str, Json] = work.config
-        if end.outcome is not None:
-            return end.outcome
-        end.begun = True
-        try:
-            limit = _limit(work, active, position, self._clock.now())
-            if limit is not None:
-                timed_out = _timed_out(work)
-                task = active.attempts[position]
-                timer = self._clock.call_at(limit, lambda: self._end(task, timed_out))
-            handler = self._handlers.get(work.type)
-            if handler is None:
-                return HandedBack()
-            config = self._config(active, position, work)
-            results = _NOTHING
-            if handler.wants_context:
-                results = await self._read_results(active, position)
-            invocation = self._invocation(active, position, work, config, results, end)
-            if handler.blocking:
-                answer = await self._on_thread(handler, invocation, (active.key, position), end)
-            else:
-                answer = await cast("Awaitable[JsonText | Asleep]", handler.call(invocation))
-        except asyncio.CancelledError:
-            return self._with_note(end.outcome or _cancelled(), active, position)
-        except BaseException as error:
-            if isinstance(error, (KeyboardInterrupt, SystemExit)) and not _from_handler(error):
-                raise
-            failure = failure_of(error, config)
-            self._log_failure(active, position, failure)
-            return Failed(failure)
-        finally:
-            if timer is not None:
-                timer.cancel()
-        return answer if isinstance(answer, Asleep) else Completed(answer)
 
     def _log_failure(self, active: ActiveRun, position: int, failure: Failure) -> None:
         run = active.run
@@ -212,9 +217,10 @@ class Executor:
                 return outcome
 
     async def _on_thread(
-        self, handler: Handler, invocation: Invocation, place: tuple[RunKey, int], end: _End
+        self, handler: Handler, invocation: Invocation, attempt: _Attempt
     ) -> JsonText | Asleep:
         """Call a blocking handler, after an earlier attempt of it that could not be stopped."""
+        place = (attempt.active.key, attempt.position)
         earlier = self._outliving.get(place)
         if earlier is not None:
             await _over(earlier)
@@ -225,7 +231,7 @@ class Executor:
         except asyncio.CancelledError:
             answer.add_done_callback(_unheard)
             if not future.cancel() and not future.done():
-                end.left_behind = self._outliving[place] = cast("Future[object]", future)
+                attempt.left_behind = self._outliving[place] = cast("Future[object]", future)
             raise
         return await returned if isawaitable(returned) else returned
 
@@ -244,23 +250,22 @@ class Executor:
 
     def _invocation(
         self,
-        active: ActiveRun,
-        position: int,
+        attempt: _Attempt,
         work: TaskSpec,
+        number: int,
         config: Mapping[str, Json],
         results: Mapping[str, Json],
-        end: _End,
     ) -> Invocation:
-        run = active.run
+        run = attempt.active.run
         return Invocation(
             run_id=run.id,
-            task_id=run.step_id(position),
+            task_id=run.step_id(attempt.position),
             type=work.type,
-            attempt=run.steps[position].attempt,
+            attempt=number,
             config=config,
             results=results,
-            progress=lambda fraction, message: self._progress(active, position, fraction, message),
-            cancelled=lambda: end.outcome is not None,
+            progress=attempt.progress,
+            cancelled=attempt.cancelled,
             max_result_bytes=self._max_result_bytes,
         )
 
@@ -285,25 +290,40 @@ class Executor:
         for earlier in before:
             if run.steps[earlier].status is TaskStatus.COMPLETED and earlier in active.results:
                 found[run.definition.steps[earlier].id] = await self._facts.result(
-                    run, earlier, active.results[earlier]
+                    run.definition, earlier, active.results[earlier]
                 )
         return found
 
-    def _progress(
-        self, active: ActiveRun, position: int, fraction: float, message: str | None
-    ) -> None:
-        active.progress[position] = Progress(min(1.0, max(0.0, fraction)), message)
 
+class _Attempt:
+    """An attempt that runs here.
 
-class _End:
-    """What somebody else decided about a running attempt, and the call that it left behind."""
+    Args:
+        active: Its run.
+        position: Its step.
+        outcome: What somebody else decided about it; None: the handler decides.
+    """
 
-    __slots__ = ("begun", "left_behind", "outcome")
+    __slots__ = ("active", "begun", "left_behind", "outcome", "position")
 
-    def __init__(self) -> None:
-        self.outcome: Outcome | None = None
+    def __init__(self, active: ActiveRun, position: int, outcome: Outcome | None) -> None:
+        self.active = active
+        self.position = position
+        self.outcome = outcome
         self.begun = False
         self.left_behind: Future[object] | None = None
+        """The call that could not be stopped when the attempt ended."""
+
+    def progress(self, fraction: float, message: str | None) -> None:
+        """Show how far it is."""
+        if self.active.progress is None:
+            self.active.progress = {}
+        said = Progress(min(1.0, max(0.0, fraction)), message)
+        self.active.progress[self.position] = said
+
+    def cancelled(self) -> bool:
+        """Whether it should stop."""
+        return self.outcome is not None
 
 
 async def _over(call: Future[object]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from kallista.core.commands import ChildSeen, DependenciesSeen, ParentSeen, Stimulus
-from kallista.core.definitions import ChildSpec
+from kallista.core.definitions import ChildSpec, Definition
 from kallista.core.ids import child_id
 from kallista.core.json_text import from_json
 from kallista.core.run import Run
@@ -40,12 +40,12 @@ class Facts:
         outcomes = await self._store.outcomes(key, wanted)
         for position in wanted:
             run.outputs[position] = await self.result(
-                run, position, outcomes.get(position, JsonText("null"))
+                run.definition, position, outcomes.get(position, JsonText("null"))
             )
 
-    async def result(self, run: Run, position: int, outcome: JsonText) -> Json:
+    async def result(self, definition: Definition, position: int, outcome: JsonText) -> Json:
         """A completed step's result; that of a child run is what its own steps returned."""
-        if isinstance(run.definition.steps[position].work, ChildSpec):
+        if isinstance(definition.steps[position].work, ChildSpec):
             return await self.results_of(from_json(outcome)["run"])
         value: Json = from_json(outcome)
         return value
@@ -56,11 +56,12 @@ class Facts:
         if record is None:
             return None
         definition = self._definitions.get(record.definition, record.definition_content)
-        run = Run(id, definition, {}, 0, record.head, list(record.steps))
         outcomes = await self._store.outcomes(record.key)
         return {
-            definition.steps[position].id: await self.result(run, position, outcomes[position])
-            for position, step in enumerate(run.steps)
+            definition.steps[position].id: await self.result(
+                definition, position, outcomes[position]
+            )
+            for position, step in enumerate(record.steps)
             if step.status is TaskStatus.COMPLETED and position in outcomes
         }
 

@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import TypedDict
+from functools import lru_cache
+from typing import NamedTuple, TypeAlias
 
 from kallista.core.definitions import ChildSpec, Definition, TaskSpec
 from kallista.core.durations import format_duration, to_datetime
 from kallista.core.events import Event, StepState
 from kallista.core.ids import child_id
+from kallista.core.json_text import from_json
 from kallista.core.plan import WHOLE_RUN
-from kallista.core.run import Run
 from kallista.core.schedules import Schedule
 from kallista.core.snapshots import (
     AnySnapshot,
@@ -26,8 +27,8 @@ from kallista.core.snapshots import (
     WorkflowSnapshot,
 )
 from kallista.core.states import ProcessStatus, RunKind, TaskStatus, WorkflowStatus
-from kallista.core.types import Json, JsonText, Micros, RunId, RunKey, StepId
-from kallista.engine.active import ActiveRun, DefinitionCache, Progress, run_of
+from kallista.core.types import Json, JsonText, Micros, RunId, RunKey, StepId, TaskType
+from kallista.engine.active import ActiveRun, DefinitionCache, Progress
 from kallista.engine.facts import Facts
 from kallista.store.port import RunRecord, Store
 
@@ -73,93 +74,36 @@ class SnapshotBuilder:
 
     async def _built(self, record: RunRecord, outcomes: Mapping[int, JsonText]) -> AnySnapshot:
         definition = self.definition(record)
-        run = run_of(record, definition)
-        progress = self._progress(record.key)
+        results = {
+            position: await self._facts.result(definition, position, outcomes[position])
+            for position in _child_steps(definition)
+            if record.steps[position].status is TaskStatus.COMPLETED and position in outcomes
+        }
+        progress, moments, now = self._progress(record.key), _Moments(), self._now()
         steps = tuple(
             [
-                await self._step(run, position, outcomes.get(position), progress.get(position))
-                for position in range(len(definition.steps))
+                _step(
+                    record, always, state, outcomes.get(position), results, progress, moments, now
+                )
+                for position, (always, state) in enumerate(
+                    zip(_outline(definition), record.steps, strict=True)
+                )
             ]
         )
-        failed = sorted(
-            (step for step in steps if step.error is not None),
-            key=lambda step: step.ended_at or to_datetime(record.created_at),
-        )
-        errors = tuple(step.error for step in failed if step.error is not None)
-        own = outcomes.get(WHOLE_RUN)
-        if own is not None:
-            errors += _errors_of(own, None, 0, record.head.ended_at)
+        errors = _errors(record, steps, outcomes.get(WHOLE_RUN), moments)
         if record.kind is RunKind.TASK:
-            return self._task(record, definition, run, steps[0], errors)
+            return _task(record, definition, steps[0], errors, moments)
         if record.kind is RunKind.WORKFLOW:
             return WorkflowSnapshot(
-                **_common(record, run, errors),
-                status=WorkflowStatus(record.head.state.value),
-                tasks=steps,
+                *_common(record, from_json(record.inputs), errors, moments),
+                WorkflowStatus(record.head.state.value),
+                steps,
             )
         return ProcessSnapshot(
-            **_common(record, run, errors),
-            status=ProcessStatus(record.head.state.value),
-            steps=steps,
-            dependencies=definition.dependencies,
-        )
-
-    def _task(
-        self,
-        record: RunRecord,
-        definition: Definition,
-        run: Run,
-        step: StepSnapshot,
-        errors: tuple[RunError, ...],
-    ) -> TaskSnapshot:
-        work = definition.steps[0].work
-        assert isinstance(work, TaskSpec), "a single task is a task"
-        scheduled = run.steps[0].since
-        return TaskSnapshot(
-            **_common(record, run, errors),
-            status=step.status,
-            type=work.type,
-            config=run.config(0),
-            attempt=step.attempt,
-            result=step.result,
-            error=step.error,
-            note=step.note,
-            schedule_id=record.schedule,
-            scheduled_time=None if scheduled is None else to_datetime(scheduled),
-        )
-
-    async def _step(
-        self, run: Run, position: int, outcome: JsonText | None, progress: Progress | None
-    ) -> StepSnapshot:
-        spec, state = run.definition.steps[position], run.steps[position]
-        id = run.step_id(position)
-        result: Json = None
-        error = note = None
-        if state.status is TaskStatus.COMPLETED and outcome is not None:
-            result = await self._facts.result(run, position, outcome)
-        elif state.status is TaskStatus.FAILED and outcome is not None:
-            error = next(iter(_errors_of(outcome, id, state.attempt, state.ended_at)), None)
-        elif outcome is not None:
-            note = _note(json.loads(outcome))
-        child = spec.work if isinstance(spec.work, ChildSpec) else None
-        started = child is not None and state.attempt > 0
-        return StepSnapshot(
-            id=id,
-            name=spec.name or id,
-            kind=RunKind.TASK if child is None else child.definition.kind,
-            type=spec.work.type if isinstance(spec.work, TaskSpec) else None,
-            status=shown(state, self._now()),
-            attempt=state.attempt,
-            depends_on=tuple(run.definition.steps[before].id for before in spec.depends_on),
-            result=result,
-            error=error,
-            note=note,
-            child_id=RunId(child_id(run.id, spec.id, 0)) if started else None,
-            ready_at=_moment(state.ready_at),
-            started_at=_moment(state.started_at),
-            ended_at=_moment(state.ended_at),
-            progress=None if progress is None else progress.fraction,
-            progress_message=None if progress is None else progress.message,
+            *_common(record, from_json(record.inputs), errors, moments),
+            ProcessStatus(record.head.state.value),
+            steps,
+            definition.dependencies,
         )
 
     def summary(self, record: RunRecord) -> RunSummary:
@@ -244,42 +188,167 @@ def _in_words(trigger: Mapping[str, Json]) -> str:
             return json.dumps(trigger)
 
 
-class _Common(TypedDict):
-    """The fields that the snapshots of all kinds share."""
+class _Always(NamedTuple):
+    """What a snapshot says of a step in every run of its definition.
 
-    id: RunId
-    kind: RunKind
+    Args:
+        position: Where it stands.
+        id: Its id; empty in a single task's.
+        name: What people read; empty when that is the id.
+        kind: What it is.
+        type: The task type; None for a child run.
+        depends_on: The ids of the steps before it.
+    """
+
+    position: int
+    id: StepId
     name: str
-    inputs: Mapping[str, Json]
-    errors: tuple[RunError, ...]
-    in_flight: int
-    priority: int
-    tags: tuple[str, ...]
-    parent_id: RunId | None
-    created_at: datetime
-    started_at: datetime | None
-    ended_at: datetime | None
+    kind: RunKind
+    type: TaskType | None
+    depends_on: tuple[StepId, ...]
 
 
-def _common(record: RunRecord, run: Run, errors: tuple[RunError, ...]) -> _Common:
-    return _Common(
-        id=record.id,
-        kind=record.kind,
-        name=record.name,
-        inputs={} if record.kind is RunKind.TASK else run.inputs,
-        errors=errors,
-        in_flight=record.head.in_flight,
-        priority=record.priority,
-        tags=record.tags,
-        parent_id=record.parent_id,
-        created_at=to_datetime(record.created_at),
-        started_at=_moment(record.head.started_at),
-        ended_at=_moment(record.head.ended_at),
+@lru_cache(maxsize=1024)
+def _outline(definition: Definition) -> tuple[_Always, ...]:
+    """What is the same of the steps in all runs; found out once per definition object."""
+    steps = definition.steps
+    return tuple(
+        _Always(
+            position=position,
+            id=spec.id,
+            name=spec.name,
+            kind=RunKind.TASK if isinstance(spec.work, TaskSpec) else spec.work.definition.kind,
+            type=spec.work.type if isinstance(spec.work, TaskSpec) else None,
+            depends_on=tuple(steps[before].id for before in spec.depends_on),
+        )
+        for position, spec in enumerate(steps)
     )
 
 
+@lru_cache(maxsize=1024)
+def _child_steps(definition: Definition) -> tuple[int, ...]:
+    """The steps whose results are those of child runs."""
+    return tuple(
+        position
+        for position, spec in enumerate(definition.steps)
+        if isinstance(spec.work, ChildSpec)
+    )
+
+
+class _Moments(dict[Micros | None, datetime | None]):
+    """The moments of one snapshot: a step often begins when the one before it ends."""
+
+    def __missing__(self, at: Micros | None) -> datetime | None:
+        moment = self[at] = _moment(at)
+        return moment
+
+
+def _step(
+    record: RunRecord,
+    always: _Always,
+    state: StepState,
+    outcome: JsonText | None,
+    results: Mapping[int, Json],
+    progress: Mapping[int, Progress],
+    moments: _Moments,
+    now: Micros,
+) -> StepSnapshot:
+    position, own_id, name, kind, type, depends_on = always
+    id = own_id or StepId(record.id)
+    result: Json = None
+    error = note = None
+    if outcome is None:
+        pass
+    elif state.status is TaskStatus.COMPLETED:
+        result = from_json(outcome) if type is not None else results[position]
+    elif state.status is TaskStatus.FAILED:
+        error = next(iter(_errors_of(outcome, id, state.attempt, moments[state.ended_at])), None)
+    else:
+        note = _note(json.loads(outcome))
+    has_child = type is None and state.attempt > 0
+    said = progress.get(position) if progress else None
+    return StepSnapshot(
+        id,
+        name or id,
+        kind,
+        type,
+        state.status if state.ready_at is None else shown(state, now),
+        state.attempt,
+        depends_on,
+        result,
+        error,
+        note,
+        RunId(child_id(record.id, id, 0)) if has_child else None,
+        moments[state.ready_at],
+        moments[state.started_at],
+        moments[state.ended_at],
+        None if said is None else said.fraction,
+        None if said is None else said.message,
+    )
+
+
+def _task(
+    record: RunRecord,
+    definition: Definition,
+    step: StepSnapshot,
+    errors: tuple[RunError, ...],
+    moments: _Moments,
+) -> TaskSnapshot:
+    work = definition.steps[0].work
+    assert isinstance(work, TaskSpec), "a single task is a task"
+    return TaskSnapshot(
+        *_common(record, {}, errors, moments),
+        status=step.status,
+        type=work.type,
+        config={**work.config, **from_json(record.inputs)},
+        attempt=step.attempt,
+        result=step.result,
+        error=step.error,
+        note=step.note,
+        schedule_id=record.schedule,
+        scheduled_time=moments[record.steps[0].since],
+    )
+
+
+def _errors(
+    record: RunRecord,
+    steps: tuple[StepSnapshot, ...],
+    own: JsonText | None,
+    moments: _Moments,
+) -> tuple[RunError, ...]:
+    """Everything that failed, in the order it failed, and at last the run itself."""
+    failed = [step for step in steps if step.error is not None]
+    failed.sort(key=lambda step: step.ended_at or to_datetime(record.created_at))
+    errors = tuple([step.error for step in failed if step.error is not None])
+    return (
+        errors if own is None else errors + _errors_of(own, None, 0, moments[record.head.ended_at])
+    )
+
+
+_Common: TypeAlias = tuple[
+    RunId, RunKind, str, Mapping[str, Json], tuple[RunError, ...], int, int, tuple[str, ...],
+    RunId | None, datetime, datetime | None, datetime | None,
+]  # fmt: skip
+"""The fields that the snapshots of all kinds share, in their order."""
+
+
+def _common(
+    record: RunRecord,
+    inputs: Mapping[str, Json],
+    errors: tuple[RunError, ...],
+    moments: _Moments,
+) -> _Common:
+    """What the snapshots of all kinds share."""
+    head = record.head
+    return (
+        record.id, record.kind, record.name, inputs, errors, head.in_flight, record.priority,
+        record.tags, record.parent_id, to_datetime(record.created_at), moments[head.started_at],
+        moments[head.ended_at],
+    )  # fmt: skip
+
+
 def _errors_of(
-    outcome: JsonText, task_id: StepId | None, attempt: int, at: Micros | None
+    outcome: JsonText, task_id: StepId | None, attempt: int, at: datetime | None
 ) -> tuple[RunError, ...]:
     data = json.loads(outcome)
     if not isinstance(data, dict) or "message" not in data:
@@ -291,7 +360,7 @@ def _errors_of(
             message=data["message"],
             traceback=data["traceback"],
             attempt=attempt,
-            at=_moment(at),
+            at=at,
         ),
     )
 
