@@ -45,7 +45,11 @@ class Wanted(Struct, frozen=True, gc=False):
 
 def created(wanted: Wanted) -> Draft:
     """The draft of a run that waits to be started: PENDING, without a history."""
-    return Draft(Run.new(wanted.id, wanted.definition, wanted.inputs, wanted.priority))
+    return Draft(_new(wanted))
+
+
+def _new(wanted: Wanted) -> Run:
+    return Run.new(wanted.id, wanted.definition, wanted.inputs, wanted.priority)
 
 
 def started(wanted: Wanted, now: Micros, capacity: Capacity = NO_CAPACITY) -> Draft:
@@ -54,7 +58,7 @@ def started(wanted: Wanted, now: Micros, capacity: Capacity = NO_CAPACITY) -> Dr
     A run whose first steps are child runs cannot create those before it exists itself; it only
     opens, and whoever claims it looks at it and goes on.
     """
-    run = created(wanted).run
+    run = _new(wanted)
     if wanted.ready_at is not None and wanted.ready_at > now:
         draft = _opened(run, now)
         queue_step(draft, 0, wanted.ready_at, now)
@@ -102,7 +106,7 @@ def newborn(wanted: Wanted, draft: Draft, now: Micros, owner: WorkerKey | None =
         waits_for=definition.dependencies,
         owner=owner,
         head=draft.head,
-        steps=tuple(map(draft.step, range(len(definition.steps)))),
+        steps=draft.steps(),
         events=tuple(draft.events),
         enqueue=tuple(draft.enqueue),
     )

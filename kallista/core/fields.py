@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Final, TypeVar
+from typing import Final, TypeVar, cast
 
 from kallista.core.durations import parse_duration
 from kallista.core.ids import check_id
-from kallista.core.json_text import json_size
-from kallista.core.plain import plain, shown, type_name
+from kallista.core.json_text import from_json, json_size
+from kallista.core.plain import plain, plain_json, shown, type_name
 from kallista.core.problems import Problems
 from kallista.core.retry import NO_RETRY, RetryPolicy, parse_retry
 from kallista.core.types import Json, Micros
@@ -152,6 +152,9 @@ def plain_payload(
     value: Mapping[str, object], what: str, most: int, problems: Problems
 ) -> Mapping[str, Json]:
     """The same, of what is known to be a mapping."""
+    text = plain_json(value)
+    if text is not None and len(text) <= most:
+        return cast("dict[str, Json]", from_json(text))
     wrong: list[str] = []
     data = plain(value, what, wrong)
     if wrong:

@@ -130,7 +130,7 @@ def content_hash(data: object) -> str:
     Raises:
         UsageError: The data cannot be written as JSON.
     """
-    return text_hash(canonical_json(data))
+    return blake2b(_canonical(data), digest_size=16).hexdigest()
 
 
 def text_hash(text: JsonText) -> str:
@@ -144,7 +144,11 @@ def canonical_json(data: object) -> JsonText:
     Raises:
         UsageError: The data cannot be written as JSON.
     """
+    return JsonText(_canonical(data).decode())
+
+
+def _canonical(data: object) -> bytes:
     try:
-        return JsonText(_encode_sorted(data).decode())
+        return _encode_sorted(data)
     except (TypeError, ValueError, OverflowError, RecursionError, msgspec.MsgspecError) as problem:
         raise UsageError(f"this is no plain data: {problem}") from problem

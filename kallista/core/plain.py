@@ -14,7 +14,10 @@ from typing import cast
 
 import msgspec
 
+from kallista.core.json_text import from_json
 from kallista.core.types import Json
+
+_encode = msgspec.json.Encoder().encode
 
 MAX_DEPTH = 100
 MAX_VALUES = 1_000_000
@@ -39,6 +42,21 @@ def plain(value: object, place: str, problems: list[str]) -> Json:
     except _Endless as endless:
         problems.append(str(endless))
         return None
+
+
+def plain_json(value: object) -> bytes | None:
+    """The JSON of a value that is plain data to the last, and no deeper than may be; else None.
+
+    Reading it gives the same as ``plain``, in a fraction of the time. Other values may become the
+    same JSON and yet not be the same.
+    """
+    try:
+        text = _encode(value)
+        same = from_json(text) == value
+    except (TypeError, ValueError, OverflowError, RecursionError, msgspec.MsgspecError):
+        return None
+    shallow = text.count(b"[") + text.count(b"{") <= MAX_DEPTH
+    return text if same and shallow and len(text) <= MAX_VALUES else None
 
 
 def as_basic(value: object) -> object:

@@ -191,6 +191,13 @@ class Draft:
         changed = self.changed.get(position)
         return self.run.steps[position] if changed is None else changed
 
+    def steps(self) -> tuple[StepState, ...]:
+        """Where all steps are, this draft's changes included."""
+        steps = list(self.run.steps)
+        for position, state in self.changed.items():
+            steps[position] = state
+        return tuple(steps)
+
     def blocked_by(self, position: int) -> int:
         """How many of the steps before it have not passed."""
         changed = None if self.blockers is None else self.blockers.get(position)

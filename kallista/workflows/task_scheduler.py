@@ -345,7 +345,7 @@ class TaskScheduler(Runs[TaskSnapshot]):
     ) -> RunRequest:
         task = await self._definitions.single_task(_UNNAMED if id is None else id, data)
         return RunRequest(
-            id=None if id is None else RunId(check_id(id, "task id")),
+            id=None if id is None else RunId(id),
             definition=task.definition,
             inputs=task.config,
             priority=agreed_priority(priority, task.definition),

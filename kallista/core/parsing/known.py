@@ -60,9 +60,10 @@ class KnownDefinitions:
             return None
         definition, handlers = known
         del self._known[key]
-        if any(self._handler_of(type) is not handler for type, handler in handlers):
-            self._size -= len(definition_text(definition))
-            return None
+        for type, handler in handlers:
+            if self._handler_of(type) is not handler:
+                self._size -= len(definition_text(definition))
+                return None
         self._known[key] = known
         return definition
 

@@ -50,14 +50,16 @@ class SingleTasks:
 
     Args:
         known: Where their definitions are remembered.
+        check_task: Knows the task types of this program.
         limits: How large a config may be.
     """
 
-    def __init__(self, known: KnownDefinitions, limits: Limits) -> None:
+    def __init__(self, known: KnownDefinitions, check_task: CheckTask, limits: Limits) -> None:
         self._known = known
+        self._check_task = check_task
         self._limits = limits
 
-    def alike(self, id: object, data: object, check_task: CheckTask) -> SingleTask | None:
+    def alike(self, id: object, data: object) -> SingleTask | None:
         """A task like one that was read before; None when it has to be read in full.
 
         That is also where anything is wrong with it, so that all of it is told.
@@ -65,17 +67,17 @@ class SingleTasks:
         Args:
             id: Its id.
             data: What describes it.
-            check_task: Knows the task types.
         """
         if not isinstance(data, Mapping) or "id" in data or not is_id(id):
             return None
-        definition = self._known.get(self._key(data))
+        shared, beside = _parted(data)
+        definition = self._known.get(self._key(shared))
         if definition is None:
             return None
-        config = self._config(data)
+        config = self._config(data.get("config"), beside)
         work = definition.steps[0].work
         assert isinstance(work, TaskSpec), "a single task is a task"
-        if config is None or check_task(work.type, config, ()):
+        if config is None or self._check_task(work.type, config, ()):
             return None
         return SingleTask(definition, config)
 
@@ -83,23 +85,33 @@ class SingleTasks:
         """What was read of this description is like others to come."""
         work = task.definition.steps[0].work
         if isinstance(work, TaskSpec) and not work.config:
-            self._known.put(self._key(data), task.definition)
+            shared, _ = _parted(data)
+            self._known.put(self._key(shared), task.definition)
 
-    def _key(self, data: Mapping[str, object]) -> bytes | None:
-        shared = {key: value for key, value in data.items() if key in _SHARED}
+    def _key(self, shared: Mapping[str, object]) -> bytes | None:
         type = shared.get("type")
         if len(shared) == 1 and isinstance(type, str):
             return type.encode(errors="replace")  # unlike any JSON text of a list
         return self._known.key("single task", shared)
 
-    def _config(self, data: Mapping[str, object]) -> Mapping[str, Json] | None:
+    def _config(self, given: object, beside: Mapping[str, object]) -> Mapping[str, Json] | None:
         """The config, if it is sound and holds no expressions."""
         problems = Problems()
-        given = data.get("config")
         config = {} if given is None else fields.mapping(given, "config", problems)
-        beside = {key: value for key, value in data.items() if key not in _OWN}
         if not fields.LATER.isdisjoint(beside) or not beside.keys().isdisjoint(config):
             return None
         most = self._limits.max_payload_bytes
         payload = fields.plain_payload({**config, **beside}, "config", most, problems)
         return None if problems or "${" in to_json(dict(payload)) else payload
+
+
+def _parted(data: Mapping[str, object]) -> tuple[dict[str, object], dict[str, object]]:
+    """What alike tasks share, and what stands beside ``config`` for the handler."""
+    shared: dict[str, object] = {}
+    beside: dict[str, object] = {}
+    for key, value in data.items():
+        if key in _SHARED:
+            shared[key] = value
+        elif key != "config":
+            beside[key] = value
+    return shared, beside
