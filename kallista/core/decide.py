@@ -43,6 +43,9 @@ _P = ProcessStatus
 
 # A member of an enumeration costs more to look up on its class than a constant.
 _RUN_RUNNING: Final = ProcessStatus.RUNNING
+_RUN_STARTED: Final = EventKind.RUN_STARTED
+_RUN_COMPLETED: Final = EventKind.RUN_COMPLETED
+_PROCESS: Final = RunKind.PROCESS
 _SCHEDULED: Final = TaskStatus.SCHEDULED
 _RUNNING: Final = TaskStatus.RUNNING
 _STARTED: Final = EventKind.TASK_STARTED
@@ -138,7 +141,7 @@ def _command(draft: Draft, command: Command, now: Micros, capacity: Capacity) ->
 
 
 def _start(draft: Draft, command: Command, now: Micros, capacity: Capacity) -> None:
-    _begin(draft, EventKind.RUN_STARTED, now, capacity)
+    _begin(draft, _RUN_STARTED, now, capacity)
 
 
 def _begin(draft: Draft, kind: EventKind, now: Micros, capacity: Capacity, driven: int = 0) -> None:
@@ -483,7 +486,7 @@ def _settle(draft: Draft, positions: Iterable[int], now: Micros, capacity: Capac
         if step.status is not _SCHEDULED or step.ready_at is not None:
             continue
         if draft.blocked_by(position) == 0:
-            _take_turn(draft, position, now, capacity)
+            _take_turn(draft, position, step, now, capacity)
         elif draft.dead_ends:
             _skip_if_hopeless(draft, position, now)
         else:
@@ -507,26 +510,29 @@ def _skip_if_hopeless(draft: Draft, position: int, now: Micros) -> None:
             return
 
 
-def _take_turn(draft: Draft, position: int, now: Micros, capacity: Capacity) -> None:
+def _take_turn(
+    draft: Draft, position: int, step: StepState, now: Micros, capacity: Capacity
+) -> None:
     """All steps before it have passed: skip it, start its child, start it, or queue it."""
     spec = draft.run.definition.steps[position]
+    work = spec.work
     try:
         wanted = spec.when is None or _holds(draft, position)
-        if wanted and isinstance(spec.work, ChildSpec):
-            _start_child(draft, position, spec.work, now)
+        if wanted and isinstance(work, ChildSpec):
+            _start_child(draft, position, work, now)
             return
     except ExpressionError as error:
         failure = Failure("ExpressionError", str(error), None, ("ExpressionError",))
         _end_step(draft, EventKind.TASK_FAILED, position, now, to_json(_failure_data(failure)))
         return
-    if not wanted:
+    if isinstance(work, ChildSpec) or not wanted:
         _end_step(draft, EventKind.TASK_SKIPPED, position, now, SKIPPED_BY_CONDITION)
         return
-    task = _task(draft, position)
-    if task.deadline is not None:
-        ends_at = Micros(now + task.deadline)
+    if work.deadline is not None:
+        ends_at = Micros(now + work.deadline)
         draft.queue(_wake_entry(draft, position, ends_at))
-    if capacity.take(_lane(task, draft.step(position)), _priority(draft, position)):
+    priority = draft.run.priority if spec.priority is None else spec.priority
+    if capacity.take(_lane(work, step), priority):
         _launch(draft, position, now, capacity)
     else:
         queue_step(draft, position, now, now)
@@ -548,10 +554,11 @@ def _start_attempt(
 ) -> bool:
     """Let a worker begin the step's next attempt, unless the step is too late for it."""
     step, task = draft.step(position), _task(draft, position)
-    ends_at = _ends_at(task, step.since)
-    if ends_at is not None and ends_at <= now:
-        _fail_step(draft, position, _too_late(task, None), now, capacity)
-        return False
+    if task.deadline is not None:
+        ends_at = _ends_at(task, step.since)
+        if ends_at is not None and ends_at <= now:
+            _fail_step(draft, position, _too_late(task, None), now, capacity)
+            return False
     draft.record(_STARTED, now, position, step.attempt + 1, JsonText(str(worker)))
     return True
 
@@ -591,14 +598,14 @@ def _finish(draft: Draft, now: Micros) -> None:
         not draft.step(position).passed and draft.step(position).status is not TaskStatus.SKIPPED
         for position in range(len(draft.run.steps))
     )
-    draft.record(EventKind.RUN_FAILED if failed else EventKind.RUN_COMPLETED, now)
+    draft.record(EventKind.RUN_FAILED if failed else _RUN_COMPLETED, now)
     _tell(draft)
 
 
 def _tell(draft: Draft) -> None:
     """Let those know that wait for the run's end."""
     draft.wake_parent = True
-    draft.announce = draft.run.kind is RunKind.PROCESS
+    draft.announce = draft.run.definition.kind is _PROCESS
 
 
 # small things
@@ -622,7 +629,7 @@ def _entry(draft: Draft, position: int, ready_at: Micros) -> Entry:
 
 def _lane(task: TaskSpec, step: StepState) -> TaskType:
     of_type = lane(task.type, task.queue)
-    return alone(of_type) if task.is_suspect(step.crashes) else of_type
+    return alone(of_type) if step.crashes and task.is_suspect(step.crashes) else of_type
 
 
 def _is_suspect(draft: Draft, position: int) -> bool:
@@ -638,6 +645,8 @@ def _look_again(draft: Draft, now: Micros) -> None:
 
 
 def _drop_deadline(draft: Draft) -> None:
+    if draft.run.definition.deadline is None:
+        return  # without a look at the head, which would have to be put together for it
     deadline = draft.head.deadline_at
     if deadline is not None:
         draft.unqueue(Entry(WAKE, draft.run.priority, deadline))

@@ -72,7 +72,7 @@ class Run:
         self.unfinished = len(steps)
         self.dead_ends = 0
         for position, step in enumerate(steps):
-            if step.status in FINISHED_STEP:
+            if step is not _NEW_STEP and step.status in FINISHED_STEP:
                 self.unfinished -= 1
                 if not step.passed:
                     self.dead_ends += 1
@@ -299,24 +299,24 @@ def fold(run: Run, events: Iterable[Event]) -> Run:
 
 
 def _apply_to_run(draft: Draft, event: Event) -> None:
-    head = draft.head
-    state = RUN_TRANSITIONS.get((head.state, event.kind))
+    head = draft._last_head
+    state = RUN_TRANSITIONS.get((draft.state, event.kind))
     if state is None:
-        raise _illegal(draft, event, head.state)
+        raise _illegal(draft, event, draft.state)
     started = head.started_at
     deadline = head.deadline_at
-    if state is _RUN_RUNNING and event.kind is not EventKind.RUN_RESUMED:
+    if state is _RUN_RUNNING and event.kind is not _RESUMED:
         limit = draft.run.definition.deadline
         deadline = None if limit is None else Micros(event.at + limit)
         started = event.at if started is None else started
     finished = state in FINISHED_RUN
-    held = event.attempt > 0 and event.kind is EventKind.RUN_PAUSED
+    held = event.attempt > 0 and event.kind is _PAUSED
     ended = event.at if finished else None
     outcome = event.seq if finished and event.data is not None else None
     draft.state = state
     draft.seq = event.seq + 1
     draft._last_head = RunHead(
-        state, draft.seq, head.in_flight, started, ended, deadline, event.attempt or head.driven,
+        state, draft.seq, draft.in_flight, started, ended, deadline, event.attempt or head.driven,
         held, outcome,
     )  # fmt: skip
 
@@ -473,6 +473,8 @@ _MOVES: Final[Mapping[tuple[TaskStatus, EventKind], _Move]] = {
 
 # A member of an enumeration costs more to look up on its class than a constant.
 _RUN_RUNNING: Final = ProcessStatus.RUNNING
+_RESUMED: Final = EventKind.RUN_RESUMED
+_PAUSED: Final = EventKind.RUN_PAUSED
 
 
 def _number(event: Event) -> int:
