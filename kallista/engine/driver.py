@@ -449,16 +449,14 @@ class Driver:
             self._prepare(active, looks, reread=True)
             return
         batch, asked = next_batch(active.mailbox)
-        dispatched = [stimulus.step for stimulus in batch if isinstance(stimulus, Dispatch)]
-        going_on = AttemptEnded in map(type, batch)
-        capacity = self._slots.capacity(going_on=going_on)
+        capacity = self._slots.capacity(going_on=AttemptEnded in map(type, batch))
         try:
             draft = decide(active.run, batch, self._clock.now(), capacity)
         except StateError as error:
             if not self._looks_first(active, asked):
                 self._refuse(active, asked, error)
             return
-        self._free_unused(active, draft, dispatched, capacity.taken)
+        self._free_unused(active, draft, batch, capacity.taken)
         letting_go = self._may_let_go(active, draft)
         if not changes_something(draft) and not (letting_go and active.owned):
             if not self._looks_first(active, asked):
@@ -486,18 +484,19 @@ class Driver:
         self,
         active: ActiveRun,
         draft: Draft,
-        dispatched: Sequence[int],
+        batch: Sequence[Stimulus],
         taken: Sequence[TaskType],
     ) -> None:
         """Give back the places that were got for steps which turn out not to start."""
+        dispatched = [stimulus.step for stimulus in batch if type(stimulus) is Dispatch]
         if len(dispatched) + len(taken) == len(draft.launched):
             return
         places = Counter(task_type(active.run, position) for position in dispatched)
         places.update(taken)
         places.subtract(task_type(active.run, position) for position in draft.launched)
-        for type, count in places.items():
+        for of_type, count in places.items():
             for _ in range(count):
-                self._slots.give_back(type)
+                self._slots.give_back(of_type)
 
     def _may_let_go(self, active: ActiveRun, draft: Draft) -> bool:
         """Nobody needs to drive a run of which nothing is in flight here."""
@@ -554,8 +553,9 @@ class Driver:
         written: asyncio.Future[Committed],
     ) -> None:
         active.writing = False
-        error = None if written.cancelled() else written.exception()
-        if error is not None or written.cancelled():
+        cancelled = written.cancelled()
+        error = None if cancelled else written.exception()
+        if error is not None or cancelled:
             self._free_places(active, draft.launched)
             left: list[Item] = [*again(batch)] if asked is None else [asked]
             active.mailbox[:0] = left

@@ -78,10 +78,13 @@ class Slots:
     def take(self, type: TaskType) -> bool:
         """Take a place if there is one; also from other threads than the event loop's."""
         with self._lock:
-            has_room = self.has_room(type)
-            if has_room:
-                self._take(type)
-        return has_room
+            if self._in_use >= self._limit or self._is_shut or not self.open:
+                return False
+            if self._left(type) <= 0:
+                return False
+            self._in_use += 1
+            self._taken[type] += 1
+            return True
 
     def release(self, type: TaskType) -> None:
         """Free a place without telling anybody; also from other threads."""
@@ -96,7 +99,10 @@ class Slots:
 
     def give_back(self, type: TaskType) -> None:
         """Free the place of an attempt."""
-        self.release(type)
+        with self._lock:
+            self._in_use -= 1
+            self._taken[type] -= 1
+            self.given_back += 1
         if self._is_shut:
             self._look_around()
         if self.waiting is not None or self._is_limited(type):
