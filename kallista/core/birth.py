@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -145,11 +146,16 @@ def _alike(wanted: Wanted) -> object:
     Steps that start child runs name those after the run; conditions may read its inputs.
     """
     definition = wanted.definition
-    if any(step.when or isinstance(step.work, ChildSpec) for step in definition.steps):
+    if not _begins_alike(definition):
         return None
     return (
         definition, wanted.priority, wanted.tags, wanted.ready_at, wanted.parent, wanted.schedule,
     )  # fmt: skip
+
+
+@lru_cache(maxsize=1024)
+def _begins_alike(definition: Definition) -> bool:
+    return not any(step.when or isinstance(step.work, ChildSpec) for step in definition.steps)
 
 
 def _content(wanted: Wanted, definition: str) -> str:

@@ -322,7 +322,7 @@ def _apply_to_run(draft: Draft, event: Event) -> None:
 
 
 def _apply_to_step(draft: Draft, event: Event, position: int) -> None:
-    before = draft.step(position)
+    before = draft.changed.get(position) or draft.run.steps[position]
     move = _MOVES.get((before.status, event.kind))
     if move is None:
         raise _illegal(draft, event, before.status)
@@ -353,7 +353,7 @@ _Change = Callable[[Draft, Event, StepState, TaskStatus], StepState]
 
 
 def _ready(draft: Draft, event: Event, step: StepState, status: TaskStatus) -> StepState:
-    ready_at = Micros(_number(event))
+    ready_at = Micros(int(event.data or 0))
     return StepState(
         status, step.attempt, step.failures, step.crashes, ready_at, step.since or ready_at,
         step.started_at, step.ended_at, None, None, False,
@@ -363,7 +363,7 @@ def _ready(draft: Draft, event: Event, step: StepState, status: TaskStatus) -> S
 def _started(draft: Draft, event: Event, step: StepState, status: TaskStatus) -> StepState:
     return StepState(
         status, event.attempt, step.failures, step.crashes, None, step.since or event.at,
-        event.at, None, WorkerKey(_number(event)), None, False,
+        event.at, None, WorkerKey(int(event.data or 0)), None, False,
     )  # fmt: skip
 
 
@@ -475,10 +475,6 @@ _MOVES: Final[Mapping[tuple[TaskStatus, EventKind], _Move]] = {
 _RUN_RUNNING: Final = ProcessStatus.RUNNING
 _RESUMED: Final = EventKind.RUN_RESUMED
 _PAUSED: Final = EventKind.RUN_PAUSED
-
-
-def _number(event: Event) -> int:
-    return int(event.data or 0)
 
 
 def _illegal(draft: Draft, event: Event, state: str) -> StateError:

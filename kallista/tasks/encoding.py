@@ -7,7 +7,7 @@ from typing import Final
 import msgspec
 
 from kallista.core.plain import as_basic, plain
-from kallista.core.types import JsonText
+from kallista.core.types import JsonText, StepId
 from kallista.errors import UsageError
 
 NULL: Final = JsonText("null")
@@ -15,12 +15,12 @@ NULL: Final = JsonText("null")
 _encoder = msgspec.json.Encoder(enc_hook=as_basic)
 
 
-def encode(value: object, what: str, limit: int) -> JsonText:
-    """A value as JSON text.
+def encode(value: object, task_id: StepId, limit: int) -> JsonText:
+    """A result as JSON text.
 
     Args:
         value: What a handler returned.
-        what: What it is, for the message ("the result of 'design'").
+        task_id: Of which task, for the message.
         limit: How many bytes it may have.
 
     Raises:
@@ -33,14 +33,14 @@ def encode(value: object, what: str, limit: int) -> JsonText:
         data = _encoder.encode(value)
         text = JsonText(data.decode())
     except (TypeError, ValueError, RecursionError, OverflowError, msgspec.MsgspecError) as error:
-        raise _explained(value, what) or UsageError(
-            f"{what} cannot be written as JSON: {error}"
+        raise _explained(value, task_id) or UsageError(
+            f"{_what(task_id)} cannot be written as JSON: {error}"
         ) from error
     if len(data) > limit:
-        raise too_large(what, len(data), limit)
+        raise too_large(_what(task_id), len(data), limit)
     # NaN and infinity are written as null; a look at the text is cheaper than one at every value.
     if "null" in text:
-        problem = _explained(value, what)
+        problem = _explained(value, task_id)
         if problem is not None:
             raise problem
     return text
@@ -54,10 +54,14 @@ def too_large(what: str, size: int, limit: int) -> UsageError:
     )
 
 
-def _explained(value: object, what: str) -> UsageError | None:
+def _what(task_id: StepId) -> str:
+    return f"the result of {task_id!r}"
+
+
+def _explained(value: object, task_id: StepId) -> UsageError | None:
     problems: list[str] = []
     plain(value, "", problems)
     if not problems:
         return None
     hint = "return JSON-like data, datetimes, UUIDs, bytes, dataclasses or pydantic models"
-    return UsageError(f"{what} cannot be kept: {'; '.join(problems[:5])}; {hint}")
+    return UsageError(f"{_what(task_id)} cannot be kept: {'; '.join(problems[:5])}; {hint}")

@@ -140,7 +140,7 @@ def _answer(result: object, invocation: Invocation) -> JsonText | Asleep:
         return NULL
     if isinstance(result, Asleep):
         return result
-    return encode(result, f"the result of {invocation.task_id!r}", invocation.max_result_bytes)
+    return encode(result, invocation.task_id, invocation.max_result_bytes)
 
 
 def _innermost(function: Function) -> object:

@@ -325,7 +325,8 @@ class TaskScheduler(Runs[TaskSnapshot]):
 
     async def _one_of_many(self, item: object) -> RunRequest:
         if isinstance(item, Mapping) and "task_data" not in item:
-            item = _arguments_of(item)
+            data = {key: value for key, value in item.items() if key != "id"}
+            return await self._task_request(item.get("id"), data, None, (), None)
         given = arguments(item, _ARGUMENTS, "task_data")
         return await self._task_request(
             cast("str | None", given.get("task_id")),
@@ -363,14 +364,6 @@ _UNNAMED: Final = "task"
 
 _ARGUMENTS: Final = ("task_id", "task_data", "scheduled_time", "priority", "tags")
 """What an item of ``schedule_tasks`` may say."""
-
-
-def _arguments_of(task: Mapping[str, object]) -> Mapping[str, object]:
-    """A task of a list as the arguments it stands for."""
-    if "id" not in task:
-        return {"task_data": task}
-    data = {key: value for key, value in task.items() if key != "id"}
-    return {"task_id": task["id"], "task_data": data}
 
 
 def _trigger(
