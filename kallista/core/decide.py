@@ -496,7 +496,9 @@ def _settle(draft: Draft, positions: Iterable[int], now: Micros, capacity: Capac
 
 
 def _settle_after(draft: Draft, position: int, now: Micros, capacity: Capacity) -> None:
-    _settle(draft, draft.run.definition.dependents[position], now, capacity)
+    later = draft.run.definition.dependents[position]
+    if later:
+        _settle(draft, later, now, capacity)
 
 
 def _skip_if_hopeless(draft: Draft, position: int, now: Micros) -> None:

@@ -127,6 +127,7 @@ _Few: TypeAlias = list[_T] | tuple[()]
 
 
 def _with(few: _Few[_T], more: _T) -> list[_T]:
+    """One more of something that most decisions have none of."""
     if isinstance(few, list):
         few.append(more)
         return few

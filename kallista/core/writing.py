@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from kallista.core.birth import newborn_child
 from kallista.core.plan import Fence, NewRun, Ownership, Plan
 from kallista.core.run import Draft
 from kallista.core.states import RunKind
 from kallista.core.types import RunKey
+
+# A member of an enumeration costs more to look up on its class than a constant.
+_PROCESS: Final = RunKind.PROCESS
 
 
 def plan_of(draft: Draft, key: RunKey, fence: Fence, ownership: Ownership | None) -> Plan:
@@ -18,23 +23,26 @@ def plan_of(draft: Draft, key: RunKey, fence: Fence, ownership: Ownership | None
         fence: What the store checks first.
         ownership: Who drives the run afterwards; None leaves that as it is.
     """
-    return Plan(  # by position, which is faster: each plan that is written is made here
+    is_from_outside = fence.epoch is None and ownership is None
+    is_process = draft.run.definition.kind is _PROCESS
+    recall = tuple(draft.stopped) if is_process else ()
+    return Plan(  # by position: 16 names cost 1 µs
         key,
         fence,
         draft.head,
         ownership,
         tuple(draft.events),
         tuple(draft.changed.items()),
-        enqueue=tuple(draft.enqueue),
-        dequeue=tuple(draft.dequeue),
-        create=_children(draft, key) if draft.children else (),
-        wake=tuple(draft.wake),
-        wake_parent=draft.wake_parent,
-        announce=draft.announce,
-        tell_owner=fence.epoch is None and ownership is None,
-        lend=tuple(draft.lend),
-        recall=tuple(draft.stopped) if draft.run.kind is RunKind.PROCESS else (),
-        settle=tuple(draft.settle),
+        tuple(draft.enqueue),
+        tuple(draft.dequeue),
+        _children(draft, key) if draft.children else (),
+        tuple(draft.wake),
+        draft.wake_parent,
+        draft.announce,
+        is_from_outside,
+        tuple(draft.lend),
+        recall,
+        tuple(draft.settle),
     )
 
 

@@ -65,7 +65,8 @@ class StoredDefinitions:
     ) -> None:
         self._store = store
         self._known = KnownDefinitions(handler_of)
-        self._single_tasks = SingleTasks(self._known, check_task({}), limits)
+        self._single_tasks = SingleTasks(self._known, limits)
+        self._check_here = check_task({})
         self._clock = clock
         self._ship = shipped
         self._check_task = check_task
@@ -117,7 +118,7 @@ class StoredDefinitions:
 
     async def single_task(self, id: str, data: Mapping[str, object]) -> SingleTask:
         """A task that runs once: what alike ones share, and its own config."""
-        known = self._single_tasks.alike(id, data)
+        known = self._single_tasks.alike(id, data, self._check_here)
         if known is None:
             known = divided(await self.task(id, data))
             self._single_tasks.remember(data, known)

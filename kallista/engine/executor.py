@@ -258,15 +258,15 @@ class Executor:
     ) -> Invocation:
         run = attempt.active.run
         return Invocation(
-            run_id=run.id,
-            task_id=run.step_id(attempt.position),
-            type=work.type,
-            attempt=number,
-            config=config,
-            results=results,
-            progress=attempt.progress,
-            cancelled=attempt.cancelled,
-            max_result_bytes=self._max_result_bytes,
+            run.id,
+            run.step_id(attempt.position),
+            work.type,
+            number,
+            config,
+            results,
+            attempt.progress,
+            attempt.cancelled,
+            self._max_result_bytes,
         )
 
     async def _read_results(self, active: ActiveRun, position: int) -> Mapping[str, Json]:

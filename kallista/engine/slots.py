@@ -196,10 +196,8 @@ class LocalCapacity:
     def take(self, lane: TaskType, priority: int) -> bool:
         """Take a place if there is one and nothing in the queue comes first."""
         type = self._slots.type_here(lane)
-        if type is None:
+        if type is None or not self._slots.try_take(type, priority, going_on=self._going_on):
             return False
-        granted = self._slots.try_take(type, priority, going_on=self._going_on)
-        if granted:
-            self._going_on = False
-            self.taken.append(type)
-        return granted
+        self._going_on = False
+        self.taken.append(type)
+        return True

@@ -50,16 +50,14 @@ class SingleTasks:
 
     Args:
         known: Where their definitions are remembered.
-        check_task: Knows the task types of this program.
         limits: How large a config may be.
     """
 
-    def __init__(self, known: KnownDefinitions, check_task: CheckTask, limits: Limits) -> None:
+    def __init__(self, known: KnownDefinitions, limits: Limits) -> None:
         self._known = known
-        self._check_task = check_task
         self._limits = limits
 
-    def alike(self, id: object, data: object) -> SingleTask | None:
+    def alike(self, id: object, data: object, check_task: CheckTask) -> SingleTask | None:
         """A task like one that was read before; None when it has to be read in full.
 
         That is also where anything is wrong with it, so that all of it is told.
@@ -67,6 +65,7 @@ class SingleTasks:
         Args:
             id: Its id.
             data: What describes it.
+            check_task: Knows the task types.
         """
         if not isinstance(data, Mapping) or "id" in data or not is_id(id):
             return None
@@ -77,7 +76,7 @@ class SingleTasks:
         config = self._config(data.get("config"), beside)
         work = definition.steps[0].work
         assert isinstance(work, TaskSpec), "a single task is a task"
-        if config is None or self._check_task(work.type, config, ()):
+        if config is None or check_task(work.type, config, ()):
             return None
         return SingleTask(definition, config)
 
