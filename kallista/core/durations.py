@@ -183,7 +183,7 @@ def to_datetime(moment: int) -> datetime:
         UsageError: The moment lies outside the years 1 to 9999.
     """
     try:
-        return _EPOCH + timedelta(microseconds=moment)
+        return _EPOCH + timedelta(0, 0, moment)
     except OverflowError:
         raise UsageError(f"the moment {moment} lies outside the years 1 to 9999") from None
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Final, NamedTuple, TypeAlias, TypeVar
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from kallista.core.definitions import Definition, TaskSpec
@@ -346,8 +347,9 @@ def _is_dead_end(step: StepState) -> bool:
 def _count_blockers(draft: Draft, position: int, change: int) -> None:
     if draft.blockers is None:
         draft.blockers = {}
+    before, counts = draft.run.blockers, draft.blockers
     for later in draft.run.definition.dependents[position]:
-        draft.blockers[later] = draft.blocked_by(later) + change
+        counts[later] = counts.get(later, before[later]) + change
 
 
 _Change = Callable[[Draft, Event, StepState, TaskStatus], StepState]
@@ -442,7 +444,7 @@ _STEP_CHANGES: Final[Mapping[EventKind, _Change]] = {
 }
 
 
-class _Move(NamedTuple):
+class _Move(Struct, frozen=True, gc=False):
     """A transition of the law together with what it does: one look at a table an event.
 
     Args:

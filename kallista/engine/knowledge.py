@@ -4,10 +4,19 @@ from __future__ import annotations
 
 from typing import Final
 
+from msgspec import Struct
+
 from kallista.core.states import RunKind
 from kallista.core.types import RunId, RunKey
 
 _AT_MOST: Final = 20_000
+
+
+class _Unfinished(Struct, frozen=True, gc=False):
+    """A run; unlike a tuple none that the collector looks at, and there may be many."""
+
+    kind: RunKind
+    key: RunKey
 
 
 class Knowledge:
@@ -18,14 +27,14 @@ class Knowledge:
     """
 
     def __init__(self) -> None:
-        self._unfinished: dict[RunId, tuple[RunKind, RunKey]] = {}
+        self._unfinished: dict[RunId, _Unfinished] = {}
         self.has_no_schedules = False
 
     def created(self, id: RunId, kind: RunKind, key: RunKey) -> None:
         """This program has created a run."""
         while len(self._unfinished) >= _AT_MOST:
             del self._unfinished[next(iter(self._unfinished))]
-        self._unfinished[id] = kind, key
+        self._unfinished[id] = _Unfinished(kind, key)
 
     def ended(self, id: RunId) -> None:
         """A run has ended, or may have."""
@@ -34,7 +43,7 @@ class Knowledge:
     def unfinished(self, kind: RunKind, id: RunId) -> RunKey | None:
         """The key of a run of which it is known that it has not ended; None: ask."""
         known = self._unfinished.get(id)
-        return known[1] if known is not None and known[0] is kind else None
+        return known.key if known is not None and known.kind is kind else None
 
     def forget(self) -> None:
         """Another program has written something."""

@@ -3,34 +3,56 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import contextmanager
+from typing import Self, TypeAlias
 
 from kallista.core.types import RunId
 from kallista.engine.active import ActiveRun
 
+_Subscribers: TypeAlias = "dict[RunId, dict[News, None]]"
+
 
 class News:
-    """What one subscriber is told.
+    """What one subscriber is told, for as long as the block lasts; one may wait at a time.
 
     Args:
+        all_subscribers: Where it is entered.
+        run: Whose news.
         to_its_end: Only the run's end, or its loss, is news.
     """
 
-    def __init__(self, *, to_its_end: bool) -> None:
+    __slots__ = ("_all", "_run", "_told", "_waiting", "final", "to_its_end")
+
+    def __init__(self, all_subscribers: _Subscribers, run: RunId, *, to_its_end: bool) -> None:
+        self._all = all_subscribers
+        self._run = run
+        self._told = False
+        self._waiting: asyncio.Future[None] | None = None
         self.to_its_end = to_its_end
         self.final: ActiveRun | None = None
         """The run as it ended in this program, when nothing more has to be read of it."""
-        self._told = asyncio.Event()
+
+    def __enter__(self) -> Self:
+        self._all.setdefault(self._run, {})[self] = None
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        subscribers = self._all[self._run]
+        del subscribers[self]
+        if not subscribers:
+            del self._all[self._run]
 
     def tell(self) -> None:
         """There is something new."""
-        self._told.set()
+        self._told = True
+        if self._waiting is not None and not self._waiting.done():
+            self._waiting.set_result(None)
 
     async def wait(self) -> None:
         """Wait for something new."""
-        await self._told.wait()
-        self._told.clear()
+        if not self._told:
+            self._waiting = asyncio.get_running_loop().create_future()
+            await self._waiting
+        self._told = False
 
 
 class Notices:
@@ -42,25 +64,16 @@ class Notices:
 
     def __init__(self) -> None:
         # told in the order of asking: what a set's order follows differs from one time to the next
-        self._subscribers: dict[RunId, dict[News, None]] = {}
+        self._subscribers: _Subscribers = {}
 
-    @contextmanager
-    def subscribed(self, run: RunId, *, to_its_end: bool = False) -> Iterator[News]:
+    def subscribed(self, run: RunId, *, to_its_end: bool = False) -> News:
         """News for as long as the block lasts.
 
         Args:
             run: Whose news.
             to_its_end: Only its end, or its loss, is news.
         """
-        news = News(to_its_end=to_its_end)
-        self._subscribers.setdefault(run, {})[news] = None
-        try:
-            yield news
-        finally:
-            subscribers = self._subscribers[run]
-            del subscribers[news]
-            if not subscribers:
-                del self._subscribers[run]
+        return News(self._subscribers, run, to_its_end=to_its_end)
 
     def tell(self, run: RunId, *, over: bool, final: ActiveRun | None = None) -> None:
         """The run has changed.
