@@ -471,7 +471,7 @@ class EmbeddedEngine:
                         if _is_over(record):
                             return await self._snapshots.run(record)
                     if deadline is not None and self._clock.now() >= deadline:
-                        status = (await self._record(kind, id)).status
+                        status = (await self.get(kind, id)).status
                         raise WaitTimeoutError(
                             f"{kind} {id!r} is still {status} after {timeout:g} s; it goes on,"
                             " explain says what it waits for"

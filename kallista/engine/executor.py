@@ -131,6 +131,7 @@ class Executor:
         if outcome is None:
             attempt.begun = True
             config: Mapping[str, Json] = work.config
+            on_thread = False
             timer = self._timer(active, position, work)
             try:
                 handler = self._handlers.get(work.type)
@@ -142,7 +143,8 @@ class Executor:
                     if handler.wants_context:
                         results = await self._read_results(active, position)
                     invocation = self._invocation(attempt, work, number, config, results)
-                    if handler.blocking:
+                    on_thread = handler.blocking
+                    if on_thread:
                         answer = await self._on_thread(handler, invocation, attempt)
                     else:
                         answer = await cast("_Answering", handler.call(invocation))
@@ -150,11 +152,15 @@ class Executor:
             except asyncio.CancelledError:
                 outcome = self._with_note(attempt.outcome or _cancelled(), active, position)
             except BaseException as error:
-                if isinstance(error, (KeyboardInterrupt, SystemExit)) and not _from_handler(error):
-                    raise
-                failure = failure_of(error, config)
-                self._log_failure(active, position, failure)
-                outcome = Failed(failure)
+                if isinstance(error, KeyboardInterrupt) and not on_thread:
+                    # Ctrl-C, for all that is known here: it ends the program, but not this
+                    # attempt's own task, whose end those who stop in good order wait for.
+                    asyncio.get_running_loop().call_soon(_raise, error)
+                    outcome = HandedBack()
+                else:
+                    failure = failure_of(error, config)
+                    self._log_failure(active, position, failure)
+                    outcome = Failed(failure)
             finally:
                 if timer is not None:
                     timer.cancel()
@@ -423,6 +429,5 @@ def _cancelled() -> Outcome:
     return Failed(Failure("CancelledError", message, None, _kinds(asyncio.CancelledError)))
 
 
-def _from_handler(error: BaseException) -> bool:
-    """Whether a handler raised it itself, as ``sys.exit()`` in its code does."""
-    return isinstance(error, SystemExit)
+def _raise(error: BaseException) -> None:
+    raise error

@@ -6,6 +6,7 @@ import asyncio
 import sys
 from collections.abc import Callable
 from concurrent.futures import Future
+from pathlib import Path
 from random import Random
 from typing import TypeVar
 
@@ -127,6 +128,11 @@ async def cancels_itself() -> None:
     raise asyncio.CancelledError
 
 
+def interrupts() -> None:
+    """Raise what Ctrl-C raises, where no Ctrl-C ever comes."""
+    raise KeyboardInterrupt
+
+
 async def returns_nonsense() -> object:
     """Return what is no plain data."""
     return object()
@@ -142,6 +148,7 @@ async def raises_a_group() -> None:
     [
         (fails_untold, "Untold"),
         (leaves, "SystemExit"),
+        (interrupts, "KeyboardInterrupt"),
         (cancels_itself, "CancelledError"),
         (returns_nonsense, "UsageError"),
         (raises_a_group, "ExceptionGroup"),
@@ -256,3 +263,29 @@ async def test_leaving_while_the_store_fails_comes_to_an_end(world: MemoryWorld)
     store.die()
     world.state.queue.clear()
     world.state.runs.clear()
+
+
+def test_ctrl_c_within_a_handler_ends_the_program_in_good_order(tmp_path: Path) -> None:
+    """It reaches the program, which leaves its store behind with the task handed back."""
+
+    async def interrupted() -> None:
+        """Be where Ctrl-C happens to come."""
+        raise KeyboardInterrupt
+
+    url = f"sqlite:///{(tmp_path / 'k.db').as_posix()}"
+    config = {"logs_dir": str(tmp_path / "logs")}
+
+    async def program() -> None:
+        async with Kallista(url, config=config, tasks=[interrupted]) as app:
+            await app.scheduler.schedule_task("t", {"type": "interrupted"})
+            await app.serve()
+
+    async def look() -> None:
+        async with Kallista(url, config=config, worker=False) as app:
+            with pytest.raises(TimeoutError, match="'t' is still READY"):
+                await app.scheduler.wait_task("t", timeout=0)
+            assert await app.workers() == []
+
+    with pytest.raises(KeyboardInterrupt):
+        asyncio.run(program())
+    asyncio.run(look())
