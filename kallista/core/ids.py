@@ -26,6 +26,14 @@ def is_id(value: object) -> bool:
     return isinstance(value, str) and _ID.fullmatch(value) is not None
 
 
+def may_exist(value: object) -> bool:
+    """Whether anything can have this id; ids of users and those made from them are plain ASCII.
+
+    Stores need not be asked for others, which some of them could not even compare.
+    """
+    return isinstance(value, str) and value.isascii() and value.isprintable()
+
+
 def check_id(value: object, what: str) -> str:
     """Check an id that a user gives.
 

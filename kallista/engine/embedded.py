@@ -14,6 +14,7 @@ from typing import Any, Final
 from kallista.core.commands import AttemptEnded, Command, Verb
 from kallista.core.durations import to_datetime
 from kallista.core.handlers import Handler, Handlers
+from kallista.core.ids import may_exist
 from kallista.core.plan import DEFAULT_QUEUE, type_of_lane
 from kallista.core.snapshots import (
     AnySnapshot,
@@ -58,6 +59,7 @@ from kallista.errors import (
     NotFoundError,
     StateError,
     StoreError,
+    UsageError,
     WaitTimeoutError,
 )
 from kallista.store.port import RunFilter, RunRecord, Store
@@ -76,6 +78,9 @@ CHECK_EVERY = Micros(30_000_000)
 
 DRAIN = Micros(10_000_000)
 """How long a store may take for the last writes when the program closes."""
+
+LONGEST_PATIENCE: Final = 1e9
+"""Seconds that anybody may say that they wait."""
 
 HISTORY_PAGE = 1000
 
@@ -459,7 +464,7 @@ class EmbeddedEngine:
 
     async def wait(self, kind: RunKind, id: RunId, timeout: float | None) -> AnySnapshot:
         """The run once it has finished and nothing of it is in flight."""
-        deadline = None if timeout is None else Micros(self._clock.now() + int(timeout * 1e6))
+        deadline = None if timeout is None else Micros(self._clock.now() + _patience(timeout))
         with self._notices.subscribed(id, to_its_end=True) as news:
             timer = None if deadline is None else self._clock.call_at(deadline, news.tell)
             try:
@@ -515,6 +520,9 @@ class EmbeddedEngine:
         """Runs that match, newest first."""
         limit = checked_limit(request.limit)
         after = None if request.cursor is None else RunKey(read_cursor(request.cursor, int))
+        texts = (request.name or "", request.tag or "", request.schedule or "")
+        if not all(map(str.isprintable, texts)):
+            return Page((), None)  # nothing is called so, and not every store could compare it
         records = await self._store.list_runs(
             RunFilter(
                 now=self._clock.now(),
@@ -557,21 +565,24 @@ class EmbeddedEngine:
 
     async def explain(self, id: str) -> Explanation:
         """Why the run or schedule is where it is."""
-        record = await self._store.load(RunId(id))
+        record = await self._find(id)
         if record is not None:
             return await self._explainer.run(record)
-        schedule = await self._store.schedule(ScheduleId(id))
+        schedule = await self._store.schedule(ScheduleId(id)) if may_exist(id) else None
         if schedule is not None:
             return await self._explainer.schedule(schedule)
         raise await self._nothing("run or schedule", id)
 
     async def kind_of(self, id: str) -> RunKind | None:
         """Which kind of run has this id, or None."""
-        record = await self._store.load(RunId(id))
+        record = await self._find(id)
         return None if record is None else record.kind
 
+    async def _find(self, id: str) -> RunRecord | None:
+        return await self._store.load(RunId(id)) if may_exist(id) else None
+
     async def _record(self, kind: RunKind, id: RunId) -> RunRecord:
-        record = await self._store.load(id)
+        record = await self._find(id)
         if record is None:
             raise await self._nothing(kind.value, id)
         if record.kind is not kind:
@@ -579,7 +590,7 @@ class EmbeddedEngine:
         return record
 
     async def _nothing(self, what: str, id: str) -> NotFoundError:
-        tombstone = await self._store.tombstone(RunId(id))
+        tombstone = await self._store.tombstone(RunId(id)) if may_exist(id) else None
         if tombstone is not None:
             at = to_datetime(tombstone.deleted_at)
             return NotFoundError(
@@ -589,6 +600,13 @@ class EmbeddedEngine:
         return NotFoundError(f"no {what} has the id {id!r}; list shows those that exist")
 
     # schedules
+
+
+def _patience(timeout: float) -> int:
+    """A time-out in microseconds. Raises ``UsageError`` when it is none."""
+    if not abs(timeout) <= LONGEST_PATIENCE:
+        raise UsageError(f"timeout must be a number of seconds, or None, not {timeout!r}")
+    return int(timeout * 1e6)
 
 
 def _is_over(record: RunRecord) -> bool:

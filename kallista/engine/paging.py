@@ -48,6 +48,14 @@ def cursor_of(value: int | str) -> str:
 def read_cursor(cursor: str, read: Callable[[str], CursorT]) -> CursorT:
     """What a cursor stands for. Raises ``UsageError`` when it is none."""
     try:
-        return read(base64.urlsafe_b64decode(cursor.encode()).decode())
+        text = base64.urlsafe_b64decode(cursor.encode()).decode()
+        value = read(text)
     except ValueError:
-        raise UsageError(f"{cursor!r} is no cursor; give the one of the page before") from None
+        raise _no_cursor(cursor) from None
+    if not text.isprintable() or (isinstance(value, int) and value.bit_length() >= 64):
+        raise _no_cursor(cursor)
+    return value
+
+
+def _no_cursor(cursor: str) -> UsageError:
+    return UsageError(f"{cursor!r} is no cursor; give the one of the page before")

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from msgspec.structs import replace
 
 from kallista.core.encoding import definition_hash, definition_text
-from kallista.core.ids import content_hash
+from kallista.core.ids import content_hash, may_exist
 from kallista.core.schedules import Firing, Schedule, next_moments
 from kallista.core.snapshots import Page, ScheduleSnapshot
 from kallista.core.states import ScheduleStatus
@@ -95,7 +95,7 @@ class StoredSchedules:
 
     async def delete(self, id: ScheduleId) -> None:
         """Remove it; the tasks it has started stay."""
-        if not await self._store.delete_schedule(id):
+        if not (may_exist(id) and await self._store.delete_schedule(id)):
             raise NotFoundError(f"no schedule has the id {id!r}; list shows those that exist")
 
     async def list(
@@ -114,7 +114,7 @@ class StoredSchedules:
         return next_moments(await self._schedule(id), checked_limit(count))
 
     async def _schedule(self, id: ScheduleId) -> Schedule:
-        schedule = await self._store.schedule(id)
+        schedule = await self._store.schedule(id) if may_exist(id) else None
         if schedule is None:
             raise NotFoundError(f"no schedule has the id {id!r}; list shows those that exist")
         return schedule

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 
@@ -458,3 +459,45 @@ async def test_explain_names_a_type_that_nobody_has(world: World) -> None:
     log.held.set()
     await world.settle()
     assert (await looker.scheduler.explain("busy")).reason == "finished"
+
+
+@pytest.mark.parametrize("id", ["\x00", "\ud800", "größe", "", "a b", 1])
+async def test_what_cannot_exist_is_not_found(any_world: World, id: str) -> None:
+    """Whatever is asked for, every store gives the same answer, and keys inside are no ids."""
+    app = await any_world.app(Log().note)
+    await app.scheduler.schedule_task("t", NOTE, at(10))
+    for answer in (
+        app.scheduler.get_task(id),
+        app.scheduler.wait_task(id),
+        app.scheduler.cancel_task(id),
+        app.scheduler.delete_task(id),
+        app.scheduler.explain(id),
+        app.scheduler.get_schedule(id),
+        app.scheduler.delete_schedule(id),
+    ):
+        with pytest.raises(NotFoundError):
+            await answer
+    if isinstance(id, str) and id:
+        assert (await app.scheduler.list_tasks(tag=id)).items == ()
+        assert (await app.workflow_manager.list_workflows(name=id)).items == ()
+        assert (await app.scheduler.list_tasks(schedule_id=id)).items == ()
+
+
+@pytest.mark.parametrize("text", ["", "x", "99999999999999999999", "-99999999999999999999"])
+async def test_a_cursor_that_nobody_gave_is_told(any_world: World, text: str) -> None:
+    """It never reaches a store, which might not understand it."""
+    app = await any_world.app()
+    cursor = base64.urlsafe_b64encode(text.encode()).decode()
+    with pytest.raises(UsageError, match="is no cursor"):
+        await app.scheduler.list_tasks(cursor=cursor)
+    with pytest.raises(UsageError, match="is no cursor"):
+        await app.scheduler.list_schedules(cursor=base64.urlsafe_b64encode(b"\0").decode())
+
+
+@pytest.mark.parametrize("timeout", [float("nan"), float("inf"), -1e300])
+async def test_a_time_out_that_is_none_is_told(any_world: World, timeout: float) -> None:
+    """Instead of an error about numbers from within."""
+    app = await any_world.app(Log().note)
+    await app.scheduler.schedule_task("t", NOTE, at(10))
+    with pytest.raises(UsageError, match="timeout must be a number of seconds, or None"):
+        await app.scheduler.wait_task("t", timeout=timeout)
