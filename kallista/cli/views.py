@@ -261,13 +261,19 @@ def problems_of(found: Diagnosis) -> Iterator[str]:
     if found.missing_types and not any(worker.alive for worker in found.workers):
         yield "work is waiting and no worker is alive; start one with: kallista worker"
         return
+    elsewhere = {type for worker in found.workers if worker.alive for type in worker.types}
     for missing in found.missing_types:
         type, queue = type_of_lane(missing), queue_of_lane(missing)
-        of_queue = "" if queue == DEFAULT_QUEUE else f" for queue {queue!r}"
+        if type in elsewhere:
+            yield (
+                f"queued work of task type {type!r} waits in queue {queue!r}, which no worker alive"
+                f" serves that has the type; start one: kallista worker --queue {queue}"
+            )
+            continue
         option = "" if queue == DEFAULT_QUEUE else f" --queue {queue}"
         yield (
-            f"queued work needs the task type {type!r}{of_queue}, which no worker alive has; start"
-            f" one with the module that registers it: kallista worker --tasks MODULE{option}"
+            f"queued work needs the task type {type!r}, which no worker alive has; start one with"
+            f" the module that registers it: kallista worker --tasks MODULE{option}"
         )
 
 

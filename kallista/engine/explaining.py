@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from kallista.core.definitions import ChildSpec, Definition, TaskSpec
 from kallista.core.durations import to_datetime
 from kallista.core.events import StepState
 from kallista.core.ids import child_id
-from kallista.core.plan import lane
+from kallista.core.plan import DEFAULT_QUEUE, lane, queue_of_lane, type_of_lane
 from kallista.core.schedules import Schedule
 from kallista.core.snapshots import Explanation
 from kallista.core.states import ProcessStatus, RunKind, ScheduleStatus, TaskStatus
@@ -182,8 +182,9 @@ class Explainer:
             sentence = f"{what} waits for a worker to start {names}; none is alive"
             return self._said(record, sentence, "waits_for_worker", types)
         if unknown:
-            told = ", ".join(map(_lane_told, unknown))
-            sentence = f"{what} waits for a worker with task type {told}; no worker alive has it"
+            elsewhere = {type_of_lane(type) for type in known}
+            told = ", ".join(_lane_told(type, elsewhere) for type in unknown)
+            sentence = f"{what} waits for a worker with task type {told}; none is alive"
             return self._said(record, sentence, "waits_for_task_type", unknown)
         sentence = f"{what} waits for a free place on a worker to start {names}"
         return self._said(record, sentence, "waits_for_place", types)
@@ -197,9 +198,12 @@ class Explainer:
         return self._said(record, f"{what} waits until {at}", "waits_for_moment", [at])
 
 
-def _lane_told(lane: TaskType) -> str:
-    type, _, queue = lane.partition("@")
-    return f"{type!r} that serves queue {queue!r}" if queue else repr(type)
+def _lane_told(lane: TaskType, elsewhere: Collection[TaskType]) -> str:
+    """A task type, with the queue unless that goes without saying."""
+    type, queue = type_of_lane(lane), queue_of_lane(lane)
+    if queue == DEFAULT_QUEUE and type not in elsewhere:
+        return repr(type)
+    return f"{type!r} that serves queue {queue!r}"
 
 
 def _in_flight(record: RunRecord) -> str:

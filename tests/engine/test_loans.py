@@ -11,6 +11,7 @@ from flaky import FlakyStore
 from world import MemoryWorld, World
 
 from kallista import Kallista, TaskContext
+from kallista.cli.views import problems_of
 from kallista.core.types import RunKey, TaskType
 
 WORK = TaskType("work")
@@ -239,6 +240,16 @@ async def test_tasks_go_to_the_queue_that_they_name(any_world: World) -> None:
     await any_world.app(theirs.work, queues=["gpu", "slow"], alert=True)
     await any_world.passes(1)
     assert (mine.steps, theirs.steps) == (["u"], ["t"])
+
+
+async def test_a_queue_that_nobody_serves_is_told(any_world: World) -> None:
+    """Whoever starts another worker with the same task types should know that it does not help."""
+    app = await any_world.app(Work().work, queues=["gpu"], alert=True)
+    await app.scheduler.schedule_task("t", {"type": "work"})
+    await any_world.passes(1)
+    assert "'work' that serves queue 'default'" in str(await app.scheduler.explain("t"))
+    (problem,) = problems_of(await app.diagnose())
+    assert "kallista worker --queue default" in problem
 
 
 async def test_the_most_urgent_runs_first_over_all_programs(any_world: World) -> None:
