@@ -236,7 +236,10 @@ def sqlite_path(url: str) -> str:
 
 def without_password(url: str) -> str:
     """A URL that may be shown and logged."""
-    hidden = re.sub(r"(://[^/?#@]*?):[^/?#]*@", r"\1:***@", url)
+    # A password that holds a slash or a question mark, which is no URL, is hidden all the same.
+    hidden = re.sub(
+        r"(://[^/?#@:]*):(?:[^/?#]*@|(?!\d*(?:[,/?#]|$)).*@)", r"\1:***@", url, flags=re.DOTALL
+    )
     return re.sub(r"([?&](?:ssl)?password=)[^&#]*", r"\1***", hidden)
 
 
@@ -246,8 +249,10 @@ def _url_in(data_dir: str) -> str:
 
 def _other_scheme(url: str) -> str:
     scheme, colon, _ = url.partition("://")
-    if not colon:
+    if not colon and not scheme.startswith("postgres"):
         return f"{url!r} is no URL of a store; write {_SQLITE}{url}"
+    if not colon:
+        return f"{url!r} is no URL of a store; write postgresql://user@host/database"
     if scheme.startswith("postgres"):
         return f"{scheme}:// is no store that there is; write postgresql://user@host/database"
     return (

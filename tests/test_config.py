@@ -162,6 +162,7 @@ def test_urls(url: str, path: str) -> None:
         ("sqlite:///a.db?mode=ro", "has options"),
         ("postgresql+asyncpg://host/db", "write postgresql://user@host/database"),
         ("mysql://host/db", "mysql:// is no store"),
+        ("postgresql:/db", "write postgresql://user@host/database"),
     ],
 )
 def test_other_urls(tmp_path: Path, url: str, message: str) -> None:
@@ -177,6 +178,10 @@ def test_other_urls(tmp_path: Path, url: str, message: str) -> None:
             "postgresql://me:s%40:x@a,b/db?sslmode=require",
             "postgresql://me:***@a,b/db?sslmode=require",
         ),
+        ("postgresql://me:sec/ret@host/db", "postgresql://me:***@host/db"),
+        ("postgresql://me:sec?ret@host/db", "postgresql://me:***@host/db"),
+        ("postgresql://me:1,2@host/db", "postgresql://me:***@host/db"),
+        ("postgresql://a:1,b:2/db?user=x@y", "postgresql://a:1,b:2/db?user=x@y"),
         ("postgres://host/db?user=me&password=secret", "postgres://host/db?user=me&password=***"),
         ("postgresql+psycopg://me@host/db", "postgresql+psycopg://me@host/db"),
     ],

@@ -6,14 +6,15 @@ import asyncio
 import socket
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 
 import psycopg
 import pytest
 from servers import empty_database, new_database, server
 
-from kallista.errors import StoreError
+from kallista.core.types import Micros
+from kallista.errors import StoreError, StoreUnavailableError
 from kallista.store.postgres import PostgresStore
 from kallista.store.postgres.addresses import Address, read_url
 from kallista.store.postgres.connection import Connection
@@ -180,7 +181,13 @@ def test_urls(url: str, place: str) -> None:
 
 @pytest.mark.parametrize(
     "url",
-    ["mysql://h/db", "postgresql:db", "postgresql://me:sec ret@[h/db", "postgresql://h/d?x=1"],
+    [
+        "mysql://h/db",
+        "postgresql:db",
+        "postgresql://me:sec/ret@h/db",
+        "postgresql://me:sec ret@[h/db",
+        "postgresql://h/d?x=1",
+    ],
 )
 def test_other_urls(url: str) -> None:
     """What cannot be read is refused without being quoted."""
@@ -209,6 +216,57 @@ async def test_what_keeps_from_connecting_is_told(change: Callable[[str], str], 
     """With what to do about it."""
     with pytest.raises(StoreError, match=told):
         await PostgresStore(change(new_database()), patience=0).open()
+
+
+@pytest.mark.parametrize(
+    ("prepared", "told"),
+    [
+        ((), "does not exist; name another user in the URL"),
+        (("CREATE ROLE {0} NOLOGIN",), "not permitted to log in; name another user in the URL"),
+        (
+            ("CREATE ROLE {0} LOGIN", "GRANT USAGE ON SCHEMA kallista TO {0}"),
+            "permission denied .* others need USAGE on that schema and ALL on its tables",
+        ),
+        (
+            ("CREATE ROLE {0} LOGIN", "REVOKE CONNECT ON DATABASE {1} FROM PUBLIC"),
+            "permission denied .* and CONNECT",
+        ),
+    ],
+    ids=["missing", "no login", "no tables", "no database"],
+)
+async def test_who_may_not_is_told_what_to_have(prepared: Sequence[str], told: str) -> None:
+    """At once, for waiting does not help, and not that the server does not answer."""
+    url, role = new_database(), "stranger"
+    database = url.rpartition("/")[2]
+    for statement in prepared:
+        said(url, statement.format(role, database))
+    try:
+        with pytest.raises(StoreError, match=told) as caught:
+            await PostgresStore(url.replace("kallista@", f"{role}@")).open()
+        assert not isinstance(caught.value, StoreUnavailableError)
+    finally:
+        server().drop_database(database)
+        said(server().url("postgres"), f"DROP ROLE IF EXISTS {role}")
+
+
+async def test_a_store_that_another_has_made() -> None:
+    """The rights that the message names are enough for a worker."""
+    url = new_database()
+    said(url, "DROP ROLE IF EXISTS guest")
+    said(url, "CREATE ROLE guest LOGIN")
+    said(url, "GRANT USAGE ON SCHEMA kallista TO guest")
+    said(url, "GRANT ALL ON ALL TABLES IN SCHEMA kallista TO guest")
+    said(url, "GRANT ALL ON ALL SEQUENCES IN SCHEMA kallista TO guest")
+    try:
+        async with opened(lambda: PostgresStore(url.replace("kallista@", "guest@"))) as store:
+            await store.register_worker("w", {}, Micros(0))
+            assert await store.beat()
+            assert await store.release_dead(Micros(0)) == 0
+            assert [worker.alive for worker in await store.workers()] == [True]
+            await made(store, new_run())
+    finally:
+        said(url, "DROP OWNED BY guest")
+        said(url, "DROP ROLE guest")
 
 
 @pytest.mark.parametrize("limit", [1, 2, 3])

@@ -17,6 +17,11 @@ SCHEMES: Final = ("postgresql", "postgres", "postgresql+psycopg")
 
 _OPTIONS: Final = frozenset(option.keyword.decode() for option in Conninfo.get_defaults())
 
+_OPTIONS_TOLD: Final = (
+    "write postgresql://user:password@host/database?sslmode=require, and a question mark in the"
+    " password as %3F"
+)
+
 _UNLESS_SAID: Final = {
     "application_name": "kallista",
     "connect_timeout": "5",
@@ -58,11 +63,16 @@ def read_url(url: str) -> Address:
     try:
         unknown = {name for name, _ in parse_qsl(urlsplit(url).query)} - _OPTIONS
         given = conninfo_to_dict(f"postgresql://{_with_one_host_value(rest)}")
+        # A slash in a password makes the rest of it the name of the database, which is shown.
+        for port in filter(None, str(given.get("port", "")).split(",")):
+            int(port)
     except (ProgrammingError, ValueError):
         # Without libpq's own words, which may quote the URL and with it the password.
-        if unknown and (near := get_close_matches(min(unknown), _OPTIONS, n=1)):
+        if unknown:
+            near = get_close_matches(min(unknown), _OPTIONS, n=1)
+            advice = f"did you mean {near[0]!r}?" if near else _OPTIONS_TOLD
             raise StoreError(
-                f"PostgreSQL does not know an option in the URL; did you mean {near[0]!r}?"
+                f"PostgreSQL does not know an option in the URL, behind the question mark; {advice}"
             ) from None
         raise StoreError(
             "the URL of the PostgreSQL database cannot be read; write"

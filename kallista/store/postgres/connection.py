@@ -119,6 +119,8 @@ _NOT_YET: Final = frozenset({"53300", "57P03"})
 _FOR_GOOD: Final = (
     "authentication failed",
     "does not exist",
+    "not permitted to log in",
+    "permission denied",
     "no pg_hba.conf",
     "connection is bad: invalid",
     "SSL was required",
@@ -138,7 +140,7 @@ _REMEDIES: Final = (
     ("remaining connection slots", "raise max_connections, or end other programs"),
     (
         "read-only",
-        "none of the hosts can be written to: promote the standby, or name the primary in the URL",
+        "no host in the URL can be written to: name the primary, or promote the standby",
     ),
 )
 
@@ -186,22 +188,26 @@ def store_error(place: str, doing: str, error: BaseException) -> StoreError:
             f"cannot {doing} {place}: the server does not let this user in from here ({words});"
             " its pg_hba.conf has to be changed"
         )
+    if 'role "' in words and ("does not exist" in words or "not permitted to log in" in words):
+        return StoreError(
+            f"cannot {doing} {place}: {words}; name another user in the URL, or let this one in:"
+            " CREATE ROLE name LOGIN"
+        )
     if "SSL was required" in words or "no encryption" in words or "connection is bad" in words:
         return StoreError(f"cannot {doing} {place}: {words}; mend the URL")
     match error:
         case psycopg.errors.InvalidCatalogName():
             return StoreError(f"cannot {doing} {place}: {words}; create it: createdb NAME")
         case psycopg.errors.InsufficientPrivilege():
-            return StoreError(
-                f"cannot {doing} {place}: {words}; the user needs CREATE on the database once, to"
-                " make the schema kallista, or has to own that schema"
-            )
+            return _not_allowed(place, doing, words)
         case psycopg.errors.DiskFull():
             return StoreError(
                 f"cannot {doing} {place}: the server's disk is full; free space there and try"
                 " again; nothing acknowledged is lost"
             )
         case psycopg.OperationalError():
+            if "permission denied" in words:
+                return _not_allowed(place, doing, words)
             if 'database "' in words and "does not exist" in words:
                 return StoreError(f"cannot {doing} {place}: {words}; create it: createdb NAME")
             return StoreUnavailableError(
@@ -213,6 +219,14 @@ def store_error(place: str, doing: str, error: BaseException) -> StoreError:
                 f"cannot {doing} {place}: {type(error).__name__}: {words}; nothing acknowledged is"
                 " lost"
             )
+
+
+def _not_allowed(place: str, doing: str, words: str) -> StoreError:
+    return StoreError(
+        f"cannot {doing} {place}: {words}; who makes the schema kallista needs CREATE on the"
+        " database, and CONNECT; others need USAGE on that schema and ALL on its tables and"
+        " sequences (GRANT)"
+    )
 
 
 def words_of(error: BaseException) -> str:
