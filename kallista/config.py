@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import os
 import re
+import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, fields, replace
+from datetime import datetime, timedelta
 from difflib import get_close_matches
 from functools import cached_property
 from math import isfinite
@@ -24,6 +27,7 @@ PROJECT: Final = "pyproject.toml"
 
 _SQLITE: Final = "sqlite:///"
 _POSTGRESQL: Final = ("postgresql://", "postgres://", "postgresql+psycopg://")
+_HALF_A_YEAR: Final = 182 * 86_400
 _MOST: Final = 2**31 - 1
 _LEVELS: Final = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
@@ -165,9 +169,20 @@ class Config:
 
     @cached_property
     def _machine_zone(self) -> str:
-        from tzlocal import get_localzone_name
+        from zoneinfo import ZoneInfoNotFoundError
 
-        return get_localzone_name() or "UTC"
+        from tzlocal import get_localzone, get_localzone_name
+
+        for name_of in (get_localzone_name, lambda: str(get_localzone())):
+            with suppress(ZoneInfoNotFoundError):
+                name = name_of() or "UTC"
+                if _is_machine_zone(name):
+                    return name
+        raise UsageError(
+            "the machine's time zone has no name that others would understand (the variable TZ is"
+            f" {os.environ.get('TZ')!r}); name it in the setting timezone, or in KALLISTA_TIMEZONE,"
+            ' like "Europe/Berlin"'
+        )
 
 
 def load_config(
@@ -232,6 +247,24 @@ def sqlite_path(url: str) -> str:
     if "?" in path:
         raise UsageError(f"{url!r} has options behind the question mark; there are none")
     return path
+
+
+def _is_machine_zone(name: str) -> bool:
+    """Whether naive datetimes mean this zone; ``TZ=JST-9``, say, wins over the machine's files."""
+    from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+    if not os.environ.get("TZ"):
+        return True
+    try:
+        zone = ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError):
+        return False
+    now = time.time()
+    return all(
+        datetime.fromtimestamp(moment, zone).utcoffset()
+        == timedelta(seconds=time.localtime(moment).tm_gmtoff)
+        for moment in (now, now + _HALF_A_YEAR)
+    )
 
 
 def without_password(url: str) -> str:

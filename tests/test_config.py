@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -133,6 +136,29 @@ def test_the_store_follows_its_folder(tmp_path: Path) -> None:
 def test_the_machines_zone(tmp_path: Path) -> None:
     """Without a setting the machine's time zone is used, by its IANA name."""
     assert load(tmp_path).zone_name()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a variable of POSIX")
+@pytest.mark.parametrize(
+    ("tz", "told"),
+    [
+        ("Asia/Kathmandu", "Asia/Kathmandu"),
+        ("EST5EDT", "EST5EDT"),
+        ("JST-9", "UsageError: the machine's time zone has no name"),
+        ("<+0330>-3:30", "UsageError: the machine's time zone has no name"),
+    ],
+)
+def test_the_zone_of_the_environment(tz: str, told: str) -> None:
+    """Naive datetimes mean what the program's own clock shows, or it is said that nobody knows."""
+    ask = "from kallista.config import load_config; print(load_config(environ={}).zone_name())"
+    asked = subprocess.run(
+        [sys.executable, "-c", ask],
+        env={**os.environ, "TZ": tz},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert told in asked.stdout + asked.stderr
 
 
 @pytest.mark.parametrize(
