@@ -17,9 +17,9 @@ from kallista.core.types import Micros
 from kallista.errors import StoreError, StoreUnavailableError
 from kallista.store.postgres import PostgresStore
 from kallista.store.postgres.addresses import Address, read_url
-from kallista.store.postgres.connection import Connection
+from kallista.store.postgres.connection import Connection, store_error
 from kallista.store.postgres.opening import KNOWN, prepare
-from kallista.store.postgres.statements import migrations
+from kallista.store.postgres.statements import migrations, statement
 from kallista.testing.store_contract import found, made, new_run, opened
 
 pytestmark = pytest.mark.anyio
@@ -238,8 +238,8 @@ async def test_who_may_not_is_told_what_to_have(prepared: Sequence[str], told: s
     """At once, for waiting does not help, and not that the server does not answer."""
     url, role = new_database(), "stranger"
     database = url.rpartition("/")[2]
-    for statement in prepared:
-        said(url, statement.format(role, database))
+    for sql in prepared:
+        said(url, sql.format(role, database))
     try:
         with pytest.raises(StoreError, match=told) as caught:
             await PostgresStore(url.replace("kallista@", f"{role}@")).open()
@@ -247,6 +247,18 @@ async def test_who_may_not_is_told_what_to_have(prepared: Sequence[str], told: s
     finally:
         server().drop_database(database)
         said(server().url("postgres"), f"DROP ROLE IF EXISTS {role}")
+
+
+def test_a_pooler_that_shares_sessions_is_suspected() -> None:
+    """It loses what was prepared in a session; the error says to connect directly."""
+    with closing(Connection(read_url(new_database()))) as db:
+        db.ask(statement("store_tables"))
+        db.db.pgconn.exec_(b"DEALLOCATE ALL")
+        with pytest.raises(psycopg.Error) as caught:
+            db.ask(statement("store_tables"))
+    told = str(store_error("h:6432/db", "read", caught.value))
+    assert "a pooler" in told
+    assert "name the server itself in the URL" in told
 
 
 async def test_a_store_that_another_has_made() -> None:

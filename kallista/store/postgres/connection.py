@@ -200,6 +200,12 @@ def store_error(place: str, doing: str, error: BaseException) -> StoreError:
             return StoreError(f"cannot {doing} {place}: {words}; create it: createdb NAME")
         case psycopg.errors.InsufficientPrivilege():
             return _not_allowed(place, doing, words)
+        case psycopg.errors.InvalidSqlStatementName() | psycopg.errors.DuplicatePreparedStatement():
+            return StoreError(
+                f"cannot {doing} {place}: {words}; that is what a pooler leads to that hands one"
+                " session to several programs (PgBouncer with pool_mode = transaction): name the"
+                " server itself in the URL"
+            )
         case psycopg.errors.DiskFull():
             return StoreError(
                 f"cannot {doing} {place}: the server's disk is full; free space there and try"
