@@ -5,22 +5,19 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import Any, Final, TypeAlias
+from functools import partial
+from typing import Any, Final
 
 import psycopg
-from psycopg import RawCursor
 
 from kallista.errors import StoreError, StoreUnavailableError
 from kallista.store.postgres.addresses import Address
-from kallista.store.postgres.statements import Statement, Values, statement
+from kallista.store.postgres.exchange import Answer, Database, Exchange
+from kallista.store.postgres.statements import Statement, Text, Values, statement
 from kallista.store.rows import Row
 
 # A session that is lost is told of by our own errors; psycopg would tell the terminal as well.
 logging.getLogger("psycopg").addHandler(logging.NullHandler())
-
-Database: TypeAlias = "psycopg.Connection[Row]"
-
-_STATEMENTS_KEPT: Final = 200
 
 _SETTINGS = statement("settings")
 _SERVER = statement("server")
@@ -39,11 +36,9 @@ class Connection:
     """
 
     def __init__(self, address: Address) -> None:
-        db: Database = psycopg.connect(address.conninfo, autocommit=True, cursor_factory=RawCursor)
-        db.prepare_threshold = 0
-        db.prepared_max = _STATEMENTS_KEPT
-        self.db = db
-        self._pipeline: psycopg.Pipeline | None = None
+        self.db: Database = psycopg.connect(address.conninfo, autocommit=True)
+        self._exchange = Exchange(self.db)
+        self._is_together = False
         try:
             with self.pipeline():
                 self.tell(_SETTINGS)
@@ -59,20 +54,11 @@ class Connection:
 
     def later(self, what: Statement, values: Values = ()) -> Callable[[], list[Row]]:
         """Send a statement; its rows come when they are called for."""
-        cursor = self.db.execute(what.query, what.texts(values))
-
-        def rows() -> list[Row]:
-            # While it waits for the next statement of a pipeline without a sync, the server takes
-            # the transaction for a busy one: a program that freezes there would never be sent away.
-            if self._pipeline is not None:
-                self._pipeline.sync()
-            return cursor.fetchall()
-
-        return rows
+        return partial(self._exchange.rows, self._send(what.query, what.texts(values)))
 
     def tell(self, what: Statement, values: Values = ()) -> None:
         """Carry out a statement whose rows don't matter."""
-        self.db.execute(what.query, what.texts(values))
+        self._send(what.query, what.texts(values))
 
     def tell_all(self, what: Statement, rows: Iterable[Sequence[Any]]) -> None:
         """Carry out a statement of arrays for these rows; without any there is nothing to do."""
@@ -82,16 +68,31 @@ class Connection:
 
     def say(self, sql: bytes) -> None:
         """Begin or end a transaction, say."""
-        self.db.execute(sql)
+        self._send(sql)
+
+    def _send(self, query: bytes, values: Sequence[Text] = ()) -> Answer:
+        if self._is_together:
+            return self._exchange.send(query, values)
+        with self.pipeline():
+            return self._exchange.send(query, values)
 
     @contextmanager
     def pipeline(self) -> Iterator[None]:
         """Statements in here go out together; at the end all of them have been carried out."""
-        with self.db.pipeline() as self._pipeline:
-            try:
-                yield
-            finally:
-                self._pipeline = None
+        self._exchange.begin()
+        self._is_together = True
+        try:
+            yield
+            self._exchange.end()
+        except BaseException:
+            self._exchange.abandon()
+            raise
+        finally:
+            self._is_together = False
+
+    def notifications(self) -> list[str]:
+        """What has been told since the last call to those who listen, without waiting."""
+        return self._exchange.notifications()
 
     @property
     def is_lost(self) -> bool:
@@ -100,6 +101,7 @@ class Connection:
 
     def close(self) -> None:
         """End the session."""
+        self._exchange.close()
         with suppress(psycopg.Error):
             self.db.close()
 
@@ -160,6 +162,11 @@ def means_again(error: BaseException) -> bool:
     return isinstance(error, psycopg.Error) and (
         error.sqlstate in _TRY_AGAIN or isinstance(error, psycopg.errors.UniqueViolation)
     )
+
+
+def means_stale(error: BaseException) -> bool:
+    """Whether it may be that a plan is stale that was taken not to be."""
+    return isinstance(error, psycopg.errors.InvalidTextRepresentation)
 
 
 def may_come_up(error: psycopg.Error) -> bool:

@@ -24,7 +24,8 @@ import psycopg
 from kallista.core.types import WorkerKey
 from kallista.errors import StoreError, StoreUnavailableError
 from kallista.store.postgres.addresses import Address
-from kallista.store.postgres.connection import Connection, Database, means_lost, words_of
+from kallista.store.postgres.connection import Connection, means_lost, words_of
+from kallista.store.postgres.exchange import Database
 from kallista.store.postgres.link import FIRST_PAUSE, LONGEST_PAUSE, Link
 from kallista.store.postgres.statements import statement
 
@@ -211,7 +212,7 @@ class Watch:
             while not self._closed:
                 while self._wishes:
                     self._wishes.popleft()(db)
-                if any(note.payload != self._own for note in db.db.notifies(timeout=0)):
+                if any(payload != self._own for payload in db.notifications()):
                     self._hear()
                 if self._wishes:
                     continue
