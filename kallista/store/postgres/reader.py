@@ -1,13 +1,16 @@
-"""The readers: threads that answer questions, so that a long one holds nobody up."""
+"""The readers: threads that answer questions, so that a long one holds nobody up.
+
+What many ask about one run each, at the same moment, is asked about all of them at once.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from queue import SimpleQueue
-from typing import Any, Final, NamedTuple, TypeVar
+from queue import Empty, SimpleQueue
+from typing import Any, Final, NamedTuple, TypeVar, cast
 
 from kallista.errors import KallistaError, StoreError
 from kallista.store.postgres.addresses import Address
@@ -17,13 +20,24 @@ from kallista.store.postgres.reading import Reading
 from kallista.store.postgres.records import DefinitionCache
 
 READERS: Final = 2
+AT_ONCE: Final = 500
+"""About how many things one question asks at most."""
 
 _T = TypeVar("_T")
+_K = TypeVar("_K")
 
 
 class _Question(NamedTuple):
     ask: Callable[[Reading], Any]
     snapshot: bool
+    future: asyncio.Future[Any]
+
+
+class _Part(NamedTuple):
+    """What a question that is asked of many things has to say about one of them."""
+
+    ask: Callable[[Reading, Sequence[Any]], Mapping[Any, Any]]
+    about: Any
     future: asyncio.Future[Any]
 
 
@@ -38,7 +52,7 @@ class Readers:
     def __init__(self, address: Address, patience: float) -> None:
         self._address = address
         self._loop = asyncio.get_running_loop()
-        self._inbox: SimpleQueue[_Question | None] = SimpleQueue()
+        self._inbox: SimpleQueue[_Question | _Part | None] = SimpleQueue()
         self._closed = False
         self._links = [Link(address, patience) for _ in range(READERS)]
         self._ended: list[asyncio.Future[Any]] = []
@@ -79,11 +93,30 @@ class Readers:
         Raises:
             StoreError: The store cannot be read.
         """
+        future = self._future()
+        self._inbox.put(_Question(question, snapshot, future))
+        return cast(_T, await future)
+
+    async def ask_jointly(
+        self, question: Callable[[Reading, Sequence[_K]], Mapping[_K, _T]], about: _K
+    ) -> _T | None:
+        """Answer what is asked about one thing, along with those that others ask about.
+
+        Args:
+            question: Asks it about many, in several statements that see the same.
+            about: What it is asked about.
+
+        Raises:
+            StoreError: The store cannot be read.
+        """
+        future = self._future()
+        self._inbox.put(_Part(question, about, future))
+        return cast(_T | None, await future)
+
+    def _future(self) -> asyncio.Future[Any]:
         if self._closed:
             raise StoreError(f"{self._address.place} is closed; open the store first")
-        future: asyncio.Future[_T] = self._loop.create_future()
-        self._inbox.put(_Question(question, snapshot, future))
-        return await future
+        return self._loop.create_future()
 
     async def stop(self) -> None:
         """Answer what was asked, and close."""
@@ -108,16 +141,55 @@ class Readers:
                 self._loop.call_soon_threadsafe(_resolve, opened, error)
             else:
                 self._loop.call_soon_threadsafe(_resolve, opened, None)
-            while (question := self._inbox.get()) is not None:
-                try:
-                    answer = _answer(link, definitions, question)
-                except KallistaError as error:
-                    answer = error
-                except Exception as error:
-                    answer = store_error(self._address.place, "read", error)
-                self._loop.call_soon_threadsafe(_resolve, question.future, answer)
+            for question in self._questions():
+                if isinstance(question, _Question):
+                    self._say([(question.future, self._answer(link, definitions, question))])
+                else:
+                    self._say(self._joint_answers(link, definitions, question))
         finally:
             link.drop()
+
+    def _questions(self) -> Iterator[_Question | list[_Part]]:
+        """What is asked, one after the other, and together what is the same question."""
+        while (item := self._inbox.get()) is not None:
+            parts: list[_Part] = []
+            while isinstance(item, _Part) and _goes_with(item, parts):
+                parts.append(item)
+                try:
+                    item = self._inbox.get_nowait()
+                except Empty:
+                    break
+            else:
+                if parts:
+                    # The other readers may have it, or this one once it has answered these.
+                    self._inbox.put(item)
+            yield parts or cast(_Question, item)
+
+    def _answer(self, link: Link, definitions: DefinitionCache, question: _Question) -> Any:
+        try:
+            return _answer(link, definitions, question)
+        except KallistaError as error:
+            return error
+        except Exception as error:
+            return store_error(self._address.place, "read", error)
+
+    def _joint_answers(
+        self, link: Link, definitions: DefinitionCache, parts: Sequence[_Part]
+    ) -> list[tuple[asyncio.Future[Any], Any]]:
+        ask, about = parts[0].ask, list({part.about: None for part in parts})
+        whole = _Question(lambda reading: ask(reading, about), True, parts[0].future)
+        answer = self._answer(link, definitions, whole)
+        if isinstance(answer, KallistaError) and len(about) > 1:
+            # One of them cannot even be asked about; alone, it fails alone.
+            return [
+                pair for part in parts for pair in self._joint_answers(link, definitions, [part])
+            ]
+        if isinstance(answer, KallistaError):
+            return [(part.future, answer) for part in parts]
+        return [(part.future, answer.get(part.about)) for part in parts]
+
+    def _say(self, answers: list[tuple[asyncio.Future[Any], Any]]) -> None:
+        self._loop.call_soon_threadsafe(_resolve_all, answers)
 
 
 def _answer(link: Link, definitions: DefinitionCache, question: _Question) -> Any:
@@ -142,6 +214,15 @@ def _in_snapshot(db: Connection, reading: Reading, ask: Callable[[Reading], Any]
         answer = ask(reading)
         db.say(b"COMMIT")
     return answer
+
+
+def _goes_with(part: _Part, parts: Sequence[_Part]) -> bool:
+    return not parts or (part.ask == parts[0].ask and len(parts) < AT_ONCE)
+
+
+def _resolve_all(answers: list[tuple[asyncio.Future[Any], Any]]) -> None:
+    for future, answer in answers:
+        _resolve(future, answer)
 
 
 def _resolve(future: asyncio.Future[Any], answer: object) -> None:

@@ -18,14 +18,13 @@ from kallista.store.postgres.connection import Connection
 from kallista.store.postgres.records import (
     DefinitionCache,
     bare_records,
-    full_records,
     with_steps,
 )
 from kallista.store.postgres.statements import Statement, statement
 from kallista.store.postgres.watching import WORKING
 from kallista.store.rows import Row
 
-_RECORD_BY_ID = statement("record_by_id")
+_RECORDS_BY_KEY = statement("records_by_key")
 _STEPS_OF_RUNS = statement("steps_of_runs")
 _RECORDS_BY_ID = statement("records_by_id")
 _HISTORY = statement("history")
@@ -72,12 +71,13 @@ class Reading:
         self._db = db
         self._definitions = definitions
 
-    def load(self, run: RunId | RunKey) -> RunRecord | None:
-        """One run with its steps."""
-        if isinstance(run, int):
-            return full_records(self._db, self._definitions, [RunKey(run)]).get(RunKey(run))
-        found = self._db.ask(_RECORD_BY_ID, (run,))
-        return next(iter(self._with_steps(found)), None)
+    def load_all(self, runs: Sequence[RunId | RunKey]) -> dict[RunId | RunKey, RunRecord]:
+        """Those runs that exist, with their steps."""
+        by_key = self._db.later(_RECORDS_BY_KEY, ([run for run in runs if isinstance(run, int)],))
+        by_id = self._db.later(_RECORDS_BY_ID, ([run for run in runs if isinstance(run, str)],))
+        found = {row[0]: row for row in (*by_key(), *by_id())}
+        records = self._with_steps(list(found.values()))
+        return {name: record for record in records for name in (record.key, record.id)}
 
     def _with_steps(self, found: Sequence[Row]) -> list[RunRecord]:
         if not found:
@@ -90,13 +90,18 @@ class Reading:
         found = self._db.ask(_RECORDS_BY_ID, (runs,))
         return {record.id: record for record in bare_records(self._db, self._definitions, found)}
 
-    def outcomes(self, run: RunKey, steps: Sequence[int] | None) -> Mapping[int, JsonText]:
-        """What the outcome events hold, by position."""
-        of_steps = self._db.later(_STEP_OUTCOMES, (run, steps))
-        whole = self._db.later(_RUN_OUTCOME, (run,))
-        found = {int(step): JsonText(data) for step, data in of_steps()}
+    def outcomes(
+        self, runs: Sequence[RunKey], steps: Sequence[int] | None = None
+    ) -> dict[RunKey, dict[int, JsonText]]:
+        """What the outcome events of each run hold, by position."""
+        of_steps = self._db.later(_STEP_OUTCOMES, (runs, steps))
+        whole = self._db.later(_RUN_OUTCOME, (runs,))
+        found: dict[RunKey, dict[int, JsonText]] = {run: {} for run in runs}
+        for run, step, data in of_steps():
+            found[run][int(step)] = JsonText(data)
         if steps is None or WHOLE_RUN in steps:
-            found.update((WHOLE_RUN, JsonText(data)) for (data,) in whole())
+            for run, data in whole():
+                found[run][WHOLE_RUN] = JsonText(data)
         return found
 
     def history(self, run: RunKey, from_seq: int, limit: int) -> Sequence[Event]:

@@ -29,6 +29,7 @@ from kallista.store.postgres import changes, creation
 from kallista.store.postgres.addresses import read_url
 from kallista.store.postgres.claims import claim
 from kallista.store.postgres.reader import Readers
+from kallista.store.postgres.reading import Reading
 from kallista.store.postgres.watching import Watch
 from kallista.store.postgres.writer import Writer
 
@@ -64,9 +65,8 @@ class PostgresStore:
             self._writer = Writer(self._address, self._patience)
             await self._writer.start()
             self._watch = Watch(self._address, self._patience, str(self._writer.key))
-            await self._watch.start()
             self._readers = Readers(self._address, self._patience)
-            await self._readers.start()
+            await asyncio.gather(self._watch.start(), self._readers.start())
         except BaseException:
             await self.close()
             raise
@@ -147,7 +147,7 @@ class PostgresStore:
 
     async def load(self, run: RunId | RunKey) -> RunRecord | None:
         """See the port."""
-        return await self._reading.ask(lambda reading: reading.load(run), snapshot=True)
+        return await self._reading.ask_jointly(Reading.load_all, run)
 
     async def heads(self, runs: Sequence[RunId]) -> Mapping[RunId, RunRecord]:
         """See the port."""
@@ -157,7 +157,12 @@ class PostgresStore:
         self, run: RunKey, steps: Sequence[int] | None = None
     ) -> Mapping[int, JsonText]:
         """See the port."""
-        return await self._reading.ask(lambda reading: reading.outcomes(run, steps), snapshot=True)
+        if steps is None:
+            return await self._reading.ask_jointly(Reading.outcomes, run) or {}
+        found = await self._reading.ask(
+            lambda reading: reading.outcomes([run], steps), snapshot=True
+        )
+        return found[run]
 
     async def history(self, run: RunKey, from_seq: int = 0, limit: int = 1000) -> Sequence[Event]:
         """See the port."""

@@ -2,16 +2,12 @@
 -- Whole runs, a list of keys at once.
 SELECT * FROM run_records WHERE key = ANY (:keys::bigint[]);
 
--- name: record_by_id
--- The run that a user means.
-SELECT * FROM run_records WHERE id = :id::text;
-
 -- name: records_by_id
--- Those of the runs that exist.
+-- The runs that users mean, as far as they exist.
 SELECT * FROM run_records WHERE id = ANY (:ids::text[]);
 
 -- name: steps_of_runs
--- The steps to which something has happened.
+-- The steps to which something has happened; a single task's stands in its record.
 SELECT run, step, status, attempt, failures, crashes, ready_at, since, started_at, ended_at, worker,
        outcome, passed
 FROM steps WHERE run = ANY (:keys::bigint[]);
@@ -28,14 +24,18 @@ ORDER BY seq LIMIT :limit::bigint;
 
 -- name: step_outcomes
 -- A result is stored once, in the event that brought it; the step points there.
-SELECT s.step, e.data FROM steps AS s JOIN events AS e ON e.run = s.run AND e.seq = s.outcome
-WHERE s.run = :run::bigint AND e.data IS NOT NULL
-  AND (:steps::bigint[] IS NULL OR s.step = ANY (:steps::bigint[]));
+SELECT s.run, s.step, e.data FROM steps AS s JOIN events AS e ON e.run = s.run AND e.seq = s.outcome
+WHERE s.run = ANY (:runs::bigint[]) AND e.data IS NOT NULL
+  AND (:steps::bigint[] IS NULL OR s.step = ANY (:steps::bigint[]))
+UNION ALL
+SELECT r.key, 0, e.data FROM runs AS r JOIN events AS e ON e.run = r.key AND e.seq = r.task_outcome
+WHERE r.key = ANY (:runs::bigint[]) AND e.data IS NOT NULL
+  AND (:steps::bigint[] IS NULL OR 0 = ANY (:steps::bigint[]));
 
 -- name: run_outcome
 -- Why the run itself failed, where that was not one of its steps.
-SELECT e.data FROM runs AS r JOIN events AS e ON e.run = r.key AND e.seq = r.outcome
-WHERE r.key = :run::bigint AND e.data IS NOT NULL;
+SELECT r.key, e.data FROM runs AS r JOIN events AS e ON e.run = r.key AND e.seq = r.outcome
+WHERE r.key = ANY (:runs::bigint[]) AND e.data IS NOT NULL;
 
 -- name: keys
 -- The newest runs of all.
@@ -49,8 +49,8 @@ ORDER BY key DESC LIMIT :limit::bigint;
 
 -- name: keys_by_name
 -- The newest runs of one name, seeking in the index on it.
-SELECT key FROM runs WHERE name = :name::text AND key < :before::bigint
-ORDER BY key DESC LIMIT :limit::bigint;
+SELECT run FROM requests WHERE name = :name::text AND run < :before::bigint
+ORDER BY run DESC LIMIT :limit::bigint;
 
 -- name: keys_by_tag
 -- The newest runs with one tag, seeking in the table of tags.
@@ -59,13 +59,13 @@ ORDER BY run DESC LIMIT :limit::bigint;
 
 -- name: keys_by_schedule
 -- The newest firings of one schedule, seeking in the index on it.
-SELECT key FROM runs WHERE schedule = :schedule::text AND key < :before::bigint
-ORDER BY key DESC LIMIT :limit::bigint;
+SELECT run FROM requests WHERE schedule = :schedule::text AND run < :before::bigint
+ORDER BY run DESC LIMIT :limit::bigint;
 
 -- name: keys_by_parent
 -- The newest children of one run, seeking in the index on it.
-SELECT key FROM runs WHERE parent = :parent::bigint AND key < :before::bigint
-ORDER BY key DESC LIMIT :limit::bigint;
+SELECT run FROM requests WHERE parent = :parent::bigint AND run < :before::bigint
+ORDER BY run DESC LIMIT :limit::bigint;
 
 -- name: matching_records
 -- Those of some runs that match the whole filter; READY is a SCHEDULED task whose moment has come.
@@ -81,10 +81,8 @@ WHERE r.key = ANY (:keys::bigint[])
   AND (:tag::text IS NULL OR EXISTS (SELECT 1 FROM run_tags WHERE tag = :tag::text AND run = r.key))
   AND (:statuses::text[] IS NULL
        OR CASE
-              WHEN r.status = 'SCHEDULED' AND r.kind = 'task' AND EXISTS (
-                  SELECT 1 FROM steps
-                  WHERE run = r.key AND step = 0 AND ready_at <= :now::bigint
-              ) THEN 'READY'
+              WHEN r.status = 'SCHEDULED' AND r.kind = 'task' AND r.task_ready_at <= :now::bigint
+                  THEN 'READY'
               ELSE r.status
           END = ANY (:statuses::text[]))
 ORDER BY r.key DESC;
