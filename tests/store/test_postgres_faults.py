@@ -45,6 +45,10 @@ from kallista.testing.store_contract import (
 
 pytestmark = pytest.mark.anyio
 
+RUN_OF = (
+    "SELECT 1 FROM kallista.runs AS r JOIN kallista.requests AS q ON q.run = r.key WHERE q.id ="
+)
+
 
 @pytest.fixture
 def anyio_backend() -> str:
@@ -133,7 +137,7 @@ async def test_a_session_that_ends_in_the_middle_writes_all_or_nothing(url: str)
     async with opened(lambda: PostgresStore(url)) as store:
         records = [await made(store, new_run(f"run-{number}")) for number in range(5)]
         with psycopg.connect(url) as other:
-            other.execute("SELECT 1 FROM kallista.runs WHERE id = 'run-3' FOR UPDATE")
+            other.execute(f"{RUN_OF} 'run-3' FOR UPDATE OF r")
             plans = [
                 Plan(
                     record.key,
@@ -450,9 +454,9 @@ async def test_a_claim_waits_for_nobody(url: str) -> None:
         with psycopg.connect(url) as db:
             db.execute(
                 "SELECT 1 FROM kallista.queue WHERE run ="
-                " (SELECT key FROM kallista.runs WHERE id = 'locked-line') FOR UPDATE"
+                " (SELECT run FROM kallista.requests WHERE id = 'locked-line') FOR UPDATE"
             )
-            db.execute("SELECT 1 FROM kallista.runs WHERE id = 'locked-run' FOR UPDATE")
+            db.execute(f"{RUN_OF} 'locked-run' FOR UPDATE OF r")
             claim = await store.claim(request(me))
             assert [entry.record and entry.record.id for entry in claim.entries] == ["open"]
             assert claim.next_due is not None

@@ -35,6 +35,7 @@ ONLY_HERE = {
     "drop_dead_handles": "programs have sessions instead of files",
     "end_marked_session": "programs have sessions instead of files",
     "hold_definitions": "SQLite has one writer, so nobody can come in between",
+    "hold_runs": "SQLite has one writer, so nobody else decides on a run meanwhile",
     "insert_entry": "children are written before their parents' lines; SQLite needs no order",
     "insert_handle": "programs have sessions instead of files",
     "living": "SQLite has one writer, so nobody can come in between",
@@ -63,6 +64,7 @@ ONLY_IN_SQLITE = {
     "next_rank": "part of due_entries: one round trip",
     "next_shared": "part of next_due: one round trip",
     "next_type": "part of due_entries: one round trip",
+    "record_by_id": "records_by_id is as quick for one",
     "restate_run": "part of advance_run",
     "schema_objects": "see store_tables",
     "standings": "the fence is checked by advance_run alone, since others write too",
@@ -147,9 +149,13 @@ def test_a_claim_costs_the_same_however_much_waits() -> None:
 
 
 RUN = (
-    "INSERT INTO runs SELECT i, 'RUNNING', 1, 0, NULL, NULL, NULL, 1, false, NULL, 1,"
-    " {owner}, 0, 'RUNNING', 'run-' || i, '{kind}', 'n', NULL, NULL, NULL, NULL, 0, 1, 1"
+    "INSERT INTO runs (key, version, epoch, owner, seq, in_flight, driven, held, kind, state,"
+    " status) SELECT i, 1, 0, {owner}, 1, 0, 1, false, '{kind}', 'RUNNING', 'RUNNING'"
     " FROM generate_series({first}, {last}) AS i"
+)
+REQUEST = (
+    "INSERT INTO requests (run, definition, priority, created_at, step_count, id, name, content,"
+    " tags, inputs) SELECT 7, key, 0, 1, 1, 'run-7', 'n', 'c', '[]', '{}' FROM definitions"
 )
 
 
@@ -174,7 +180,7 @@ def fill(db: Connection, ahead: int) -> None:
         "INSERT INTO definitions (hash, content) VALUES ('d', '{}')",
         RUN.format(first=7, last=7, owner="NULL", kind="workflow"),
         RUN.format(first=8, last=8, owner="2", kind="process"),
-        "INSERT INTO requests SELECT 7, key, 'c', '[]', '{}' FROM definitions",
+        REQUEST,
         f"INSERT INTO queue VALUES (0, 'build', 0, {NOW}, 7, 0)",
     ):
         db.say(sql.encode())

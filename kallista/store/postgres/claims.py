@@ -15,7 +15,9 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from typing import Final, NamedTuple
 
-from kallista.core.plan import WAKE, Entry
+from msgspec.structs import replace
+
+from kallista.core.plan import WAKE, Entry, Plan
 from kallista.core.types import Micros, RunKey, TaskType, WorkerKey
 from kallista.errors import LeaseLost
 from kallista.store.conflicts import worker_gone
@@ -30,7 +32,7 @@ from kallista.store.port import (
     RunRecord,
 )
 from kallista.store.postgres import records
-from kallista.store.postgres.plans import write_plans
+from kallista.store.postgres.plans import take_and_write, write_plans
 from kallista.store.postgres.records import full_records
 from kallista.store.postgres.statements import statement
 from kallista.store.postgres.writing import Writing
@@ -42,6 +44,7 @@ PASSED_OVER_FOR: Final = Micros(2_000)
 _LIVING = statement("living")
 _DUE_ENTRIES = statement("due_entries")
 _NEXT_DUE = statement("next_due")
+_HOLD_RUNS = statement("hold_runs")
 _TAKE_RUNS = statement("take_runs")
 _TAKE_ALONG = statement("take_along")
 _ENQUEUE = statement("enqueue")
@@ -81,10 +84,7 @@ def claim(writing: Writing, request: ClaimRequest, begin: Begin | None) -> Claim
         LeaseLost: The worker has been taken for dead.
     """
     wakes, tasks, left = _taken_lines(writing, request)
-    entries = _take(writing, request.worker, [*wakes, *tasks])
-    if begin is not None and entries:
-        answers = write_plans(writing, begin(entries))
-        assert all(isinstance(answer, Committed) for answer in answers), answers
+    entries = _take(writing, request.worker, [*wakes, *tasks], begin)
     passed_over = len(entries) < len(wakes) + len(tasks)
     return Claim(
         entries, _next_due(request, wakes, tasks, left, passed_over), _waiting(request, tasks, left)
@@ -120,13 +120,15 @@ def _lines(rows: Sequence[Row]) -> list[_Line]:
     return sorted(lines.values())
 
 
-def _take(writing: Writing, worker: WorkerKey, lines: Sequence[_Line]) -> list[ClaimedEntry]:
-    """Take on the runs that nobody drives, and ask for what others drive."""
+def _take(
+    writing: Writing, worker: WorkerKey, lines: Sequence[_Line], begin: Begin | None
+) -> list[ClaimedEntry]:
+    """Take on the runs that nobody drives, ask for what others drive, and begin what can be."""
     if not lines:
         return []
     writing.changes(concerns_others=False)
     free = sorted({line.run for line in lines if line.owner is None})
-    taken = _take_runs(writing, worker, free)
+    taken = _held_runs(writing, worker, free)
     mine = [line for line in lines if line.owner == worker or line.run in taken]
     lent = [
         line
@@ -134,15 +136,35 @@ def _take(writing: Writing, worker: WorkerKey, lines: Sequence[_Line]) -> list[C
         if line.owner not in (None, worker) and line.type != WAKE and line.holder == EVERYBODY
     ]
     accepted = {*mine, *lent}
-    _borrow(writing, worker, lent)
-    _lay_back(writing, [line for line in lines if line not in accepted])
-    return [
+    left = dict(taken)
+    entries = [
         ClaimedEntry(
-            line.run, line.entry, taken.pop(line.run, None), line.owner not in (None, worker)
+            line.run, line.entry, left.pop(line.run, None), line.owner not in (None, worker)
         )
         for line in lines
         if line in accepted
     ]
+    plans = begin(entries) if begin is not None and entries else ()
+    _begin(writing, worker, taken, plans)
+    _borrow(writing, worker, lent)
+    _lay_back(writing, [line for line in lines if line not in accepted])
+    return entries
+
+
+def _begin(
+    writing: Writing, worker: WorkerKey, taken: Collection[RunKey], plans: Sequence[Plan]
+) -> None:
+    """Become the owner of runs, in one go with the plans that begin them."""
+    first = [plan for plan in plans if plan.run in taken and plan.ownership is None]
+    begun = {plan.run for plan in first}
+    rest = set(taken) - begun
+    if rest:
+        writing.db.tell(_TAKE_RUNS, (worker, sorted(rest)))
+    if taken:
+        writing.db.tell(_TAKE_ALONG, (sorted(taken), worker))
+    take_and_write(writing, worker, first)
+    answers = write_plans(writing, [plan for plan in plans if plan.run not in begun])
+    assert all(isinstance(answer, Committed) for answer in answers), answers
 
 
 def _borrow(writing: Writing, worker: WorkerKey, lines: Sequence[_Line]) -> None:
@@ -162,17 +184,19 @@ def _lay_back(writing: Writing, lines: Sequence[_Line]) -> None:
         writing.changes()
 
 
-def _take_runs(
+def _held_runs(
     writing: Writing, worker: WorkerKey, runs: Collection[RunKey]
 ) -> dict[RunKey, RunRecord]:
-    """Become the owner of runs; returns those that could be had, as they are from now on."""
+    """Keep runs for this transaction; returns those that could be had, as they are once taken."""
     if not runs:
         return {}
-    taken = [RunKey(key) for (key,) in writing.db.ask(_TAKE_RUNS, (runs, worker))]
-    if not taken:
-        return {}
-    writing.db.tell(_TAKE_ALONG, (taken, worker))
-    return full_records(writing.db, writing.definitions, taken)
+    held = writing.db.later(_HOLD_RUNS, (runs,))
+    records = full_records(writing.db, writing.definitions, runs)
+    return {
+        key: replace(record, owner=worker, epoch=record.epoch + 1, version=record.version + 1)
+        for (key,) in held()
+        for record in (records[key],)
+    }
 
 
 def _next_due(

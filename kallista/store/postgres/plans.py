@@ -8,7 +8,7 @@ ever in one batch.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 from msgspec.structs import astuple
 
@@ -18,9 +18,10 @@ from kallista.errors import KallistaError, LeaseLost, NotFoundError
 from kallista.store.conflicts import worker_gone
 from kallista.store.port import Committed
 from kallista.store.postgres.creation import create_children
-from kallista.store.postgres.records import line
+from kallista.store.postgres.records import NO_TASK, line
 from kallista.store.postgres.statements import statement
 from kallista.store.postgres.writing import Writing
+from kallista.store.rows import Row
 
 _ADVANCE_RUN = statement("advance_run")
 _MOVE_ENTRIES = statement("move_entries")
@@ -39,6 +40,9 @@ _WAKE_WAITING = statement("wake_waiting")
 _WAKE_OWNER = statement("wake_owner")
 
 
+_UNCHANGED: Final[Row] = (None, *NO_TASK)
+
+
 def write_plans(writing: Writing, plans: Sequence[Plan]) -> list[Committed | KallistaError]:
     """Write those plans whose fences hold; each plan is of another run.
 
@@ -46,6 +50,10 @@ def write_plans(writing: Writing, plans: Sequence[Plan]) -> list[Committed | Kal
         For each plan its new version, or why it dropped out; its neighbours go on without it.
     """
     refused = _ungranted(writing, plans)
+    if writing.is_hopeful and plans and not refused:
+        _write_heads(writing, [_head_row(plan) for plan in plans])
+        _write(writing, plans)
+        return [Committed(plan.fence.version + 1) for plan in plans]
     tried = [plan for plan in plans if plan.run not in refused]
     advanced = _advance(writing, tried)
     good = [plan for plan in tried if plan.run in advanced]
@@ -57,6 +65,16 @@ def write_plans(writing: Writing, plans: Sequence[Plan]) -> list[Committed | Kal
         refused[plan.run] if plan.run in refused else Committed(plan.fence.version + 1)
         for plan in plans
     ]
+
+
+def take_and_write(writing: Writing, worker: WorkerKey, plans: Sequence[Plan]) -> None:
+    """Write plans of runs that this transaction keeps, as what their new owner decides first.
+
+    Their fences show the runs as they are once taken: nothing else can have changed them.
+    """
+    if plans:
+        _write_heads(writing, [_taking_row(plan, worker) for plan in plans])
+        _write(writing, plans)
 
 
 def _ungranted(writing: Writing, plans: Sequence[Plan]) -> dict[RunKey, KallistaError]:
@@ -79,18 +97,40 @@ def _advance(writing: Writing, plans: Sequence[Plan]) -> set[RunKey]:
     """Check the fences and write the heads; that comes first, so a stale plan writes nothing."""
     if not plans:
         return set()
-    rows = sorted((_head_row(plan) for plan in plans), key=_run_key)
-    return {RunKey(key) for (key,) in writing.db.ask(_ADVANCE_RUN, list(zip(*rows, strict=True)))}
+    rows = [_head_row(plan) for plan in plans]
+    ((advanced, _),) = writing.db.ask(_ADVANCE_RUN, (*_by_run(rows), 0))
+    return {RunKey(key) for key in advanced or ()}
+
+
+def _write_heads(writing: Writing, rows: list[Row]) -> None:
+    """The same without waiting for the answer: the transaction fails unless all fences hold."""
+    writing.db.tell(_ADVANCE_RUN, (*_by_run(rows), len(rows)))
+
+
+def _by_run(rows: list[Row]) -> Sequence[Sequence[Any]]:
+    """The columns of heads, so that all writers meet runs in one order."""
+    rows.sort(key=_run_key)
+    return list(zip(*rows, strict=True))
 
 
 def _run_key(row: tuple[Any, ...]) -> int:
     return int(row[10])
 
 
-def _head_row(plan: Plan) -> tuple[Any, ...]:
+def _head_row(plan: Plan) -> Row:
     owner, epoch = (None, None) if plan.ownership is None else astuple(plan.ownership)
-    step_status = next((state.status for position, state in plan.steps if position == 0), None)
-    return (owner, *astuple(plan.head), plan.run, *astuple(plan.fence), step_status, epoch)
+    return _row(plan, owner, plan.fence.version, plan.fence.epoch, epoch)
+
+
+def _taking_row(plan: Plan, worker: WorkerKey) -> Row:
+    """The same for a run that is taken on with the plan: its fence is one version ahead."""
+    return _row(plan, worker, plan.fence.version - 1, None, plan.fence.epoch)
+
+
+def _row(plan: Plan, owner: int | None, version: int, own: int | None, new: int | None) -> Row:
+    step = next((astuple(state) for position, state in plan.steps if position == 0), _UNCHANGED)
+    next_version = plan.fence.version + 1
+    return (owner, *astuple(plan.head), plan.run, version, own, next_version, new, *step)
 
 
 def _refusals(writing: Writing, plans: Sequence[Plan]) -> dict[RunKey, KallistaError]:

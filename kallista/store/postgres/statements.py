@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 from typing import Any, Final, NamedTuple, TypeAlias
 
+from psycopg import DataError
+
 from kallista.store.sql_files import Named, read_migrations, read_statements
 
 _PACKAGE: Final = "kallista.store.postgres"
@@ -62,14 +64,19 @@ def _booleans(values: Iterable[bool] | None) -> Text:
 def _texts(values: Iterable[str | None] | None) -> Text:
     if values is None:
         return None
-    return "{" + ",".join([_NULL if value is None else _quoted(value) for value in values]) + "}"
+    given = list(values)
+    nulls = given.count(None)
+    # Marked by what no text may hold, all of them are quoted in one go.
+    joined = _NEXT.join([_NULL if value is None else value for value in given])
+    if joined.count("\0") > nulls + max(0, len(given) - 1):
+        raise DataError("PostgreSQL text fields cannot contain NUL (0x00) bytes")
+    quoted = joined.replace("\\", "\\\\").replace('"', '\\"').replace(_NEXT, '","')
+    array = '{"' + quoted + '"}' if given else "{}"
+    return array.replace(f'"{_NULL}"', "NULL") if nulls else array
 
 
-_NULL = "NULL"
-
-
-def _quoted(value: str) -> str:
-    return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+_NEXT: Final = "\0,"
+_NULL: Final = "\0N"
 
 
 def _integer(value: int | None) -> Text:

@@ -22,7 +22,13 @@ from kallista.errors import KallistaError, StoreError, StoreUncertainError
 from kallista.store.births import Creation
 from kallista.store.port import Committed
 from kallista.store.postgres.addresses import Address
-from kallista.store.postgres.connection import Connection, means_again, means_lost, store_error
+from kallista.store.postgres.connection import (
+    Connection,
+    means_again,
+    means_lost,
+    means_stale,
+    store_error,
+)
 from kallista.store.postgres.creation import create_runs
 from kallista.store.postgres.link import Link
 from kallista.store.postgres.opening import KNOWN, check_compatible, prepare
@@ -225,9 +231,10 @@ class Writer:
     def _until_written(self, group: Sequence[Request]) -> list[Answer]:
         """Write a group, in as many sessions as it takes."""
         tries_left = TRIES
+        is_hopeful = True
         while True:
             try:
-                return self._transact(self._link.connection(), group)
+                return self._transact(self._link.connection(), group, is_hopeful)
             except _InDoubt as doubt:
                 answers = self._settled(doubt)
                 if answers is not None:
@@ -237,13 +244,15 @@ class Writer:
                 self._link.drop()
             except Exception as error:
                 self._roll_back()
-                if means_again(error) and tries_left:
+                if is_hopeful and means_stale(error):
+                    is_hopeful = False
+                elif means_again(error) and tries_left:
                     tries_left -= 1
                 elif not means_lost(error):
                     raise
 
-    def _transact(self, db: Connection, group: Sequence[Request]) -> list[Answer]:
-        writing = Writing(db, self._definitions)
+    def _transact(self, db: Connection, group: Sequence[Request], is_hopeful: bool) -> list[Answer]:
+        writing = Writing(db, self._definitions, is_hopeful)
         answers: list[Answer] | None = None
         try:
             with db.pipeline():

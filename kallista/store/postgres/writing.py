@@ -20,6 +20,7 @@ class Writing:
     Args:
         db: The session it runs in.
         definitions: Definitions read in it.
+        is_hopeful: Whether all fences are taken to hold, and the transaction fails if one does not.
         after: What is to happen in this program once the transaction is durable.
         changed: Whether anything was written.
         concerns_others: Whether another program should look once it is durable.
@@ -27,6 +28,7 @@ class Writing:
 
     db: Connection
     definitions: DefinitionCache
+    is_hopeful: bool = False
     after: list[Callable[[], None]] = field(default_factory=list)
     changed: bool = False
     concerns_others: bool = False

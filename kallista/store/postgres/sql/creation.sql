@@ -1,13 +1,14 @@
 -- name: runs_of_ids
 -- Which ids are taken, and by what.
-SELECT r.id, r.key, r.kind, r.name, q.content
-FROM runs AS r JOIN requests AS q ON q.run = r.key
-WHERE r.id = ANY (:ids::text[]);
+SELECT q.id, q.run, r.kind, q.name, q.content
+FROM requests AS q JOIN runs AS r ON r.key = q.run
+WHERE q.id = ANY (:ids::text[]);
 
 -- name: roots_of
 -- The tops of the trees that new children join; the parents stay until this is committed.
-SELECT key, coalesce(root, key) FROM runs WHERE key = ANY (:keys::bigint[])
-ORDER BY key FOR KEY SHARE;
+SELECT r.key, coalesce(q.root, q.run) FROM runs AS r JOIN requests AS q ON q.run = r.key
+WHERE r.key = ANY (:keys::bigint[])
+ORDER BY r.key FOR KEY SHARE OF r;
 
 -- name: next_run_keys
 -- Keys are drawn beforehand, so that all rows of many runs can be written together.
@@ -17,25 +18,38 @@ SELECT nextval('runs_key_seq') FROM generate_series(1, :count::bigint);
 -- Every other table points to its key.
 INSERT INTO runs (
     key, state, seq, in_flight, started_at, ended_at, deadline_at, driven, held, outcome, version,
-    owner, epoch, status, id, kind, name, parent, parent_step, root, schedule, priority,
-    created_at, step_count
+    owner, epoch, status, kind, task_attempt, task_failures, task_crashes, task_ready_at,
+    task_since, task_started_at, task_ended_at, task_worker, task_outcome, task_passed
 )
-SELECT * FROM unnest(
-    :key::bigint[], :state::text[], :seq::bigint[], :in_flight::bigint[], :started_at::bigint[],
-    :ended_at::bigint[], :deadline_at::bigint[], :driven::bigint[], :held::boolean[],
-    :outcome::bigint[], :version::bigint[], :owner::bigint[], :epoch::bigint[], :status::text[],
-    :id::text[], :kind::text[], :name::text[], :parent::bigint[], :parent_step::bigint[],
-    :root::bigint[], :schedule::text[], :priority::bigint[], :created_at::bigint[],
-    :step_count::bigint[]
-);
+SELECT
+    unnest(:key::bigint[]), unnest(:state::text[]), unnest(:seq::bigint[]),
+    unnest(:in_flight::bigint[]), unnest(:started_at::bigint[]), unnest(:ended_at::bigint[]),
+    unnest(:deadline_at::bigint[]), unnest(:driven::bigint[]), unnest(:held::boolean[]),
+    unnest(:outcome::bigint[]), unnest(:version::bigint[]), unnest(:owner::bigint[]),
+    unnest(:epoch::bigint[]), unnest(:status::text[]), unnest(:kind::text[]),
+    unnest(:attempt::bigint[]), unnest(:failures::bigint[]), unnest(:crashes::bigint[]),
+    unnest(:ready_at::bigint[]), unnest(:since::bigint[]), unnest(:task_started_at::bigint[]),
+    unnest(:task_ended_at::bigint[]), unnest(:worker::bigint[]), unnest(:task_outcome::bigint[]),
+    unnest(:passed::boolean[]);
 
 -- name: insert_request
 -- What was asked for, once and for all.
-INSERT INTO requests (run, definition, content, tags, inputs)
-SELECT p.run, d.key, p.content, p.tags, p.inputs
-FROM unnest(
-    :run::bigint[], :hash::text[], :content::text[], :tags::text[], :inputs::text[]
-) AS p (run, hash, content, tags, inputs)
+INSERT INTO requests (
+    run, id, name, parent, parent_step, root, schedule, priority, created_at, step_count,
+    definition, content, tags, inputs
+)
+SELECT p.run, p.id, p.name, p.parent, p.parent_step, p.root, p.schedule, p.priority, p.created_at,
+       p.step_count, d.key, p.content, p.tags, p.inputs
+FROM (
+    SELECT
+        unnest(:run::bigint[]) AS run, unnest(:id::text[]) AS id, unnest(:name::text[]) AS name,
+        unnest(:parent::bigint[]) AS parent, unnest(:parent_step::bigint[]) AS parent_step,
+        unnest(:root::bigint[]) AS root, unnest(:schedule::text[]) AS schedule,
+        unnest(:priority::bigint[]) AS priority, unnest(:created_at::bigint[]) AS created_at,
+        unnest(:step_count::bigint[]) AS step_count, unnest(:hash::text[]) AS hash,
+        unnest(:content::text[]) AS content, unnest(:tags::text[]) AS tags,
+        unnest(:inputs::text[]) AS inputs
+) AS p
 JOIN definitions AS d ON d.hash = p.hash;
 
 -- name: insert_tag
@@ -52,10 +66,12 @@ ON CONFLICT DO NOTHING;
 -- What is to be done first.
 INSERT INTO queue (holder, type, rank, ready_at, run, step)
 SELECT holder, type, -priority, ready_at, run, step
-FROM unnest(
-    :holder::bigint[], :type::text[], :priority::bigint[], :ready_at::bigint[], :run::bigint[],
-    :step::bigint[]
-) AS p (holder, type, priority, ready_at, run, step);
+FROM (
+    SELECT
+        unnest(:holder::bigint[]) AS holder, unnest(:type::text[]) AS type,
+        unnest(:priority::bigint[]) AS priority, unnest(:ready_at::bigint[]) AS ready_at,
+        unnest(:run::bigint[]) AS run, unnest(:step::bigint[]) AS step
+) AS p;
 
 -- name: drop_tombstone
 -- An id that is used again is no longer a deleted one's.

@@ -3,19 +3,23 @@
 WITH RECURSIVE doomed (key) AS (
     SELECT :key::bigint
     UNION ALL
-    SELECT r.key FROM doomed AS d JOIN runs AS r ON r.parent = d.key
+    SELECT r.key FROM doomed AS d
+    JOIN requests AS q ON q.parent = d.key
+    JOIN runs AS r ON r.key = q.run
     WHERE r.ended_at IS NOT NULL
 )
 SELECT d.key, q.definition FROM doomed AS d JOIN requests AS q ON q.run = d.key;
 
 -- name: deletable_run
 -- Shows whether it is still what the caller saw, and keeps it so.
-SELECT id, kind, version, state, ended_at FROM runs WHERE key = :key::bigint FOR UPDATE;
+SELECT q.id, r.kind, r.version, r.state, r.ended_at FROM runs AS r JOIN requests AS q ON q.run = r.key
+WHERE r.key = :key::bigint FOR UPDATE OF r;
 
 -- name: insert_tombstone
 -- Who waits for the run learns how it ended.
 INSERT INTO tombstones (id, kind, status, deleted_at)
-SELECT id, kind, status, :now::bigint FROM runs WHERE key = ANY (:keys::bigint[])
+SELECT q.id, r.kind, r.status, :now::bigint FROM runs AS r JOIN requests AS q ON q.run = r.key
+WHERE r.key = ANY (:keys::bigint[])
 ON CONFLICT (id) DO UPDATE
 SET kind = excluded.kind, status = excluded.status, deleted_at = excluded.deleted_at;
 

@@ -28,7 +28,8 @@ due AS MATERIALIZED (
         FROM queue AS q LEFT JOIN runs AS r ON r.key = q.run
         WHERE q.holder = p.holder AND q.type = p.type AND q.rank = p.rank
           AND q.ready_at <= :now::bigint
-          AND (:within::bigint IS NULL OR coalesce(r.root, r.key) = :within::bigint)
+          AND (:within::bigint IS NULL
+               OR (SELECT coalesce(root, run) FROM requests WHERE run = q.run) = :within::bigint)
           AND (q.holder <> -1 OR r.owner IS NULL OR r.owner = :worker::bigint
                OR NOT EXISTS (SELECT 1 FROM loans AS l WHERE l.run = q.run AND l.step = q.step))
         ORDER BY q.ready_at, q.run, q.step
@@ -68,7 +69,8 @@ LEFT JOIN LATERAL (
     SELECT q.ready_at FROM queue AS q LEFT JOIN runs AS r ON r.key = q.run
     WHERE q.holder = p.holder AND q.type = p.type AND q.rank = p.rank
       AND q.ready_at <= :now::bigint
-      AND (:within::bigint IS NULL OR coalesce(r.root, r.key) = :within::bigint)
+      AND (:within::bigint IS NULL
+           OR (SELECT coalesce(root, run) FROM requests WHERE run = q.run) = :within::bigint)
       AND (q.holder <> -1 OR r.owner IS NULL OR r.owner = :worker::bigint
            OR NOT EXISTS (SELECT 1 FROM loans AS l WHERE l.run = q.run AND l.step = q.step))
     ORDER BY q.ready_at LIMIT 1
@@ -77,23 +79,24 @@ LEFT JOIN LATERAL (
     SELECT q.ready_at FROM queue AS q LEFT JOIN runs AS r ON r.key = q.run
     WHERE q.holder = p.holder AND q.type = p.type AND q.rank = p.rank
       AND q.ready_at > :now::bigint
-      AND (:within::bigint IS NULL OR coalesce(r.root, r.key) = :within::bigint)
+      AND (:within::bigint IS NULL
+           OR (SELECT coalesce(root, run) FROM requests WHERE run = q.run) = :within::bigint)
       AND (q.holder <> -1 OR r.owner IS NULL OR r.owner = :worker::bigint
            OR NOT EXISTS (SELECT 1 FROM loans AS l WHERE l.run = q.run AND l.step = q.step))
     ORDER BY q.ready_at LIMIT 1
 ) AS later ON true
 WHERE p.rank IS NOT NULL;
 
+-- name: hold_runs
+-- Those of some runs that nobody drives, kept until this is committed. Who is deciding on a run at
+-- this moment keeps it for now.
+SELECT key FROM runs WHERE key = ANY (:keys::bigint[]) AND owner IS NULL
+ORDER BY key FOR UPDATE SKIP LOCKED;
+
 -- name: take_runs
--- A new owner is a new epoch: whatever was decided before is stale. Who is deciding on a run at this
--- moment keeps it for now.
-WITH free AS MATERIALIZED (
-    SELECT key FROM runs WHERE key = ANY (:keys::bigint[]) AND owner IS NULL
-    ORDER BY key FOR UPDATE SKIP LOCKED
-)
-UPDATE runs AS r SET owner = :owner::bigint, epoch = r.epoch + 1, version = r.version + 1
-FROM free WHERE r.key = free.key
-RETURNING r.key;
+-- A new owner is a new epoch: whatever was decided before is stale.
+UPDATE runs SET owner = :owner::bigint, epoch = epoch + 1, version = version + 1
+WHERE key = ANY (:keys::bigint[]);
 
 -- name: take_along
 -- The other entries of runs that were just taken lie where their new owner looks for them. Adding

@@ -9,7 +9,8 @@ WHERE s.id = :id::text;
 -- The longest due first, each with whether its last firing is still under way.
 SELECT s.id, s.status, s.trigger, d.hash, d.content, s.content, s.priority, s.tags, s.max_runs,
        s.until, s.fired, s.skipped, s.next_at, s.last_at, s.last_run, s.created_at, s.version,
-       EXISTS (SELECT 1 FROM runs WHERE id = s.last_run AND ended_at IS NULL)
+       EXISTS (SELECT 1 FROM requests AS q JOIN runs AS r ON r.key = q.run
+               WHERE q.id = s.last_run AND r.ended_at IS NULL)
 FROM schedules AS s JOIN definitions AS d ON d.key = s.definition
 WHERE s.status = 'ACTIVE' AND s.next_at <= :now::bigint
 ORDER BY s.next_at, s.id LIMIT :limit::bigint;
