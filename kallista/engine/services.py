@@ -22,8 +22,11 @@ _log = logging.getLogger("kallista.engine")
 
 FIRINGS_AT_ONCE = 500
 
-RETURNS_WITHIN = Micros(75_000)
+RETURNS_WITHIN = Micros(100_000)
 """Who has lost its connection and not its life has the next one by then, if there is one."""
+
+LOOKS_AGAIN_AFTER = Micros(RETURNS_WITHIN + 5_000)
+"""When to see whether it has; a timer may come a little early."""
 
 
 class Firings:
@@ -168,7 +171,7 @@ class TakeOver:
         self.is_alone = len(workers) <= 1
         if self.is_alone:
             return None
-        return Micros(self._clock.now() + (2 * RETURNS_WITHIN if spared else self._every))
+        return Micros(self._clock.now() + (LOOKS_AGAIN_AFTER if spared else self._every))
 
     def _may_return(self, workers: Sequence[WorkerRecord]) -> Collection[WorkerKey]:
         """Who has been gone for so short a time that it may only be connecting again."""
