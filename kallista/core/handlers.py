@@ -87,6 +87,13 @@ class Handler(Protocol):
         """The JSON Schema of its config."""
         ...
 
+    def names(self) -> JsonText:
+        """The JSON Schema of its config's keys, without their values: quick to be had.
+
+        It is what programs without the code check by.
+        """
+        ...
+
 
 class Handlers(Protocol):
     """All the handlers a program has."""

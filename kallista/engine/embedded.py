@@ -9,11 +9,11 @@ import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 from kallista.core.commands import AttemptEnded, Command, Verb
 from kallista.core.durations import to_datetime
-from kallista.core.handlers import Handler, Handlers
+from kallista.core.handlers import Handlers
 from kallista.core.ids import may_exist
 from kallista.core.plan import DEFAULT_QUEUE, type_of_lane
 from kallista.core.snapshots import (
@@ -29,7 +29,6 @@ from kallista.core.states import (
 )
 from kallista.core.types import (
     MAX_PAYLOAD_BYTES,
-    JsonText,
     Micros,
     RunId,
     RunKey,
@@ -66,10 +65,6 @@ from kallista.store.port import RunFilter, RunRecord, Store
 
 _log = logging.getLogger("kallista.engine")
 
-UNDESCRIBED: Final = JsonText("{}")
-"""The schema of a task type about which nothing is known yet: anything fits."""
-
-DESCRIBE_AFTER = Micros(10_000_000)
 JUMP = Micros(2_000_000)
 """Looks further apart than this mean that time has jumped."""
 
@@ -187,7 +182,6 @@ class EmbeddedEngine:
         self._take_over_alarm = Alarm(clock)
         self._lease_alarm = Alarm(clock)
         self._look_alarm = Alarm(clock)
-        self._describe_alarm = Alarm(clock)
         self._name = f"{socket.gethostname()}-{os.getpid()}-{entropy(3).hex()}"
         self._snapshots = SnapshotBuilder(
             store, self._definitions, self._facts, self._progress_of, clock.now
@@ -244,7 +238,6 @@ class EmbeddedEngine:
     async def _start_working(self) -> None:
         await self._register()
         self._slots.open = True
-        self._serve(self._describe, self._describe_alarm, "describing task types")
         self._serve(self._renew, self._lease_alarm, "renewing the lease")
         self._lease_alarm.set(self._next_beat())
         self._serve(self._dispatcher.once, self._dispatcher.alarm, "claiming")
@@ -262,10 +255,10 @@ class EmbeddedEngine:
         """Become known as a worker, under a new key."""
         now = self._clock.now()
         self._is_known = False
-        undescribed = dict.fromkeys(self._slots.lanes(), UNDESCRIBED)
-        self._slots.worker = await self._store.register_worker(self._name, undescribed, now)
+        handlers = {lane: self._handlers.get(type_of_lane(lane)) for lane in self._slots.lanes()}
+        types = {lane: handler.names() for lane, handler in handlers.items() if handler is not None}
+        self._slots.worker = await self._store.register_worker(self._name, types, now)
         self._is_known = True
-        self._describe_alarm.set(Micros(now + DESCRIBE_AFTER))
 
     async def _renew(self) -> Micros:
         """Renew the lease; who is too late for that stops all it has, and begins anew.
@@ -308,33 +301,6 @@ class EmbeddedEngine:
         elif not active.gone:
             self._driver.post(active, ended)
 
-    async def _describe(self) -> None:
-        """Let clients without the code know what the task types here take.
-
-        Not at once: the schemas take longer to make than a short program takes altogether.
-        """
-        handlers = {lane: self._handlers.get(type_of_lane(lane)) for lane in self._slots.lanes()}
-        described = {
-            lane: await self._schema_of(handler)
-            for lane, handler in handlers.items()
-            if handler is not None
-        }
-        known_as = await self._store.register_worker(self._name, described, self._clock.now())
-        if known_as != self._slots.worker:  # taken for dead meanwhile, and now known anew
-            self._is_known = False
-            self._lease_alarm.ring()
-
-    async def _schema_of(self, handler: Handler) -> JsonText:
-        try:
-            return await asyncio.wrap_future(self._threads.submit(handler.schema))
-        except Exception as error:
-            _log.warning(
-                "the parameters of task type %r cannot be described (%s: %s), so programs without"
-                " its code check nothing of them; mend its annotations",
-                handler.type, type(error).__name__, error,
-            )  # fmt: skip
-            return UNDESCRIBED
-
     async def _work_within(self) -> None:
         """Restrict claims to one tree; until its root exists, to none."""
         if self._options.within is None:
@@ -359,7 +325,7 @@ class EmbeddedEngine:
         await asyncio.gather(*self._services, return_exceptions=True)
         for alarm in (
             self._dispatcher.alarm, self._fire_alarm, self._take_over_alarm, self._look_alarm,
-            self._describe_alarm, self._lease_alarm, self._borrower.alarm,
+            self._lease_alarm, self._borrower.alarm,
         ):  # fmt: skip
             alarm.clear()
         if self._executor.running:

@@ -84,7 +84,7 @@ class NameBinder:
 
     def schema(self) -> JsonText:
         """The names, and which of them are required."""
-        return _names_schema(self._parameters)
+        return names_schema(self._parameters)
 
 
 class HintBinder:
@@ -134,7 +134,7 @@ class HintBinder:
         try:
             schema = self._adapter.json_schema()
         except (PydanticInvalidForJsonSchema, PydanticUserError):
-            return _names_schema(self._parameters)
+            return names_schema(self._parameters)
         schema["additionalProperties"] = self._parameters.surplus
         schema.pop("title", None)
         return JsonText(json.dumps(schema, ensure_ascii=False, separators=(",", ":")))
@@ -202,7 +202,8 @@ def _unfit(name: str, problems: Sequence[str]) -> UsageError:
     return UsageError(f"the config does not fit {name}", problems)
 
 
-def _names_schema(parameters: Parameters) -> JsonText:
+def names_schema(parameters: Parameters) -> JsonText:
+    """The names of the keys, and which of them are required."""
     schema = {
         "type": "object",
         "properties": {name: {} for name in parameters.keys},

@@ -12,13 +12,11 @@ from world import MemoryWorld, World, ids
 
 from kallista import Cron, Every
 from kallista.core import triggers
-from kallista.core.types import JsonText, Micros
+from kallista.core.types import Micros
 from kallista.engine.alarm import TRY_AGAIN_AFTER, Alarm, repeat
-from kallista.engine.embedded import DESCRIBE_AFTER
 from kallista.errors import StoreError, UsageError
 from kallista.store.memory import MemoryStore
 from kallista.store.port import WorkerRecord
-from kallista.tasks import FunctionHandler
 from kallista.testing.clock import FakeClock
 
 pytestmark = pytest.mark.anyio
@@ -86,24 +84,25 @@ async def test_one_schedule_holds_up_no_other(
     assert (await app.scheduler.get_schedule("there")).fired == 1
 
 
-async def test_one_task_type_hides_no_other(
-    world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    """Where one type's parameters cannot be described, clients are told those of the others."""
-    described = FunctionHandler.schema
-
-    def schema(handler: FunctionHandler) -> JsonText:
-        if handler.type == "note":
-            raise NameError("Missing")
-        return described(handler)
-
-    monkeypatch.setattr(FunctionHandler, "schema", schema)
+async def test_clients_know_what_a_worker_takes(world: World) -> None:
+    """As soon as a worker is there, clients without its code know the keys of its task types."""
     await world.app(note, paint)
     client = await world.app(worker=False)
-    await world.passes(DESCRIBE_AFTER / 1e6)
-    assert "task type 'note' cannot be described" in caplog.text
     with pytest.raises(UsageError, match="colour"):
         await client.scheduler.schedule_task("p", {"type": "paint", "config": {"colour": "red"}})
+
+
+async def test_one_task_type_hides_no_other(world: World) -> None:
+    """Where one type's hints cannot be resolved, clients are told the keys of all all the same."""
+
+    def puzzle(piece: Missing) -> None:  # type: ignore[name-defined]  # noqa: F821
+        """Have a hint that names nothing."""
+
+    await world.app(puzzle, paint)
+    client = await world.app(worker=False)
+    for type, key in (("paint", "colour"), ("puzzle", "peace")):
+        with pytest.raises(UsageError, match=f"no key '{key}'"):
+            await client.scheduler.schedule_task("p", {"type": type, "config": {key: "red"}})
 
 
 class BlindStore(MemoryStore):
