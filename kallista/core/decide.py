@@ -247,7 +247,8 @@ def _dispatch(draft: Draft, stimulus: Dispatch, now: Micros, capacity: Capacity)
     step = draft.step(stimulus.step)
     queued = step.status is TaskStatus.SCHEDULED and step.ready_at == stimulus.ready_at
     if draft.state is _RUN_RUNNING and queued:
-        _launch(draft, stimulus.step, now, capacity)
+        # A line may be taken a moment before it is due: the attempt begins when it is.
+        _launch(draft, stimulus.step, max(now, stimulus.ready_at), capacity)
 
 
 def _wished(draft: Draft, wish: Wished, now: Micros, capacity: Capacity) -> None:

@@ -15,7 +15,7 @@ from kallista.engine.beginning import Beginning
 from kallista.engine.borrower import Borrower
 from kallista.engine.clock import Clock
 from kallista.engine.driver import Driver
-from kallista.engine.slots import Slots
+from kallista.engine.slots import CLAIM_AHEAD, Slots
 from kallista.errors import LeaseLost, StoreError, StoreUncertainError
 from kallista.store.port import ClaimedEntry, ClaimRequest, Store
 
@@ -58,11 +58,13 @@ class Dispatcher:
 
     def queued(self, ready_at: Micros, priority: int) -> None:
         """Something was queued for a moment."""
-        if ready_at > self._clock.now():
-            self.alarm.set(ready_at)
-        else:
+        now, claimed_at = self._clock.now(), Micros(ready_at - CLAIM_AHEAD // 2)
+        if ready_at <= now:
             self._slots.noted(priority)
+        if claimed_at <= now:
             self.alarm.ring()
+        else:
+            self.alarm.set(claimed_at)
 
     async def once(self) -> Micros | None:
         """One claim, handed over; returns when the next entry is due."""
@@ -101,14 +103,28 @@ class Dispatcher:
         self._slots.waiting = claim.waiting
         self._hand_over(claim.entries, beginning)
         self._answered()
-        if claim.waiting is not None and self._slots.given_back != given_back:
-            self.alarm.ring()  # a place became free while the claim was under way
-        return claim.next_due
+        if claim.waiting is not None and (request.ahead or self._slots.given_back != given_back):
+            self.alarm.ring()  # there are places kept free, or freed while the claim was under way
+        return self._claims_again_at(claim.next_due, request)
+
+    def _claims_again_at(self, next_due: Micros | None, request: ClaimRequest) -> Micros | None:
+        """Amid the time by which a claim is ahead: then some share it, and some time is left.
+
+        What was in reach by its moment and was not taken is nothing that may be taken ahead.
+        """
+        if next_due is None or next_due <= request.now + request.ahead:
+            return next_due
+        return Micros(next_due - request.ahead // 2)
 
     def _request(self) -> ClaimRequest:
         slots = self._slots
         return ClaimRequest(
-            slots.worker, self._clock.now(), slots.free, slots.limits(), self.within
+            slots.worker,
+            self._clock.now(),
+            slots.spare or slots.free,
+            slots.limits(),
+            self.within,
+            CLAIM_AHEAD if slots.spare else Micros(0),
         )
 
     def _answered(self) -> None:

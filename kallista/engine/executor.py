@@ -22,14 +22,14 @@ from kallista.core.outcomes import (
     Outcome,
     Stopped,
 )
-from kallista.core.states import RunKind, TaskStatus
+from kallista.core.states import ProcessStatus, RunKind, TaskStatus
 from kallista.core.types import Json, JsonText, Micros, RunKey
 from kallista.core.wiring import evaluate, reads, wiring
 from kallista.engine.active import ActiveRun, Progress
 from kallista.engine.alarm import TRY_AGAIN_AFTER
 from kallista.engine.clock import Clock, Timer, pass_by
 from kallista.engine.facts import Facts
-from kallista.engine.slots import Slots
+from kallista.engine.slots import CLAIM_AHEAD, Slots
 from kallista.engine.threads import ThreadPool
 from kallista.errors import StoreError
 from kallista.logs import mask_text, secret_values
@@ -132,12 +132,18 @@ class Executor:
             attempt.begun = True
             config: Mapping[str, Json] = work.config
             on_thread = False
-            timer = self._timer(active, position, work)
+            timer = None
+            paused = False
             try:
                 handler = self._handlers.get(work.type)
-                if handler is None:
+                begins_at = active.run.steps[position].started_at
+                if begins_at is not None and begins_at > self._clock.now() and not active.lent:
+                    await self._pass_until(begins_at)
+                    paused = active.run.head.state is ProcessStatus.PAUSED
+                if handler is None or paused:
                     outcome = HandedBack()
                 else:
+                    timer = self._timer(active, position, work)
                     config = self._config(active, position, work)
                     results = _NOTHING
                     if handler.wants_context:
@@ -172,6 +178,11 @@ class Executor:
         else:
             self._leave_behind(attempt.left_behind, (active.key, position), work)
         self._report(active, AttemptEnded(position, number, outcome))
+
+    async def _pass_until(self, begins_at: Micros) -> None:
+        """Wait for the moment of an attempt that was taken from the queue a little early."""
+        left = Micros(begins_at - self._clock.now())
+        await pass_by(self._clock, min(left, CLAIM_AHEAD))
 
     def _timer(self, active: ActiveRun, position: int, work: TaskSpec) -> Timer | None:
         """What ends the attempt when its time is over; None: it has all the time it wants."""

@@ -15,7 +15,7 @@ from kallista.core.snapshots import Explanation
 from kallista.core.states import ProcessStatus, RunKind, ScheduleStatus, TaskStatus
 from kallista.core.types import Micros, RunId, TaskType
 from kallista.engine.active import DefinitionCache
-from kallista.engine.snapshots import shown
+from kallista.engine.snapshots import as_seen, shown
 from kallista.store.port import RunRecord, Store
 
 _SHOWN_AT_MOST = 3
@@ -39,6 +39,7 @@ class Explainer:
 
     async def run(self, record: RunRecord) -> Explanation:
         """Why a run is where it is."""
+        record = as_seen(record, self._now())
         definition = self._definitions.get(record.definition, record.definition_content)
         what = f"{record.kind.value.capitalize()} {record.id!r}"
         match record.head.state:

@@ -9,9 +9,12 @@ from typing import Final
 
 from kallista.core.handlers import Handlers
 from kallista.core.plan import DEFAULT_QUEUE, alone, lane, type_of_lane
-from kallista.core.types import TaskType, WorkerKey
+from kallista.core.types import Micros, TaskType, WorkerKey
 
 _UNLIMITED: Final = 1_000_000_000
+
+CLAIM_AHEAD: Final = Micros(40_000)
+"""How long before its moment a task may be taken from the queue, so as to begin in time."""
 
 
 class Slots:
@@ -51,6 +54,11 @@ class Slots:
     def free(self) -> int:
         """How many more attempts may start."""
         return self._limit - self._in_use if self.open and not self._is_shut else 0
+
+    @property
+    def spare(self) -> int:
+        """How many tasks may take places ahead of their moments: half stay for what is due."""
+        return 0 if self.waiting is not None else max(0, self.free - (self._limit + 1) // 2)
 
     @property
     def in_use(self) -> int:

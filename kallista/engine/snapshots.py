@@ -8,6 +8,8 @@ from datetime import datetime
 from functools import lru_cache
 from typing import NamedTuple, TypeAlias
 
+from msgspec.structs import replace
+
 from kallista.core.definitions import ChildSpec, Definition, TaskSpec
 from kallista.core.durations import format_duration, to_datetime
 from kallista.core.events import Event, StepState
@@ -30,6 +32,7 @@ from kallista.core.states import ProcessStatus, RunKind, TaskStatus, WorkflowSta
 from kallista.core.types import Json, JsonText, Micros, RunId, RunKey, StepId, TaskType
 from kallista.engine.active import ActiveRun, DefinitionCache, Progress
 from kallista.engine.facts import Facts
+from kallista.engine.slots import CLAIM_AHEAD
 from kallista.store.port import RunRecord, Store
 
 
@@ -73,6 +76,7 @@ class SnapshotBuilder:
         return await self._built(record, active.results)
 
     async def _built(self, record: RunRecord, outcomes: Mapping[int, JsonText]) -> AnySnapshot:
+        record = as_seen(record, self._now())
         definition = self.definition(record)
         results = {
             position: await self._facts.result(definition, position, outcomes[position])
@@ -108,6 +112,7 @@ class SnapshotBuilder:
 
     def summary(self, record: RunRecord) -> RunSummary:
         """A line of a list."""
+        record = as_seen(record, self._now())
         first = record.steps[0] if record.steps else None
         status = record.status
         scheduled = None
@@ -167,6 +172,31 @@ class SnapshotBuilder:
             last_run_id=schedule.last_run,
             created_at=to_datetime(schedule.created_at),
         )
+
+
+def as_seen(record: RunRecord, now: Micros) -> RunRecord:
+    """The run as users see it: a step that was taken ahead of its moment still waits for that."""
+    if not any(_is_ahead(step, now) for step in record.steps):
+        return record
+    steps = [
+        replace(
+            step,
+            status=TaskStatus.SCHEDULED,
+            attempt=step.attempt - 1,
+            ready_at=step.started_at,
+            started_at=None,
+        )
+        if _is_ahead(step, now)
+        else step
+        for step in record.steps
+    ]
+    return replace(record, steps=tuple(steps))
+
+
+def _is_ahead(step: StepState, now: Micros) -> bool:
+    if step.status is not TaskStatus.RUNNING or step.started_at is None:
+        return False
+    return now < step.started_at <= now + CLAIM_AHEAD
 
 
 def shown(step: StepState, now: Micros) -> TaskStatus:

@@ -293,7 +293,7 @@ class MemoryStore:
     def _claim(self, request: ClaimRequest, begin: Begin | None) -> Claim:
         self._check_worker(request.worker)
         lines = [line for line in sorted(self._state.queue) if self._may_take(request, line)]
-        due = [line for line in lines if line.ready_at <= request.now]
+        due = [line for line in lines if line.ready_at <= self._until(request, line)]
         wakes = [line for line in due if line.type == WAKE]
         room = dict(request.limits)
         tasks: list[_Line] = []
@@ -306,7 +306,7 @@ class MemoryStore:
                 break
             tasks.append(line)
             room[line.type] -= 1
-        later = [line.ready_at for line in lines if line.ready_at > request.now]
+        later = [line.ready_at for line in lines if line.ready_at > self._until(request, line)]
         missed = [line.ready_at for line in wakes[WAKES_AT_ONCE:]]
         entries = [self._take(request, line) for line in [*wakes[:WAKES_AT_ONCE], *tasks]]
         for plan in begin(entries) if begin is not None else ():
@@ -316,6 +316,11 @@ class MemoryStore:
             next_due=missed[0] if missed else min(later, default=None),
             waiting=waiting,
         )
+
+    def _until(self, request: ClaimRequest, line: _Line) -> Micros:
+        """Up to which moment lines like this one are taken."""
+        shared = self._state.runs[line.run].kind is RunKind.PROCESS
+        return request.until(line.type, shared=shared)
 
     def _may_take(self, request: ClaimRequest, line: _Line) -> bool:
         run = self._state.runs[line.run]

@@ -14,7 +14,7 @@ from typing import Final, NamedTuple, Protocol, TypeAlias
 from msgspec import Struct
 
 from kallista.core.events import Event, RunHead, StepState
-from kallista.core.plan import Entry, NewRun, Plan
+from kallista.core.plan import WAKE, Entry, NewRun, Plan
 from kallista.core.schedules import Firing, Schedule
 from kallista.core.states import RunKind, ScheduleStatus
 from kallista.core.types import (
@@ -123,6 +123,8 @@ class ClaimRequest(NamedTuple):
         slots: How many entries of task types at most; WAKE entries come on top, up to 1,000.
         limits: For each task type that the worker executes, how many entries at most.
         within: Only runs of the tree below this root; None: any run.
+        ahead: Task entries that become due within this time are taken as well, and wait at the
+            worker; not those that lie where every worker looks.
     """
 
     worker: WorkerKey
@@ -130,6 +132,16 @@ class ClaimRequest(NamedTuple):
     slots: int
     limits: Mapping[TaskType, int]
     within: RunKey | None = None
+    ahead: Micros = Micros(0)
+
+    def until(self, type: TaskType, *, shared: bool) -> Micros:
+        """Up to which moment entries of a type are taken.
+
+        Args:
+            type: The type.
+            shared: Whether they lie where every worker looks.
+        """
+        return self.now if shared or type == WAKE else Micros(self.now + self.ahead)
 
 
 class ClaimedEntry(Struct, frozen=True, gc=False):
@@ -154,8 +166,8 @@ class Claim(NamedTuple):
         entries: WAKE entries first, then the highest priority first, equal ones in the order of
             ``ready_at``, then of the runs' creation, then of the step's position.
         next_due: When the next entry becomes due that the worker could take (given its types,
-            whatever its limits), a moment past if more WAKE entries are due than one claim hands
-            out; None: nothing waits.
+            whatever its limits) and that was out of this claim's reach, a moment past if more WAKE
+            entries are due than one claim hands out; None: nothing waits.
         waiting: The highest priority among the due entries of the worker's types that were left
             for want of slots alone, not for their type's limit; None: nothing was left.
     """

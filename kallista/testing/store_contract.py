@@ -684,6 +684,24 @@ class StoreContract(ABC):
         assert claim.next_due is None
 
     @pytest.mark.anyio
+    async def test_tasks_can_be_claimed_ahead(self, store: Store) -> None:
+        """Soon due tasks can be had a little early; looks, and what all workers share, cannot."""
+        worker = await store.register_worker("w", {}, NOW)
+        soon, late = Micros(NOW + 5), Micros(NOW + 6)
+        lines = [Entry(BUILD, 0, soon, 0), Entry(DEPLOY, 3, late, 1), Entry(WAKE, 9, soon)]
+        await store.create(new_run("workflow", enqueue=lines))
+        process = new_run("process", kind=RunKind.PROCESS, enqueue=[Entry(BUILD, 5, soon, 0)])
+        await store.create(process)
+        claim = await store.claim(request(worker)._replace(ahead=Micros(5)))
+        assert [entry.entry for entry in claim.entries] == lines[:1]
+        assert (claim.next_due, claim.waiting) == (soon, None)
+        claim = await store.claim(request(worker)._replace(ahead=Micros(5)))
+        assert (claim.entries, claim.next_due) == ([], soon)
+        claim = await store.claim(request(worker, now=soon)._replace(ahead=Micros(5)))
+        assert [entry.entry for entry in claim.entries] == [lines[2], *process.enqueue, lines[1]]
+        assert claim.next_due is None
+
+    @pytest.mark.anyio
     async def test_a_claim_begins_what_it_is_told_to(self, store: Store, other: Store) -> None:
         """What is decided on the claimed records is written with the claim: one commit, or none."""
         worker = await store.register_worker("w", {}, NOW)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from datetime import datetime, timedelta
 
 import pytest
 from world import MemoryWorld, places_taken
 
 from kallista import Kallista, TaskContext, TaskStatus
+from kallista.core.durations import to_datetime
 from kallista.engine.embedded import Options
 from kallista.errors import StoreUncertainError
 from kallista.store.memory import MemoryState, MemoryStore
@@ -25,10 +27,12 @@ class LateStore(MemoryStore):
         super().__init__(state)
         self.holding = False
         self.in_doubt = False
+        self.claims = 0
         self._held: list[Callable[[], None]] = []
 
     def claim(self, request: ClaimRequest, begin: Begin | None = None) -> asyncio.Future[Claim]:
         """See the port."""
+        self.claims += 1
         answer = super().claim(request, begin)
         if self.in_doubt:
             lost: asyncio.Future[Claim] = asyncio.get_running_loop().create_future()
@@ -228,3 +232,51 @@ async def test_a_claim_in_doubt_takes_no_place_twice(world: MemoryWorld) -> None
     work.may_pass.set()
     await world.settle()
     assert await looker.scheduler.get_task_status("t") is TaskStatus.COMPLETED
+
+
+async def test_tasks_are_taken_ahead_of_their_moments(world: MemoryWorld) -> None:
+    """Tasks due one after another are taken together, yet each begins at its moment, not before."""
+    began: list[tuple[str, datetime]] = []
+
+    async def note(ctx: TaskContext) -> None:
+        began.append((str(ctx.run_id), to_datetime(world.clock.now())))
+
+    store = LateStore(world.state)
+    app = await world.app(note, store=store)
+    scheduler, start = app.scheduler, to_datetime(world.clock.now())
+    due = {f"t{ms}": start + timedelta(milliseconds=ms) for ms in (1_000, 1_005, 1_015)}
+    for id, moment in due.items():
+        await scheduler.schedule_task(id, {"type": "note"}, moment)
+    await world.passes(0.95)
+    claims = store.claims
+    await world.passes(0.04)
+    assert store.claims == claims + 1
+    assert places_taken(app) == 3
+    listed = (await scheduler.list_tasks()).items
+    assert [item.status for item in listed] == ["SCHEDULED"] * 3
+    assert (await scheduler.get_task("t1000")).attempt == 0
+    assert (await scheduler.explain("t1000")).reason == "waits_for_moment"
+    await scheduler.cancel_task("t1005")
+    await world.passes(1)
+    assert began == [(id, due[id]) for id in ("t1000", "t1015")]
+    history = await scheduler.get_history("t1000")
+    assert [event.at for event in history if event.kind == "task.started"] == [due["t1000"]]
+
+
+async def test_nothing_is_taken_ahead_where_places_are_scarce(world: MemoryWorld) -> None:
+    """A task that is to begin soon holds no place that one could have which is due now."""
+    began: list[str] = []
+
+    async def note(ctx: TaskContext) -> None:
+        began.append(str(ctx.run_id))
+
+    app = await world.app(note, max_concurrency=2)
+    now = to_datetime(world.clock.now())
+    for id, ms in (("a", 1_000), ("b", 1_010), ("c", 1_010)):
+        await app.scheduler.schedule_task(id, {"type": "note"}, now + timedelta(milliseconds=ms))
+    await world.passes(0.99)
+    assert (places_taken(app), began) == (1, [])
+    await world.passes(0.01)
+    assert (places_taken(app), began) == (0, ["a"])
+    await world.passes(0.01)
+    assert began == ["a", "b", "c"]

@@ -208,6 +208,7 @@ def pages_of_a_claim(db: Connection, *, slots: int, taken: int) -> int:
         "rooms": (slots,),
         "worker": 1,
         "now": NOW,
+        "until": NOW,
         "within": None,
         "slots": slots,
     }

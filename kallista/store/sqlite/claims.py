@@ -126,13 +126,14 @@ def _ranks(db: apsw.Connection, holder: int, type: TaskType) -> Iterator[int]:
 
 def _due(db: apsw.Connection, request: ClaimRequest, pile: _Pile) -> Iterator[_Line]:
     """The due entries of a pile in the order of service, read as far as they are asked for."""
-    worker, now, within = request.worker, request.now, request.within
+    worker, within = request.worker, request.within
     holder, type, ranks = pile
+    until = request.until(type, shared=holder == EVERYBODY)
     if holder == EVERYBODY:
-        rows = (db.execute(_DUE_SHARED, (type, rank, now, within, worker)) for rank in ranks)
+        rows = (db.execute(_DUE_SHARED, (type, rank, until, within, worker)) for rank in ranks)
         return (_Line._make((*row[:4], type, holder, row[4])) for row in chain.from_iterable(rows))
     owner = None if holder == NOBODY else worker
-    rows = (db.execute(_DUE_ENTRIES, (holder, type, rank, now, within)) for rank in ranks)
+    rows = (db.execute(_DUE_ENTRIES, (holder, type, rank, until, within)) for rank in ranks)
     return (_Line._make((*row, type, holder, owner)) for row in chain.from_iterable(rows))
 
 
@@ -216,10 +217,9 @@ def _next_due(db: apsw.Connection, request: ClaimRequest, piles: list[_Pile]) ->
 
 def _next_of(db: apsw.Connection, request: ClaimRequest, pile: _Pile, rank: int) -> Micros | None:
     holder, type, _ = pile
+    until = request.until(type, shared=holder == EVERYBODY)
     if holder == EVERYBODY:
-        moment = db.execute(
-            _NEXT_SHARED, (type, rank, request.now, request.within, request.worker)
-        ).get
+        moment = db.execute(_NEXT_SHARED, (type, rank, until, request.within, request.worker)).get
     else:
-        moment = db.execute(_NEXT_DUE, (holder, type, rank, request.now, request.within)).get
+        moment = db.execute(_NEXT_DUE, (holder, type, rank, until, request.within)).get
     return None if moment is None else Micros(cast(int, moment))

@@ -4,7 +4,8 @@
 -- and some in reserve, for those that other workers are taking at this moment are passed over. Tasks
 -- of processes that others drive are lent, unless they are lent already. A worker that was taken for
 -- dead gets nothing. Each line has its run; LEFT JOIN only tells the planner to begin with the queue: a
--- plan for any :within would else read all runs first.
+-- plan for any :within would else read all runs first. What is due only by :until waits at its worker,
+-- but nothing that others could take, and no look.
 WITH RECURSIVE piles (holder, type, room, rank) AS (
     SELECT h.holder, t.type, t.room,
            (SELECT min(q.rank) FROM queue AS q WHERE q.holder = h.holder AND q.type = t.type)
@@ -27,7 +28,8 @@ due AS MATERIALIZED (
         SELECT q.ready_at, q.run, q.step, q.ctid AS place_on_disk, r.owner
         FROM queue AS q LEFT JOIN runs AS r ON r.key = q.run
         WHERE q.holder = p.holder AND q.type = p.type AND q.rank = p.rank
-          AND q.ready_at <= :now::bigint
+          AND q.ready_at <= CASE WHEN p.holder = -1 OR p.type = ''
+                                 THEN :now::bigint ELSE :until::bigint END
           AND (:within::bigint IS NULL
                OR (SELECT coalesce(root, run) FROM requests WHERE run = q.run) = :within::bigint)
           AND (q.holder <> -1 OR r.owner IS NULL OR r.owner = :worker::bigint
@@ -68,7 +70,8 @@ FROM piles AS p
 LEFT JOIN LATERAL (
     SELECT q.ready_at FROM queue AS q LEFT JOIN runs AS r ON r.key = q.run
     WHERE q.holder = p.holder AND q.type = p.type AND q.rank = p.rank
-      AND q.ready_at <= :now::bigint
+      AND q.ready_at <= CASE WHEN p.holder = -1 OR p.type = ''
+                             THEN :now::bigint ELSE :until::bigint END
       AND (:within::bigint IS NULL
            OR (SELECT coalesce(root, run) FROM requests WHERE run = q.run) = :within::bigint)
       AND (q.holder <> -1 OR r.owner IS NULL OR r.owner = :worker::bigint
@@ -78,7 +81,8 @@ LEFT JOIN LATERAL (
 LEFT JOIN LATERAL (
     SELECT q.ready_at FROM queue AS q LEFT JOIN runs AS r ON r.key = q.run
     WHERE q.holder = p.holder AND q.type = p.type AND q.rank = p.rank
-      AND q.ready_at > :now::bigint
+      AND q.ready_at > CASE WHEN p.holder = -1 OR p.type = ''
+                            THEN :now::bigint ELSE :until::bigint END
       AND (:within::bigint IS NULL
            OR (SELECT coalesce(root, run) FROM requests WHERE run = q.run) = :within::bigint)
       AND (q.holder <> -1 OR r.owner IS NULL OR r.owner = :worker::bigint
