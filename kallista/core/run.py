@@ -269,6 +269,17 @@ class Draft:
             _apply_to_step(self, event, step)
         self.events.append(event)
 
+    def repeated(self, run: Run) -> Draft:
+        """The same decision for another run, which is where this one's was.
+
+        It is for reading and absorbing alone: what it gathers is this draft's.
+        """
+        draft = Draft.__new__(Draft)
+        for name in Draft.__slots__:
+            setattr(draft, name, getattr(self, name))
+        draft.run = run
+        return draft
+
     def absorb(self) -> None:
         """Make this draft's changes the run's own, once they are written."""
         run = self.run

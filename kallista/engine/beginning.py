@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from typing import NamedTuple
+
+from msgspec.structs import replace
 
 from kallista.core.commands import Dispatch
 from kallista.core.decide import NoCapacity, decide
-from kallista.core.plan import WAKE, Fence, Plan, is_alone, type_of_lane
+from kallista.core.plan import WAKE, Entry, Fence, Plan, is_alone, type_of_lane
 from kallista.core.run import Draft
 from kallista.core.states import RunKind
 from kallista.core.types import Micros, RunKey, TaskType, WorkerKey
@@ -23,7 +26,8 @@ class Beginning:
 
     Only what needs nothing but the claimed record is begun here: one task of a run that nobody
     drove and nobody executed anything of, whose config reads no result. All else is left to the
-    driver.
+    driver. Single tasks that come one after another and are at the same point begin alike: that is
+    decided once for all of them.
 
     Args:
         slots: Who gets a place; what is begun holds one.
@@ -38,6 +42,7 @@ class Beginning:
         self.begun: dict[RunKey, tuple[RunRecord, Draft]] = {}
         """What was begun, as it was before, and what was decided."""
         self._places: list[TaskType] = []
+        self._last: _Begun | None = None
 
     def __call__(self, entries: Sequence[ClaimedEntry]) -> Sequence[Plan]:
         """The plans that begin what was claimed."""
@@ -66,14 +71,44 @@ class Beginning:
         type = type_of_lane(entry.type)
         if not self._slots.take(type):
             return None
-        dispatch = Dispatch(entry.step, entry.ready_at)
-        draft = decide(run_of(record, definition), [dispatch], self._now, _Granted(self._slots))
-        if draft.launched != [entry.step]:
-            self._slots.release(type)
-            return None
+        run, fence = run_of(record, definition), Fence(record.version, record.epoch)
+        last = self._last
+        if last is not None and last.is_like(record, entry):
+            draft = last.draft.repeated(run)
+            plan = replace(last.plan, run=record.key, fence=fence)
+        else:
+            dispatch = Dispatch(entry.step, entry.ready_at)
+            draft = decide(run, [dispatch], self._now, _Granted(self._slots))
+            if draft.launched != [entry.step]:
+                self._slots.release(type)
+                return None
+            plan = plan_of(draft, record.key, fence, None)
+            self._last = _Begun(record, entry, draft, plan)
         self._places.append(type)
         self.begun[record.key] = record, draft
-        return plan_of(draft, record.key, Fence(record.version, record.epoch), None)
+        return plan
+
+
+class _Begun(NamedTuple):
+    """What was decided last, and on what."""
+
+    record: RunRecord
+    entry: Entry
+    draft: Draft
+    plan: Plan
+
+    def is_like(self, record: RunRecord, entry: Entry) -> bool:
+        """Whether another run begins as this one: what else there is of it decides nothing."""
+        mine = self.record
+        return (
+            record.kind is RunKind.TASK
+            and record.definition == mine.definition
+            and entry == self.entry
+            and record.head == mine.head
+            and record.steps == mine.steps
+            and record.priority == mine.priority
+            and self.draft.run.definition.steps[0].when is None
+        )
 
 
 class _Granted(NoCapacity):
