@@ -597,7 +597,7 @@ class Driver:
 
     def _tell(self, active: ActiveRun, draft: Draft) -> None:
         over = active.is_over
-        final = active if over and active.all_results else None
+        final = active if over else None
         if over:
             self._knowledge.ended(active.run.id)
         self._notices.tell(active.run.id, over=over, final=final)

@@ -436,7 +436,10 @@ class EmbeddedEngine:
             try:
                 while True:
                     if news.final is not None:
-                        return await self._snapshots.final(news.final)
+                        ended = await self._snapshots.final(news.final)
+                        if ended is not None:
+                            return ended
+                        news.final = None
                     if not self._goes_on(kind, id):
                         record = await self._record(kind, id)
                         if _is_over(record):

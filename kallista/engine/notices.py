@@ -81,7 +81,7 @@ class Notices:
         Args:
             run: Which one.
             over: Whether it has ended, or may have ended where this program does not see it.
-            final: It has ended here, and this is all there is to know of it.
+            final: It has ended here, and this is what is known of it.
         """
         for news in self._subscribers.get(run, ()):
             if over or not news.to_its_end:

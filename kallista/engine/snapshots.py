@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
 from typing import NamedTuple, TypeAlias
@@ -69,11 +69,18 @@ class SnapshotBuilder:
         """The run with all its steps and results."""
         return await self._built(record, await self._store.outcomes(record.key))
 
-    async def final(self, active: ActiveRun) -> AnySnapshot:
-        """A run that has ended in this program, of which everything is known."""
-        record = active.record()
+    async def final(self, active: ActiveRun) -> AnySnapshot | None:
+        """A run that has ended in this program; what others have brought to an end is asked for.
+
+        None: that is not there any more, for the run has been retried or deleted since.
+        """
+        record, results = active.record(), active.results
         assert record is not None, "what ends here was found or made here"
-        return await self._built(record, active.results)
+        if not active.all_results:
+            results = {**await self._store.outcomes(record.key), **results}
+            if any(step.outcome is not None for step in _without(record.steps, results)):
+                return None
+        return await self._built(record, results)
 
     async def _built(self, record: RunRecord, outcomes: Mapping[int, JsonText]) -> AnySnapshot:
         record = as_seen(record, self._now())
@@ -172,6 +179,11 @@ class SnapshotBuilder:
             last_run_id=schedule.last_run,
             created_at=to_datetime(schedule.created_at),
         )
+
+
+def _without(steps: Sequence[StepState], results: Mapping[int, JsonText]) -> Iterator[StepState]:
+    """The steps whose results are not there."""
+    return (step for position, step in enumerate(steps) if position not in results)
 
 
 def as_seen(record: RunRecord, now: Micros) -> RunRecord:

@@ -257,6 +257,23 @@ async def test_leaving_hands_back_what_does_not_finish(any_world: World) -> None
     assert run.tasks[0].attempt == 2
 
 
+async def test_who_waits_gets_what_an_earlier_program_brought_to_an_end(any_world: World) -> None:
+    """A run that two programs have driven ends with the results of both."""
+    work, options = Work(), Options(grace=Micros(0), look_every=Micros(10**17))
+    work.may_pass.set()
+    first = await any_world.app(work.work, options=options)
+    tasks = [TWO[0], {"id": "pause", "type": "sleep", "seconds": 9}, TWO[1]]
+    id = await first.workflow_manager.create_workflow("w", tasks)
+    await first.workflow_manager.start_workflow(id)
+    await any_world.settle()
+    assert [task for task, _, _ in work.entered] == ["a"]
+    await any_world.leave(first)
+    second = await any_world.app(work.work, options=options)
+    waiting = asyncio.create_task(second.workflow_manager.wait_workflow(id))
+    await any_world.passes(10)
+    assert [task.result for task in (await waiting).tasks] == ["done", None, "done"]
+
+
 async def test_leaving_records_what_finishes_in_time(any_world: World) -> None:
     """What ends within the grace time is kept; what would come next waits for another program."""
     work = Work()
