@@ -269,20 +269,13 @@ class Draft:
             _apply_to_step(self, event, step)
         self.events.append(event)
 
-    def repeated(self, run: Run) -> Draft:
-        """The same decision for another run, which is where this one's was.
+    def absorb(self, run: Run | None = None) -> None:
+        """Make this draft's changes the run's own, once they are written.
 
-        It is for reading and absorbing alone: what it gathers is this draft's.
+        Args:
+            run: Another run that was at the same point, and of which the same was written.
         """
-        draft = Draft.__new__(Draft)
-        for name in Draft.__slots__:
-            setattr(draft, name, getattr(self, name))
-        draft.run = run
-        return draft
-
-    def absorb(self) -> None:
-        """Make this draft's changes the run's own, once they are written."""
-        run = self.run
+        run = self.run if run is None else run
         run.head = self.head
         run.unfinished = self.unfinished
         run.dead_ends = self.dead_ends

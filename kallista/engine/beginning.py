@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from kallista.core.commands import Dispatch
 from kallista.core.decide import NoCapacity, decide
 from kallista.core.plan import WAKE, Entry, Fence, Plan, is_alone, type_of_lane
-from kallista.core.run import Draft
+from kallista.core.run import Draft, Run
 from kallista.core.states import RunKind
 from kallista.core.types import Micros, RunKey, TaskType, WorkerKey
 from kallista.core.wiring import wiring
@@ -39,8 +39,8 @@ class Beginning:
         self._slots = slots
         self._definitions = definitions
         self._now = now
-        self.begun: dict[RunKey, tuple[RunRecord, Draft]] = {}
-        """What was begun, as it was before, and what was decided."""
+        self.begun: dict[RunKey, tuple[RunRecord, Run, Draft]] = {}
+        """What was begun, as it was before, and what was decided on it or on one like it."""
         self._places: list[TaskType] = []
         self._last: _Begun | None = None
 
@@ -74,7 +74,7 @@ class Beginning:
         run, fence = run_of(record, definition), Fence(record.version, record.epoch)
         last = self._last
         if last is not None and last.is_like(record, entry):
-            draft = last.draft.repeated(run)
+            draft = last.draft
             plan = replace(last.plan, run=record.key, fence=fence)
         else:
             dispatch = Dispatch(entry.step, entry.ready_at)
@@ -85,7 +85,7 @@ class Beginning:
             plan = plan_of(draft, record.key, fence, None)
             self._last = _Begun(record, entry, draft, plan)
         self._places.append(type)
-        self.begun[record.key] = record, draft
+        self.begun[record.key] = record, run, draft
         return plan
 
 

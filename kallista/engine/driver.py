@@ -251,20 +251,21 @@ class Driver:
         else:
             self._advance(active)
 
-    def begun(self, record: RunRecord, draft: Draft) -> None:
+    def begun(self, record: RunRecord, run: Run, draft: Draft) -> None:
         """Drive a run that a claim gave to this program, and began; its attempts have places.
 
         Args:
             record: The run after the claim.
-            draft: How it was begun; written.
+            run: The same, to be decided on.
+            draft: How it was begun, or another that is like it; written.
         """
         there = self._active.get(record.key)
         if there is not None and there.owned and there.epoch == record.epoch:
             self._free_places(there, draft.launched)
             self.post_all(there, [LinesLost()], {WHOLE_RUN})
             return
-        draft.absorb()
-        active = self._activate(record, draft.run)
+        draft.absorb(run)
+        active = self._activate(record, run)
         active.version = record.version + 1
         for position in draft.launched:
             self._launch(active, position)

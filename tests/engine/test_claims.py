@@ -7,7 +7,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 
 import pytest
-from world import MemoryWorld, places_taken
+from world import MemoryWorld, World, places_taken
 
 from kallista import Kallista, TaskContext, TaskStatus
 from kallista.core.durations import to_datetime
@@ -280,3 +280,25 @@ async def test_nothing_is_taken_ahead_where_places_are_scarce(world: MemoryWorld
     assert (places_taken(app), began) == (0, ["a"])
     await world.passes(0.01)
     assert began == ["a", "b", "c"]
+
+
+async def test_tasks_that_begin_alike_are_each_their_own(any_world: World) -> None:
+    """What is decided once for all that a claim took leaves each its id, config and history."""
+    ran: list[tuple[str, int]] = []
+
+    async def work(ctx: TaskContext, number: int) -> int:
+        ran.append((str(ctx.run_id), number))
+        return number
+
+    app = await any_world.app(work)
+    tasks = [{"id": f"t{number}", "type": "work", "number": number} for number in range(5)]
+    tasks[3]["retry"] = 2
+    await app.scheduler.schedule_tasks(tasks)
+    await any_world.settle()
+    assert sorted(ran) == [(f"t{number}", number) for number in range(5)]
+    for number in range(5):
+        task = await app.scheduler.get_task(f"t{number}")
+        assert (task.status, task.attempt, task.result) == (TaskStatus.COMPLETED, 1, number)
+        history = await app.scheduler.get_history(f"t{number}")
+        assert [event.seq for event in history] == list(range(len(history)))
+        assert [event.kind for event in history].count("task.started") == 1
