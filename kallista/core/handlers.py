@@ -87,8 +87,8 @@ class Handler(Protocol):
         """The JSON Schema of its config."""
         ...
 
-    def names(self) -> JsonText:
-        """The JSON Schema of its config's keys, without their values: quick to be had.
+    def outline(self) -> JsonText:
+        """The JSON Schema of its config, quick to be had: some values are left open.
 
         It is what programs without the code check by.
         """

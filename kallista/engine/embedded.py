@@ -9,7 +9,7 @@ import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from kallista.core.commands import AttemptEnded, Command, Verb
 from kallista.core.durations import to_datetime
@@ -256,7 +256,9 @@ class EmbeddedEngine:
         now = self._clock.now()
         self._is_known = False
         handlers = {lane: self._handlers.get(type_of_lane(lane)) for lane in self._slots.lanes()}
-        types = {lane: handler.names() for lane, handler in handlers.items() if handler is not None}
+        types = {
+            lane: handler.outline() for lane, handler in handlers.items() if handler is not None
+        }
         self._slots.worker = await self._store.register_worker(self._name, types, now)
         self._is_known = True
 

@@ -84,7 +84,7 @@ class NameBinder:
 
     def schema(self) -> JsonText:
         """The names, and which of them are required."""
-        return names_schema(self._parameters)
+        return _names_schema(self._parameters)
 
 
 class HintBinder:
@@ -134,7 +134,7 @@ class HintBinder:
         try:
             schema = self._adapter.json_schema()
         except (PydanticInvalidForJsonSchema, PydanticUserError):
-            return names_schema(self._parameters)
+            return _names_schema(self._parameters)
         schema["additionalProperties"] = self._parameters.surplus
         schema.pop("title", None)
         return JsonText(json.dumps(schema, ensure_ascii=False, separators=(",", ":")))
@@ -202,13 +202,51 @@ def _unfit(name: str, problems: Sequence[str]) -> UsageError:
     return UsageError(f"the config does not fit {name}", problems)
 
 
-def names_schema(parameters: Parameters) -> JsonText:
+def outline(parameters: Parameters, function: Function, name: str) -> JsonText:
+    """The JSON Schema of a config as far as it can be had without pydantic.
+
+    That is slow to import. Values whose hints msgspec does not know are left open.
+
+    Args:
+        parameters: What the function takes.
+        function: The function, to resolve its type hints by.
+        name: How messages call it.
+    """
+    try:
+        hints = _resolved(parameters, function, name)
+    except UsageError:
+        hints = {}
+    values: dict[str, Json] = {}
+    shared: dict[str, Json] = {}
+    for key in parameters.keys:
+        values[key], used = _described(hints[key]) if key in hints else ({}, {})
+        shared |= used
+    return _schema(parameters, values, shared)
+
+
+def _described(hint: object) -> tuple[Json, Mapping[str, Json]]:
+    """The JSON Schema of a hint, and what it refers to; an empty one where msgspec knows none."""
+    try:
+        (schema,), shared = msgspec.json.schema_components([hint], ref_template="#/$defs/{name}")
+    except (TypeError, NameError, AttributeError, SyntaxError):
+        return {}, {}
+    return schema, shared
+
+
+def _names_schema(parameters: Parameters) -> JsonText:
     """The names of the keys, and which of them are required."""
+    return _schema(parameters, {key: {} for key in parameters.keys}, {})
+
+
+def _schema(
+    parameters: Parameters, values: Mapping[str, Json], shared: Mapping[str, Json]
+) -> JsonText:
     schema = {
         "type": "object",
-        "properties": {name: {} for name in parameters.keys},
+        "properties": values,
         "required": [name for name, key in parameters.keys.items() if key.required],
         "additionalProperties": parameters.surplus,
+        **({"$defs": shared} if shared else {}),
     }
     return JsonText(json.dumps(schema, ensure_ascii=False, separators=(",", ":")))
 

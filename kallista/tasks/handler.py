@@ -12,7 +12,7 @@ from kallista.core.ids import check_id
 from kallista.core.outcomes import Asleep
 from kallista.core.types import Json, JsonText, TaskType
 from kallista.errors import UsageError
-from kallista.tasks.binding import Binder, binder, names_schema, surplus_problems
+from kallista.tasks.binding import Binder, binder, outline, surplus_problems
 from kallista.tasks.context import TaskContext
 from kallista.tasks.encoding import NULL, encode
 from kallista.tasks.parameters import Function, parameters_of
@@ -99,9 +99,9 @@ class FunctionHandler:
         """The JSON Schema of its config."""
         return _NO_KEYS if self._bare else self._binder.schema()
 
-    def names(self) -> JsonText:
-        """The JSON Schema of its config's keys, without their values."""
-        return _NO_KEYS if self._bare else names_schema(self._parameters)
+    def outline(self) -> JsonText:
+        """The JSON Schema of its config, quick to be had: some values are left open."""
+        return _NO_KEYS if self._bare else outline(self._parameters, self.function, self._name)
 
     @property
     def _binder(self) -> Binder:

@@ -364,6 +364,23 @@ class TestSchemas:
 
         assert list(json.loads(handler(function).schema())["properties"]) == ["a", "b"]
 
+    def test_outlines(self) -> None:
+        """What workers tell of their task types names all keys, and values as is quick."""
+
+        @dataclass
+        class Part:
+            size: int
+
+        def function(a: list[Part], b: Callable[[], int], c: str | None = None) -> None: ...
+
+        function.__annotations__ |= {"a": list[Part]}
+        outline = json.loads(handler(function).outline())
+        assert outline["required"] == ["a", "b"]
+        assert outline["properties"]["a"] == {"type": "array", "items": {"$ref": "#/$defs/Part"}}
+        assert outline["$defs"]["Part"]["properties"] == {"size": {"type": "integer"}}
+        assert outline["properties"]["b"] == {}
+        assert {"type": "null"} in outline["properties"]["c"]["anyOf"]
+
 
 class TestRoundTrips:
     @pytest.mark.parametrize(
