@@ -86,3 +86,11 @@ def test_the_least_recently_used_is_forgotten(monkeypatch: pytest.MonkeyPatch) -
     assert remembered.get(remembered.key(0)) is definitions[0]
     assert remembered.get(remembered.key(1)) is None
     assert remembered.get(remembered.key(2)) is definitions[2]
+
+
+def test_a_description_without_an_end_is_not_written_out() -> None:
+    """Lists that hold each other twice would double with every level, and fill the memory."""
+    value: object = 1
+    for _ in range(60):
+        value = [value, value]
+    assert KnownDefinitions(lambda type: object()).key("w", value) is None

@@ -43,10 +43,10 @@ def nested(depth: int) -> object:
 
 SIMPLE = [
     None, True, False, 0, 1, -(2**63), 2**64, 2**70, 1.0, -0.0, 1e300, "", "ä", "${x}", "[{", [],
-    {}, {"a": [1, True, 1.0, None, {"b": "c"}]}, OrderedDict(a=1), Word.A, Number.ONE,
-]  # fmt: skip
+    {}, {"a": [1, True, 1.0, None, {"b": "c"}]}, ]  # fmt: skip
 
 OTHER = [
+    OrderedDict(a=1), Word.A, Number.ONE,
     math.nan, math.inf, (1, 2), {1, 2}, b"x", datetime(2030, 1, 1, tzinfo=UTC), Decimal("1.0"),
     timedelta(seconds=1), UUID(int=1), Point(1), MappingProxyType({"a": 1}), "\ud800", object(),
     Text("x"), nested(MAX_DEPTH + 1),
@@ -74,3 +74,14 @@ def test_keys_that_are_no_texts_are_not_plain() -> None:
     """In JSON they are texts, and then two of them may be the same."""
     assert plain_json({1: "a"}) is None
     assert plain_json({Word.A: 1}) in (None, b'{"a":1}')
+
+
+def test_data_without_an_end_is_not_written_out() -> None:
+    """Lists that hold each other twice would double with every level, and fill the memory."""
+    value: object = 1
+    for _ in range(60):
+        value = [value, value]
+    endless: list[object] = []
+    endless.append(endless)
+    assert plain_json({"k": value}) is None
+    assert plain_json({"k": endless}) is None

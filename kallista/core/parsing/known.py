@@ -6,11 +6,9 @@ from collections.abc import Callable, Collection, Iterator
 from hashlib import blake2b
 from typing import Final
 
-import msgspec
-
 from kallista.core.definitions import ChildSpec, Definition, TaskSpec
 from kallista.core.encoding import definition_text
-from kallista.core.json_text import from_json
+from kallista.core.plain import plain_json
 from kallista.core.types import TaskType
 
 MOST_BYTES: Final = 8 * 1024 * 1024
@@ -18,8 +16,6 @@ MOST_BYTES: Final = 8 * 1024 * 1024
 
 _WHOLE: Final = 256
 """Descriptions up to this length are known by themselves, longer ones by their hash."""
-
-_encode = msgspec.json.Encoder().encode
 
 Handler = object
 """The code behind a task type; only whether it is still the same one matters here."""
@@ -43,13 +39,8 @@ class KnownDefinitions:
 
         Other values may become the same JSON and yet not be the same.
         """
-        given = list(description)
-        try:
-            text = _encode(given)
-            same = from_json(text) == given
-        except (TypeError, ValueError, OverflowError, RecursionError, msgspec.MsgspecError):
-            return None
-        if not same:
+        text = plain_json(list(description))
+        if text is None:
             return None
         return text if len(text) <= _WHOLE else blake2b(text, digest_size=32).digest()
 
