@@ -8,6 +8,7 @@ import traceback
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from concurrent.futures import Future
 from inspect import isawaitable
+from threading import current_thread, main_thread
 from typing import Final, TypeAlias, TypeVar, cast
 
 from kallista.core.commands import AttemptEnded
@@ -158,7 +159,8 @@ class Executor:
             except asyncio.CancelledError:
                 outcome = self._with_note(attempt.outcome or _cancelled(), active, position)
             except BaseException as error:
-                if isinstance(error, KeyboardInterrupt) and not on_thread:
+                on_main_thread = not on_thread and current_thread() is main_thread()
+                if isinstance(error, KeyboardInterrupt) and on_main_thread:
                     # Ctrl-C, for all that is known here: it ends the program, but not this
                     # attempt's own task, whose end those who stop in good order wait for.
                     asyncio.get_running_loop().call_soon(_raise, error)

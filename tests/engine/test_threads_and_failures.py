@@ -289,3 +289,17 @@ def test_ctrl_c_within_a_handler_ends_the_program_in_good_order(tmp_path: Path) 
     with pytest.raises(KeyboardInterrupt):
         asyncio.run(program())
     asyncio.run(look())
+
+
+def test_ctrl_c_comes_to_the_main_thread_alone(tmp_path: Path) -> None:
+    """Where the event loop has a thread of its own, a handler has raised it itself."""
+
+    async def interrupted() -> None:
+        """Raise what Ctrl-C raises."""
+        raise KeyboardInterrupt
+
+    url = f"sqlite:///{(tmp_path / 'k.db').as_posix()}"
+    config = {"logs_dir": str(tmp_path / "logs")}
+    with Kallista.sync(url, config=config, tasks=[interrupted]) as app:
+        app.scheduler.schedule_task("t", {"type": "interrupted"})
+        assert app.scheduler.wait_task("t", timeout=30).status is TaskStatus.FAILED
