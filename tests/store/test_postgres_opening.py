@@ -17,7 +17,7 @@ from kallista.core.types import Micros
 from kallista.errors import StoreError, StoreUnavailableError
 from kallista.store.postgres import PostgresStore
 from kallista.store.postgres.addresses import Address, read_url
-from kallista.store.postgres.connection import Connection, store_error
+from kallista.store.postgres.connection import Connection, may_come_up, store_error
 from kallista.store.postgres.opening import KNOWN, prepare
 from kallista.store.postgres.statements import migrations, statement
 from kallista.testing.store_contract import found, made, new_run, opened
@@ -259,6 +259,18 @@ def test_a_pooler_that_shares_sessions_is_suspected() -> None:
     told = str(store_error("h:6432/db", "read", caught.value))
     assert "a pooler" in told
     assert "name the server itself in the URL" in told
+
+
+@pytest.mark.parametrize(
+    "words", ['password authentication failed for user "me"', "fe_sendauth: no password supplied"]
+)
+def test_a_password_that_is_wrong_or_missing(words: str) -> None:
+    """Waiting does not help, and the server is not said to be away."""
+    error = psycopg.OperationalError(f"connection failed: {words}")
+    assert not may_come_up(error)
+    told = store_error("h:5432/db", "reach", error)
+    assert not isinstance(told, StoreUnavailableError)
+    assert "the user or the password; check the URL" in str(told)
 
 
 async def test_a_store_that_another_has_made() -> None:

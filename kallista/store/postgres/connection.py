@@ -120,6 +120,7 @@ _TRY_AGAIN: Final = frozenset({"40001", "40P01", "55P03"})
 _NOT_YET: Final = frozenset({"53300", "57P03"})
 _FOR_GOOD: Final = (
     "authentication failed",
+    "no password supplied",
     "does not exist",
     "not permitted to log in",
     "permission denied",
