@@ -469,7 +469,7 @@ class MemoryStore:
             if child.parent is not None and child.parent[0] == run.key
         ]
         for child in children:
-            if child.head.ended_at is not None:
+            if child.head.ended_at is not None and not child.head.in_flight:
                 self._remove(child, now)
             else:
                 state.runs[child.key] = replace(child, parent_id=None)

@@ -385,7 +385,7 @@ class Store(Protocol):
     def delete_run(self, run: RunKey, version: int, now: Micros) -> asyncio.Future[None]:
         """Remove a finished run with its finished children, and leave tombstones.
 
-        An unfinished child stays, with all below it.
+        A child that is unfinished, or of which something is in flight, stays, with all below it.
 
         Raises:
             LeaseLost: The run has changed since that version.

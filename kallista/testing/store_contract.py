@@ -951,8 +951,11 @@ class StoreContract(ABC):
 
     @pytest.mark.anyio
     async def test_finished_children_go_with_their_parent(self, store: Store) -> None:
-        """Deleting a run deletes the finished tree below it; what is unfinished stays."""
+        """Deleting a run deletes the finished tree below it; what is not all over stays."""
         top = await made(store, new_run("top"))
+        busy = await made(store, new_run("busy", parent=(top.key, 0)))
+        over = finished(busy, ProcessStatus.CANCELLED)
+        await store.commit(replace(over, head=replace(over.head, in_flight=1)))
         for name in ("over", "open"):
             child = await made(store, new_run(name, parent=(top.key, 0)))
             leaf = await made(store, new_run(f"{name}-leaf", parent=(child.key, 0)))
@@ -962,7 +965,11 @@ class StoreContract(ABC):
         await store.commit(finished(top))
         await store.delete_run(top.key, 2, NOW)
         left = await store.list_runs(RunFilter(now=NOW))
-        assert [(run.id, run.parent_id) for run in left] == [("open-leaf", "open"), ("open", None)]
+        assert [(run.id, run.parent_id) for run in left] == [
+            ("open-leaf", "open"),
+            ("open", None),
+            ("busy", None),
+        ]
         assert await store.tombstone(RunId("over-leaf")) is not None
         assert await store.tombstone(RunId("open")) is None
 

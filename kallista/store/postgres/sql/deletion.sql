@@ -1,12 +1,13 @@
 -- name: doomed_runs
--- A finished run with the finished children below it; an unfinished child stays, with all of its own.
+-- A finished run with the finished children below it; a child that is unfinished, or of which something
+-- is still in flight, stays, with all of its own.
 WITH RECURSIVE doomed (key) AS (
     SELECT :key::bigint
     UNION ALL
     SELECT r.key FROM doomed AS d
     JOIN requests AS q ON q.parent = d.key
     JOIN runs AS r ON r.key = q.run
-    WHERE r.ended_at IS NOT NULL
+    WHERE r.ended_at IS NOT NULL AND r.in_flight = 0
 )
 SELECT d.key, q.definition FROM doomed AS d JOIN requests AS q ON q.run = d.key;
 
