@@ -185,6 +185,8 @@ class Watch:
                 db = None
             self._pause(pause)
             pause = min(2 * pause, LONGEST_PAUSE)
+        if db is not None:
+            db.close()  # the store was closed while it opened
 
     def _greet(self, db: Connection) -> None:
         db.say(b"LISTEN kallista")
