@@ -213,7 +213,7 @@ class _Watched:
 
     def __getattr__(self, name: str) -> Any:
         method = getattr(self._store, name)
-        if name in ("changed", "listen", "hurry"):
+        if name in ("changed", "listen", "hurry", "keep_lease"):
             return method
 
         def asked(*args: Any, **kwargs: Any) -> asyncio.Future[Any]:

@@ -74,6 +74,9 @@ CHECK_EVERY = Micros(30_000_000)
 DRAIN = Micros(10_000_000)
 """How long a store may take for the last writes when the program closes."""
 
+BUSY_LEASES: Final = 10
+"""For how many leases an event loop that does not come to renew its own counts as busy."""
+
 LONGEST_PATIENCE: Final = 1e9
 """Seconds that anybody may say that they wait."""
 
@@ -259,6 +262,8 @@ class EmbeddedEngine:
         types = {
             lane: handler.outline() for lane, handler in handlers.items() if handler is not None
         }
+        lease = self._options.lease
+        self._store.keep_lease(Micros(lease // 2), Micros(lease * BUSY_LEASES))
         self._slots.worker = await self._store.register_worker(self._name, types, now)
         self._is_known = True
 

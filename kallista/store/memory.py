@@ -603,6 +603,9 @@ class MemoryStore:
         """See the port."""
         return self._write(self._beat, nothing=lambda _: True)
 
+    def keep_lease(self, every: Micros, longest: Micros) -> None:
+        """See the port; here all programs live on one event loop, so none can be busy alone."""
+
     def _beat(self) -> bool:
         there = None if self._worker is None else self._state.workers.get(self._worker)
         if there is None:

@@ -477,6 +477,15 @@ class Store(Protocol):
         """
         ...
 
+    def keep_lease(self, every: Micros, longest: Micros) -> None:
+        """From now on renew this worker's lease on another thread while the event loop is busy.
+
+        Args:
+            every: So long after the last renewal, by whomever.
+            longest: Until so long after the last ``beat``; then the loop is taken for frozen.
+        """
+        ...
+
     def release_dead(
         self,
         now: Micros,

@@ -1,4 +1,4 @@
-"""A worker that is frozen for longer than its lease: others go on, and it changes nothing."""
+"""Who is frozen for longer than its lease loses its work; who is only busy keeps it."""
 
 from __future__ import annotations
 
@@ -50,3 +50,26 @@ def test_a_frozen_worker_loses_its_work_after_its_lease(place: Place, tmp_path: 
         book.check()
     assert books["w"].interrupted == [1]
     assert [(mark.run, mark.attempt) for mark in stage.marks()] == [("w", 1), ("next", 1)]
+
+
+def test_a_worker_whose_event_loop_is_blocked_keeps_its_work(place: Place, tmp_path: Path) -> None:
+    """A handler that blocks the loop for three leases is no death: nobody begins its task again."""
+    settings = {"KALLISTA_LEASE": LEASE}
+    with Stage(tmp_path, place.url(tmp_path), settings) as stage:
+        worker = stage.worker()
+        worker.ask("workflow_manager.create_workflow", name="w", tasks=[STAY], workflow_id="w")
+        worker.ask("workflow_manager.start_workflow", workflow_id="w")
+        worker.until("staying", attempt=1)
+        other = stage.worker()
+        worker.tell("doze")
+        worker.until("dozing")
+        three_leases = [{"type": "sleep", "seconds": 3 * float(LEASE)}]
+        other.ask("workflow_manager.run_workflow", name="s", tasks=three_leases, workflow_id="s")
+        worker.tell("wake up")
+        worker.answer()
+        ended = worker.ask("workflow_manager.wait_workflow", workflow_id="w")
+        assert (ended["status"], ended["tasks"][0]["attempt"]) == ("COMPLETED", 1)
+        worker.end()
+        other.end()
+        books = stage.books()
+    assert books["w"].interrupted == []

@@ -263,6 +263,31 @@ async def test_tasks_are_taken_ahead_of_their_moments(world: MemoryWorld) -> Non
     assert [event.at for event in history if event.kind == "task.started"] == [due["t1000"]]
 
 
+async def test_what_is_paused_before_its_moment_does_not_begin(world: MemoryWorld) -> None:
+    """A paused run starts nothing new, also what was taken ahead; it begins when it is resumed."""
+    began: list[int] = []
+
+    async def fail_once(ctx: TaskContext) -> None:
+        began.append(ctx.attempt)
+        if len(began) == 1:
+            raise ValueError
+
+    app = await world.app(fail_once)
+    manager = app.workflow_manager
+    tasks = [{"type": "fail_once", "retry": {"max_attempts": 2, "delay": 1, "jitter": 0}}]
+    id = await manager.create_workflow("w", tasks)
+    await manager.start_workflow(id)
+    await world.passes(0.99)
+    assert (places_taken(app), began) == (1, [1])
+    await manager.pause_workflow(id)
+    await world.passes(1)
+    paused = await manager.get_workflow(id)
+    assert (paused.status, paused.in_flight, began) == ("PAUSED", 0, [1])
+    await manager.resume_workflow(id)
+    assert (await manager.wait_workflow(id)).status == "COMPLETED"
+    assert len(began) == 2
+
+
 async def test_nothing_is_taken_ahead_where_places_are_scarce(world: MemoryWorld) -> None:
     """A task that is to begin soon holds no place that one could have which is due now."""
     began: list[str] = []

@@ -32,6 +32,8 @@ from kallista.store.postgres.reader import Readers
 from kallista.store.postgres.reading import Reading
 from kallista.store.postgres.watching import Watch
 from kallista.store.postgres.writer import Writer
+from kallista.store.postgres.writing import Writing
+from kallista.store.pulse import Pulse
 
 PATIENCE: Final = 60.0
 
@@ -251,8 +253,15 @@ class PostgresStore:
 
     def beat(self) -> asyncio.Future[bool]:
         """See the port."""
-        watch = self._watching
-        return self._writing.submit(lambda writing: changes.beat(writing, watch))
+        self._writing.asked_to_renew()
+        return self._writing.submit(self._beat)
+
+    def _beat(self, writing: Writing) -> bool:
+        return changes.beat(writing, self._watching)
+
+    def keep_lease(self, every: Micros, longest: Micros) -> None:
+        """See the port."""
+        self._writing.keep_lease(Pulse(every / 1e6, longest / 1e6), self._beat)
 
     def release_dead(
         self,

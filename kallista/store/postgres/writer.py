@@ -36,6 +36,7 @@ from kallista.store.postgres.plans import write_plans
 from kallista.store.postgres.records import DefinitionCache
 from kallista.store.postgres.statements import statement
 from kallista.store.postgres.writing import Writing
+from kallista.store.pulse import Pulse, unheard
 from kallista.store.rows import Row
 
 HANDLE: Final = 0x4B_41_4C_48
@@ -103,6 +104,8 @@ class Writer:
         self._gathered: list[Request] = []
         self._inbox: SimpleQueue[Request | _Stop] = SimpleQueue()
         self._closed = False
+        self._pulse: Pulse | None = None
+        self._beat: Change | None = None
         self._link = Link(address, patience, self._greet)
         self._definitions = DefinitionCache()
         self._commits = 0
@@ -156,6 +159,20 @@ class Writer:
         for request in gathered:
             self._inbox.put(request)
 
+    def keep_lease(self, pulse: Pulse, beat: Callable[[Writing], bool]) -> None:
+        """Renew the lease without being asked whenever the event loop is late with it.
+
+        Args:
+            pulse: When that is.
+            beat: Renews it.
+        """
+        self._pulse, self._beat = pulse, beat
+
+    def asked_to_renew(self) -> None:
+        """The event loop is not late."""
+        if self._pulse is not None:
+            self._pulse.asked()
+
     async def stop(self) -> None:
         """Write what was submitted, and close."""
         if not self._closed:
@@ -184,10 +201,21 @@ class Writer:
                     self._answer([(stop.future, None)])
                     return
 
+    def _next(self) -> Request | _Stop:
+        """What is asked next; the lease is renewed unasked while nothing is."""
+        while True:
+            pulse = self._pulse
+            try:
+                return self._inbox.get(timeout=None if pulse is None else pulse.wait)
+            except Empty:
+                if pulse is not None and self._beat is not None:
+                    pulse.renewed()
+                    return Request(self._beat, unheard(self._loop))
+
     def _groups(self) -> Iterator[tuple[list[Request], _Stop | None]]:
         while True:
             group: list[Request] = []
-            item = self._inbox.get()
+            item = self._next()
             try:
                 while isinstance(item, Request):
                     group.append(item)

@@ -30,6 +30,7 @@ from kallista.store.port import (
     Tombstone,
     WorkerRecord,
 )
+from kallista.store.pulse import Pulse
 from kallista.store.sqlite import changes, creation
 from kallista.store.sqlite.claims import claim
 from kallista.store.sqlite.liveness import Liveness
@@ -37,6 +38,7 @@ from kallista.store.sqlite.opening import beside
 from kallista.store.sqlite.reader import Readers
 from kallista.store.sqlite.statements import migrations
 from kallista.store.sqlite.writer import Writer
+from kallista.store.sqlite.writing import Writing
 
 BUSY_TIMEOUT: Final = 30.0
 
@@ -245,9 +247,15 @@ class SqliteStore:
 
     def beat(self) -> asyncio.Future[bool]:
         """See the port."""
-        return self._writing.submit(
-            lambda writing: changes.beat(writing.db, self._liveness), quiet=True
-        )
+        self._writing.asked_to_renew()
+        return self._writing.submit(self._beat, quiet=True)
+
+    def _beat(self, writing: Writing) -> bool:
+        return changes.beat(writing.db, self._liveness)
+
+    def keep_lease(self, every: Micros, longest: Micros) -> None:
+        """See the port."""
+        self._writing.keep_lease(Pulse(every / 1e6, longest / 1e6), self._beat)
 
     def release_dead(
         self,

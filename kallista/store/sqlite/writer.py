@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import Any, Final, NamedTuple, TypeAlias, TypeVar, cast
 
 import apsw
@@ -22,6 +22,7 @@ from kallista.core.types import RunKey
 from kallista.errors import KallistaError, StoreError, StoreUncertainError
 from kallista.store.births import Creation
 from kallista.store.port import Committed
+from kallista.store.pulse import Pulse, unheard
 from kallista.store.sqlite.bells import Bell, Ringer
 from kallista.store.sqlite.connection import connect, store_error
 from kallista.store.sqlite.creation import create_runs
@@ -90,6 +91,8 @@ class Writer:
         self._gathered: list[Request] = []
         self._inbox: SimpleQueue[Sequence[Request | _Stop]] = SimpleQueue()
         self._closed = False
+        self._pulse: Pulse | None = None
+        self._beat: Change | None = None
         self._guard = threading.Lock()
         self._db: apsw.Connection | None = None
         self._definitions: DefinitionCache | None = None
@@ -154,6 +157,20 @@ class Writer:
         gathered, self._gathered = self._gathered, []
         self._inbox.put(gathered)
 
+    def keep_lease(self, pulse: Pulse, beat: Callable[[Writing], bool]) -> None:
+        """Renew the lease without being asked whenever the event loop is late with it.
+
+        Args:
+            pulse: When that is.
+            beat: Renews it.
+        """
+        self._pulse, self._beat = pulse, beat
+
+    def asked_to_renew(self) -> None:
+        """The event loop is not late."""
+        if self._pulse is not None:
+            self._pulse.asked()
+
     async def stop(self) -> None:
         """Write what was submitted, and close."""
         if not self._closed:
@@ -209,11 +226,22 @@ class Writer:
                     self._answer([(stop.future, self._closing())])
                     return
 
+    def _next(self) -> Sequence[Request | _Stop]:
+        """What is asked next; the lease is renewed unasked while nothing is."""
+        while True:
+            pulse = self._pulse
+            try:
+                return self._inbox.get(timeout=None if pulse is None else pulse.wait)
+            except Empty:
+                if pulse is not None and self._beat is not None:
+                    pulse.renewed()
+                    return [Request(self._beat, unheard(self._loop))]
+
     def _groups(self) -> Iterator[tuple[list[Request], _Stop | None]]:
         waiting: deque[Request | _Stop] = deque()
         while True:
             if not waiting:
-                waiting.extend(self._inbox.get())
+                waiting.extend(self._next())
             while len(waiting) < GROUP_SIZE and not self._inbox.empty():
                 waiting.extend(self._inbox.get())
             group: list[Request] = []
