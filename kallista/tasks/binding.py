@@ -17,7 +17,7 @@ import msgspec
 
 from kallista.core.building import BUILDING
 from kallista.core.parsing.tasks import TASK_KEYS
-from kallista.core.plain import shown
+from kallista.core.plain import plain_json, shown
 from kallista.core.types import Json, JsonText
 from kallista.errors import UsageError
 from kallista.logs import mask, mask_text, secret_values
@@ -228,9 +228,10 @@ def _described(hint: object) -> tuple[Json, Mapping[str, Json]]:
     """The JSON Schema of a hint, and what it refers to; an empty one where msgspec knows none."""
     try:
         (schema,), shared = msgspec.json.schema_components([hint], ref_template="#/$defs/{name}")
-    except (TypeError, NameError, AttributeError, SyntaxError):
+    except Exception:  # it runs code of the types, and a program that cannot describe still works
         return {}, {}
-    return schema, shared
+    # Defaults may be no JSON, as NaN is none.
+    return ({}, {}) if plain_json([schema, shared]) is None else (schema, shared)
 
 
 def _names_schema(parameters: Parameters) -> JsonText:

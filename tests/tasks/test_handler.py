@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from math import nan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 from uuid import UUID
@@ -21,6 +22,7 @@ from pydantic import BaseModel
 from tasks_support import run
 
 from kallista.core.ids import idempotency_key
+from kallista.core.json_text import from_json
 from kallista.core.outcomes import Asleep
 from kallista.core.types import Micros
 from kallista.errors import UsageError
@@ -380,6 +382,22 @@ class TestSchemas:
         assert outline["$defs"]["Part"]["properties"] == {"size": {"type": "integer"}}
         assert outline["properties"]["b"] == {}
         assert {"type": "null"} in outline["properties"]["c"]["anyOf"]
+
+    def test_outlines_of_what_cannot_be_described(self) -> None:
+        """A worker tells its task types when it starts, so no hint may keep it from starting."""
+
+        class Hash(enum.Enum):
+            LARGEST = 2**64 - 1
+
+        @dataclass
+        class Reading:
+            value: float = nan
+
+        def function(a: int, b: int, c: int) -> None: ...
+
+        function.__annotations__ |= {"a": Hash, "b": Reading}
+        outline = from_json(handler(function).outline())
+        assert outline["properties"] == {"a": {}, "b": {}, "c": {"type": "integer"}}
 
 
 class TestRoundTrips:
