@@ -134,14 +134,15 @@ class Executor:
             config: Mapping[str, Json] = work.config
             on_thread = False
             timer = None
-            paused = False
+            called_off = False
             try:
                 handler = self._handlers.get(work.type)
                 begins_at = active.run.steps[position].started_at
                 if begins_at is not None and begins_at > self._clock.now() and not active.lent:
                     await self._pass_until(begins_at)
                     paused = active.run.head.state is ProcessStatus.PAUSED
-                if handler is None or paused:
+                    called_off = paused or not self._slots.open
+                if handler is None or called_off:
                     outcome = HandedBack()
                 else:
                     timer = self._timer(active, position, work)

@@ -288,6 +288,32 @@ async def test_what_is_paused_before_its_moment_does_not_begin(world: MemoryWorl
     assert len(began) == 2
 
 
+async def test_who_leaves_begins_nothing_that_it_took_ahead(world: MemoryWorld) -> None:
+    """A program that ends waits for what it executes, but starts nothing new meanwhile."""
+    began: list[str] = []
+
+    async def note(ctx: TaskContext) -> None:
+        began.append(f"{ctx.run_id} {ctx.attempt}")
+        if ctx.run_id == "long":
+            await may_end.wait()
+
+    may_end = asyncio.Event()
+    leaving = await world.app(note, grace=9, dies=True)
+    due = to_datetime(world.clock.now()) + timedelta(seconds=1)
+    await leaving.scheduler.schedule_task("long", {"type": "note"})
+    await leaving.scheduler.schedule_task("t", {"type": "note"}, due)
+    await world.passes(0.99)
+    assert (places_taken(leaving), began) == (2, ["long 1"])
+    ending = asyncio.ensure_future(leaving.__aexit__(None, None, None))
+    await world.passes(0.02)
+    may_end.set()
+    await ending
+    assert began == ["long 1"]
+    await world.app(note)
+    await world.settle()
+    assert began == ["long 1", "t 2"]
+
+
 async def test_nothing_is_taken_ahead_where_places_are_scarce(world: MemoryWorld) -> None:
     """A task that is to begin soon holds no place that one could have which is due now."""
     began: list[str] = []
