@@ -83,6 +83,13 @@ def _looks_plain(value: object) -> bool:
     return False
 
 
+def own(value: Json) -> Json:
+    """Plain data that its new owner may change: what can be changed in it is copied."""
+    if isinstance(value, dict):
+        return {key: own(item) for key, item in value.items()}
+    return [own(item) for item in value] if isinstance(value, list) else value
+
+
 def as_basic(value: object) -> object:
     """The nearest simpler form of a value that msgspec does not know (its ``enc_hook``).
 

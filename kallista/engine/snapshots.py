@@ -15,6 +15,7 @@ from kallista.core.durations import format_duration, to_datetime
 from kallista.core.events import Event, StepState
 from kallista.core.ids import child_id
 from kallista.core.json_text import from_json
+from kallista.core.plain import own
 from kallista.core.plan import WHOLE_RUN
 from kallista.core.schedules import Schedule
 from kallista.core.snapshots import (
@@ -167,7 +168,7 @@ class SnapshotBuilder:
             status=schedule.status,
             trigger=_in_words(json.loads(schedule.trigger)),
             type=work.type,
-            config=work.config,
+            config=_own(work.config),
             priority=schedule.priority,
             tags=schedule.tags,
             max_runs=schedule.max_runs,
@@ -342,7 +343,7 @@ def _task(
         *_common(record, {}, errors, moments),
         status=step.status,
         type=work.type,
-        config={**work.config, **from_json(record.inputs)},
+        config={**_own(work.config), **from_json(record.inputs)},
         attempt=step.attempt,
         result=step.result,
         error=step.error,
@@ -350,6 +351,11 @@ def _task(
         schedule_id=record.schedule,
         scheduled_time=moments[record.steps[0].since],
     )
+
+
+def _own(config: Mapping[str, Json]) -> Mapping[str, Json]:
+    """Runs share the config of a definition, and users may change what they get."""
+    return {key: own(value) for key, value in config.items()}
 
 
 def _errors(

@@ -17,7 +17,7 @@ import msgspec
 
 from kallista.core.building import BUILDING
 from kallista.core.parsing.tasks import TASK_KEYS
-from kallista.core.plain import plain_json, shown
+from kallista.core.plain import own, plain_json, shown
 from kallista.core.types import Json, JsonText
 from kallista.errors import UsageError
 from kallista.logs import mask, mask_text, secret_values
@@ -72,11 +72,11 @@ class NameBinder:
         self._name = name
 
     def bind(self, config: Mapping[str, Json]) -> Mapping[str, object]:
-        """The config itself."""
+        """A copy of the config: runs share it, and a function may change what it gets."""
         problems = list(name_problems(self._parameters, config))
         if problems:
             raise _unfit(self._name, problems)
-        return config
+        return {key: own(value) for key, value in config.items()}
 
     def problems(self, config: Mapping[str, Json], unresolved: Collection[str]) -> Sequence[str]:
         """Missing and surplus keys."""

@@ -6,6 +6,7 @@ import asyncio
 import base64
 from collections import Counter
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from world import World, ids
@@ -501,3 +502,21 @@ async def test_a_time_out_that_is_none_is_told(any_world: World, timeout: float)
     await app.scheduler.schedule_task("t", NOTE, at(10))
     with pytest.raises(UsageError, match="timeout must be a number of seconds, or None"):
         await app.scheduler.wait_task("t", timeout=timeout)
+
+
+async def test_what_users_change_of_a_snapshot_is_their_own(world: World) -> None:
+    """A snapshot that is taken later shows what was scheduled, whatever became of earlier ones."""
+
+    async def count(of: list[int]) -> None: ...
+
+    app = await world.app(count)
+    scheduler, task = app.scheduler, {"type": "count", "of": [1]}
+    await scheduler.schedule_task("tick", task, interval=60)
+    await scheduler.trigger_schedule("tick")
+    (firing,) = (await scheduler.list_tasks()).items
+    for _ in range(2):
+        shown: Any = [await scheduler.get_schedule("tick"), await scheduler.get_task(firing.id)]
+        for snapshot in shown:
+            assert snapshot.config == {"of": [1]}
+            snapshot.config["of"].append(2)
+            snapshot.config["more"] = 3

@@ -565,3 +565,27 @@ async def test_ten_thousand_tasks_run(world: World) -> None:
     await app.workflow_manager.start_workflow(id)
     await world.settle()
     assert await app.workflow_manager.get_workflow_status(id) is WorkflowStatus.COMPLETED
+
+
+async def test_what_a_handler_changes_of_its_config_is_its_own(world: World) -> None:
+    """Attempts and runs share what was defined, so each gets a config that is as it was given."""
+
+    async def grow(items, how):  # type: ignore[no-untyped-def]
+        items.append(how.setdefault("size", len(items)))
+        if len(items) == 2:
+            raise ValueError
+        return items
+
+    async def append(items):  # type: ignore[no-untyped-def]
+        items.append("b")
+        return items
+
+    app = await world.app(grow, append)
+    tasks: Tasks = [
+        {"type": "grow", "items": [], "how": {}},
+        {"id": "one", "type": "append", "items": "${tasks.grow.result}"},
+        {"id": "two", "type": "append", "items": "${tasks.grow.result}"},
+    ]
+    for _ in range(2):
+        run = await app.workflow_manager.run_workflow("w", tasks)
+        assert run.results == {"grow": [0], "one": [0, "b"], "two": [0, "b"]}
