@@ -118,14 +118,12 @@ class Dispatcher:
 
     def _request(self) -> ClaimRequest:
         slots = self._slots
-        return ClaimRequest(
-            slots.worker,
-            self._clock.now(),
-            slots.spare or slots.free,
-            slots.limits(),
-            self.within,
-            CLAIM_AHEAD if slots.spare else Micros(0),
+        request = ClaimRequest(
+            slots.worker, self._clock.now(), slots.free, slots.limits(), self.within
         )
+        if not slots.spare:
+            return request
+        return request._replace(slots=slots.spare, ahead=CLAIM_AHEAD, punctual=slots.punctual())
 
     def _answered(self) -> None:
         """What the last claim took is known; while it is not, no run is let go of."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from threading import Lock
 from typing import Final
 
@@ -78,6 +78,15 @@ class Slots:
             limits[served] = left
             limits[alone(served)] = min(left, 1)
         return limits
+
+    def punctual(self) -> Collection[TaskType]:
+        """The lanes of which nothing holds a place ahead of its moment.
+
+        What is due would wait for it: for a place of its type, or until it has been alone.
+        """
+        lanes = self.lanes()
+        limited = {served for served in lanes if self._is_limited(type_of_lane(served))}
+        return limited.union(map(alone, lanes))
 
     def has_room(self, type: TaskType) -> bool:
         """Whether one more attempt of a type may start."""

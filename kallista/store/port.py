@@ -125,6 +125,7 @@ class ClaimRequest(NamedTuple):
         within: Only runs of the tree below this root; None: any run.
         ahead: Task entries that become due within this time are taken as well, and wait at the
             worker; not those that lie where every worker looks.
+        punctual: Of these types none is taken before it is due.
     """
 
     worker: WorkerKey
@@ -133,6 +134,7 @@ class ClaimRequest(NamedTuple):
     limits: Mapping[TaskType, int]
     within: RunKey | None = None
     ahead: Micros = Micros(0)
+    punctual: Collection[TaskType] = ()
 
     def until(self, type: TaskType, *, shared: bool) -> Micros:
         """Up to which moment entries of a type are taken.
@@ -141,7 +143,9 @@ class ClaimRequest(NamedTuple):
             type: The type.
             shared: Whether they lie where every worker looks.
         """
-        return self.now if shared or type == WAKE else Micros(self.now + self.ahead)
+        if shared or type == WAKE or type in self.punctual:
+            return self.now
+        return Micros(self.now + self.ahead)
 
 
 class ClaimedEntry(Struct, frozen=True, gc=False):

@@ -692,6 +692,9 @@ class StoreContract(ABC):
         await store.create(new_run("workflow", enqueue=lines))
         process = new_run("process", kind=RunKind.PROCESS, enqueue=[Entry(BUILD, 5, soon, 0)])
         await store.create(process)
+        punctual = request(worker)._replace(ahead=Micros(5), punctual={BUILD})
+        claim = await store.claim(punctual)
+        assert (claim.entries, claim.next_due, claim.waiting) == ([], soon, None)
         claim = await store.claim(request(worker)._replace(ahead=Micros(5)))
         assert [entry.entry for entry in claim.entries] == lines[:1]
         assert (claim.next_due, claim.waiting) == (soon, None)

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 import pytest
 from world import MemoryWorld, World, places_taken
 
-from kallista import Kallista, TaskContext, TaskStatus
+from kallista import Kallista, TaskContext, TaskStatus, task
 from kallista.core.durations import to_datetime
 from kallista.engine.embedded import Options
 from kallista.errors import StoreUncertainError
@@ -331,6 +331,29 @@ async def test_nothing_is_taken_ahead_where_places_are_scarce(world: MemoryWorld
     assert (places_taken(app), began) == (0, ["a"])
     await world.passes(0.01)
     assert began == ["a", "b", "c"]
+
+
+async def test_nothing_of_a_limited_type_is_taken_ahead(world: MemoryWorld) -> None:
+    """The only place of a type is for what is due, not for what of a lower priority is so soon."""
+    began: list[str] = []
+    may_end = asyncio.Event()
+
+    @task("one", max_concurrency=1)
+    async def one(ctx: TaskContext) -> None:
+        began.append(str(ctx.run_id))
+        await may_end.wait()
+
+    app = await world.app(one)
+    due = to_datetime(world.clock.now()) + timedelta(seconds=1)
+    await app.scheduler.schedule_task("low", {"type": "one"}, due)
+    await world.passes(0.99)
+    await app.scheduler.schedule_task("high", {"type": "one"}, priority=9)
+    await world.settle()
+    assert began == ["high"]
+    await world.passes(1)
+    may_end.set()
+    await world.settle()
+    assert began == ["high", "low"]
 
 
 async def test_tasks_that_begin_alike_are_each_their_own(any_world: World) -> None:

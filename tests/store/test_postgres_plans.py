@@ -209,6 +209,7 @@ def pages_of_a_claim(db: Connection, *, slots: int, taken: int) -> int:
         "worker": 1,
         "now": NOW,
         "until": NOW,
+        "punctual": ("",),
         "within": None,
         "slots": slots,
     }

@@ -96,10 +96,11 @@ def _taken_lines(
 ) -> tuple[list[_Line], list[_Line], list[_Left]]:
     """Take lines out of the queue: those that ask for a look, tasks; and what is left."""
     db = writing.db
-    worker, now, slots, limits, within, ahead = request
+    worker, now, slots, limits, within, ahead, punctual = request
     holders = (EVERYBODY, NOBODY, worker)
     values = {
         "holders": holders, "now": now, "until": now + ahead, "within": within, "worker": worker,
+        "punctual": (WAKE, *punctual),
     }  # fmt: skip
     living = db.later(_LIVING, ([worker],))
     wakes = db.later(

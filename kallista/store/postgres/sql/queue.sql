@@ -5,7 +5,7 @@
 -- of processes that others drive are lent, unless they are lent already. A worker that was taken for
 -- dead gets nothing. Each line has its run; LEFT JOIN only tells the planner to begin with the queue: a
 -- plan for any :within would else read all runs first. What is due only by :until waits at its worker,
--- but nothing that others could take, and no look.
+-- but nothing that others could take, and no look or other thing that has to be punctual.
 WITH RECURSIVE piles (holder, type, room, rank) AS (
     SELECT h.holder, t.type, t.room,
            (SELECT min(q.rank) FROM queue AS q WHERE q.holder = h.holder AND q.type = t.type)
@@ -28,7 +28,7 @@ due AS MATERIALIZED (
         SELECT q.ready_at, q.run, q.step, q.ctid AS place_on_disk, r.owner
         FROM queue AS q LEFT JOIN runs AS r ON r.key = q.run
         WHERE q.holder = p.holder AND q.type = p.type AND q.rank = p.rank
-          AND q.ready_at <= CASE WHEN p.holder = -1 OR p.type = ''
+          AND q.ready_at <= CASE WHEN p.holder = -1 OR p.type = ANY(:punctual::text[])
                                  THEN :now::bigint ELSE :until::bigint END
           AND (:within::bigint IS NULL
                OR (SELECT coalesce(root, run) FROM requests WHERE run = q.run) = :within::bigint)
@@ -70,7 +70,7 @@ FROM piles AS p
 LEFT JOIN LATERAL (
     SELECT q.ready_at FROM queue AS q LEFT JOIN runs AS r ON r.key = q.run
     WHERE q.holder = p.holder AND q.type = p.type AND q.rank = p.rank
-      AND q.ready_at <= CASE WHEN p.holder = -1 OR p.type = ''
+      AND q.ready_at <= CASE WHEN p.holder = -1 OR p.type = ANY(:punctual::text[])
                              THEN :now::bigint ELSE :until::bigint END
       AND (:within::bigint IS NULL
            OR (SELECT coalesce(root, run) FROM requests WHERE run = q.run) = :within::bigint)
@@ -81,7 +81,7 @@ LEFT JOIN LATERAL (
 LEFT JOIN LATERAL (
     SELECT q.ready_at FROM queue AS q LEFT JOIN runs AS r ON r.key = q.run
     WHERE q.holder = p.holder AND q.type = p.type AND q.rank = p.rank
-      AND q.ready_at > CASE WHEN p.holder = -1 OR p.type = ''
+      AND q.ready_at > CASE WHEN p.holder = -1 OR p.type = ANY(:punctual::text[])
                             THEN :now::bigint ELSE :until::bigint END
       AND (:within::bigint IS NULL
            OR (SELECT coalesce(root, run) FROM requests WHERE run = q.run) = :within::bigint)
