@@ -188,28 +188,31 @@ def _without(steps: Sequence[StepState], results: Mapping[int, JsonText]) -> Ite
 
 
 def as_seen(record: RunRecord, now: Micros) -> RunRecord:
-    """The run as users see it: a step that was taken ahead of its moment still waits for that."""
+    """The run as users see it: a step that was taken ahead of its moment still waits for that.
+
+    What was cancelled before that moment has not been attempted.
+    """
     if not any(_is_ahead(step, now) for step in record.steps):
         return record
-    steps = [
-        replace(
-            step,
-            status=TaskStatus.SCHEDULED,
-            attempt=step.attempt - 1,
-            ready_at=step.started_at,
-            started_at=None,
-        )
-        if _is_ahead(step, now)
-        else step
-        for step in record.steps
-    ]
+    steps = [_not_begun(step) if _is_ahead(step, now) else step for step in record.steps]
     return replace(record, steps=tuple(steps))
 
 
 def _is_ahead(step: StepState, now: Micros) -> bool:
-    if step.status is not TaskStatus.RUNNING or step.started_at is None:
+    if step.started_at is None:
         return False
-    return now < step.started_at <= now + CLAIM_AHEAD
+    if step.status is TaskStatus.RUNNING:
+        return now < step.started_at <= now + CLAIM_AHEAD
+    if step.status is TaskStatus.CANCELLED and step.ended_at is not None:
+        return step.ended_at < step.started_at <= step.ended_at + CLAIM_AHEAD
+    return False
+
+
+def _not_begun(step: StepState) -> StepState:
+    before = replace(step, attempt=step.attempt - 1, started_at=None)
+    if step.status is TaskStatus.CANCELLED:
+        return before
+    return replace(before, status=TaskStatus.SCHEDULED, ready_at=step.started_at)
 
 
 def shown(step: StepState, now: Micros) -> TaskStatus:

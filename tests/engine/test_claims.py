@@ -257,6 +257,9 @@ async def test_tasks_are_taken_ahead_of_their_moments(world: MemoryWorld) -> Non
     assert (await scheduler.get_task("t1000")).attempt == 0
     assert (await scheduler.explain("t1000")).reason == "waits_for_moment"
     await scheduler.cancel_task("t1005")
+    await world.settle()
+    cancelled = await scheduler.get_task("t1005")
+    assert (cancelled.status, cancelled.attempt) == ("CANCELLED", 0)
     await world.passes(1)
     assert began == [(id, due[id]) for id in ("t1000", "t1015")]
     history = await scheduler.get_history("t1000")
@@ -286,6 +289,25 @@ async def test_what_is_paused_before_its_moment_does_not_begin(world: MemoryWorl
     await manager.resume_workflow(id)
     assert (await manager.wait_workflow(id)).status == "COMPLETED"
     assert len(began) == 2
+
+
+async def test_what_is_cancelled_before_its_moment_has_not_begun(world: MemoryWorld) -> None:
+    """Nobody sees an attempt that was taken ahead and never made, or that ends before it begins."""
+
+    async def fail(ctx: TaskContext) -> None:
+        raise ValueError
+
+    app = await world.app(fail)
+    manager = app.workflow_manager
+    tasks = [{"type": "fail", "retry": {"max_attempts": 2, "delay": 1, "jitter": 0}}]
+    id = await manager.create_workflow("w", tasks)
+    await manager.start_workflow(id)
+    await world.passes(0.98)
+    assert places_taken(app) == 1
+    await manager.cancel_workflow(id)
+    await world.settle()
+    (step,) = (await manager.get_workflow(id)).tasks
+    assert (step.status, step.attempt, step.started_at) == ("CANCELLED", 1, None)
 
 
 async def test_who_leaves_begins_nothing_that_it_took_ahead(world: MemoryWorld) -> None:
