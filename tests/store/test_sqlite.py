@@ -183,6 +183,23 @@ def test_a_lock_names_whoever_took_it_last(tmp_path: Path) -> None:
             lock.release()
 
 
+def test_a_lock_that_cannot_be_named_is_held_all_the_same(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a disk that takes no name the lock is had, and let go of, as on any other."""
+
+    def fail(descriptor: int, data: bytes) -> int:
+        raise OSError("no space left")
+
+    file = path.with_name("kallista.db.write-lock")
+    with closing(FileLock(file)) as one, closing(FileLock(file)) as two:
+        monkeypatch.setattr(os, "write", fail)
+        one.acquire(holder_name("one"), 0, "write")
+        assert not two.try_acquire()
+        one.release()
+        assert two.try_acquire()
+
+
 async def test_a_foreign_program_that_keeps_the_file_is_reported(path: Path) -> None:
     """A program that knows nothing of our locks and holds a transaction gives a clear error."""
     async with opened(lambda: SqliteStore(path, busy_timeout=0)) as store:

@@ -88,9 +88,10 @@ class FileLock:
         """
         if not _lock(self._descriptor):
             self._wait(timeout, purpose)
-        if self._name() != holder:
-            os.lseek(self._descriptor, 0, os.SEEK_SET)
-            os.write(self._descriptor, holder)
+        with suppress(OSError):  # for want of a name nobody is to find it held for ever
+            if self._name() != holder:
+                os.lseek(self._descriptor, 0, os.SEEK_SET)
+                os.write(self._descriptor, holder)
 
     def _wait(self, timeout: float, purpose: str) -> None:
         ends_at = time.monotonic() + timeout
