@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+import time
+from collections.abc import Awaitable, Iterator
 from contextlib import closing
 
 import psycopg
@@ -11,10 +12,11 @@ import pytest
 from servers import new_database
 
 from kallista.core.types import RunId
-from kallista.errors import StoreError
+from kallista.errors import StoreError, StoreUnavailableError
 from kallista.store.postgres import PostgresStore
 from kallista.store.postgres.addresses import read_url
 from kallista.store.postgres.connection import Connection
+from kallista.store.postgres.link import Link
 from kallista.store.postgres.statements import Statement
 from kallista.testing.store_contract import made, new_run, opened
 
@@ -94,3 +96,41 @@ async def test_what_cannot_be_asked_fails_alone() -> None:
     assert isinstance(found[2], StoreError)
     others = [record for record in found if not isinstance(record, BaseException)]
     assert [record and record.id for record in others] == ["run-0", "run-1", None, "run-2"]
+
+
+@pytest.mark.anyio
+async def test_what_was_asked_before_the_end_is_answered() -> None:
+    """Nobody waits for ever for an answer because the store was closed at that moment."""
+    url = new_database()
+    async with opened(lambda: PostgresStore(url)) as store:
+        asked: list[Awaitable[object]] = [
+            asyncio.ensure_future(store._reading.ask(lambda _: time.sleep(0.1))) for _ in range(2)
+        ]
+        await asyncio.sleep(0.05)
+        asked += [asyncio.ensure_future(store.load(RunId("unknown"))) for _ in range(2)]
+        asked.append(asyncio.ensure_future(store.count_runs()))
+        await asyncio.sleep(0)
+        await store.close()
+        answers = await asyncio.wait_for(asyncio.gather(*asked), 10)
+    assert answers == [None] * 4 + [{}]
+
+
+@pytest.mark.anyio
+async def test_who_asks_together_is_told_together_that_the_server_is_away(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The server is waited for once, not once for each of them."""
+    url, tries = new_database(), 0
+
+    def connect(link: Link) -> Connection:
+        nonlocal tries
+        tries += 1
+        raise StoreUnavailableError("it does not answer")
+
+    async with opened(lambda: PostgresStore(url)) as store:
+        with monkeypatch.context() as patch:
+            patch.setattr(Link, "connection", connect)
+            ids = [RunId(f"run-{number}") for number in range(100)]
+            found = await asyncio.gather(*map(store.load, ids), return_exceptions=True)
+    assert all(isinstance(answer, StoreUnavailableError) for answer in found)
+    assert tries <= 10

@@ -12,7 +12,7 @@ from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import Any, Final, NamedTuple, TypeVar, cast
 
-from kallista.errors import KallistaError, StoreError
+from kallista.errors import KallistaError, StoreError, StoreUnavailableError
 from kallista.store.postgres.addresses import Address
 from kallista.store.postgres.connection import Connection, means_lost, store_error
 from kallista.store.postgres.link import Link
@@ -122,8 +122,7 @@ class Readers:
         """Answer what was asked, and close."""
         if not self._closed:
             self._closed = True
-            for _ in self._ended:
-                self._inbox.put(None)
+            self._inbox.put(None)
         await asyncio.gather(*self._ended)
 
     def _run(self, link: Link, opened: asyncio.Future[Any], ended: asyncio.Future[Any]) -> None:
@@ -151,7 +150,11 @@ class Readers:
 
     def _questions(self) -> Iterator[_Question | list[_Part]]:
         """What is asked, one after the other, and together what is the same question."""
-        while (item := self._inbox.get()) is not None:
+        while (item := self._inbox.get()) is not None or not self._inbox.empty():
+            if item is None:
+                # What was handed back after the end was announced is answered all the same.
+                self._inbox.put(None)
+                continue
             parts: list[_Part] = []
             while isinstance(item, _Part) and _goes_with(item, parts):
                 parts.append(item)
@@ -164,6 +167,7 @@ class Readers:
                     # The other readers may have it, or this one once it has answered these.
                     self._inbox.put(item)
             yield parts or cast(_Question, item)
+        self._inbox.put(None)
 
     def _answer(self, link: Link, definitions: DefinitionCache, question: _Question) -> Any:
         try:
@@ -179,13 +183,15 @@ class Readers:
         ask, about = parts[0].ask, list({part.about: None for part in parts})
         whole = _Question(lambda reading: ask(reading, about), True, parts[0].future)
         answer = self._answer(link, definitions, whole)
-        if isinstance(answer, KallistaError) and len(about) > 1:
+        if isinstance(answer, StoreUnavailableError) or (
+            isinstance(answer, KallistaError) and len(about) == 1
+        ):
+            return [(part.future, answer) for part in parts]
+        if isinstance(answer, KallistaError):
             # One of them cannot even be asked about; alone, it fails alone.
             return [
                 pair for part in parts for pair in self._joint_answers(link, definitions, [part])
             ]
-        if isinstance(answer, KallistaError):
-            return [(part.future, answer) for part in parts]
         return [(part.future, answer.get(part.about)) for part in parts]
 
     def _say(self, answers: list[tuple[asyncio.Future[Any], Any]]) -> None:
