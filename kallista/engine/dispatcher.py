@@ -100,6 +100,8 @@ class Dispatcher:
             beginning.undo()
             self._answered()
             raise
+        if not claim.entries:
+            beginning.undo()  # what an earlier try of this claim had begun, others have taken since
         self._slots.waiting = claim.waiting
         self._hand_over(claim.entries, beginning)
         self._answered()

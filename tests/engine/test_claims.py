@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
 import pytest
@@ -11,10 +11,11 @@ from world import MemoryWorld, World, places_taken
 
 from kallista import Kallista, TaskContext, TaskStatus, task
 from kallista.core.durations import to_datetime
+from kallista.core.plan import Plan
 from kallista.engine.embedded import Options
 from kallista.errors import StoreUncertainError
 from kallista.store.memory import MemoryState, MemoryStore
-from kallista.store.port import Begin, Claim, ClaimRequest
+from kallista.store.port import Begin, Claim, ClaimedEntry, ClaimRequest
 from kallista.testing.running import InlineThreads
 
 pytestmark = pytest.mark.anyio
@@ -50,6 +51,31 @@ class LateStore(MemoryStore):
         held, self._held = self._held, []
         for answer in held:
             answer()
+
+
+class RepeatedStore(MemoryStore):
+    """What a claim begins can come to nothing: written anew, it finds nothing left to take."""
+
+    def __init__(self, state: MemoryState) -> None:
+        super().__init__(state)
+        self.repeating = False
+        self.begun = 0
+
+    def claim(self, request: ClaimRequest, begin: Begin | None = None) -> asyncio.Future[Claim]:
+        """See the port."""
+        if not self.repeating or begin is None:
+            return super().claim(request, begin)
+
+        def begin_in_vain(entries: Sequence[ClaimedEntry]) -> Sequence[Plan]:
+            self.begun += len(begin(entries))
+            return ()
+
+        runs, queue = dict(self._state.runs), set(self._state.queue)
+        super().claim(request, begin_in_vain)
+        self._state.runs, self._state.queue = runs, queue
+        nothing: asyncio.Future[Claim] = asyncio.get_running_loop().create_future()
+        nothing.set_result(Claim([], None, None))
+        return nothing
 
 
 class Work:
@@ -180,6 +206,26 @@ async def test_what_is_claimed_begins_with_the_claim(world: MemoryWorld) -> None
     assert alone == 2  # made and begun, ended
     assert claimed == 3  # made, claimed and begun, ended
     assert work.ran == ["first", "second", "third"]
+
+
+async def test_what_a_claim_began_in_vain_takes_no_place(world: MemoryWorld) -> None:
+    """A store may write a claim anew, and others may have had what the first try had begun."""
+    store, work = RepeatedStore(world.state), Work()
+    work.may_pass.set()
+    app = await world.app(work.work, store=store, max_concurrency=1)
+    await app.scheduler.schedule_task("known", {"type": "work"})
+    looker = await world.app(work.work, worker=False)
+    await world.settle()
+    store.repeating = True
+    await looker.scheduler.schedule_task("t", {"type": "work"})
+    app._engine._dispatcher.alarm.ring()
+    await world.settle()
+    assert store.begun
+    assert places_taken(app) == 0
+    store.repeating = False
+    app._engine._dispatcher.alarm.ring()
+    await world.settle()
+    assert work.ran == ["known", "t"]
 
 
 async def test_who_leaves_amid_a_claim_hands_back_what_it_has_begun(world: MemoryWorld) -> None:
