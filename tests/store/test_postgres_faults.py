@@ -98,6 +98,17 @@ def until_nothing_is_under_way(url: str) -> None:
             pass
 
 
+def until_somebody_waits(url: str) -> None:
+    """Wait until somebody waits for what another one is writing."""
+    question = (
+        "SELECT 1 FROM pg_stat_activity WHERE datname = current_database()"
+        " AND wait_event_type = 'Lock'"
+    )
+    with psycopg.connect(url, autocommit=True) as db:
+        while db.execute(question).fetchone() is None:
+            pass
+
+
 def until_nobody_writes(url: str) -> None:
     """Wait until no program has a session for writing."""
     question = (
@@ -442,6 +453,27 @@ async def test_lines_of_a_worker_that_is_gone_are_found(url: str) -> None:
         assert await taken(store, me) == []
         await store.release_dead(NOW)
         assert await taken(store, me) == [(free.key, Entry(WAKE, 0, Micros(0)))]
+
+
+async def test_a_child_that_is_retried_amid_a_deletion_stays(url: str) -> None:
+    """Its retry was acknowledged: it must not go with the parent because it was over before."""
+    async with opened(lambda: PostgresStore(url)) as store:
+        top = await made(store, new_run("top"))
+        for name in ("over", "retried"):
+            child = await made(store, new_run(name, parent=(top.key, 0)))
+            await store.commit(finished(child))
+        await store.commit(finished(top))
+        with psycopg.connect(url) as other:
+            other.execute(
+                "UPDATE kallista.runs SET ended_at = NULL, version = version + 1"
+                " WHERE key = (SELECT run FROM kallista.requests WHERE id = 'retried')"
+            )
+            deletion = store.delete_run(top.key, 2, NOW)
+            await asyncio.to_thread(until_somebody_waits, url)
+        await deletion
+        assert (await found(store, "retried")).version == 3
+        assert await store.load(RunId("over")) is None
+        assert await store.load(RunId("top")) is None
 
 
 async def test_a_claim_waits_for_nobody(url: str) -> None:

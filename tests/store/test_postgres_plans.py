@@ -35,6 +35,7 @@ ONLY_HERE = {
     "drop_dead_handles": "programs have sessions instead of files",
     "end_marked_session": "programs have sessions instead of files",
     "hold_definitions": "SQLite has one writer, so nobody can come in between",
+    "hold_doomed": "SQLite has one writer, so nobody can come in between",
     "hold_runs": "SQLite has one writer, so nobody else decides on a run meanwhile",
     "insert_entry": "children are written before their parents' lines; SQLite needs no order",
     "insert_handle": "programs have sessions instead of files",

@@ -17,6 +17,7 @@ from kallista.store.rows import schedule_values, types_text
 
 _DELETABLE_RUN = statement("deletable_run")
 _DOOMED_RUNS = statement("doomed_runs")
+_HOLD_DOOMED = statement("hold_doomed")
 _INSERT_TOMBSTONE = statement("insert_tombstone")
 _DELETE_PARTS = tuple(
     statement(name)
@@ -63,13 +64,22 @@ def delete_run(writing: Writing, run: RunKey, version: int, now: Micros) -> None
         raise LeaseLost(f"run {id!r} has moved on to version {newest}; look again, then delete")
     if ended_at is None:
         raise StateError(f"{kind} {id!r} is {state}, so it cannot be deleted; cancel it first")
-    doomed = db.ask(_DOOMED_RUNS, (run,))
-    keys = sorted(key for key, _ in doomed)
+    doomed = _held_doomed(writing, run)
+    keys = sorted(doomed)
     db.tell(_INSERT_TOMBSTONE, (now, keys))
     for what in _DELETE_PARTS:
         db.tell(what, (keys,))
-    drop_definitions(writing, [definition for _, definition in doomed])
+    drop_definitions(writing, list(doomed.values()))
     writing.changes()
+
+
+def _held_doomed(writing: Writing, run: RunKey) -> dict[RunKey, int]:
+    """What goes with a run, kept for this transaction; somebody may be retrying a part of it."""
+    while True:
+        doomed = {RunKey(key): int(used) for key, used in writing.db.ask(_DOOMED_RUNS, (run,))}
+        held = writing.db.ask(_HOLD_DOOMED, (sorted(doomed), run))
+        if len(held) == len(doomed):
+            return doomed
 
 
 def fire(writing: Writing, firings: Sequence[Firing]) -> Sequence[bool]:

@@ -11,6 +11,12 @@ WITH RECURSIVE doomed (key) AS (
 )
 SELECT d.key, q.definition FROM doomed AS d JOIN requests AS q ON q.run = d.key;
 
+-- name: hold_doomed
+-- Those of them that are still over, so that nobody goes on with one until this is committed.
+SELECT key FROM runs
+WHERE key = ANY (:keys::bigint[]) AND (key = :top::bigint OR ended_at IS NOT NULL AND in_flight = 0)
+ORDER BY key FOR UPDATE;
+
 -- name: deletable_run
 -- Shows whether it is still what the caller saw, and keeps it so.
 SELECT q.id, r.kind, r.version, r.state, r.ended_at FROM runs AS r JOIN requests AS q ON q.run = r.key
