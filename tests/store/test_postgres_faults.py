@@ -204,6 +204,22 @@ async def test_a_commit_that_cannot_be_looked_up_is_uncertain(
         assert (await store.create(new_run())).new != there
 
 
+async def test_what_was_uncertain_does_not_vouch_for_the_next_group(url: str, wire: Wire) -> None:
+    """A group that took effect unseen has a number; the next one in doubt is not taken for it."""
+    async with opened(lambda: PostgresStore(by(wire, url), patience=0.1)) as store:
+        wire.cuts.append((b"COMMIT", Cut.AFTER))
+        uncertain = store.create(new_run("uncertain"))
+        wire.down()
+        with pytest.raises(StoreUncertainError):
+            await uncertain
+        await asyncio.to_thread(until_nothing_is_under_way, url)
+        wire.up()
+        wire.cuts.append((b"COMMIT", Cut.BEFORE))
+        assert (await store.create(new_run("next"))).new
+        assert not wire.cuts
+        assert await store.load(RunId("next")) is not None
+
+
 async def test_who_is_cut_off_is_not_forgotten_before_it_asks(url: str, wire: Wire) -> None:
     """Others remove what the dead left, but not what shows whether a commit in doubt was made."""
     async with opened(lambda: PostgresStore(by(wire, url))) as store:

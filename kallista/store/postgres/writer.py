@@ -320,6 +320,7 @@ class Writer:
         try:
             rows = self._last_commit()
         except (KallistaError, psycopg.Error) as second:
+            self._commits += 1  # its number may be taken, and is not to vouch for the next group
             raise StoreUncertainError(
                 f"the connection to {self._address.place} was lost during a commit, and it"
                 f" could not be learned whether it took effect ({second}); start the server again,"
