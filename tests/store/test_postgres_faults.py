@@ -23,6 +23,7 @@ from kallista.errors import (
 )
 from kallista.store.port import RunFilter
 from kallista.store.postgres import PostgresStore, link
+from kallista.store.postgres.addresses import read_url
 from kallista.store.postgres.connection import Connection
 from kallista.store.postgres.link import Link
 from kallista.store.postgres.writer import HANDLE
@@ -141,6 +142,18 @@ async def test_sessions_that_end_are_replaced(url: str) -> None:
             end_all_sessions(url)
             record = await found(store, "run")
         assert len(await store.history(record.key)) == 6
+
+
+async def test_a_session_that_was_lost_holds_nothing_open(url: str) -> None:
+    """What waited for its answers is closed at once, not when the collector comes by."""
+    link = Link(read_url(url), patience=5)
+    lost = link.connection()
+    end_all_sessions(url)
+    with pytest.raises(psycopg.OperationalError):
+        lost.say(b"SELECT 1")
+    link.connection()
+    link.drop()
+    assert lost._exchange._selector.get_map() is None
 
 
 async def test_a_session_that_ends_in_the_middle_writes_all_or_nothing(url: str) -> None:

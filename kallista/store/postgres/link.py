@@ -56,7 +56,7 @@ class Link:
             StoreError: It refuses, and will go on refusing.
         """
         if self._db is None or self._db.is_lost:
-            self._db = None
+            self.drop()
             self._db = self._connect()
         return self._db
 
