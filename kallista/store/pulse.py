@@ -11,8 +11,8 @@ from typing import Any
 class Pulse:
     """Tells a writer's thread for how long it may go on waiting for something to write.
 
-    A handler that blocks the event loop keeps its program from renewing the lease; that must
-    not look dead for that. One that is blocked for ever must: so there is an end to it.
+    A handler that blocks the event loop keeps its program from renewing the lease. The program must
+    not look dead for that, unless it is blocked for ever: so there is an end to it.
 
     Args:
         every: Seconds after the last renewal until the writer renews by itself.
