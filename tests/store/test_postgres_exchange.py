@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import time
+import threading
 from collections.abc import Awaitable, Iterator
 from contextlib import closing
 
@@ -17,6 +17,8 @@ from kallista.store.postgres import PostgresStore
 from kallista.store.postgres.addresses import read_url
 from kallista.store.postgres.connection import Connection
 from kallista.store.postgres.link import Link
+from kallista.store.postgres.reader import READERS
+from kallista.store.postgres.reading import Reading
 from kallista.store.postgres.statements import Statement
 from kallista.testing.store_contract import made, new_run, opened
 
@@ -102,15 +104,24 @@ async def test_what_cannot_be_asked_fails_alone() -> None:
 async def test_what_was_asked_before_the_end_is_answered() -> None:
     """Nobody waits for ever for an answer because the store was closed at that moment."""
     url = new_database()
+    busy, let_go = threading.Semaphore(0), threading.Event()
+
+    def hold(reading: Reading) -> None:
+        busy.release()
+        let_go.wait()
+
     async with opened(lambda: PostgresStore(url)) as store:
         asked: list[Awaitable[object]] = [
-            asyncio.ensure_future(store._reading.ask(lambda _: time.sleep(0.1))) for _ in range(2)
+            asyncio.ensure_future(store._reading.ask(hold)) for _ in range(READERS)
         ]
-        await asyncio.sleep(0.05)
+        for _ in range(READERS):
+            await asyncio.to_thread(busy.acquire)
         asked += [asyncio.ensure_future(store.load(RunId("unknown"))) for _ in range(2)]
         asked.append(asyncio.ensure_future(store.count_runs()))
-        await asyncio.sleep(0)
-        await store.close()
+        leaving = asyncio.ensure_future(store.close())
+        await asyncio.sleep(0)  # the questions are handed over, and then the end marks
+        let_go.set()
+        await leaving
         answers = await asyncio.wait_for(asyncio.gather(*asked), 10)
     assert answers == [None] * 4 + [{}]
 
