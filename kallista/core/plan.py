@@ -110,6 +110,10 @@ class NewRun(Struct, frozen=True, gc=False):
         created_at: When.
         waits_for: Processes whose ends it wants to be woken by.
         owner: The worker that drives it from the start, in epoch 1; None: whoever claims it.
+        head: The state of the run itself.
+        steps: The states of its steps; a single task has one.
+        events: What has happened to it so far.
+        enqueue: What of it waits to be taken up.
     """
 
     id: RunId

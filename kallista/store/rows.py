@@ -20,6 +20,12 @@ Row: TypeAlias = tuple[Any, ...]
 NEW_STEP: Final = StepState()
 """What a step without a row is."""
 
+_TASK: Final = 30
+"""Where the step of a single task begins in a row of ``run_records``; its status is the run's."""
+
+NO_TASK: Final[Row] = (None,) * 10
+"""What stands there for other runs."""
+
 # Called with a value, an enumeration takes five times as long.
 _STATUSES: Final = {status.value: status for status in TaskStatus}
 _STATES: Final = {state.value: state for state in ProcessStatus}
@@ -32,7 +38,7 @@ def run_record(row: Row, content: JsonText, steps: tuple[StepState, ...]) -> Run
         key, id, kind, name, status, _, definition, request, inputs, parent, parent_step,
         parent_id, root, schedule, priority, tags, created_at, owner, epoch, version, _,
         state, seq, in_flight, started_at, ended_at, deadline_at, driven, held, outcome,
-    ) = row  # fmt: skip
+    ) = row[:_TASK]  # fmt: skip
     head = RunHead(
         _STATES[state], seq, in_flight, started_at, ended_at, deadline_at, driven, bool(held),
         outcome,
@@ -42,6 +48,11 @@ def run_record(row: Row, content: JsonText, steps: tuple[StepState, ...]) -> Run
         None if parent is None else (parent, parent_step), parent_id, root, schedule, priority,
         tags_of(tags), created_at, owner, epoch, version, head, steps,
     )  # fmt: skip
+
+
+def task_step(row: Row) -> StepState | None:
+    """The step of a single task, from a row of ``run_records``; None: it is another kind of run."""
+    return None if row[_TASK] is None else step_state((row[4], *row[_TASK:]))
 
 
 def step_state(row: Sequence[Any]) -> StepState:
@@ -84,8 +95,15 @@ def first_status(run: NewRun) -> str:
     return run.steps[0].status if run.kind is RunKind.TASK and run.steps else run.head.state
 
 
+def new_task_step(run: NewRun) -> Row:
+    """The step of a single task as it stands in the run's row, its status apart."""
+    return astuple(run.steps[0])[1:] if run.kind is RunKind.TASK and run.steps else NO_TASK
+
+
 def changed_steps(run: NewRun) -> list[Row]:
-    """The rows of the steps to which creation itself did something."""
+    """The rows of the steps to which creation itself did something; a single task has none."""
+    if run.kind is RunKind.TASK:
+        return []
     return [
         (position, *astuple(step)) for position, step in enumerate(run.steps) if step != NEW_STEP
     ]

@@ -69,9 +69,11 @@ def runs(
     owners: st.SearchStrategy[WorkerKey | None] = ANY_OWNER,
 ) -> NewRun:
     """A run with anything in it, under one of a few ids."""
+    kind = draw(st.sampled_from(RunKind))
+    first = draw(STATES)
     return new_run(
         draw(IDS),
-        kind=draw(st.sampled_from(RunKind)),
+        kind=kind,
         name=draw(st.sampled_from(["n", "m"])),
         content=draw(st.sampled_from(["same", "same", "other"])),
         definition=(definition := draw(st.sampled_from(["d1", "d2"]))),
@@ -83,7 +85,7 @@ def runs(
         created_at=draw(MOMENTS),
         waits_for=draw(few(IDS)),
         owner=draw(owners),
-        steps=[draw(STATES), StepState()],
+        steps=[first] if kind is RunKind.TASK else [first, StepState()],
         events=[Event(0, NOW, EventKind.RUN_STARTED, None, 0, draw(TEXTS))],
         enqueue=draw(few(ENTRIES)),
     )
@@ -182,7 +184,7 @@ class Agreement(RuleBasedStateMachine):
             ),
             ownership=None if ownership is None else Ownership(*ownership),
             events=(Event(seq, NOW, EventKind.TASK_READY, 0, 0, data),),
-            steps=steps,
+            steps=tuple(step for step in steps if step[0] < len(record.steps)),
             enqueue=enqueue,
             dequeue=dequeue,
             create=tuple(

@@ -11,7 +11,9 @@ import apsw
 import pytest
 from programs import content, ended, heard, start
 
+from kallista.core.events import StepState
 from kallista.core.plan import WAKE, Entry, Grant, Plan
+from kallista.core.states import TaskStatus
 from kallista.core.types import JsonText, Micros, RunId, RunKey, WorkerKey
 from kallista.errors import StoreError, StoreUnavailableError
 from kallista.store.port import RunFilter
@@ -188,6 +190,30 @@ def test_migrations_lead_forward_one_by_one(path: Path) -> None:
         assert db.execute("SELECT id FROM tombstones").get == "kept"
         assert db.table_exists(None, "second")
         assert db.table_exists(None, "third")
+
+
+async def test_tasks_of_version_2_are_the_same_afterwards(path: Path) -> None:
+    """What had happened to single tasks is kept where they are read from now on."""
+    ready(path, migrations()[:2])
+    with closing(apsw.Connection(str(path))) as db:
+        db.execute(
+            "INSERT INTO definitions VALUES (1, 'd', '{}');"
+            "INSERT INTO requests VALUES (1, 1, 'c', '[]', '{}'), (2, 1, 'c', '[]', '{}');"
+            "INSERT INTO runs (key, state, seq, in_flight, driven, held, version, epoch, status,"
+            " id, kind, name, priority, created_at, step_count) VALUES"
+            " (1, 'COMPLETED', 9, 0, 1, 0, 4, 1, 'COMPLETED', 'over', 'task', 'n', 0, 1, 1),"
+            " (2, 'PENDING', 0, 0, 1, 0, 1, 0, 'SCHEDULED', 'new', 'task', 'n', 0, 1, 1);"
+            "INSERT INTO steps VALUES (1, 0, 'COMPLETED', 3, 1, 2, 10, 20, 30, 40, 5, 8, 1);"
+            """INSERT INTO events VALUES (1, 8, 40, 'task.completed', 0, 3, '{"value": 1}');"""
+        )
+    async with opened(lambda: SqliteStore(path)) as store:
+        over, new = await store.load(RunId("over")), await store.load(RunId("new"))
+        assert over is not None
+        assert new is not None
+        status = TaskStatus.COMPLETED
+        assert over.steps == (StepState(status, 3, 1, 2, 10, 20, 30, 40, 5, 8, True),)
+        assert new.steps == (StepState(),)
+        assert await store.outcomes(over.key) == {0: '{"value": 1}'}
 
 
 def test_a_migration_that_fails_changes_nothing(path: Path) -> None:

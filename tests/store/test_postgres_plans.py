@@ -67,11 +67,13 @@ ONLY_IN_SQLITE = {
     "next_type": "part of due_entries: one round trip",
     "record_by_id": "records_by_id is as quick for one",
     "restate_run": "part of advance_run",
+    "restate_task": "part of advance_run",
     "schema_objects": "see store_tables",
     "standings": "the fence is checked by advance_run alone, since others write too",
     "steps_of": "here steps_of_runs is as quick for one",
     "take_entry": "part of due_entries: one round trip",
     "turn_run": "part of advance_run",
+    "turn_task": "part of advance_run",
     "worker_names": "part of run_holder",
 }
 

@@ -121,10 +121,10 @@ def fill(db: apsw.Connection, ahead: int) -> None:
     db.execute(
         "INSERT INTO workers VALUES (1, 'me', '{}', 1, 0);"
         "INSERT INTO definitions VALUES (1, 'd', '{}');"
-        "INSERT INTO runs VALUES (7, 'RUNNING', 1, 0, NULL, NULL, NULL, 1, 0, NULL, 1, NULL, 0,"
-        " 'RUNNING', 'free', 'workflow', 'n', NULL, NULL, NULL, NULL, 0, 1, 1);"
-        "INSERT INTO runs VALUES (8, 'RUNNING', 1, 0, NULL, NULL, NULL, 1, 0, NULL, 1, 2, 1,"
-        " 'RUNNING', 'driven', 'process', 'n', NULL, NULL, NULL, NULL, 0, 1, 1);"
+        "INSERT INTO runs (key, state, seq, in_flight, driven, held, version, owner, epoch, status,"
+        " id, kind, name, priority, created_at, step_count) VALUES"
+        " (7, 'RUNNING', 1, 0, 1, 0, 1, NULL, 0, 'RUNNING', 'free', 'workflow', 'n', 0, 1, 1),"
+        " (8, 'RUNNING', 1, 0, 1, 0, 1, 2, 1, 'RUNNING', 'driven', 'process', 'n', 0, 1, 1);"
         "INSERT INTO requests VALUES (7, 1, 'c', '[]', '{}')"
     )
     for holder, type, rank, ready_at in (

@@ -20,10 +20,15 @@ from kallista.store.births import Birth, Births, Creation, There
 from kallista.store.conflicts import schedule_conflict, worker_gone
 from kallista.store.holders import holder
 from kallista.store.port import Created
-from kallista.store.postgres.records import NO_TASK
 from kallista.store.postgres.statements import statement
 from kallista.store.postgres.writing import Writing
-from kallista.store.rows import Row, changed_steps, new_run_row, schedule_values, tags_text
+from kallista.store.rows import (
+    changed_steps,
+    new_run_row,
+    new_task_step,
+    schedule_values,
+    tags_text,
+)
 
 _RUNS_OF_IDS = statement("runs_of_ids")
 _ROOTS_OF = statement("roots_of")
@@ -96,7 +101,7 @@ def _insert(writing: Writing, births: Sequence[Birth]) -> None:
     db = writing.db
     keep_definitions(writing, {run.definition: run.definition_content for _, _, run in births})
     rows = [(new_run_row(run, key, root), run) for key, root, run in births]
-    db.tell_all(_INSERT_RUN, [(*row[:14], run.kind, *_task_step(run)) for row, run in rows])
+    db.tell_all(_INSERT_RUN, [(*row[:14], run.kind, *new_task_step(run)) for row, run in rows])
     db.tell_all(
         _INSERT_REQUEST,
         [
@@ -119,12 +124,7 @@ def _insert(writing: Writing, births: Sequence[Birth]) -> None:
     )
     db.tell_all(
         _PUT_STEP,
-        (
-            (key, *step)
-            for key, _, run in births
-            for step in changed_steps(run)
-            if step[0] > 0 or run.kind is not RunKind.TASK
-        ),
+        ((key, *step) for key, _, run in births for step in changed_steps(run)),
     )
     db.tell_all(
         _INSERT_EVENT, ((key, *astuple(event)) for key, _, run in births for event in run.events)
@@ -138,11 +138,6 @@ def _insert(writing: Writing, births: Sequence[Birth]) -> None:
         ),
     )
     writing.changes()
-
-
-def _task_step(run: NewRun) -> Row:
-    """The step of a single task, but for its status."""
-    return astuple(run.steps[0])[1:] if run.kind is RunKind.TASK and run.steps else NO_TASK
 
 
 def keep_definitions(writing: Writing, contents: Mapping[str, JsonText]) -> None:

@@ -18,10 +18,10 @@ from kallista.errors import KallistaError, LeaseLost, NotFoundError
 from kallista.store.conflicts import worker_gone
 from kallista.store.port import Committed
 from kallista.store.postgres.creation import create_children
-from kallista.store.postgres.records import NO_TASK, line
+from kallista.store.postgres.records import line
 from kallista.store.postgres.statements import statement
 from kallista.store.postgres.writing import Writing
-from kallista.store.rows import Row
+from kallista.store.rows import NO_TASK, Row
 
 _ADVANCE_RUN = statement("advance_run")
 _MOVE_ENTRIES = statement("move_entries")

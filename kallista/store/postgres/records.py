@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Final
 
 from msgspec.structs import astuple
 
@@ -13,17 +12,11 @@ from kallista.store.definition_texts import DefinitionTexts
 from kallista.store.port import RunRecord
 from kallista.store.postgres.connection import Connection
 from kallista.store.postgres.statements import statement
-from kallista.store.rows import NEW_STEP, Row, run_record, step_state
+from kallista.store.rows import NEW_STEP, Row, run_record, step_state, task_step
 
 _RECORDS_BY_KEY = statement("records_by_key")
 _STEPS_OF_RUNS = statement("steps_of_runs")
 _DEFINITION_CONTENTS = statement("definition_contents")
-
-_TASK: Final = 30
-"""Where the step of a single task begins in a row of ``run_records``; its status is the run's."""
-
-NO_TASK: Final[Row] = (None,) * 10
-"""What stands there for other runs."""
 
 
 class DefinitionCache:
@@ -68,13 +61,13 @@ def with_steps(
     """Rows of ``run_records`` with the steps of all of them."""
     steps = {row[0]: [NEW_STEP] * row[20] for row in rows}
     for row in rows:
-        if row[_TASK] is not None:
-            steps[row[0]][0] = step_state((row[4], *row[_TASK:]))
+        if (task := task_step(row)) is not None:
+            steps[row[0]][0] = task
     for run, position, *state in step_rows:
         if run in steps:
             steps[run][position] = step_state(state)
     contents = definitions.contents(db, (row[6] for row in rows))
-    return [run_record(row[:_TASK], contents[row[6]], tuple(steps[row[0]])) for row in rows]
+    return [run_record(row, contents[row[6]], tuple(steps[row[0]])) for row in rows]
 
 
 def bare_records(
@@ -82,4 +75,4 @@ def bare_records(
 ) -> list[RunRecord]:
     """Rows of ``run_records`` without their steps."""
     contents = definitions.contents(db, (row[6] for row in rows))
-    return [run_record(row[:_TASK], contents[row[6]], ()) for row in rows]
+    return [run_record(row, contents[row[6]], ()) for row in rows]

@@ -20,7 +20,14 @@ from kallista.store.births import Birth, Births, Creation, There
 from kallista.store.conflicts import schedule_conflict
 from kallista.store.holders import holder
 from kallista.store.port import Created
-from kallista.store.rows import Row, changed_steps, new_run_row, schedule_values, tags_text
+from kallista.store.rows import (
+    Row,
+    changed_steps,
+    new_run_row,
+    new_task_step,
+    schedule_values,
+    tags_text,
+)
 from kallista.store.sqlite.records import key_list, text_list
 from kallista.store.sqlite.statements import Insertion, statement
 from kallista.store.sqlite.writing import Writing
@@ -94,7 +101,7 @@ def _insert(writing: Writing, births: Sequence[Birth]) -> None:
     tags: list[Any] = []
     waits: list[Any] = []
     for key, root, run in births:
-        runs += new_run_row(run, key, root)
+        runs += (*new_run_row(run, key, root), *new_task_step(run))
         requests += (key, keys[run.definition], run.content, tags_text(run.tags), run.inputs)
         for changed in changed_steps(run):
             steps += (key, *changed)

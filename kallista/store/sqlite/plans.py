@@ -35,6 +35,8 @@ _STANDINGS = statement("standings")
 _ADVANCE_RUN = statement("advance_run")
 _RESTATE_RUN = statement("restate_run")
 _TURN_RUN = statement("turn_run")
+_RESTATE_TASK = statement("restate_task")
+_TURN_TASK = statement("turn_task")
 _MOVE_ENTRIES = statement("move_entries")
 _RUN_HOLDER = statement("run_holder")
 _DEQUEUE = statement("dequeue")
@@ -84,7 +86,8 @@ def _write_plans(
     for plan in plans:
         try:
             if plan.run in advanced:
-                rows.add_history(plan)
+                rows.add_events(plan)
+                rows.add_steps(plan)
             else:
                 rows.add(plan, _check(writing, plan, standings.get(plan.run)))
             answers.append(Committed(plan.fence.version + 1))
@@ -170,6 +173,8 @@ class _Rows:
         self._advanced: list[Row] = []
         self._restated: list[Row] = []
         self._turned: list[Row] = []
+        self._restated_tasks: list[Row] = []
+        self._turned_tasks: list[Row] = []
         self._moved: dict[int, list[RunKey]] = {}
         self._dequeued: list[Row] = []
         self._events: list[Any] = []
@@ -188,16 +193,21 @@ class _Rows:
         """Take on a plan."""
         run, head, ownership = plan.run, plan.head, plan.ownership
         _, version, _, owner, kind, seen, parent, parent_step = before
-        status = head.state if kind != RunKind.TASK else _task_status(plan, seen)
         if ownership is not None:
             owner = ownership.worker
             self._moved.setdefault(owner or NOBODY, []).append(run)
-            self._turned.append((*astuple(head), status, owner, ownership.epoch, run, version))
-        elif status == seen and kind != RunKind.TASK:
-            self._advanced.append((*astuple(head), run, version, None))
+        turn = () if ownership is None else (owner, ownership.epoch)
+        if kind == RunKind.TASK:
+            self._add_task(plan, seen, turn)
         else:
-            self._restated.append((*astuple(head), status, run, version))
-        self.add_history(plan)
+            if turn:
+                self._turned.append((*astuple(head), head.state, *turn, run, version))
+            elif head.state == seen:
+                self._advanced.append((*astuple(head), run, version, None))
+            else:
+                self._restated.append((*astuple(head), head.state, run, version))
+            self.add_steps(plan)
+        self.add_events(plan)
         for entry in plan.dequeue:
             self._dequeued.append(entry_row(run, kind, owner, entry))
         for entry in plan.enqueue:
@@ -217,11 +227,26 @@ class _Rows:
             self._announced.append((run,))
         self._concern_others = self._concern_others or _concerns_others(plan)
 
-    def add_history(self, plan: Plan) -> None:
-        """Take on what has happened in a run by a plan, and to its steps."""
+    def _add_task(self, plan: Plan, seen: str, turn: Row) -> None:
+        """Take on a single task, whose step stands in its run's row and gives it its status."""
+        head, place = astuple(plan.head), (plan.run, plan.fence.version)
+        if plan.steps:
+            ((_, step),) = plan.steps
+            rows = self._turned_tasks if turn else self._restated_tasks
+            rows.append((*head, *astuple(step), *turn, *place))
+        else:
+            rows = self._turned if turn else self._restated
+            rows.append((*head, seen, *turn, *place))
+
+    def add_events(self, plan: Plan) -> None:
+        """Take on what has happened in a run by a plan."""
         run = plan.run
         for event in plan.events:
             self._events += (run, *astuple(event))
+
+    def add_steps(self, plan: Plan) -> None:
+        """Take on what a plan has changed of a run's steps."""
+        run = plan.run
         for at, step in plan.steps:
             self._steps += (run, at, *astuple(step))
 
@@ -232,6 +257,8 @@ class _Rows:
         _each(db, _ADVANCE_RUN, self._advanced)
         _each(db, _RESTATE_RUN, self._restated)
         _each(db, _TURN_RUN, self._turned)
+        _each(db, _RESTATE_TASK, self._restated_tasks)
+        _each(db, _TURN_TASK, self._turned_tasks)
         for new_holder, runs in self._moved.items():
             db.execute(_MOVE_ENTRIES, (new_holder, key_list(runs)))
         _each(db, _DEQUEUE, self._dequeued)
@@ -251,14 +278,6 @@ class _Rows:
 def _each(db: apsw.Connection, sql: str, rows: Sequence[Row]) -> None:
     if rows:
         db.executemany(sql, rows)
-
-
-def _task_status(plan: Plan, before: str) -> str:
-    """The word that users see: a single task's is its step's."""
-    for at, state in plan.steps:
-        if at == 0:
-            return state.status
-    return before
 
 
 def _concerns_others(plan: Plan) -> bool:

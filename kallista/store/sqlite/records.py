@@ -11,7 +11,7 @@ from kallista.core.json_text import to_json
 from kallista.core.types import JsonText, RunKey
 from kallista.store.definition_texts import DefinitionTexts
 from kallista.store.port import RunRecord
-from kallista.store.rows import NEW_STEP, Row, run_record, step_state
+from kallista.store.rows import NEW_STEP, Row, run_record, step_state, task_step
 from kallista.store.sqlite.statements import statement
 
 _RECORDS_BY_KEY = statement("records_by_key")
@@ -54,7 +54,9 @@ class DefinitionCache:
 
 def full_record(db: apsw.Connection, definitions: DefinitionCache, row: Row) -> RunRecord:
     """A row of ``run_records`` with its steps."""
-    return run_record(row, definitions.content(row[5], row[6]), run_steps(db, row[0], row[20]))
+    task = task_step(row)
+    steps = run_steps(db, row[0], row[20]) if task is None else (task,)
+    return run_record(row, definitions.content(row[5], row[6]), steps)
 
 
 def full_records(
@@ -63,11 +65,19 @@ def full_records(
     """All runs of a list of keys, with their steps."""
     rows: list[Row] = db.execute(_RECORDS_BY_KEY, (keys,)).fetchall()
     contents = definitions.contents({row[6]: row[5] for row in rows})
+    tasks = {row[0]: (task,) for row in rows if (task := task_step(row)) is not None}
+    steps = tasks if len(tasks) == len(rows) else _steps_of(db, keys, rows) | tasks
+    return {row[0]: run_record(row, contents[row[6]], steps[row[0]]) for row in rows}
+
+
+def _steps_of(
+    db: apsw.Connection, keys: str, rows: Iterable[Row]
+) -> dict[RunKey, tuple[StepState, ...]]:
     steps = {row[0]: [NEW_STEP] * row[20] for row in rows}
     row: Row
     for row in db.execute(_STEPS_OF_RUNS, (keys,)):
         steps[row[0]][row[1]] = step_state(row[2:])
-    return {row[0]: run_record(row, contents[row[6]], tuple(steps[row[0]])) for row in rows}
+    return {key: tuple(states) for key, states in steps.items()}
 
 
 def bare_record(definitions: DefinitionCache, row: Row) -> RunRecord:

@@ -5,8 +5,8 @@ SELECT key, version, epoch, owner, kind, status, parent, parent_step
 FROM runs WHERE key IN (SELECT value FROM json_each(:keys));
 
 -- name: advance_run
--- The head alone, if the fence holds and users go on seeing the same word for the run, as a task's
--- plans mostly don't: the indexes on status and owner are not touched.
+-- The head alone, if the fence holds and users go on seeing the same word for the run: the indexes on
+-- status and owner are not touched. A single task has its step in the same row.
 UPDATE runs
 SET state = :state, seq = :seq, in_flight = :in_flight, started_at = :started_at,
     ended_at = :ended_at, deadline_at = :deadline_at, driven = :driven, held = :held,
@@ -28,6 +28,29 @@ UPDATE runs
 SET state = :state, seq = :seq, in_flight = :in_flight, started_at = :started_at,
     ended_at = :ended_at, deadline_at = :deadline_at, driven = :driven, held = :held,
     outcome = :outcome, version = version + 1, status = :status, owner = :owner, epoch = :epoch
+WHERE key = :key AND version = :version;
+
+-- name: restate_task
+-- The same of a single task, with its step.
+UPDATE runs
+SET state = :state, seq = :seq, in_flight = :in_flight, started_at = :started_at,
+    ended_at = :ended_at, deadline_at = :deadline_at, driven = :driven, held = :held,
+    outcome = :outcome, version = version + 1, status = :status, task_attempt = :attempt,
+    task_failures = :failures, task_crashes = :crashes, task_ready_at = :ready_at,
+    task_since = :since, task_started_at = :task_started_at, task_ended_at = :task_ended_at,
+    task_worker = :worker, task_outcome = :task_outcome, task_passed = :passed
+WHERE key = :key AND version = :version;
+
+-- name: turn_task
+-- The same, when another worker drives it from now on, or nobody.
+UPDATE runs
+SET state = :state, seq = :seq, in_flight = :in_flight, started_at = :started_at,
+    ended_at = :ended_at, deadline_at = :deadline_at, driven = :driven, held = :held,
+    outcome = :outcome, version = version + 1, status = :status, task_attempt = :attempt,
+    task_failures = :failures, task_crashes = :crashes, task_ready_at = :ready_at,
+    task_since = :since, task_started_at = :task_started_at, task_ended_at = :task_ended_at,
+    task_worker = :worker, task_outcome = :task_outcome, task_passed = :passed,
+    owner = :owner, epoch = :epoch
 WHERE key = :key AND version = :version;
 
 -- name: move_entries

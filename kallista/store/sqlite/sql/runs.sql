@@ -36,7 +36,11 @@ ORDER BY seq LIMIT :limit;
 -- A result is stored once, in the event that brought it; the step points there.
 SELECT s.step, e.data FROM steps AS s JOIN events AS e ON e.run = s.run AND e.seq = s.outcome
 WHERE s.run = :run AND e.data IS NOT NULL
-  AND (:steps IS NULL OR s.step IN (SELECT value FROM json_each(:steps)));
+  AND (:steps IS NULL OR s.step IN (SELECT value FROM json_each(:steps)))
+UNION ALL
+SELECT 0, e.data FROM runs AS r JOIN events AS e ON e.run = r.key AND e.seq = r.task_outcome
+WHERE r.key = :run AND e.data IS NOT NULL
+  AND (:steps IS NULL OR 0 IN (SELECT value FROM json_each(:steps)));
 
 -- name: run_outcome
 -- Why the run itself failed, where that was not one of its steps.
@@ -83,10 +87,8 @@ WHERE r.key IN (SELECT value FROM json_each(:keys))
   AND (:tag IS NULL OR EXISTS (SELECT 1 FROM run_tags WHERE tag = :tag AND run = r.key))
   AND (:statuses IS NULL
        OR CASE
-              WHEN r.status = 'SCHEDULED' AND r.kind = 'task' AND EXISTS (
-                  SELECT 1 FROM steps
-                  WHERE run = r.key AND step = 0 AND ready_at <= :now
-              ) THEN 'READY'
+              WHEN r.status = 'SCHEDULED' AND r.kind = 'task' AND r.task_ready_at <= :now
+                  THEN 'READY'
               ELSE r.status
           END IN (SELECT value FROM json_each(:statuses)))
 ORDER BY r.key DESC;
