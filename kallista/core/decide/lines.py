@@ -1,0 +1,66 @@
+"""The lines of the queue that belong to a run and its steps."""
+
+from __future__ import annotations
+
+from kallista.core.definitions import TaskSpec
+from kallista.core.events import StepState
+from kallista.core.ids import child_id
+from kallista.core.plan import WAKE, Entry, alone, lane
+from kallista.core.run import Draft
+from kallista.core.types import Micros, RunId, TaskType
+
+
+def task_at(draft: Draft, position: int) -> TaskSpec:
+    """What the task at a position executes."""
+    work = draft.run.definition.steps[position].work
+    assert isinstance(work, TaskSpec), "only tasks are dispatched, attempted and retried"
+    return work
+
+
+def priority_of(draft: Draft, position: int) -> int:
+    """A step's own priority, or its run's."""
+    own = draft.run.definition.steps[position].priority
+    return draft.run.priority if own is None else own
+
+
+def entry_of(draft: Draft, position: int, ready_at: Micros) -> Entry:
+    """The line by which any worker may start a step."""
+    of_type = lane_of(task_at(draft, position), draft.step(position))
+    return Entry(of_type, priority_of(draft, position), ready_at, position)
+
+
+def lane_of(task: TaskSpec, step: StepState) -> TaskType:
+    """Where a task waits; one that may be poisonous waits among its like."""
+    of_type = lane(task.type, task.queue)
+    return alone(of_type) if step.crashes and task.is_suspect(step.crashes) else of_type
+
+
+def wake_entry_of(draft: Draft, position: int, at: Micros) -> Entry:
+    """The line by which a step is looked at when its moment comes."""
+    return Entry(WAKE, priority_of(draft, position), at, position)
+
+
+def look_again(draft: Draft, now: Micros) -> None:
+    """Let whoever claims the run look at all that it waits for."""
+    draft.queue(Entry(WAKE, draft.run.priority, now))
+
+
+def drop_deadline(draft: Draft) -> None:
+    """Forget the run's time limit."""
+    if draft.run.definition.deadline is None:
+        return  # without a look at the head, which would have to be put together for it
+    deadline = draft.head.deadline_at
+    if deadline is not None:
+        draft.unqueue(Entry(WAKE, draft.run.priority, deadline))
+
+
+def child_of(draft: Draft, position: int) -> RunId:
+    """The id of the child run that a step starts."""
+    return RunId(child_id(draft.run.id, draft.run.definition.steps[position].id, 0))
+
+
+def deadline_of(task: TaskSpec, since: Micros | None) -> Micros | None:
+    """When a task's time is over; None: never, or it has not begun to count."""
+    if task.deadline is None or since is None:
+        return None
+    return Micros(since + task.deadline)

@@ -1,0 +1,65 @@
+"""What a run is told of other runs: of its children, its parent, and those it depends on."""
+
+from __future__ import annotations
+
+from kallista.core.commands import ChildSeen, Command, DependenciesSeen, ParentSeen, Verb
+from kallista.core.decide.capacity import Capacity
+from kallista.core.decide.commands import MAY, go_again, go_on, hold, resume, stop
+from kallista.core.decide.lines import child_of
+from kallista.core.decide.turns import end_step, fail_step, settle_after
+from kallista.core.json_text import to_json
+from kallista.core.outcomes import Failure
+from kallista.core.run import Draft
+from kallista.core.states import FINISHED_RUN, EventKind, ProcessStatus, TaskStatus
+from kallista.core.types import JsonText, Micros
+
+_P = ProcessStatus
+
+
+def on_child_seen(draft: Draft, child: ChildSeen, now: Micros, capacity: Capacity) -> None:
+    """A child run is where it is: the step that waits for it ends with it."""
+    step = draft.step(child.step)
+    if step.status is not TaskStatus.WAITING or child.state not in FINISHED_RUN:
+        return
+    id = child_of(draft, child.step)
+    if child.state is _P.COMPLETED:
+        draft.keep_output(child.step, child.output)
+        end_step(draft, EventKind.TASK_COMPLETED, child.step, now, to_json({"run": id}))
+        settle_after(draft, child.step, now, capacity)
+    elif child.attempt < step.attempt:
+        draft.wake_up(id)
+    else:
+        kind = "ChildFailed" if child.state is _P.FAILED else "ChildCancelled"
+        message = f"{id!r} is {child.state}" + (f": {child.message}" if child.message else "")
+        fail_step(draft, child.step, Failure(kind, message, None, (kind,)), now, capacity)
+
+
+def on_parent_seen(draft: Draft, parent: ParentSeen, now: Micros, capacity: Capacity) -> None:
+    """The parent is where it is: this run is paused, resumed, cancelled or retried with it."""
+    state = draft.state
+    if parent.state in FINISHED_RUN or not parent.waiting:
+        if state in MAY[Verb.CANCEL]:
+            stop(draft, EventKind.RUN_CANCELLED, _by_parent(parent), now)
+    elif parent.state is _P.PAUSED:
+        if state in MAY[Verb.PAUSE]:
+            hold(draft, _by_parent(parent), now, parent.attempt)
+    elif state is _P.PAUSED and draft.head.held:
+        resume(draft, Command(Verb.RESUME), now, capacity)
+    elif state in MAY[Verb.RETRY] and draft.head.driven < parent.attempt:
+        go_again(draft, parent.attempt, now, capacity)
+    elif state in FINISHED_RUN:
+        draft.wake_parent = True
+
+
+def on_dependencies_seen(
+    draft: Draft, seen: DependenciesSeen, now: Micros, capacity: Capacity
+) -> None:
+    """The processes that this one waits for are where they are."""
+    completed = all(state is _P.COMPLETED for state in seen.states.values())
+    if draft.state is _P.WAITING and completed:
+        draft.record(EventKind.RUN_STARTED, now)
+        go_on(draft, now, capacity)
+
+
+def _by_parent(parent: ParentSeen) -> JsonText:
+    return to_json({"reason": f"{parent.cause!r} is {parent.state}"})

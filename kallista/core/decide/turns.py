@@ -1,0 +1,175 @@
+"""What follows inside the graph: whose turn it is, and how a step begins and ends."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+from kallista.core.decide.capacity import Capacity
+from kallista.core.decide.failures import failure_data, too_late
+from kallista.core.decide.lines import (
+    child_of,
+    deadline_of,
+    entry_of,
+    lane_of,
+    task_at,
+    wake_entry_of,
+)
+from kallista.core.definitions import ChildSpec, TaskSpec
+from kallista.core.events import StepState
+from kallista.core.expressions import Compiled
+from kallista.core.json_text import to_json
+from kallista.core.outcomes import Failure
+from kallista.core.run import SKIPPED_BY_CONDITION, Child, Draft
+from kallista.core.states import EventKind, ProcessStatus, TaskStatus
+from kallista.core.types import Json, JsonText, Micros, WorkerKey
+from kallista.core.wiring import condition, evaluate, reads, wiring
+from kallista.errors import ExpressionError
+
+# A member of an enumeration costs more to look up on its class than a constant.
+_RUN_RUNNING: Final = ProcessStatus.RUNNING
+_SCHEDULED: Final = TaskStatus.SCHEDULED
+_STARTED: Final = EventKind.TASK_STARTED
+
+
+def settle(draft: Draft, positions: Iterable[int], now: Micros, capacity: Capacity) -> None:
+    """Let each of these steps take its turn if its turn has come, and all that follows."""
+    if draft.state is not _RUN_RUNNING:
+        return
+    waiting = list(positions)
+    for position in waiting:  # it grows on the way
+        step = draft.step(position)
+        if step.status is not _SCHEDULED or step.ready_at is not None:
+            continue
+        if draft.blocked_by(position) == 0:
+            _take_turn(draft, position, step, now, capacity)
+        elif draft.dead_ends:
+            _skip_if_hopeless(draft, position, now)
+        else:
+            continue
+        if draft.step(position).ended_at is not None:
+            waiting += draft.run.definition.dependents[position]
+
+
+def settle_after(draft: Draft, position: int, now: Micros, capacity: Capacity) -> None:
+    """Let those steps take their turn that depend on one that has ended."""
+    later = draft.run.definition.dependents[position]
+    if later:
+        settle(draft, later, now, capacity)
+
+
+def _skip_if_hopeless(draft: Draft, position: int, now: Micros) -> None:
+    """Skip a step before which another has ended in such a way that this one can never run."""
+    specs = draft.run.definition.steps
+    for before in specs[position].depends_on:
+        step = draft.step(before)
+        if step.ended_at is not None and not step.passed:
+            reason = to_json(f"{specs[before].id!r} did not complete")
+            end_step(draft, EventKind.TASK_SKIPPED, position, now, reason)
+            return
+
+
+def _take_turn(
+    draft: Draft, position: int, step: StepState, now: Micros, capacity: Capacity
+) -> None:
+    """All steps before it have passed: skip it, start its child, start it, or queue it."""
+    spec = draft.run.definition.steps[position]
+    work = spec.work
+    try:
+        wanted = spec.when is None or _holds(draft, position)
+        if wanted and isinstance(work, ChildSpec):
+            _start_child(draft, position, work, now)
+            return
+    except ExpressionError as error:
+        failure = Failure("ExpressionError", str(error), None, ("ExpressionError",))
+        end_step(draft, EventKind.TASK_FAILED, position, now, to_json(failure_data(failure)))
+        return
+    if isinstance(work, ChildSpec) or not wanted:
+        end_step(draft, EventKind.TASK_SKIPPED, position, now, SKIPPED_BY_CONDITION)
+        return
+    if work.deadline is not None:
+        ends_at = Micros(now + work.deadline)
+        draft.queue(wake_entry_of(draft, position, ends_at))
+    priority = draft.run.priority if spec.priority is None else spec.priority
+    if capacity.take(lane_of(work, step), priority):
+        launch(draft, position, now, capacity)
+    else:
+        queue_step(draft, position, now, now)
+
+
+def queue_step(draft: Draft, position: int, ready_at: Micros, now: Micros) -> None:
+    """Let any worker start the step from a moment on."""
+    draft.record(EventKind.TASK_READY, now, position, data=to_json(ready_at))
+    draft.queue(entry_of(draft, position, ready_at))
+
+
+def launch(draft: Draft, position: int, now: Micros, capacity: Capacity) -> None:
+    """Start a step here, unless it is too late for it."""
+    if start_attempt(draft, position, now, capacity.worker, capacity):
+        draft.launch(position)
+
+
+def start_attempt(
+    draft: Draft, position: int, now: Micros, worker: WorkerKey, capacity: Capacity
+) -> bool:
+    """Let a worker begin the step's next attempt, unless the step is too late for it."""
+    step, task = draft.step(position), task_at(draft, position)
+    if task.deadline is not None:
+        ends_at = deadline_of(task, step.since)
+        if ends_at is not None and ends_at <= now:
+            fail_step(draft, position, too_late(task, None), now, capacity)
+            return False
+    draft.record(_STARTED, now, position, step.attempt + 1, JsonText(str(worker)))
+    return True
+
+
+def _start_child(draft: Draft, position: int, child: ChildSpec, now: Micros) -> None:
+    attempt = draft.step(position).attempt + 1
+    inputs = _values(draft, position, child)
+    id = child_of(draft, position)
+    draft.record(EventKind.TASK_WAITING, now, position, attempt, to_json(id))
+    draft.bear(Child(position, id, child.definition, inputs))
+    if attempt > 1:
+        draft.wake_up(id)
+
+
+def fail_step(
+    draft: Draft, position: int, failure: Failure, now: Micros, capacity: Capacity
+) -> None:
+    """End a step as FAILED, and let what depends on it see that."""
+    end_step(draft, EventKind.TASK_FAILED, position, now, to_json(failure_data(failure)))
+    settle_after(draft, position, now, capacity)
+
+
+def end_step(
+    draft: Draft, kind: EventKind, position: int, now: Micros, data: JsonText | None
+) -> None:
+    """End a step, and forget its time limit."""
+    step, work = draft.step(position), draft.run.definition.steps[position].work
+    if isinstance(work, TaskSpec) and work.deadline is not None and step.since is not None:
+        draft.unqueue(wake_entry_of(draft, position, Micros(step.since + work.deadline)))
+    draft.record(kind, now, position, step.attempt, data)
+
+
+def _holds(draft: Draft, position: int) -> bool:
+    when = wiring(draft.run.definition).steps[position].when
+    return when is None or condition(_evaluate(draft, when))
+
+
+def _values(draft: Draft, position: int, child: ChildSpec) -> Mapping[str, Json]:
+    """The inputs of a child run, references resolved."""
+    compiled = wiring(draft.run.definition).steps[position].values
+    if compiled is None:
+        return child.inputs
+    value = _evaluate(draft, compiled)
+    assert isinstance(value, dict), "a mapping stays one when its references are resolved"
+    return value
+
+
+def _evaluate(draft: Draft, compiled: Compiled) -> Json:
+    definition = draft.run.definition
+    steps = {
+        before: (draft.step(before).status, draft.output(before))
+        for before in reads(compiled, definition)
+    }
+    return evaluate(compiled, definition, draft.run.inputs, steps)
