@@ -181,7 +181,12 @@ class EmbeddedEngine:
         self._firings = Firings(store, clock, self._definitions, self._queued)
         self._fire_alarm = Alarm(clock)
         self._take_over = TakeOver(
-            store, clock, options.take_over_every, options.lease, self._place_is_free
+            store,
+            clock,
+            options.take_over_every,
+            options.lease,
+            lambda: self._slots.worker,
+            self._place_is_free,
         )
         self._take_over_alarm = Alarm(clock)
         self._lease_alarm = Alarm(clock)
