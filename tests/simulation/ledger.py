@@ -17,7 +17,7 @@ from kallista.core.encoding import definition_from_data
 from kallista.core.events import Event, StepState
 from kallista.core.states import FINISHED_STEP, EventKind, ProcessStatus, RunKind, TaskStatus
 from kallista.core.trigger_rules import TriggerRule
-from kallista.core.types import Json, RunId, RunKey, ScheduleId, WorkerKey
+from kallista.core.types import Json, RunId, RunKey, ScheduleId, StepId, WorkerKey
 from kallista.store.memory import MemoryState
 from kallista.store.port import RunRecord
 
@@ -134,12 +134,13 @@ class Ledger:
 
     # attempts
 
-    def begin(self, attempt: Attempt, results: Mapping[str, Json]) -> None:
+    def begin(self, attempt: Attempt, results: Mapping[str, Json], reads: object) -> None:
         """A handler was called.
 
         Args:
             attempt: The call.
             results: What it is told of the steps before it.
+            reads: What a reference in its config has become.
         """
         attempt.late = attempt.worker not in self.state.workers
         what = f"begins {attempt.run} {attempt.task} {attempt.number}"
@@ -147,7 +148,7 @@ class Ledger:
         earlier = self.attempts[attempt.run, attempt.task]
         if not attempt.late:
             self._judge_number(attempt, earlier)
-            self._judge_moment(attempt, results)
+            self._judge_moment(attempt, results, reads)
         earlier.append(attempt)
         self.under_way.append(attempt)
         self.busy_at[attempt.by.name] = self._machine.now
@@ -176,7 +177,7 @@ class Ledger:
             if other.under_way and not other.blocking and not other.late and alive:
                 self._machine.accuse(f"{what} begins while attempt {other.number} is under way")
 
-    def _judge_moment(self, attempt: Attempt, results: Mapping[str, Json]) -> None:
+    def _judge_moment(self, attempt: Attempt, results: Mapping[str, Json], reads: object) -> None:
         what = f"attempt {attempt.number} of {attempt.run} {attempt.task}"
         key = self.state.keys.get(attempt.run)
         if key is None:
@@ -194,11 +195,26 @@ class Ledger:
         if not _RULES[spec.trigger_rule](before):
             self._machine.accuse(f"{what} begins, and {spec.trigger_rule} does not hold: {before}")
         durable = self._durable_results(record, definition, position)
-        if any(step.trigger_rule in _EARLY for step in definition.steps):
-            # What is still under way before it may complete while it reads.
+        early = any(step.trigger_rule in _EARLY for step in definition.steps)
+        if early:  # what is still under way before it may complete while it reads
             durable = {task: durable[task] for task in results if task in durable}
         if dict(results) != durable:
             self._machine.accuse(f"{what} is given {results}, but durable is {durable}")
+        expected = self._read_by(record, definition, position)
+        if reads != expected and not (early and reads is None):
+            self._machine.accuse(f"{what} reads {reads}, but durable is {expected}")
+
+    def _read_by(self, record: RunRecord, definition: Definition, position: int) -> Json:
+        """The result that a task's config refers to, if it refers to one."""
+        work = definition.steps[position].work
+        assert isinstance(work, TaskSpec)
+        reference = str(work.config.get("reads", ""))
+        if not reference:
+            return None
+        earlier = definition.position[StepId(reference.split(".")[1])]
+        if record.steps[earlier].status is not TaskStatus.COMPLETED:
+            return None
+        return self.result(record, definition, earlier)
 
     def _durable_results(
         self, record: RunRecord, definition: Definition, position: int
