@@ -11,6 +11,8 @@ from kallista.core.definitions import (
     ChildSpec,
     Definition,
     InputSpec,
+    OnFailure,
+    Phase,
     StepSpec,
     TaskSpec,
 )
@@ -50,6 +52,7 @@ def definition_to_data(definition: Definition) -> dict[str, Json]:
             "dependencies": (list(definition.dependencies), []),
             "priority": (definition.priority, 0),
             "tags": (list(definition.tags), []),
+            "on_failure": (definition.on_failure.value, OnFailure.STOP.value),
         }
     )
 
@@ -70,6 +73,7 @@ def definition_from_data(data: object) -> Definition:
         dependencies=tuple(RunId(id) for id in known.get("dependencies", ())),
         priority=known.get("priority", 0),
         tags=tuple(known.get("tags", ())),
+        on_failure=OnFailure(known.get("on_failure", OnFailure.STOP)),
     )
 
 
@@ -103,6 +107,8 @@ def _step_to_data(step: StepSpec) -> dict[str, Json]:
             "continue_on_error": (step.continue_on_error, False),
             "priority": (step.priority, None),
             "trigger_rule": (step.trigger_rule.value, TriggerRule.ALL_COMPLETED.value),
+            "phase": (step.phase.value, Phase.MAIN.value),
+            "undoes": (step.undoes, None),
         }
     )
     return {**own, **work}
@@ -145,6 +151,8 @@ def _step_from_data(data: Mapping[str, Any]) -> StepSpec:
         continue_on_error=data.get("continue_on_error", False),
         priority=data.get("priority"),
         trigger_rule=TriggerRule(data.get("trigger_rule", TriggerRule.ALL_COMPLETED)),
+        phase=Phase(data.get("phase", Phase.MAIN)),
+        undoes=data.get("undoes"),
     )
 
 

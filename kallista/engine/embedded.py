@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
-from kallista.core.commands import AttemptEnded, Command, Verb
+from kallista.core.commands import AttemptEnded, Command
 from kallista.core.durations import to_datetime
 from kallista.core.handlers import Handlers
 from kallista.core.ids import may_exist
@@ -447,10 +447,10 @@ class EmbeddedEngine:
         if here and self._dispatcher.within is None:
             self._restrict(key)
 
-    async def command(self, kind: RunKind, id: RunId, verb: Verb, reason: str | None) -> bool:
+    async def command(self, kind: RunKind, id: RunId, command: Command) -> bool:
         """Do what was asked; true when it changed something."""
         record = await self._record(kind, id)
-        return await self._driver.command(record.key, Command(verb, reason), record)
+        return await self._driver.command(record.key, command, record)
 
     async def get(self, kind: RunKind, id: RunId) -> AnySnapshot:
         """The run as it is now."""

@@ -47,7 +47,7 @@ def settle(draft: Draft, positions: Iterable[int], now: Micros, capacity: Capaci
         if specs[position].trigger_rule is not _ALL_COMPLETED:
             _follow_rule(draft, position, step, now, capacity)
         elif draft.blocked_by(position) == 0:
-            _take_turn(draft, position, step, now, capacity)
+            take_turn(draft, position, step, now, capacity)
         elif draft.dead_ends:
             _skip_if_hopeless(draft, position, now)
         else:
@@ -71,7 +71,7 @@ def _follow_rule(
     before = map(draft.step, spec.depends_on)
     match verdict(spec.trigger_rule, before):
         case Verdict.RUN:
-            _take_turn(draft, position, step, now, capacity)
+            take_turn(draft, position, step, now, capacity)
         case Verdict.OMIT:
             end_step(draft, EventKind.TASK_SKIPPED, position, now, SKIPPED_BY_RULE)
         case Verdict.SKIP:
@@ -92,10 +92,10 @@ def _skip_if_hopeless(draft: Draft, position: int, now: Micros) -> None:
             return
 
 
-def _take_turn(
+def take_turn(
     draft: Draft, position: int, step: StepState, now: Micros, capacity: Capacity
 ) -> None:
-    """All steps before it have passed: skip it, start its child, start it, or queue it."""
+    """It is a step's turn: skip it, start its child, start it, or queue it."""
     spec = draft.run.definition.steps[position]
     work = spec.work
     try:
@@ -195,4 +195,4 @@ def _evaluate(draft: Draft, compiled: Compiled) -> Json:
         before: (draft.step(before).status, draft.output(before))
         for before in reads(compiled, definition)
     }
-    return evaluate(compiled, definition, draft.run.inputs, steps)
+    return evaluate(compiled, definition, draft.run.inputs, steps, draft.ending)

@@ -21,6 +21,7 @@ from kallista.errors import ExpressionError
 LIMIT_KEYS: Final = ("retry", "timeout", "deadline", "max_crashes", "queue")
 STEP_KEYS: Final = (
     "id", "type", "name", "when", "continue_on_error", "priority", "depends_on", "trigger_rule",
+    "compensate",
 )  # fmt: skip
 TASK_KEYS: Final = (*STEP_KEYS, *LIMIT_KEYS, "config", "tags")
 """The keys of a task that are its own; all others go to its handler."""
