@@ -117,6 +117,13 @@ class Run:
             return work.config
         return {**work.config, **self.inputs}
 
+    def is_over(self, position: int) -> bool:
+        """Whether a step begins no more, for the run has ended or is being wound up."""
+        head = self.head
+        return head.state in FINISHED_RUN or (
+            head.ending is not None and position < self.definition.main_count
+        )
+
     def step_id(self, position: int) -> StepId:
         """What the step at a position is called; that of a single task is called as its run is."""
         return self.definition.steps[position].id or StepId(self.id)
@@ -253,6 +260,13 @@ class Draft:
     def launch(self, position: int) -> None:
         """Execute a step's attempt here."""
         self.launched = _with(self.launched, position)
+
+    def call_off(self, position: int) -> bool:
+        """Launch a step not after all; false where its attempt is under way already."""
+        if position not in self.launched:
+            return False
+        self.launched = [other for other in self.launched if other != position]
+        return True
 
     def stop(self, position: int) -> None:
         """Stop a step's attempt."""

@@ -721,9 +721,9 @@ class Driver:
 
     def _match_attempts(self, active: ActiveRun) -> None:
         """Do what was written meanwhile: stop what should not run, start what should."""
-        over = active.run.head.state in FINISHED_RUN
+        run = active.run
         for position in list(active.attempts):
-            if over or active.run.steps[position].status is not TaskStatus.RUNNING:
+            if run.is_over(position) or active.run.steps[position].status is not TaskStatus.RUNNING:
                 self.attempts.stop(active, position)
         for position, step in enumerate(active.run.steps):
             here = step.worker == self._slots.worker and position not in active.on_loan
@@ -734,7 +734,10 @@ class Driver:
                 for item in active.mailbox
             )
             if mine and active.owned and position not in active.attempts and not reported:
-                self._launch_late(active, position)
+                if run.is_over(position):
+                    self._hand_back(active, position)
+                else:
+                    self._launch_late(active, position)
 
     def _launch_late(self, active: ActiveRun, position: int) -> None:
         """Execute an attempt whose place was given back, if there is still one for it."""

@@ -145,6 +145,8 @@ def _stop_steps(draft: Draft, positions: range, now: Micros) -> None:
     for position in positions:
         step = draft.step(position)
         match step.status:
+            case TaskStatus.RUNNING if draft.call_off(position):
+                end_step(draft, EventKind.TASK_CANCELLED, position, now, None)
             case TaskStatus.RUNNING:
                 draft.stop(position)
             case TaskStatus.SCHEDULED:
