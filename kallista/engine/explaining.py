@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Sequence
 
 from msgspec.structs import replace
 
-from kallista.core.definitions import ChildSpec, Definition, TaskSpec
+from kallista.core.definitions import ChildSpec, Definition, Phase, TaskSpec
 from kallista.core.durations import to_datetime
 from kallista.core.events import StepState
 from kallista.core.ids import child_id
@@ -59,7 +59,7 @@ class Explainer:
             case ProcessStatus.PAUSED:
                 return self._said(record, f"{what} is paused{_in_flight(record)}", "paused")
             case ProcessStatus.COMPLETED | ProcessStatus.FAILED | ProcessStatus.CANCELLED:
-                return await self._finished(record, what)
+                return await self._finished(record, definition, what)
             case _:
                 explained = await self._running(record, definition, what)
                 return _with_ending(explained, record)
@@ -107,7 +107,7 @@ class Explainer:
             [id for id, _ in missing],
         )  # fmt: skip
 
-    async def _finished(self, record: RunRecord, what: str) -> Explanation:
+    async def _finished(self, record: RunRecord, definition: Definition, what: str) -> Explanation:
         state = record.head.state.value
         outcomes = await self._store.outcomes(record.key)
         told = [
@@ -118,7 +118,7 @@ class Explainer:
         why = (
             f" because of {'; '.join(told[:_SHOWN_AT_MOST])}" if told and state == "FAILED" else ""
         )
-        how = "; retry lets it go on" if state in ("FAILED", "CANCELLED") else ""
+        how = _what_next(record, definition) if state in ("FAILED", "CANCELLED") else ""
         sentence = f"{what} is {state}{why}{_in_flight(record)}{how}"
         return self._said(record, sentence, "finished")
 
@@ -207,6 +207,20 @@ class Explainer:
             return self._said(record, sentence, "waits_for_worker")
         at = f"{to_datetime(min(moments)):%Y-%m-%d %H:%M:%S} UTC"
         return self._said(record, f"{what} waits until {at}", "waits_for_moment", [at])
+
+
+def _what_next(record: RunRecord, definition: Definition) -> str:
+    """What a retry would do."""
+    undone = [
+        step.passed
+        for spec, step in zip(definition.steps, record.steps, strict=True)
+        if spec.phase is Phase.UNDO and step.attempt
+    ]
+    if not undone:
+        return "; retry lets it go on"
+    if all(undone):
+        return "; what it had done is undone"
+    return "; retry undoes what could not be undone"
 
 
 def _with_ending(explained: Explanation, record: RunRecord) -> Explanation:
