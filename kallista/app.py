@@ -38,7 +38,14 @@ from kallista.engine.threads import ThreadPool
 from kallista.errors import UsageError
 from kallista.logs import setup_logging
 from kallista.store.port import Store
-from kallista.tasks import Registry, TaskChecker, general_handlers, load_plugins, program_registry
+from kallista.tasks import (
+    Registry,
+    TaskChecker,
+    general_handlers,
+    http_handler,
+    load_plugins,
+    program_registry,
+)
 from kallista.workflows import ProcessOrchestrator, TaskScheduler, WorkflowManager
 from kallista.wpf import HANDLERS, SYSTEM_DESIGN_WORKFLOW
 
@@ -201,6 +208,7 @@ class Kallista:
         self._clock = clock
         self._options = options
         self._handlers = Registry(parent=_shipped_handlers())
+        self._handlers.add(http_handler(settings.http_allow))
         for function in tasks:
             self._handlers.add(function)
         self._engine = EmbeddedEngine(store, self._handlers, clock, options, threads)

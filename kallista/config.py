@@ -83,6 +83,20 @@ def _queues(value: object) -> tuple[str, ...]:
     return names
 
 
+def _networks(value: object) -> tuple[str, ...]:
+    from ipaddress import ip_network
+
+    names = _names(value)
+    for name in names:
+        try:
+            ip_network(name)
+        except ValueError as error:
+            raise UsageError(
+                f"must be networks or addresses, like 10.1.0.0/16 or 127.0.0.1: {error}"
+            ) from None
+    return names
+
+
 def _lease(value: object) -> float:
     seconds = _seconds(value)
     if seconds < 1:
@@ -125,6 +139,8 @@ class Config:
         grace: For how many seconds attempts in flight may go on when a program closes.
         timezone: The IANA name by which naive datetimes are read; None: the machine's.
         tasks: Modules whose task types a worker loads.
+        http_allow: Networks and addresses that the task type ``http`` may reach besides public
+            ones, like ``10.1.0.0/16``; no definition can open one.
         max_steps: How many steps a definition may have.
         max_payload_bytes: How large a task's config, a run's inputs or a result may be.
         max_definition_bytes: How large a whole definition may be.
@@ -140,6 +156,7 @@ class Config:
     grace: float = _setting(10.0, _seconds)
     timezone: str | None = _setting(None, _zone)
     tasks: tuple[str, ...] = _setting((), _names)
+    http_allow: tuple[str, ...] = _setting((), _networks)
     max_steps: int = _setting(10_000, _count)
     max_payload_bytes: int = _setting(1024 * 1024, _count)
     max_definition_bytes: int = _setting(8 * 1024 * 1024, _count)
