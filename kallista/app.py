@@ -30,6 +30,7 @@ from kallista.core.plan import lane, queue_of_lane, type_of_lane
 from kallista.core.snapshots import Snapshot
 from kallista.core.states import RunKind
 from kallista.core.types import Json, JsonText, Micros, RunId, TaskType
+from kallista.engine.care import StoreCare
 from kallista.engine.clock import Clock, SystemClock
 from kallista.engine.definitions import StoredDefinitions
 from kallista.engine.embedded import EmbeddedEngine, Options
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
 
     from kallista.workflows.sync import (
         SyncProcessOrchestrator,
+        SyncStoreCare,
         SyncTaskScheduler,
         SyncWorkflowManager,
     )
@@ -135,6 +137,8 @@ class Kallista:
     workflow_manager: WorkflowManager
     scheduler: TaskScheduler
     orchestrator: ProcessOrchestrator
+    store: StoreCare
+    """Care of the store: how much is in it, whether it is sound."""
 
     def __init__(
         self,
@@ -227,6 +231,7 @@ class Kallista:
         self.workflow_manager = WorkflowManager(self._engine, definitions)
         self.scheduler = TaskScheduler(self._engine, definitions)
         self.orchestrator = ProcessOrchestrator(self._engine, definitions)
+        self.store = StoreCare(store, clock.now)
 
     @classmethod
     def sync(
@@ -414,6 +419,7 @@ class SyncKallista:
     workflow_manager: SyncWorkflowManager
     scheduler: SyncTaskScheduler
     orchestrator: SyncProcessOrchestrator
+    store: SyncStoreCare
 
     def __init__(self, app: Kallista) -> None:
         self._app = app
@@ -430,6 +436,7 @@ class SyncKallista:
 
         from kallista.workflows.sync import (
             SyncProcessOrchestrator,
+            SyncStoreCare,
             SyncTaskScheduler,
             SyncWorkflowManager,
         )
@@ -444,6 +451,7 @@ class SyncKallista:
         self.workflow_manager = SyncWorkflowManager(self._app.workflow_manager, portal)
         self.scheduler = SyncTaskScheduler(self._app.scheduler, portal)
         self.orchestrator = SyncProcessOrchestrator(self._app.orchestrator, portal)
+        self.store = SyncStoreCare(self._app.store, portal)
         return self
 
     def __exit__(

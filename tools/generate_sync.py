@@ -1,5 +1,7 @@
 """Writes ``kallista/workflows/sync.py``: the three objects for programs without an event loop.
 
+And what looks after the store.
+
 A synchronous door cannot be derived under strict typing, so it is generated from the source of the
 asynchronous one; a test fails when the two differ. Run it after changing a public method::
 
@@ -21,6 +23,8 @@ SOURCES = {
     "ProcessOrchestrator": PACKAGE / "process_orchestrator.py",
 }
 SHARED = PACKAGE / "runs.py"
+ALONE = {"StoreCare": PACKAGE.parent / "engine" / "care.py"}
+"""What shares no methods with the three."""
 
 HEADER = '''"""The three objects for programs without an event loop.
 
@@ -48,6 +52,7 @@ from kallista.core.snapshots import (
 from kallista.core.states import ProcessStatus, ScheduleStatus, TaskStatus, WorkflowStatus
 from kallista.core.triggers import Trigger
 from kallista.core.types import Json
+from kallista.engine.care import StoreCare, StoreCheck, StoreStats
 from kallista.workflows.process_orchestrator import ProcessOrchestrator
 from kallista.workflows.task_scheduler import TaskScheduler
 from kallista.workflows.workflow_manager import WorkflowManager
@@ -79,6 +84,7 @@ def generated() -> str:
     text = HEADER + "".join(
         _class(name, [*_methods(path, name), *shared]) for name, path in SOURCES.items()
     )
+    text += "".join(_class(name, _methods(path, name)) for name, path in ALONE.items())
     command = [sys.executable, "-m", "ruff", "format", "--stdin-filename", str(TARGET), "-"]
     return subprocess.run(
         command, input=text, capture_output=True, text=True, encoding="utf-8", check=True

@@ -29,16 +29,20 @@ from kallista.errors import (
 )
 from kallista.store.conflicts import id_conflict, loan_gone, schedule_conflict, worker_gone
 from kallista.store.port import (
+    COUNTED,
     NEW_EPOCH,
     NEW_VERSION,
     WAKES_AT_ONCE,
     Begin,
+    BrokenLink,
     Claim,
     ClaimedEntry,
     ClaimRequest,
     Committed,
     Created,
+    Figures,
     Loan,
+    OldRun,
     RunFilter,
     RunRecord,
     Tombstone,
@@ -46,6 +50,8 @@ from kallista.store.port import (
 )
 
 _T = TypeVar("_T")
+
+_NEW_STEP = StepState()
 
 
 class _Line(NamedTuple):
@@ -676,11 +682,90 @@ class MemoryStore:
         """See the port."""
         return dict(self._read.schemas)
 
-    # changes by others
-
     async def describe(self) -> Mapping[str, str]:
         """What there is to know of it."""
         return {"kind": "memory"}
+
+    # care
+
+    async def figures(self) -> Figures:
+        """See the port."""
+        state = self._read
+        definitions = {run.definition_content for run in state.runs.values()}
+        definitions |= {schedule.definition_content for schedule in state.schedules.values()}
+        definitions |= set(state.definitions.values())
+        counts = (
+            len(state.runs),
+            sum(
+                step != _NEW_STEP
+                for run in state.runs.values()
+                for step in run.steps
+                if run.kind is not RunKind.TASK
+            ),
+            sum(map(len, state.events.values())),
+            len(state.queue),
+            sum(map(len, state.waits.values())),
+            len(state.loans),
+            len(definitions),
+            len(state.schedules),
+            len(state.tombstones),
+            len(state.workers),
+        )
+        return Figures(dict(zip(COUNTED, counts, strict=True)), 0, None)
+
+    async def oldest_runs(
+        self, kind: RunKind, status: str, after: RunKey, limit: int
+    ) -> Sequence[OldRun]:
+        """See the port."""
+        runs = self._read.runs
+        found = (
+            run
+            for key, run in sorted(runs.items())
+            if key > after and (run.kind, run.status) == (kind, status)
+        )
+        return [
+            OldRun(
+                run.key,
+                run.created_at,
+                run.head.ended_at,
+                run.parent is not None and run.parent[0] in runs,
+            )
+            for run in islice(found, limit)
+        ]
+
+    async def lines(self, run: RunKey) -> Sequence[Entry]:
+        """See the port."""
+        return [line.entry for line in sorted(self._read.queue) if line.run == run]
+
+    async def awaited(self, run: RunKey) -> Sequence[RunId]:
+        """See the port."""
+        return sorted(id for id, waiting in self._read.waits.items() if run in waiting)
+
+    async def broken_links(self, limit: int) -> Sequence[BrokenLink]:
+        """See the port; here only lines, loans and owners could point to nothing."""
+        state = self._read
+        found = [
+            BrokenLink("owner", run.key, None, run.id)
+            for run in state.runs.values()
+            if run.owner is not None and run.owner not in state.workers
+        ]
+        found += [
+            BrokenLink("line", line.run, line.step, line.type)
+            for line in sorted(state.queue)
+            if line.run not in state.runs
+        ]
+        found += [
+            BrokenLink("loan", run, step, line.type)
+            for (run, step), (_, line) in sorted(state.loans.items())
+            if run not in state.runs
+        ]
+        return found[:limit]
+
+    async def damage(self, *, quick: bool) -> Sequence[str]:
+        """See the port; memory is not damaged."""
+        return []
+
+    # changes by others
 
     def listen(self, ring: Callable[[], None]) -> None:
         """See the port."""

@@ -23,6 +23,7 @@ from kallista.core.states import EventKind, ProcessStatus, RunKind, ScheduleStat
 from kallista.core.types import JsonText, Micros, RunId, RunKey, ScheduleId, TaskType, WorkerKey
 from kallista.errors import ConflictError, LeaseLost, NotFoundError, StateError, StoreError
 from kallista.store.port import (
+    COUNTED,
     NEW_EPOCH,
     NEW_VERSION,
     WAKES_AT_ONCE,
@@ -975,6 +976,75 @@ class StoreContract(ABC):
         ]
         assert await store.tombstone(RunId("over-leaf")) is not None
         assert await store.tombstone(RunId("open")) is None
+
+    # care
+
+    @pytest.mark.anyio
+    async def test_everything_is_counted(self, store: Store) -> None:
+        """Whoever asks learns how much there is of everything."""
+        before = (await store.figures()).rows
+        assert tuple(before) == COUNTED
+        await store.register_worker("w", {}, NOW)
+        run = await made(
+            store, new_run(waits_for=["x", "y"], enqueue=[Entry(WAKE, 0, NOW)], tags=("t",))
+        )
+        await store.commit(
+            Plan(
+                run.key,
+                fence(run),
+                run.head,
+                events=(happened(1),),
+                steps=((1, StepState(attempt=1)),),
+            )
+        )
+        gone = await made(store, new_run("gone", definition="d", definition_content="[]"))
+        await store.commit(finished(gone))
+        await store.delete_run(gone.key, 2, NOW)
+        await store.create_schedule(new_schedule())
+        after = (await store.figures()).rows
+        assert {name: after[name] - before[name] for name in after} == {
+            "runs": 1, "steps": 1, "events": 2, "queue": 1, "waits": 2, "loans": 0,
+            "definitions": 2, "schedules": 1, "tombstones": 1, "workers": 1,
+        }  # fmt: skip
+
+    @pytest.mark.anyio
+    async def test_the_oldest_come_first(self, store: Store) -> None:
+        """Runs of one kind and status, in pages, each with what decides whether it may go."""
+        top = await made(store, new_run("top", created_at=Micros(NOW - 5)))
+        child = await made(store, new_run("child", parent=(top.key, 0)))
+        other = await made(store, new_run("other"))
+        await made(store, new_run("process", kind=RunKind.PROCESS))
+        for run in (top, child, other):
+            await store.commit(finished(run))
+        completed = (RunKind.WORKFLOW, "COMPLETED")
+        first = await store.oldest_runs(*completed, RunKey(0), 2)
+        assert first == [(top.key, NOW - 5, NOW, False), (child.key, NOW, NOW, True)]
+        rest = await store.oldest_runs(*completed, first[-1].key, 2)
+        assert [run.key for run in rest] == [other.key]
+        assert await store.oldest_runs(RunKind.WORKFLOW, "RUNNING", RunKey(0), 9) == []
+        await store.delete_run(top.key, 2, NOW)
+        assert await store.oldest_runs(RunKind.PROCESS, "RUNNING", RunKey(0), 9) != []
+
+    @pytest.mark.anyio
+    async def test_what_will_wake_a_run_is_shown(self, store: Store) -> None:
+        """All its lines of the queue, and whose ends it wants to hear of."""
+        lines = [Entry(WAKE, 2, Micros(NOW + 1)), Entry(BUILD, -1, NOW, 1)]
+        run = await made(store, new_run(waits_for=["b", "a"], enqueue=lines))
+        await made(store, new_run("other", waits_for=["c"], enqueue=[WAKE_UP]))
+        assert sorted(await store.lines(run.key), key=lambda line: line.step) == lines
+        assert await store.awaited(run.key) == ["a", "b"]
+        assert await store.lines(RunKey(run.key + 1_000)) == []
+
+    @pytest.mark.anyio
+    async def test_a_sound_store_is_not_complained_of(self, store: Store, other: Store) -> None:
+        """Nothing points to nothing, and nothing is damaged, while others write."""
+        worker = await other.register_worker("w", {}, NOW)
+        await made(store, new_run(owner=worker, tags=("t",), enqueue=[WAKE_UP]))
+        await made(store, new_task("task"))
+        await store.create_schedule(new_schedule())
+        assert await store.broken_links(10) == []
+        assert await store.damage(quick=False) == []
+        assert await store.damage(quick=True) == []
 
     # named definitions
 

@@ -24,6 +24,7 @@ from kallista.core.snapshots import (
 from kallista.core.states import ProcessStatus, ScheduleStatus, TaskStatus, WorkflowStatus
 from kallista.core.triggers import Trigger
 from kallista.core.types import Json
+from kallista.engine.care import StoreCare, StoreCheck, StoreStats
 from kallista.workflows.process_orchestrator import ProcessOrchestrator
 from kallista.workflows.task_scheduler import TaskScheduler
 from kallista.workflows.workflow_manager import WorkflowManager
@@ -866,3 +867,54 @@ class SyncProcessOrchestrator:
             NotFoundError: Nothing has this id.
         """
         return self._portal.call(partial(self._inner.explain, id))
+
+
+class SyncStoreCare:
+    """``StoreCare`` for programs without an event loop; every method waits for its answer."""
+
+    def __init__(self, inner: StoreCare, portal: Portal) -> None:
+        self._inner = inner
+        self._portal = portal
+
+    def stats(self) -> StoreStats:
+        """How much is in the store; to count it, all of it is read.
+
+        Raises:
+            StoreError: The store cannot be read.
+        """
+        return self._portal.call(partial(self._inner.stats))
+
+    def check(self, *, quick: bool = False) -> StoreCheck:
+        """Look the store through: its file, what points where, and what is promised of each run.
+
+        Each history has to lead to the state that is stored, and each unfinished run has to have
+        something that will go on with it. It reads everything, and changes nothing.
+
+        Args:
+            quick: Leave out what takes longest: finished runs, and whether indexes and tables
+                agree.
+
+        Returns:
+            All that is wrong. Damaged files are best restored from a backup; whatever else is
+            wrong is a mistake in Kallista, or somebody has written into the store by hand.
+
+        Raises:
+            StoreError: The store cannot be read at all.
+        """
+        return self._portal.call(partial(self._inner.check, quick=quick))
+
+    def export(self, id: str) -> dict[str, Json]:
+        """All that is known of a run, as JSON data that a program can read without Kallista.
+
+        Args:
+            id: The run's id, of whatever kind.
+
+        Returns:
+            ``format``, ``exported_at``, ``run`` (as its snapshot's ``to_dict``: inputs, state,
+            steps, results, errors), ``definition``, and ``history``, all events in order. Secrets
+            are in it as they are in the store.
+
+        Raises:
+            NotFoundError: No run has this id.
+        """
+        return self._portal.call(partial(self._inner.export, id))

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Final
 
 from kallista.core.events import Event
-from kallista.core.plan import NewRun, Plan
+from kallista.core.plan import Entry, NewRun, Plan
 from kallista.core.schedules import Firing, Schedule
 from kallista.core.states import RunKind, ScheduleStatus
 from kallista.core.types import JsonText, Micros, RunId, RunKey, ScheduleId, TaskType, WorkerKey
@@ -15,11 +15,14 @@ from kallista.errors import StoreError
 from kallista.store.births import Creation
 from kallista.store.port import (
     Begin,
+    BrokenLink,
     Claim,
     ClaimRequest,
     Committed,
     Created,
+    Figures,
     Loan,
+    OldRun,
     RunFilter,
     RunRecord,
     Tombstone,
@@ -289,12 +292,42 @@ class PostgresStore:
         """See the port."""
         return await self._reading.ask(lambda reading: reading.type_schemas())
 
-    # changes by others
-
     async def describe(self) -> Mapping[str, str]:
         """What there is to know of the database; see the port."""
         known = await self._reading.ask(lambda reading: reading.describe())
         return {"kind": "postgresql", "database": self._address.place, **known}
+
+    # care
+
+    async def figures(self) -> Figures:
+        """See the port."""
+        return await self._reading.ask(lambda reading: reading.figures(), snapshot=True)
+
+    async def oldest_runs(
+        self, kind: RunKind, status: str, after: RunKey, limit: int
+    ) -> Sequence[OldRun]:
+        """See the port."""
+        return await self._reading.ask(
+            lambda reading: reading.oldest_runs(kind, status, after, limit)
+        )
+
+    async def lines(self, run: RunKey) -> Sequence[Entry]:
+        """See the port."""
+        return await self._reading.ask(lambda reading: reading.lines(run))
+
+    async def awaited(self, run: RunKey) -> Sequence[RunId]:
+        """See the port."""
+        return await self._reading.ask(lambda reading: reading.awaited(run))
+
+    async def broken_links(self, limit: int) -> Sequence[BrokenLink]:
+        """See the port."""
+        return await self._reading.ask(lambda reading: reading.broken_links(limit))
+
+    async def damage(self, *, quick: bool) -> Sequence[str]:
+        """See the port."""
+        return await self._reading.ask(lambda reading: reading.damage())
+
+    # changes by others
 
     def changed(self) -> bool:
         """See the port."""
