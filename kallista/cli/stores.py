@@ -60,6 +60,29 @@ def store_commands() -> typer.Typer:
         if not found.ok:
             raise typer.Exit(FAILED)
 
+    @commands.command(
+        short_help="Write a backup while workers go on.",
+        epilog="Example: kallista store backup backups/monday.db",
+    )
+    def backup(
+        file: Annotated[str, typer.Argument(metavar="FILE", help="A file that is not there yet.")],
+        store: StoreOption = None,
+        output: OutputOption = Format.TEXT,
+    ) -> None:
+        """Write a backup while workers go on.
+
+        Of a SQLite store it is another SQLite file, looked through before it gets its name. A store
+        in PostgreSQL is written by pg_dump, for pg_restore.
+        """
+        session = Session(store, output)
+        made = session.ask(lambda app: app.store.backup(file))
+        if session.as_json:
+            from kallista.cli.output import print_json
+
+            print_json(made)
+        else:
+            print(f"wrote {file} ({made.size_bytes:,} bytes)")
+
     @commands.command(epilog="Example: kallista store export my-run > my-run.json")
     def export(
         id: IdArgument, store: StoreOption = None, output: OutputOption = Format.JSON

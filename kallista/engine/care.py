@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from datetime import datetime
+from pathlib import Path
 from typing import Any, Final
 
 from kallista.core.durations import to_datetime
@@ -81,6 +83,18 @@ class StoreCheck(Snapshot, frozen=True):
     def ok(self) -> bool:
         """Whether nothing is wrong."""
         return not self.problems
+
+
+class StoreBackup(Snapshot, frozen=True):
+    """A backup that is complete, and on the disk.
+
+    Args:
+        file: Where it is.
+        size_bytes: How large it is.
+    """
+
+    file: str
+    size_bytes: int
 
 
 class StoreCare:
@@ -169,6 +183,27 @@ class StoreCare:
                     yield run.key
                 after = page[-1].key
 
+    async def backup(self, target: str | os.PathLike[str]) -> StoreBackup:
+        """Write what is stored at this moment to a file, while workers go on.
+
+        A SQLite store becomes another SQLite file, looked through before it gets its name; to use
+        it, open it, or put it in the place of the old one when no program has that open. A store
+        in PostgreSQL is written by ``pg_dump``, for ``pg_restore``.
+
+        Args:
+            target: The new file.
+
+        Returns:
+            The file and its size.
+
+        Raises:
+            UsageError: The file is there already.
+            StoreError: It cannot be written; the message says what to do.
+        """
+        file = _absolute(target)
+        await self._store.back_up(file)
+        return StoreBackup(str(file), _size(file))
+
     async def export(self, id: str) -> dict[str, Json]:
         """All that is known of a run, as JSON data that a program can read without Kallista.
 
@@ -215,3 +250,11 @@ _LINKS: Final[Mapping[str, str]] = {
 
 def _told(link: BrokenLink) -> str:
     return _LINKS[link.what].format(run=link.run, step=link.step, about=link.about)
+
+
+def _absolute(path: str | os.PathLike[str]) -> Path:
+    return Path(os.path.abspath(path))
+
+
+def _size(file: Path) -> int:
+    return file.stat().st_size

@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count, islice
+from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from msgspec.structs import replace
@@ -764,6 +765,10 @@ class MemoryStore:
     async def damage(self, *, quick: bool) -> Sequence[str]:
         """See the port; memory is not damaged."""
         return []
+
+    async def back_up(self, target: Path) -> None:
+        """See the port; there is nothing that a file could be a backup of."""
+        raise StoreError("what is kept in memory has no backup; export runs, or use a file")
 
     # changes by others
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Collection, Mapping, Sequence
+from pathlib import Path
 from typing import Final, NamedTuple, Protocol, TypeAlias
 
 from msgspec import Struct
@@ -619,6 +620,16 @@ class Store(Protocol):
 
         Args:
             quick: Leave out what takes longest: whether indexes and tables agree.
+        """
+        ...
+
+    async def back_up(self, target: Path) -> None:
+        """Write what is stored at this moment to a file, durably, while others go on writing.
+
+        Raises:
+            UsageError: The file is there already.
+            StoreError: It cannot be written, or this store cannot be backed up; the message says
+                what to do.
         """
         ...
 

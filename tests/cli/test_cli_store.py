@@ -67,3 +67,16 @@ def test_an_export_is_one_document(typed: Typist) -> None:
     missing = typed("store", "export", "nobody")
     assert missing.code == 2
     assert "no run has the id" in missing.err
+
+
+def test_a_backup_is_another_store(folder: Path, filled: Path, typed: Typist) -> None:
+    """It says what it wrote, replaces nothing, and can be named as a store."""
+    assert typed("store", "backup", "backups/copy.db").out.startswith("wrote backups/copy.db (")
+    again = typed("store", "backup", "backups/copy.db", "-o", "json")
+    assert again.code == 2
+    assert "replaces nothing" in again.error["message"]
+    told = typed("store", "backup", "other.db", "-o", "json").answer
+    assert told["size_bytes"] == (folder / "other.db").stat().st_size
+    url = "sqlite:///backups/copy.db"
+    assert typed("workflow", "show", "hello", "--store", url).code == 0
+    assert typed("store", "check", "--store", url).code == 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Collection, Mapping, Sequence
+from pathlib import Path
 from typing import Final
 
 from kallista.core.events import Event
@@ -30,6 +31,7 @@ from kallista.store.port import (
 )
 from kallista.store.postgres import changes, creation
 from kallista.store.postgres.addresses import read_url
+from kallista.store.postgres.care import back_up
 from kallista.store.postgres.claims import claim
 from kallista.store.postgres.reader import Readers
 from kallista.store.postgres.reading import Reading
@@ -326,6 +328,11 @@ class PostgresStore:
     async def damage(self, *, quick: bool) -> Sequence[str]:
         """See the port."""
         return await self._reading.ask(lambda reading: reading.damage())
+
+    async def back_up(self, target: Path) -> None:
+        """See the port."""
+        self._reading  # noqa: B018  # only an open store is cared for
+        await back_up(self._address, target)
 
     # changes by others
 

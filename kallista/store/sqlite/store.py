@@ -35,7 +35,7 @@ from kallista.store.port import (
 )
 from kallista.store.pulse import Pulse
 from kallista.store.sqlite import changes, creation
-from kallista.store.sqlite.care import damage
+from kallista.store.sqlite.care import Care
 from kallista.store.sqlite.claims import claim
 from kallista.store.sqlite.liveness import Liveness
 from kallista.store.sqlite.opening import beside
@@ -103,6 +103,11 @@ class SqliteStore:
         if self._writer is None:
             raise StoreError(f"{self._path} is not open; open the store first")
         return self._writer
+
+    @property
+    def _care(self) -> Care:
+        self._reading  # noqa: B018  # only an open store is cared for
+        return Care(self._path, self._busy_timeout, self._vfs)
 
     # runs
 
@@ -328,8 +333,11 @@ class SqliteStore:
 
     async def damage(self, *, quick: bool) -> Sequence[str]:
         """See the port."""
-        self._reading  # noqa: B018  # open at all
-        return await asyncio.to_thread(damage, self._path, self._busy_timeout, self._vfs, quick)
+        return await self._care.damage(quick=quick)
+
+    async def back_up(self, target: Path) -> None:
+        """See the port."""
+        await self._care.back_up(target)
 
     # changes by others
 
