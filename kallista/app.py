@@ -27,6 +27,7 @@ from kallista.core.handlers import Handler
 from kallista.core.ids import check_id
 from kallista.core.parsing import CheckTask, Document, Limits, parse_workflow
 from kallista.core.plan import lane, queue_of_lane, type_of_lane
+from kallista.core.retention import parse_retention
 from kallista.core.snapshots import Snapshot
 from kallista.core.states import RunKind
 from kallista.core.types import Json, JsonText, Micros, RunId, TaskType
@@ -165,6 +166,7 @@ class Kallista:
                 grace=Micros(round(settings.grace * 1_000_000)),
                 within=None if within is None else RunId(within),
                 max_payload_bytes=settings.max_payload_bytes,
+                retention=parse_retention(settings.retention),
             ),
             settings=settings,
             threads=None,

@@ -83,6 +83,40 @@ def store_commands() -> typer.Typer:
         else:
             print(f"wrote {file} ({made.size_bytes:,} bytes)")
 
+    @commands.command(
+        short_help="Remove runs that are over.",
+        epilog="Example: kallista store purge --older-than 30d --kind task",
+    )
+    def purge(
+        older_than: Annotated[
+            str, typer.Option("--older-than", help="How long ago they ended, like 30d or 12h.")
+        ],
+        kind: Annotated[
+            str | None, typer.Option("--kind", help="Only workflow, process or task.")
+        ] = None,
+        status: Annotated[
+            list[str] | None,
+            typer.Option("--status", help="Only what ended so, like COMPLETED; several times."),
+        ] = None,
+        store: StoreOption = None,
+        output: OutputOption = Format.TEXT,
+    ) -> None:
+        """Remove runs that are over, with the runs they have started, while workers go on.
+
+        What others could still wait for stays. The file does not shrink: its room is used by what
+        is written next.
+        """
+        session = Session(store, output)
+        removed = session.ask(
+            lambda app: app.store.purge(older_than, kind=kind, status=status or None)
+        )
+        if session.as_json:
+            from kallista.cli.output import print_json
+
+            print_json({"removed": removed})
+        else:
+            print(f"runs removed: {removed:,}")
+
     @commands.command(epilog="Example: kallista store export my-run > my-run.json")
     def export(
         id: IdArgument, store: StoreOption = None, output: OutputOption = Format.JSON

@@ -5,19 +5,21 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
-from kallista.core.durations import to_datetime
+from kallista.core.durations import parse_duration, to_datetime
 from kallista.core.ids import may_exist
 from kallista.core.plan import WAKE
+from kallista.core.retention import places
 from kallista.core.snapshots import Snapshot
 from kallista.core.states import FINISHED_RUN, FINISHED_STEP, RunKind
 from kallista.core.types import Json, Micros, RunId, RunKey
 from kallista.engine.active import DefinitionCache
 from kallista.engine.facts import Facts
 from kallista.engine.promises import HISTORY_PAGE, Promises
+from kallista.engine.retention import Purger
 from kallista.engine.snapshots import SnapshotBuilder
 from kallista.errors import NotFoundError
 from kallista.store.port import BrokenLink, Store
@@ -204,6 +206,34 @@ class StoreCare:
         await self._store.back_up(file)
         return StoreBackup(str(file), _size(file))
 
+    async def purge(
+        self,
+        older_than: float | str | timedelta,
+        *,
+        kind: str | None = None,
+        status: str | Sequence[str] | None = None,
+    ) -> int:
+        """Remove runs that are over, with the runs they have started, a few at a time.
+
+        What others could still wait for stays: a process is needed until each one that depends on
+        it is COMPLETED. Children go with their parents and not before. Tombstones stay; the room
+        is used by what is written next.
+
+        Args:
+            older_than: How long ago they have to have ended: seconds, ``"30d"``, ISO 8601.
+            kind: Only runs of this kind: ``workflow``, ``process`` or ``task``.
+            status: Only runs that ended in this status, or in one of these.
+
+        Returns:
+            How many runs are gone, those they had started included.
+
+        Raises:
+            UsageError: There is no such kind, or no such status in which one is over.
+        """
+        before = Micros(self._now() - parse_duration(older_than))
+        purger = Purger(self._store, self._now)
+        return sum([await purger.remove(*place, before) for place in _places(kind, status)])
+
     async def export(self, id: str) -> dict[str, Json]:
         """All that is known of a run, as JSON data that a program can read without Kallista.
 
@@ -232,6 +262,18 @@ class StoreCare:
             "definition": definition,
             "history": history,
         }
+
+
+def _places(kind: str | None, status: str | Sequence[str] | None) -> Sequence[tuple[RunKind, str]]:
+    """The kinds and statuses that somebody speaks of."""
+    kinds = list(RunKind) if kind is None else [kind]
+    known = [place for each in kinds for place in places(each)]
+    if status is None:
+        return known
+    wanted = [status] if isinstance(status, str) else status
+    for name in set(wanted).difference(name for _, name in known):
+        list(places(f"{kinds[0]}.{name}"))  # which says what is wrong
+    return [place for place in known if place[1] in wanted]
 
 
 _LINKS: Final[Mapping[str, str]] = {

@@ -18,7 +18,7 @@ from msgspec.structs import replace
 from kallista.core.events import Event, StepState
 from kallista.core.plan import WAKE, WHOLE_RUN, Entry, Grant, NewRun, Ownership, Plan, is_alone
 from kallista.core.schedules import Firing, Schedule
-from kallista.core.states import RunKind, ScheduleStatus, TaskStatus
+from kallista.core.states import ProcessStatus, RunKind, ScheduleStatus, TaskStatus
 from kallista.core.types import JsonText, Micros, RunId, RunKey, ScheduleId, TaskType, WorkerKey
 from kallista.errors import (
     ConflictError,
@@ -467,6 +467,48 @@ class MemoryStore:
         if run.head.ended_at is None:
             raise StateError(f"{run.kind} {run.id!r} is {run.status}; cancel it first")
         self._remove(run, now)
+
+    def purge(
+        self, runs: Sequence[RunKey], ended_before: Micros, now: Micros
+    ) -> asyncio.Future[int]:
+        """See the port."""
+        return self._write(
+            lambda: self._purge(runs, ended_before, now), nothing=lambda removed: removed == 0
+        )
+
+    def _purge(self, runs: Sequence[RunKey], ended_before: Micros, now: Micros) -> int:
+        before = len(self._state.runs)
+        for key in runs:
+            run = self._state.runs.get(key)
+            if run is not None and self._may_go(run, ended_before):
+                self._remove(run, now)
+        return before - len(self._state.runs)
+
+    def _may_go(self, run: RunRecord, ended_before: Micros) -> bool:
+        """Whether a run and all below it is over, and nobody needs it."""
+        has_parent = run.parent is not None and run.parent[0] in self._state.runs
+        if run.head.ended_at is None or run.head.ended_at >= ended_before or has_parent:
+            return False
+        tree = self._tree(run)
+        return not any(
+            below.head.ended_at is None or below.head.in_flight or self._is_needed(below)
+            for below in tree
+        )
+
+    def _tree(self, run: RunRecord) -> list[RunRecord]:
+        below = [
+            self._tree(child)
+            for child in self._state.runs.values()
+            if child.parent is not None and child.parent[0] == run.key
+        ]
+        return [run, *(each for tree in below for each in tree)]
+
+    def _is_needed(self, run: RunRecord) -> bool:
+        waiting = (self._state.runs[key] for key in self._state.waits.get(run.id, ()))
+        return any(
+            other.root != run.root and other.head.state is not ProcessStatus.COMPLETED
+            for other in waiting
+        )
 
     def _remove(self, run: RunRecord, now: Micros) -> None:
         state = self._state

@@ -452,6 +452,25 @@ class Store(Protocol):
         """
         ...
 
+    def purge(
+        self, runs: Sequence[RunKey], ended_before: Micros, now: Micros
+    ) -> asyncio.Future[int]:
+        """Remove those of the runs that may go, each with all below it; leave tombstones.
+
+        A run stays when it had not ended before then, when the run that started it is still there,
+        when anything below it is unfinished or in flight, and when another run that is not
+        COMPLETED waits for it or for anything below it.
+
+        Args:
+            runs: Their keys; one that is gone is passed over.
+            ended_before: When they have to have ended.
+            now: The moment, for the tombstones.
+
+        Returns:
+            How many runs are gone, those below included.
+        """
+        ...
+
     async def tombstone(self, run: RunId) -> Tombstone | None:
         """What stayed of a deleted run, or None."""
         ...

@@ -923,6 +923,32 @@ class SyncStoreCare:
         """
         return self._portal.call(partial(self._inner.backup, target))
 
+    def purge(
+        self,
+        older_than: float | str | timedelta,
+        *,
+        kind: str | None = None,
+        status: str | Sequence[str] | None = None,
+    ) -> int:
+        """Remove runs that are over, with the runs they have started, a few at a time.
+
+        What others could still wait for stays: a process is needed until each one that depends on
+        it is COMPLETED. Children go with their parents and not before. Tombstones stay; the room
+        is used by what is written next.
+
+        Args:
+            older_than: How long ago they have to have ended: seconds, ``"30d"``, ISO 8601.
+            kind: Only runs of this kind: ``workflow``, ``process`` or ``task``.
+            status: Only runs that ended in this status, or in one of these.
+
+        Returns:
+            How many runs are gone, those they had started included.
+
+        Raises:
+            UsageError: There is no such kind, or no such status in which one is over.
+        """
+        return self._portal.call(partial(self._inner.purge, older_than, kind=kind, status=status))
+
     def export(self, id: str) -> dict[str, Json]:
         """All that is known of a run, as JSON data that a program can read without Kallista.
 

@@ -80,3 +80,21 @@ def test_a_backup_is_another_store(folder: Path, filled: Path, typed: Typist) ->
     url = "sqlite:///backups/copy.db"
     assert typed("workflow", "show", "hello", "--store", url).code == 0
     assert typed("store", "check", "--store", url).code == 0
+
+
+@pytest.mark.usefixtures("filled")
+def test_a_purge_removes_what_is_over(typed: Typist) -> None:
+    """It says how many went; what is unfinished stays, and a wrong word is told."""
+    assert typed("store", "purge", "--older-than", "1h").out == "runs removed: 0\n"
+    told = typed("store", "purge", "--older-than", "0s", "--kind", "task", "-o", "json").answer
+    assert told == {"removed": 0}
+    gone = typed("store", "purge", "--older-than", "0s", "--status", "COMPLETED")
+    assert gone.out == "runs removed: 1\n"
+    assert [run["id"] for run in typed("workflow", "list", "-o", "json").answer["items"]] == [
+        "long"
+    ]
+    assert "was deleted at" in typed("workflow", "show", "hello").err
+    for words in (("--kind", "job"), ("--status", "RUNNING"), ("--older-than", "soon")):
+        wrong = typed("store", "purge", "--older-than", "1h", *words)
+        assert wrong.code == 2
+        assert wrong.err

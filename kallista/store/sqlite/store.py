@@ -187,6 +187,14 @@ class SqliteStore:
             lambda writing: changes.delete_run(writing.db, run, version, now)
         )
 
+    def purge(
+        self, runs: Sequence[RunKey], ended_before: Micros, now: Micros
+    ) -> asyncio.Future[int]:
+        """See the port."""
+        return self._writing.submit(
+            lambda writing: changes.purge(writing.db, runs, ended_before, now)
+        )
+
     async def tombstone(self, run: RunId) -> Tombstone | None:
         """See the port."""
         return await self._reading.ask(lambda reading: reading.tombstone(run))
