@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 
-from kallista.core.definitions import ChildSpec, Definition, TaskSpec
+from kallista.core.definitions import ChildSpec, Definition, Phase, TaskSpec
 from kallista.core.encoding import definition_from_data
 from kallista.core.events import StepState
 from kallista.core.ids import child_id
 from kallista.core.plan import WAKE, WHOLE_RUN, alone, lane
 from kallista.core.run import Run, fold
-from kallista.core.states import FINISHED_RUN, ProcessStatus, RunKind, TaskStatus
+from kallista.core.states import ACTIVE_RUN, FINISHED_RUN, ProcessStatus, RunKind, TaskStatus
 from kallista.core.types import Micros, RunId, RunKey, TaskType
 from kallista.store.memory import MemoryState
 from kallista.store.port import RunRecord
@@ -77,12 +77,17 @@ class _Moving:
         self._agrees_with_its_parent()
         if head.state is ProcessStatus.WAITING:
             self._waits_for_something()
-        if head.deadline_at is not None:
+        if head.deadline_at is not None and head.ending is None:
             assert self._line(WAKE, WHOLE_RUN, head.deadline_at), f"{record.id}: no deadline"
         for position in range(len(record.steps)):
             self._step(position)
-        if head.state is ProcessStatus.RUNNING:
-            assert any(step.ended_at is None for step in record.steps), f"{record.id}: no end"
+        if head.state in ACTIVE_RUN:
+            main = record.steps[: self.definition.main_count]
+            last = record.steps[self.definition.main_count :]
+            moves = any(step.ended_at is None for step in main) or (
+                head.ending is not None and any(map(_is_under_way, last))
+            )
+            assert moves, f"{record.id}: no end"
 
     def _line(self, type: TaskType, step: int, ready_at: Micros) -> bool:
         return (self.record.key, type, step, ready_at) in self.lines
@@ -95,8 +100,10 @@ class _Moving:
             assert self._line(WAKE, position, step.ready_at), f"{where}: sleeps for ever"
         elif step.status is TaskStatus.WAITING:
             self._child_moves(position, where)
-        elif step.status is TaskStatus.SCHEDULED and record.head.state is ProcessStatus.RUNNING:
-            if step.ready_at is None:
+        elif step.status is TaskStatus.SCHEDULED and record.head.state in ACTIVE_RUN:
+            if step.ready_at is None and spec.phase is not Phase.MAIN:
+                pass  # its turn comes at the end, if at all
+            elif step.ready_at is None:
                 before = [record.steps[earlier] for earlier in spec.depends_on]
                 assert any(earlier.ended_at is None for earlier in before), f"{where}: no turn"
             else:
@@ -123,7 +130,7 @@ class _Moving:
         if parent is None or record.parent is None:
             return
         assert parent.head.state not in FINISHED_RUN, f"{record.id} outlives {parent.id}"
-        if parent.head.state is ProcessStatus.RUNNING:
+        if parent.head.state in ACTIVE_RUN:
             assert not record.head.held, f"{record.id} is held by {parent.id}, which runs"
 
     def _waits_for_something(self) -> None:
@@ -144,3 +151,9 @@ def waits_in(task: TaskSpec, step: StepState) -> TaskType:
     """The lane in which a task waits for a worker."""
     served = lane(task.type, task.queue)
     return alone(served) if task.is_suspect(step.crashes) else served
+
+
+def _is_under_way(step: StepState) -> bool:
+    """Whether a step is executed, sleeps, or waits in the queue."""
+    waits = step.status is TaskStatus.SCHEDULED and step.ready_at is not None
+    return waits or step.status in (TaskStatus.RUNNING, TaskStatus.WAITING)

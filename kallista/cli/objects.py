@@ -216,6 +216,34 @@ def add_verb_with_reason(
         _act(session, word, id, verb, done, lambda app: act(app, id, reason), makes_work=False)
 
 
+def add_cancel(
+    commands: typer.Typer,
+    word: str,
+    help: str,
+    act: Callable[[Kallista, str, str | None, bool], Awaitable[object]],
+) -> None:
+    """How a workflow or process is cancelled; arguments as for ``add_verb``."""
+
+    @commands.command(
+        "cancel", help=help, epilog=f"Example: kallista {word} cancel my-{word} --rollback"
+    )
+    def command(
+        id: IdArgument,
+        reason: ReasonOption = None,
+        rollback: Annotated[
+            bool, typer.Option("--rollback", help="Undo what has completed (compensate).")
+        ] = False,
+        store: StoreOption = None,
+        output: OutputOption = Format.TEXT,
+    ) -> None:
+        session = Session(store, output)
+        done = "is being rolled back" if rollback else "is cancelled"
+        _act(
+            session, word, id, "cancel", done,
+            lambda app: act(app, id, reason, rollback), makes_work=rollback,
+        )  # fmt: skip
+
+
 def _act(
     session: Session,
     word: str,
@@ -266,9 +294,9 @@ def workflow_commands() -> typer.Typer:
         commands, "workflow", "resume", "Let a paused workflow go on.", "goes on",
         lambda app, id: app.workflow_manager.resume_workflow(id), makes_work=True,
     )  # fmt: skip
-    add_verb_with_reason(
-        commands, "workflow", "cancel", "End it; tasks in flight are told to stop.", "is cancelled",
-        lambda app, id, why: app.workflow_manager.cancel_workflow(id, why),
+    add_cancel(
+        commands, "workflow", "End it; tasks in flight are told to stop.",
+        lambda app, id, why, back: app.workflow_manager.cancel_workflow(id, why, rollback=back),
     )  # fmt: skip
     add_verb(
         commands, "workflow", "retry", "Go on from what did not complete.", "goes on",
@@ -302,9 +330,9 @@ def process_commands() -> typer.Typer:
         commands, "process", "resume", "Let a paused process go on.", "goes on",
         lambda app, id: app.orchestrator.resume_process(id), makes_work=True,
     )  # fmt: skip
-    add_verb_with_reason(
-        commands, "process", "cancel", "End it and what it has started.", "is cancelled",
-        lambda app, id, why: app.orchestrator.cancel_process(id, why),
+    add_cancel(
+        commands, "process", "End it and what it has started.",
+        lambda app, id, why, back: app.orchestrator.cancel_process(id, why, rollback=back),
     )  # fmt: skip
     add_verb(
         commands, "process", "retry", "Run again what failed or was skipped.", "goes on",

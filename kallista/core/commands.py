@@ -24,10 +24,17 @@ class Verb(StrEnum):
 
 
 class Command(Struct, frozen=True, gc=False):
-    """A user's wish; a repeat changes nothing."""
+    """A user's wish; a repeat changes nothing.
+
+    Args:
+        verb: What to do.
+        reason: Why, for history.
+        rollback: Of a cancellation: what has completed is undone.
+    """
 
     verb: Verb
     reason: str | None = None
+    rollback: bool = False
 
 
 class Dispatch(Struct, frozen=True, gc=False):

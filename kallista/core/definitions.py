@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from functools import cached_property
 from typing import Final
 
@@ -12,6 +13,7 @@ from msgspec import Struct
 from kallista.core.plan import DEFAULT_QUEUE
 from kallista.core.retry import NO_RETRY, RetryPolicy
 from kallista.core.states import RunKind
+from kallista.core.trigger_rules import TriggerRule
 from kallista.core.types import Json, Micros, RunId, StepId, TaskType
 
 
@@ -70,6 +72,21 @@ class ChildSpec(Struct, frozen=True, gc=False):
     inputs: Mapping[str, Json]
 
 
+class Phase(StrEnum):
+    """In which part of a run a step runs."""
+
+    MAIN = "main"
+    UNDO = "undo"
+    FINALLY = "finally"
+
+
+class OnFailure(StrEnum):
+    """What a run does when it fails."""
+
+    STOP = "stop"
+    ROLLBACK = "rollback"
+
+
 class StepSpec(Struct, frozen=True, gc=False):
     """One step: a task of a workflow, a step of a process, or the one step of a single task.
 
@@ -81,6 +98,9 @@ class StepSpec(Struct, frozen=True, gc=False):
         when: A condition (CEL); the step is skipped when it is false.
         continue_on_error: Its failure is recorded, and what depends on it goes on.
         priority: Added to nothing: overrides the run's own priority when given.
+        trigger_rule: What it asks of the steps before it.
+        phase: Whether the run is for it, or it undoes another one, or runs at the end.
+        undoes: The position of the step that it undoes.
     """
 
     id: StepId
@@ -90,6 +110,9 @@ class StepSpec(Struct, frozen=True, gc=False):
     when: str | None = None
     continue_on_error: bool = False
     priority: int | None = None
+    trigger_rule: TriggerRule = TriggerRule.ALL_COMPLETED
+    phase: Phase = Phase.MAIN
+    undoes: int | None = None
 
 
 # eq=False keeps identity comparison: definitions are compared by their content hash.
@@ -101,13 +124,15 @@ class Definition:
         kind: What a run of it is.
         name: What people read, and the name to run it by when it is defined; empty where a single
             task is given none: people read the id of its run.
-        steps: In the order they were listed; positions are used everywhere inside.
+        steps: In the order they were listed, those of the main phase first, then those that undo,
+            then those that run at the end; positions are used everywhere inside.
         continue_on_error: The default of its steps.
         deadline: The limit of a whole run, from its start.
         inputs: The arguments a run may be given, by name.
         dependencies: Processes that must have completed before a run starts.
         priority: Of its runs, unless a run says otherwise; higher runs first.
         tags: Of its runs.
+        on_failure: What a run does when it fails.
     """
 
     kind: RunKind
@@ -119,6 +144,12 @@ class Definition:
     dependencies: tuple[RunId, ...] = ()
     priority: int = 0
     tags: tuple[str, ...] = ()
+    on_failure: OnFailure = OnFailure.STOP
+
+    @cached_property
+    def main_count(self) -> int:
+        """How many of its steps belong to the main phase."""
+        return sum(step.phase is Phase.MAIN for step in self.steps)
 
     @cached_property
     def dependents(self) -> tuple[tuple[int, ...], ...]:

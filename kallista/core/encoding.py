@@ -11,6 +11,8 @@ from kallista.core.definitions import (
     ChildSpec,
     Definition,
     InputSpec,
+    OnFailure,
+    Phase,
     StepSpec,
     TaskSpec,
 )
@@ -18,6 +20,7 @@ from kallista.core.ids import canonical_json, text_hash
 from kallista.core.plan import DEFAULT_QUEUE
 from kallista.core.retry import NO_RETRY, RetryPolicy
 from kallista.core.states import RunKind
+from kallista.core.trigger_rules import TriggerRule
 from kallista.core.types import Json, JsonText, Micros, RunId, StepId, TaskType
 
 
@@ -49,6 +52,7 @@ def definition_to_data(definition: Definition) -> dict[str, Json]:
             "dependencies": (list(definition.dependencies), []),
             "priority": (definition.priority, 0),
             "tags": (list(definition.tags), []),
+            "on_failure": (definition.on_failure.value, OnFailure.STOP.value),
         }
     )
 
@@ -69,6 +73,7 @@ def definition_from_data(data: object) -> Definition:
         dependencies=tuple(RunId(id) for id in known.get("dependencies", ())),
         priority=known.get("priority", 0),
         tags=tuple(known.get("tags", ())),
+        on_failure=OnFailure(known.get("on_failure", OnFailure.STOP)),
     )
 
 
@@ -101,6 +106,9 @@ def _step_to_data(step: StepSpec) -> dict[str, Json]:
             "when": (step.when, None),
             "continue_on_error": (step.continue_on_error, False),
             "priority": (step.priority, None),
+            "trigger_rule": (step.trigger_rule.value, TriggerRule.ALL_COMPLETED.value),
+            "phase": (step.phase.value, Phase.MAIN.value),
+            "undoes": (step.undoes, None),
         }
     )
     return {**own, **work}
@@ -142,6 +150,9 @@ def _step_from_data(data: Mapping[str, Any]) -> StepSpec:
         when=data.get("when"),
         continue_on_error=data.get("continue_on_error", False),
         priority=data.get("priority"),
+        trigger_rule=TriggerRule(data.get("trigger_rule", TriggerRule.ALL_COMPLETED)),
+        phase=Phase(data.get("phase", Phase.MAIN)),
+        undoes=data.get("undoes"),
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from kallista.core.states import EventKind, ProcessStatus, TaskStatus
+from kallista.core.states import Ending, EventKind, ProcessStatus, TaskStatus
 from kallista.core.types import JsonText, Micros, WorkerKey
 
 
@@ -70,6 +70,7 @@ class RunHead(Struct, frozen=True, gc=False):
         driven: Of a child: which attempt of the parent's step has driven it last.
         held: PAUSED because its parent is, and to be resumed with it.
         outcome: The seq of the event that holds why the run itself failed (its time limit, say).
+        ending: How it will end once it is wound up; None: nobody knows yet, or it has ended.
     """
 
     state: ProcessStatus = ProcessStatus.PENDING
@@ -81,3 +82,4 @@ class RunHead(Struct, frozen=True, gc=False):
     driven: int = 1
     held: bool = False
     outcome: int | None = None
+    ending: Ending | None = None

@@ -25,6 +25,7 @@ class Invocation(Struct):
         progress: Called with a fraction from 0 to 1 and a message.
         cancelled: Tells whether the attempt should stop.
         max_result_bytes: How long the encoded result may be.
+        generation: What is to be done anew, if asked for again, has another one each time.
     """
 
     run_id: RunId
@@ -36,11 +37,12 @@ class Invocation(Struct):
     progress: Callable[[float, str | None], None]
     cancelled: Callable[[], bool]
     max_result_bytes: int = MAX_PAYLOAD_BYTES
+    generation: int = 0
 
     @property
     def idempotency_key(self) -> str:
         """The same for every attempt of this task of this run."""
-        return idempotency_key(self.run_id, self.task_id, 0)
+        return idempotency_key(self.run_id, self.task_id, self.generation)
 
 
 class Handler(Protocol):

@@ -22,6 +22,7 @@ from kallista.core.states import (
     FINISHED_STEP,
     RUN_TRANSITIONS,
     STEP_TRANSITIONS,
+    Ending,
     EventKind,
     ProcessStatus,
     RunKind,
@@ -32,6 +33,12 @@ from kallista.errors import StateError
 
 SKIPPED_BY_CONDITION: Final = JsonText('"its condition is false"')
 """The reason of a step whose own ``when`` is false: what depends on it goes on."""
+
+
+SKIPPED_BY_RULE: Final = JsonText('"its trigger rule is not met, and nothing is missing"')
+"""The reason of a step that has nothing to do, such as one for failures where there are none."""
+
+_LETS_PASS: Final = frozenset({SKIPPED_BY_CONDITION, SKIPPED_BY_RULE})
 
 
 class Run:
@@ -48,8 +55,8 @@ class Run:
     """
 
     __slots__ = (
-        "blockers", "dead_ends", "definition", "head", "id", "inputs", "outputs", "priority",
-        "steps", "unfinished",
+        "blockers", "dead_ends", "definition", "head", "id", "inputs", "last_steps", "outputs",
+        "priority", "steps", "unfinished", "wound_up",
     )  # fmt: skip
 
     def __init__(
@@ -70,9 +77,14 @@ class Run:
         self.steps = steps
         self.outputs: dict[int, Json] = {} if outputs is None else outputs
         self.blockers = list(definition.predecessors)
-        self.unfinished = len(steps)
+        self.unfinished = definition.main_count
         self.dead_ends = 0
-        for position, step in enumerate(steps):
+        self.last_steps: list[int] | None = None
+        """What is left to do at the end, in order; known once it has come to that."""
+        self.wound_up = 0
+        """How many of those have certainly ended."""
+        main = definition.main_count
+        for position, step in enumerate(steps if main == len(steps) else steps[:main]):
             if step is not _NEW_STEP and step.status in FINISHED_STEP:
                 self.unfinished -= 1
                 if not step.passed:
@@ -104,6 +116,13 @@ class Run:
         if self.definition.kind is not RunKind.TASK or not self.inputs:
             return work.config
         return {**work.config, **self.inputs}
+
+    def is_over(self, position: int) -> bool:
+        """Whether a step begins no more, for the run has ended or is being wound up."""
+        head = self.head
+        return head.state in FINISHED_RUN or (
+            head.ending is not None and position < self.definition.main_count
+        )
 
     def step_id(self, position: int) -> StepId:
         """What the step at a position is called; that of a single task is called as its run is."""
@@ -178,13 +197,18 @@ class Draft:
         self.announce = False
 
     @property
+    def ending(self) -> Ending | None:
+        """How the run will end once it is wound up, if it is."""
+        return self._last_head.ending
+
+    @property
     def head(self) -> RunHead:
         """The run's head, this draft's changes included."""
         head = self._last_head
         if head.seq != self.seq or head.in_flight != self.in_flight:
             head = self._last_head = RunHead(
                 head.state, self.seq, self.in_flight, head.started_at, head.ended_at,
-                head.deadline_at, head.driven, head.held, head.outcome,
+                head.deadline_at, head.driven, head.held, head.outcome, head.ending,
             )  # fmt: skip
         return head
 
@@ -236,6 +260,13 @@ class Draft:
     def launch(self, position: int) -> None:
         """Execute a step's attempt here."""
         self.launched = _with(self.launched, position)
+
+    def call_off(self, position: int) -> bool:
+        """Launch a step not after all; false where its attempt is under way already."""
+        if position not in self.launched:
+            return False
+        self.launched = [other for other in self.launched if other != position]
+        return True
 
     def stop(self, position: int) -> None:
         """Stop a step's attempt."""
@@ -311,7 +342,8 @@ def _apply_to_run(draft: Draft, event: Event) -> None:
         raise _illegal(draft, event, draft.state)
     started = head.started_at
     deadline = head.deadline_at
-    if state is _RUN_RUNNING and event.kind is not _RESUMED:
+    goes_on = event.kind in _GO_ON
+    if state is _RUN_RUNNING and not goes_on:
         limit = draft.run.definition.deadline
         deadline = None if limit is None else Micros(event.at + limit)
         started = event.at if started is None else started
@@ -319,12 +351,25 @@ def _apply_to_run(draft: Draft, event: Event) -> None:
     held = event.attempt > 0 and event.kind is _PAUSED
     ended = event.at if finished else None
     outcome = event.seq if finished and event.data is not None else None
+    ending: Ending | None = None
+    if goes_on or head.ending is not None:
+        outcome, ending = _winding(head, event, outcome)
     draft.state = state
     draft.seq = event.seq + 1
     draft._last_head = RunHead(
         state, draft.seq, draft.in_flight, started, ended, deadline, event.attempt or head.driven,
-        held, outcome,
+        held, outcome, ending,
     )  # fmt: skip
+
+
+def _winding(head: RunHead, event: Event, outcome: int | None) -> tuple[int | None, Ending | None]:
+    """Why the run fails, and how it will end, where an event may have told that before its end."""
+    if event.kind in _WIND and event.data is not None:
+        told = from_json(event.data)
+        why = event.seq if len(told) > 1 else None
+        return why, Ending(told["ending"])
+    ended = event.kind in _RUN_ENDS
+    return head.outcome if outcome is None else outcome, None if ended else head.ending
 
 
 def _apply_to_step(draft: Draft, event: Event, position: int) -> None:
@@ -336,7 +381,7 @@ def _apply_to_step(draft: Draft, event: Event, position: int) -> None:
     draft.changed[position] = after
     draft.seq = event.seq + 1
     draft.in_flight += move.in_flight
-    if move.finished:
+    if move.finished and position < draft.run.definition.main_count:
         draft.unfinished -= move.finished
         draft.dead_ends += _is_dead_end(after) - _is_dead_end(before)
         if after.passed is not before.passed:
@@ -415,7 +460,7 @@ def _failed(draft: Draft, event: Event, step: StepState, status: TaskStatus) -> 
 
 
 def _skipped(draft: Draft, event: Event, step: StepState, status: TaskStatus) -> StepState:
-    return _ended(event, step, status, passed=event.data == SKIPPED_BY_CONDITION)
+    return _ended(event, step, status, passed=event.data in _LETS_PASS)
 
 
 def _cancelled(draft: Draft, event: Event, step: StepState, status: TaskStatus) -> StepState:
@@ -480,8 +525,18 @@ _MOVES: Final[Mapping[tuple[TaskStatus, EventKind], _Move]] = {
 
 # A member of an enumeration costs more to look up on its class than a constant.
 _RUN_RUNNING: Final = ProcessStatus.RUNNING
-_RESUMED: Final = EventKind.RUN_RESUMED
 _PAUSED: Final = EventKind.RUN_PAUSED
+_WIND: Final = frozenset({EventKind.RUN_ENDING, EventKind.RUN_COMPENSATING})
+_GO_ON: Final = _WIND | {EventKind.RUN_RESUMED}
+_RUN_ENDS: Final = frozenset(
+    {
+        EventKind.RUN_COMPLETED,
+        EventKind.RUN_FAILED,
+        EventKind.RUN_CANCELLED,
+        EventKind.RUN_RETRIED,
+        EventKind.RUN_WAITING,
+    }
+)
 
 
 def _illegal(draft: Draft, event: Event, state: str) -> StateError:

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from typing import Final
 
+from kallista.core.definitions import OnFailure
 from kallista.core.fields import MAX_COUNT, MAX_NAME, MAX_PRIORITY
 from kallista.core.inputs import TYPES
+from kallista.core.trigger_rules import TriggerRule
 from kallista.core.types import Json
 
 Schema = dict[str, Json]
@@ -30,6 +32,7 @@ def definition_schema() -> Schema:
             "process": _process(),
             "config": _object(_settings(), "What holds for the run and for its steps."),
             "task": _task(),
+            "undoing": _undoing(),
             "step": _step(),
             "taskStep": _task_step(),
             "workflowStep": _child_step("workflow", {"tasks": _ref("tasks")}),
@@ -102,6 +105,14 @@ def _settings() -> Schema:
         "tags": _nullable(_ref("tags", "To find runs by.")),
         "priority": _nullable(_ref("priority", "Higher runs first; 0 when not said.")),
         "inputs": _nullable(_ref("inputs")),
+        "on_failure": {
+            "enum": [*OnFailure, None],
+            "description": "rollback: what has completed is undone (compensate).",
+        },
+        "finally": {
+            "anyOf": [{"type": "array", "items": _ref("task")}, {"type": "null"}],
+            "description": "Tasks that run whatever the end; ${run.status} says which it is.",
+        },
     }
 
 
@@ -116,6 +127,14 @@ def _common() -> Schema:
         },
         "continue_on_error": _nullable(_flag("Record its failure, and go on.")),
         "priority": _nullable(_ref("priority", "Higher runs first; the run's when not said.")),
+        "trigger_rule": {
+            "enum": [*TriggerRule, None],
+            "description": "What it asks of the steps before it; all_completed when not said.",
+        },
+        "compensate": {
+            "anyOf": [_ref("undoing"), {"type": "null"}],
+            "description": "The task that undoes it when the run is rolled back.",
+        },
     }
 
 
@@ -164,6 +183,16 @@ def _task() -> Schema:
         "type": "object",
         "description": "A task; keys that are not its own go to the handler, like config.",
         "properties": {**_task_keys(), "depends_on": False, "tags": False},
+        "required": ["type"],
+    }
+
+
+def _undoing() -> Schema:
+    none = ("id", "name", "when", "depends_on", "trigger_rule", "compensate", "tags")
+    return {
+        "type": "object",
+        "description": "A task that undoes another one.",
+        "properties": {**_task_keys(), **dict.fromkeys(none, False)},
         "required": ["type"],
     }
 

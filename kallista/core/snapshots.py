@@ -10,6 +10,7 @@ from typing import Generic, Self, TypeAlias, TypeVar
 
 from msgspec import Struct
 
+from kallista.core.definitions import Phase
 from kallista.core.states import (
     ProcessStatus,
     RunKind,
@@ -90,6 +91,7 @@ class StepSnapshot(Snapshot, frozen=True):
         progress: How far its running attempt says it is, from 0 to 1; known in the program that
             executes it.
         progress_message: What the attempt says it is doing.
+        phase: Whether the run is for it, or it undoes another one, or runs at the end.
     """
 
     id: StepId
@@ -108,6 +110,7 @@ class StepSnapshot(Snapshot, frozen=True):
     ended_at: datetime | None
     progress: float | None
     progress_message: str | None
+    phase: Phase = Phase.MAIN
 
 
 class RunSnapshot(Snapshot, frozen=True):
@@ -206,7 +209,10 @@ AnySnapshot: TypeAlias = WorkflowSnapshot | ProcessSnapshot | TaskSnapshot
 
 
 def _results(steps: Sequence[StepSnapshot]) -> dict[StepId, Json]:
-    return {step.id: step.result for step in steps if step.status is TaskStatus.COMPLETED}
+    completed, main = TaskStatus.COMPLETED, Phase.MAIN
+    return {
+        step.id: step.result for step in steps if step.status is completed and step.phase is main
+    }
 
 
 class RunSummary(Snapshot, frozen=True):

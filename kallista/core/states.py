@@ -69,6 +69,25 @@ class ScheduleStatus(StrEnum):
     FINISHED = "FINISHED"
 
 
+class Ending(StrEnum):
+    """How a run will end that is being wound up, and whether what completed is undone before."""
+
+    COMPLETED = "COMPLETED"
+    FAILED = "FAILED"
+    CANCELLED = "CANCELLED"
+    UNDONE_FAILED = "UNDONE_FAILED"
+    UNDONE_CANCELLED = "UNDONE_CANCELLED"
+
+
+UNDOING: Final = frozenset({Ending.UNDONE_FAILED, Ending.UNDONE_CANCELLED})
+"""The endings before which what has completed is undone."""
+
+
+def status_after(ending: Ending) -> ProcessStatus:
+    """Where a run will be that ends like this."""
+    return ProcessStatus(ending.value.rpartition("_")[2])
+
+
 class EventKind(StrEnum):
     """What can happen to a run; its history is a list of these."""
 
@@ -80,6 +99,8 @@ class EventKind(StrEnum):
     RUN_FAILED = "run.failed"
     RUN_CANCELLED = "run.cancelled"
     RUN_RETRIED = "run.retried"
+    RUN_ENDING = "run.ending"
+    RUN_COMPENSATING = "run.compensating"
     TASK_READY = "task.ready"
     TASK_STARTED = "task.started"
     TASK_WAITING = "task.waiting"
@@ -95,6 +116,9 @@ class EventKind(StrEnum):
 FINISHED_RUN: Final = frozenset(
     {ProcessStatus.COMPLETED, ProcessStatus.FAILED, ProcessStatus.CANCELLED}
 )
+
+ACTIVE_RUN: Final = frozenset({ProcessStatus.RUNNING, ProcessStatus.COMPENSATING})
+"""The states of a run in which steps begin."""
 
 FINISHED_STEP: Final = frozenset(
     {TaskStatus.COMPLETED, TaskStatus.FAILED, TaskStatus.CANCELLED, TaskStatus.SKIPPED}
@@ -114,10 +138,18 @@ RUN_TRANSITIONS: Final[Mapping[tuple[ProcessStatus, EventKind], ProcessStatus]] 
     (_P.RUNNING, _E.RUN_COMPLETED): _P.COMPLETED,
     (_P.RUNNING, _E.RUN_FAILED): _P.FAILED,
     (_P.RUNNING, _E.RUN_CANCELLED): _P.CANCELLED,
+    (_P.RUNNING, _E.RUN_ENDING): _P.RUNNING,
+    (_P.RUNNING, _E.RUN_COMPENSATING): _P.COMPENSATING,
     (_P.PAUSED, _E.RUN_RESUMED): _P.RUNNING,
     (_P.PAUSED, _E.RUN_WAITING): _P.WAITING,
     (_P.PAUSED, _E.RUN_FAILED): _P.FAILED,
     (_P.PAUSED, _E.RUN_CANCELLED): _P.CANCELLED,
+    (_P.PAUSED, _E.RUN_COMPENSATING): _P.COMPENSATING,
+    (_P.COMPENSATING, _E.RUN_PAUSED): _P.PAUSED,
+    (_P.COMPENSATING, _E.RUN_FAILED): _P.FAILED,
+    (_P.COMPENSATING, _E.RUN_CANCELLED): _P.CANCELLED,
+    (_P.FAILED, _E.RUN_COMPENSATING): _P.COMPENSATING,
+    (_P.CANCELLED, _E.RUN_COMPENSATING): _P.COMPENSATING,
     (_P.FAILED, _E.RUN_RETRIED): _P.RUNNING,
     (_P.FAILED, _E.RUN_WAITING): _P.WAITING,
     (_P.CANCELLED, _E.RUN_RETRIED): _P.RUNNING,
@@ -144,4 +176,5 @@ STEP_TRANSITIONS: Final[Mapping[tuple[TaskStatus, EventKind], TaskStatus]] = {
     (_T.FAILED, _E.TASK_RESET): _T.SCHEDULED,
     (_T.CANCELLED, _E.TASK_RESET): _T.SCHEDULED,
     (_T.SKIPPED, _E.TASK_RESET): _T.SCHEDULED,
+    (_T.COMPLETED, _E.TASK_RESET): _T.SCHEDULED,
 }

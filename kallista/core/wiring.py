@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from kallista.core.definitions import ChildSpec, Definition, StepSpec, TaskSpec
 from kallista.core.expressions import Compiled, compile_condition, compile_value
-from kallista.core.states import RunKind, TaskStatus
+from kallista.core.states import Ending, RunKind, TaskStatus, status_after
 from kallista.core.types import Json, StepId
 from kallista.errors import ExpressionError
 
@@ -68,6 +68,7 @@ def evaluate(
     definition: Definition,
     inputs: Mapping[str, Json],
     steps: Mapping[int, tuple[TaskStatus, Json]],
+    ending: Ending | None = None,
 ) -> Json:
     """The value of an expression.
 
@@ -76,6 +77,7 @@ def evaluate(
         definition: Whose expression it is.
         inputs: The run's arguments.
         steps: Status and result of the steps it reads, by position.
+        ending: How the run will end, for what runs at its end.
 
     Raises:
         ExpressionError: It reads what is not there, or fails on what it is given.
@@ -85,7 +87,10 @@ def evaluate(
         for position, (status, result) in steps.items()
     }
     root = "steps" if definition.kind is RunKind.PROCESS else "tasks"
-    return compiled.evaluate({root: seen, "inputs": dict(inputs)})
+    scope: dict[str, Json] = {root: seen, "inputs": dict(inputs)}
+    if ending is not None:
+        scope["run"] = {"status": status_after(ending)}
+    return compiled.evaluate(scope)
 
 
 def reads(compiled: Compiled, definition: Definition) -> list[int]:

@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
-from kallista.core.commands import AttemptEnded, Command, Verb
+from kallista.core.commands import AttemptEnded, Command
 from kallista.core.durations import to_datetime
 from kallista.core.handlers import Handlers
 from kallista.core.ids import may_exist
@@ -60,6 +60,7 @@ from kallista.errors import (
     NotFoundError,
     StateError,
     StoreError,
+    StoreUnavailableError,
     UsageError,
     WaitTimeoutError,
 )
@@ -185,7 +186,12 @@ class EmbeddedEngine:
         self._firings = Firings(store, clock, self._definitions, self._queued)
         self._fire_alarm = Alarm(clock)
         self._take_over = TakeOver(
-            store, clock, options.take_over_every, options.lease, self._place_is_free
+            store,
+            clock,
+            options.take_over_every,
+            options.lease,
+            lambda: self._slots.worker,
+            self._place_is_free,
         )
         self._take_over_alarm = Alarm(clock)
         self._retention_alarm = Alarm(clock)
@@ -356,10 +362,25 @@ class EmbeddedEngine:
                 await self._driver.drain(DRAIN)
             await self._borrower.drain(DRAIN)
             if self._options.worker:
-                await self._store.retire_worker(self._clock.now())
+                await self._retire()
         finally:
             self._threads.close()
             await self._store.close()
+
+    async def _retire(self) -> None:
+        """Be no worker any more; once more if the store fails, for all else is recorded by now.
+
+        Raises:
+            StoreError: It failed again, or nobody could reach the store; others take over from
+                this worker as from a dead one.
+        """
+        try:
+            await self._store.retire_worker(self._clock.now())
+        except StoreUnavailableError:
+            raise  # it has been waited for
+        except StoreError as error:
+            _log.warning("leaving failed and is tried once more: %s", error)
+            await self._store.retire_worker(self._clock.now())
 
     async def _let_finish(self) -> None:
         timer = self._clock.call_at(
@@ -436,10 +457,10 @@ class EmbeddedEngine:
         if here and self._dispatcher.within is None:
             self._restrict(key)
 
-    async def command(self, kind: RunKind, id: RunId, verb: Verb, reason: str | None) -> bool:
+    async def command(self, kind: RunKind, id: RunId, command: Command) -> bool:
         """Do what was asked; true when it changed something."""
         record = await self._record(kind, id)
-        return await self._driver.command(record.key, Command(verb, reason), record)
+        return await self._driver.command(record.key, command, record)
 
     async def get(self, kind: RunKind, id: RunId) -> AnySnapshot:
         """The run as it is now."""

@@ -12,7 +12,7 @@ from threading import current_thread, main_thread
 from typing import Final, TypeAlias, TypeVar, cast
 
 from kallista.core.commands import AttemptEnded
-from kallista.core.definitions import Definition, TaskSpec
+from kallista.core.definitions import Definition, Phase, TaskSpec
 from kallista.core.handlers import Handler, Handlers, Invocation
 from kallista.core.outcomes import (
     Asleep,
@@ -23,6 +23,7 @@ from kallista.core.outcomes import (
     Outcome,
     Stopped,
 )
+from kallista.core.run import Run
 from kallista.core.states import ProcessStatus, RunKind, TaskStatus
 from kallista.core.types import Json, JsonText, Micros, RunKey
 from kallista.core.wiring import evaluate, reads, wiring
@@ -264,7 +265,7 @@ class Executor:
             before: (run.steps[before].status, run.outputs.get(before))
             for before in reads(compiled, run.definition)
         }
-        value = evaluate(compiled, run.definition, run.inputs, steps)
+        value = evaluate(compiled, run.definition, run.inputs, steps, run.head.ending)
         assert isinstance(value, dict), "a config stays a mapping"
         return value
 
@@ -287,7 +288,14 @@ class Executor:
             attempt.progress,
             attempt.cancelled,
             self._max_result_bytes,
+            self._generation(run, attempt.position),
         )
+
+    def _generation(self, run: Run, position: int) -> int:
+        """What runs at the end of a run is another thing at each end, should the run be retried."""
+        if run.definition.steps[position].phase is not Phase.FINALLY:
+            return 0
+        return run.steps[position].since or 0
 
     async def _read_results(self, active: ActiveRun, position: int) -> Mapping[str, Json]:
         """The results of the steps before this one, however often the store fails."""
@@ -364,11 +372,19 @@ _NOTHING: Final[Mapping[str, Json]] = {}
 
 def _before(definition: Definition, position: int) -> Iterator[int]:
     """The steps that a step comes after, directly or not, in the order of the definition."""
+    spec = definition.steps[position]
+    if spec.phase is Phase.FINALLY:
+        yield from range(definition.main_count)
+        return
+    if spec.undoes is not None:
+        yield from _before(definition, spec.undoes)
+        yield spec.undoes
+        return
     if definition.kind is RunKind.WORKFLOW:
         yield from range(position)
         return
     seen: set[int] = set()
-    waiting = list(definition.steps[position].depends_on)
+    waiting = list(spec.depends_on)
     while waiting:
         earlier = waiting.pop()
         if earlier not in seen:

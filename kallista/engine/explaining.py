@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Collection, Sequence
 
+from msgspec.structs import replace
+
 from kallista.core.definitions import ChildSpec, Definition, TaskSpec
 from kallista.core.durations import to_datetime
 from kallista.core.events import StepState
@@ -12,7 +14,14 @@ from kallista.core.ids import child_id
 from kallista.core.plan import DEFAULT_QUEUE, lane, queue_of_lane, type_of_lane
 from kallista.core.schedules import Schedule
 from kallista.core.snapshots import Explanation
-from kallista.core.states import ProcessStatus, RunKind, ScheduleStatus, TaskStatus
+from kallista.core.states import (
+    UNDOING,
+    ProcessStatus,
+    RunKind,
+    ScheduleStatus,
+    TaskStatus,
+    status_after,
+)
 from kallista.core.types import Micros, RunId, TaskType
 from kallista.engine.active import DefinitionCache
 from kallista.engine.snapshots import as_seen, shown
@@ -52,7 +61,8 @@ class Explainer:
             case ProcessStatus.COMPLETED | ProcessStatus.FAILED | ProcessStatus.CANCELLED:
                 return await self._finished(record, what)
             case _:
-                return await self._running(record, definition, what)
+                explained = await self._running(record, definition, what)
+                return _with_ending(explained, record)
 
     async def schedule(self, schedule: Schedule) -> Explanation:
         """Why a schedule is where it is."""
@@ -197,6 +207,16 @@ class Explainer:
             return self._said(record, sentence, "waits_for_worker")
         at = f"{to_datetime(min(moments)):%Y-%m-%d %H:%M:%S} UTC"
         return self._said(record, f"{what} waits until {at}", "waits_for_moment", [at])
+
+
+def _with_ending(explained: Explanation, record: RunRecord) -> Explanation:
+    """The same, and how a run will end that is being wound up."""
+    ending = record.head.ending
+    if ending is None:
+        return explained
+    undoes = "what it did is undone, and then " if ending in UNDOING else "then "
+    sentence = f"{explained.sentence[:-1]}; {undoes}it will be {status_after(ending)}."
+    return replace(explained, sentence=sentence)
 
 
 def _lane_told(lane: TaskType, elsewhere: Collection[TaskType]) -> str:

@@ -61,7 +61,7 @@ class Facts:
             definition.steps[position].id: await self.result(
                 definition, position, outcomes[position]
             )
-            for position, step in enumerate(record.steps)
+            for position, step in enumerate(record.steps[: definition.main_count])
             if step.status is TaskStatus.COMPLETED and position in outcomes
         }
 

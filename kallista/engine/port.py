@@ -8,7 +8,7 @@ from typing import Protocol
 
 from msgspec import Struct
 
-from kallista.core.commands import Verb
+from kallista.core.commands import Command
 from kallista.core.definitions import Definition
 from kallista.core.parsing import SingleTask
 from kallista.core.snapshots import (
@@ -149,7 +149,7 @@ class Engine(Protocol):
         """
         ...
 
-    async def command(self, kind: RunKind, id: RunId, verb: Verb, reason: str | None) -> bool:
+    async def command(self, kind: RunKind, id: RunId, command: Command) -> bool:
         """Do what was asked; true when it changed something, false for a repeat.
 
         Raises:

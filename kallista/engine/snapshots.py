@@ -10,7 +10,7 @@ from typing import NamedTuple, TypeAlias
 
 from msgspec.structs import replace
 
-from kallista.core.definitions import ChildSpec, Definition, TaskSpec
+from kallista.core.definitions import ChildSpec, Definition, Phase, TaskSpec
 from kallista.core.durations import format_duration, to_datetime
 from kallista.core.events import Event, StepState
 from kallista.core.ids import child_id
@@ -35,6 +35,8 @@ from kallista.engine.active import ActiveRun, DefinitionCache, Progress
 from kallista.engine.facts import Facts
 from kallista.engine.slots import CLAIM_AHEAD
 from kallista.store.port import RunRecord, Store
+
+_UNDO = Phase.UNDO
 
 
 class SnapshotBuilder:
@@ -100,6 +102,7 @@ class SnapshotBuilder:
                 for position, (always, state) in enumerate(
                     zip(_outline(definition), record.steps, strict=True)
                 )
+                if always.phase is not _UNDO or state.attempt
             ]
         )
         errors = _errors(record, steps, outcomes.get(WHOLE_RUN), moments)
@@ -244,6 +247,7 @@ class _Always(NamedTuple):
         kind: What it is.
         type: The task type; None for a child run.
         depends_on: The ids of the steps before it.
+        phase: In which part of a run it runs.
     """
 
     position: int
@@ -252,6 +256,7 @@ class _Always(NamedTuple):
     kind: RunKind
     type: TaskType | None
     depends_on: tuple[StepId, ...]
+    phase: Phase
 
 
 @lru_cache(maxsize=1024)
@@ -266,6 +271,7 @@ def _outline(definition: Definition) -> tuple[_Always, ...]:
             kind=RunKind.TASK if isinstance(spec.work, TaskSpec) else spec.work.definition.kind,
             type=spec.work.type if isinstance(spec.work, TaskSpec) else None,
             depends_on=tuple(steps[before].id for before in spec.depends_on),
+            phase=spec.phase,
         )
         for position, spec in enumerate(steps)
     )
@@ -299,7 +305,7 @@ def _step(
     moments: _Moments,
     now: Micros,
 ) -> StepSnapshot:
-    position, own_id, name, kind, type, depends_on = always
+    position, own_id, name, kind, type, depends_on, phase = always
     id = own_id or StepId(record.id)
     result: Json = None
     error = note = None
@@ -330,6 +336,7 @@ def _step(
         moments[state.ended_at],
         None if said is None else said.fraction,
         None if said is None else said.message,
+        phase,
     )
 
 

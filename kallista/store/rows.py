@@ -11,7 +11,14 @@ from msgspec.structs import astuple
 from kallista.core.events import Event, RunHead, StepState
 from kallista.core.plan import Entry, NewRun
 from kallista.core.schedules import Schedule
-from kallista.core.states import EventKind, ProcessStatus, RunKind, ScheduleStatus, TaskStatus
+from kallista.core.states import (
+    Ending,
+    EventKind,
+    ProcessStatus,
+    RunKind,
+    ScheduleStatus,
+    TaskStatus,
+)
 from kallista.core.types import JsonText, RunId, RunKey, ScheduleId, TaskType, WorkerKey
 from kallista.store.port import (
     NEW_EPOCH,
@@ -29,7 +36,7 @@ Row: TypeAlias = tuple[Any, ...]
 NEW_STEP: Final = StepState()
 """What a step without a row is."""
 
-_TASK: Final = 30
+_TASK: Final = 31
 """Where the step of a single task begins in a row of ``run_records``; its status is the run's."""
 
 NO_TASK: Final[Row] = (None,) * 10
@@ -46,11 +53,11 @@ def run_record(row: Row, content: JsonText, steps: tuple[StepState, ...]) -> Run
     (
         key, id, kind, name, status, _, definition, request, inputs, parent, parent_step,
         parent_id, root, schedule, priority, tags, created_at, owner, epoch, version, _,
-        state, seq, in_flight, started_at, ended_at, deadline_at, driven, held, outcome,
+        state, seq, in_flight, started_at, ended_at, deadline_at, driven, held, outcome, ending,
     ) = row[:_TASK]  # fmt: skip
     head = RunHead(
         _STATES[state], seq, in_flight, started_at, ended_at, deadline_at, driven, bool(held),
-        outcome,
+        outcome, None if ending is None else Ending(ending),
     )  # fmt: skip
     return RunRecord(
         key, id, _KINDS[kind], name, status, definition, content, request, inputs,

@@ -163,14 +163,22 @@ class ProcessOrchestrator(Runs[ProcessSnapshot]):
         """
         await self._command(process_id, Verb.RESUME)
 
-    async def cancel_process(self, process_id: str, reason: str | None = None) -> None:
-        """End it and what it has started; tasks in flight are told to stop.
+    async def cancel_process(
+        self, process_id: str, reason: str | None = None, *, rollback: bool = False
+    ) -> None:
+        """End it, and the runs that it has started; tasks in flight are told to stop.
+
+        Args:
+            process_id: Which one.
+            reason: Why, for its history.
+            rollback: Undo what has completed, by what its steps say in ``compensate``. Until that
+                is done, and ``finally`` as well, it is COMPENSATING.
 
         Raises:
             NotFoundError: No such process.
             StateError: It has finished already.
         """
-        await self._command(process_id, Verb.CANCEL, reason)
+        await self._command(process_id, Verb.CANCEL, reason, rollback=rollback)
 
     async def retry_process(self, process_id: str) -> None:
         """Run again what failed or was skipped in a FAILED or CANCELLED process, nothing else.

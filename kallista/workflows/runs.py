@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import ClassVar, Generic, TypeVar, cast
 
 from kallista.core import fields
-from kallista.core.commands import Verb
+from kallista.core.commands import Command, Verb
 from kallista.core.definitions import Definition
 from kallista.core.ids import check_id
 from kallista.core.problems import Problems
@@ -118,8 +118,12 @@ class Runs(Generic[SnapshotT]):
         requests = await read_all(items, what, read)
         return await self._engine.create_all(requests, start=start) if requests else []
 
-    async def _command(self, id: str, verb: Verb, reason: str | None = None) -> bool:
-        return await self._engine.command(self.kind, RunId(id), verb, reason)
+    async def _command(
+        self, id: str, verb: Verb, reason: str | None = None, *, rollback: bool = False
+    ) -> bool:
+        return await self._engine.command(
+            self.kind, RunId(id), Command(verb, reason, rollback=rollback)
+        )
 
     async def _get(self, id: str) -> SnapshotT:
         return cast(SnapshotT, await self._engine.get(self.kind, RunId(id)))

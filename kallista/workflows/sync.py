@@ -219,14 +219,24 @@ class SyncWorkflowManager:
         """
         return self._portal.call(partial(self._inner.resume_workflow, workflow_id))
 
-    def cancel_workflow(self, workflow_id: str, reason: str | None = None) -> None:
+    def cancel_workflow(
+        self, workflow_id: str, reason: str | None = None, *, rollback: bool = False
+    ) -> None:
         """End it; tasks in flight are told to stop.
+
+        Args:
+            workflow_id: Which one.
+            reason: Why, for its history.
+            rollback: Undo what has completed, by what its tasks say in ``compensate``. Until that
+                is done, and ``finally`` as well, it is COMPENSATING.
 
         Raises:
             NotFoundError: No such workflow.
             StateError: It has finished already.
         """
-        return self._portal.call(partial(self._inner.cancel_workflow, workflow_id, reason))
+        return self._portal.call(
+            partial(self._inner.cancel_workflow, workflow_id, reason, rollback=rollback)
+        )
 
     def retry_workflow(self, workflow_id: str) -> None:
         """Let a FAILED or CANCELLED workflow go on from what did not complete.
@@ -772,14 +782,24 @@ class SyncProcessOrchestrator:
         """
         return self._portal.call(partial(self._inner.resume_process, process_id))
 
-    def cancel_process(self, process_id: str, reason: str | None = None) -> None:
-        """End it and what it has started; tasks in flight are told to stop.
+    def cancel_process(
+        self, process_id: str, reason: str | None = None, *, rollback: bool = False
+    ) -> None:
+        """End it, and the runs that it has started; tasks in flight are told to stop.
+
+        Args:
+            process_id: Which one.
+            reason: Why, for its history.
+            rollback: Undo what has completed, by what its steps say in ``compensate``. Until that
+                is done, and ``finally`` as well, it is COMPENSATING.
 
         Raises:
             NotFoundError: No such process.
             StateError: It has finished already.
         """
-        return self._portal.call(partial(self._inner.cancel_process, process_id, reason))
+        return self._portal.call(
+            partial(self._inner.cancel_process, process_id, reason, rollback=rollback)
+        )
 
     def retry_process(self, process_id: str) -> None:
         """Run again what failed or was skipped in a FAILED or CANCELLED process, nothing else.

@@ -172,14 +172,22 @@ class WorkflowManager(Runs[WorkflowSnapshot]):
         """
         await self._command(workflow_id, Verb.RESUME)
 
-    async def cancel_workflow(self, workflow_id: str, reason: str | None = None) -> None:
+    async def cancel_workflow(
+        self, workflow_id: str, reason: str | None = None, *, rollback: bool = False
+    ) -> None:
         """End it; tasks in flight are told to stop.
+
+        Args:
+            workflow_id: Which one.
+            reason: Why, for its history.
+            rollback: Undo what has completed, by what its tasks say in ``compensate``. Until that
+                is done, and ``finally`` as well, it is COMPENSATING.
 
         Raises:
             NotFoundError: No such workflow.
             StateError: It has finished already.
         """
-        await self._command(workflow_id, Verb.CANCEL, reason)
+        await self._command(workflow_id, Verb.CANCEL, reason, rollback=rollback)
 
     async def retry_workflow(self, workflow_id: str) -> None:
         """Let a FAILED or CANCELLED workflow go on from what did not complete.

@@ -8,19 +8,28 @@ from __future__ import annotations
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
-from kallista.core.definitions import Definition, TaskSpec
+from kallista.core.definitions import Definition, Phase, TaskSpec
 from kallista.core.encoding import definition_from_data
-from kallista.core.events import Event
-from kallista.core.states import FINISHED_STEP, EventKind, ProcessStatus, RunKind, TaskStatus
-from kallista.core.types import Json, RunId, RunKey, ScheduleId, WorkerKey
+from kallista.core.events import Event, StepState
+from kallista.core.states import (
+    FINISHED_RUN,
+    FINISHED_STEP,
+    EventKind,
+    ProcessStatus,
+    RunKind,
+    TaskStatus,
+)
+from kallista.core.trigger_rules import TriggerRule
+from kallista.core.types import Json, RunId, RunKey, ScheduleId, StepId, WorkerKey
 from kallista.store.memory import MemoryState
 from kallista.store.port import RunRecord
 
 from .loop import Machine
+from .workload import LAST
 
 
 class Worker(Protocol):
@@ -95,6 +104,7 @@ _STATES = {
     EventKind.RUN_WAITING: ProcessStatus.WAITING,
     EventKind.RUN_PAUSED: ProcessStatus.PAUSED,
     EventKind.RUN_CANCELLED: ProcessStatus.CANCELLED,
+    EventKind.RUN_COMPENSATING: ProcessStatus.COMPENSATING,
 }
 """The state that an event leads to, which may be over again within the same write."""
 
@@ -133,12 +143,13 @@ class Ledger:
 
     # attempts
 
-    def begin(self, attempt: Attempt, results: Mapping[str, Json]) -> None:
+    def begin(self, attempt: Attempt, results: Mapping[str, Json], reads: object) -> None:
         """A handler was called.
 
         Args:
             attempt: The call.
             results: What it is told of the steps before it.
+            reads: What a reference in its config has become.
         """
         attempt.late = attempt.worker not in self.state.workers
         what = f"begins {attempt.run} {attempt.task} {attempt.number}"
@@ -146,7 +157,7 @@ class Ledger:
         earlier = self.attempts[attempt.run, attempt.task]
         if not attempt.late:
             self._judge_number(attempt, earlier)
-            self._judge_moment(attempt, results)
+            self._judge_moment(attempt, results, reads)
         earlier.append(attempt)
         self.under_way.append(attempt)
         self.busy_at[attempt.by.name] = self._machine.now
@@ -167,7 +178,7 @@ class Ledger:
     def _judge_number(self, attempt: Attempt, earlier: list[Attempt]) -> None:
         what = f"attempt {attempt.number} of {attempt.run} {attempt.task}"
         for other in earlier:
-            if other.key != attempt.key:
+            if other.key != attempt.key and not attempt.task.startswith(LAST):
                 self._machine.accuse(f"{what} has another idempotency key than one before")
             if other.number >= attempt.number and not other.late:
                 self._machine.accuse(f"{what} begins after attempt {other.number}")
@@ -175,7 +186,7 @@ class Ledger:
             if other.under_way and not other.blocking and not other.late and alive:
                 self._machine.accuse(f"{what} begins while attempt {other.number} is under way")
 
-    def _judge_moment(self, attempt: Attempt, results: Mapping[str, Json]) -> None:
+    def _judge_moment(self, attempt: Attempt, results: Mapping[str, Json], reads: object) -> None:
         what = f"attempt {attempt.number} of {attempt.run} {attempt.task}"
         key = self.state.keys.get(attempt.run)
         if key is None:
@@ -188,23 +199,65 @@ class Ledger:
         stored = (step.status, step.attempt, step.worker)
         if stored != (TaskStatus.RUNNING, attempt.number, attempt.worker):
             self._machine.accuse(f"{what} begins at {attempt.worker}, but stored is {stored}")
-        for before in definition.steps[position].depends_on:
-            if record.steps[before].status not in FINISHED_STEP or not record.steps[before].passed:
-                self._machine.accuse(f"{what} begins before step {before} has passed")
+        spec = definition.steps[position]
+        before = [record.steps[earlier] for earlier in spec.depends_on]
+        if not _RULES[spec.trigger_rule](before):
+            self._machine.accuse(f"{what} begins, and {spec.trigger_rule} does not hold: {before}")
+        self._judge_phase(what, record, definition, position)
         durable = self._durable_results(record, definition, position)
+        early = any(step.trigger_rule in _EARLY for step in definition.steps)
+        if early:  # what is still under way before it may complete while it reads
+            durable = {task: durable[task] for task in results if task in durable}
         if dict(results) != durable:
             self._machine.accuse(f"{what} is given {results}, but durable is {durable}")
+        expected = self._read_by(record, definition, position)
+        if reads != expected and not (early and reads is None):
+            self._machine.accuse(f"{what} reads {reads}, but durable is {expected}")
+
+    def _judge_phase(
+        self, what: str, record: RunRecord, definition: Definition, position: int
+    ) -> None:
+        """What is done at the end begins when the rest is over, and undoing in reverse order."""
+        spec, main = definition.steps[position], definition.main_count
+        if spec.phase is Phase.MAIN:
+            return  # whoever begins it may not have heard yet that the run is wound up
+        if any(step.status not in FINISHED_STEP for step in record.steps[:main]):
+            self._machine.accuse(f"{what} begins, and not all has ended")
+        if spec.undoes is None:
+            return
+        undone = record.steps[spec.undoes]
+        if undone.status is not TaskStatus.COMPLETED:
+            self._machine.accuse(f"{what} begins, and what it undoes is {undone.status}")
+        for other in range(main, len(definition.steps)):
+            undoes = definition.steps[other].undoes
+            if undoes is None or record.steps[undoes].status is not TaskStatus.COMPLETED:
+                continue
+            later = (record.steps[undoes].outcome or 0) > (undone.outcome or 0)
+            if later and record.steps[other].status not in FINISHED_STEP:
+                self._machine.accuse(f"{what} begins before step {other}, which undoes later work")
+
+    def _read_by(self, record: RunRecord, definition: Definition, position: int) -> Json:
+        """The result that a task's config refers to, if it refers to one."""
+        work = definition.steps[position].work
+        assert isinstance(work, TaskSpec)
+        reference = str(work.config.get("reads", ""))
+        if not reference:
+            return None
+        earlier = definition.position[StepId(reference.split(".")[1])]
+        if record.steps[earlier].status is not TaskStatus.COMPLETED:
+            return None
+        return self.result(record, definition, earlier)
 
     def _durable_results(
         self, record: RunRecord, definition: Definition, position: int
     ) -> dict[str, Json]:
-        before = {position}
-        for earlier in range(position, -1, -1):
-            if earlier in before:
-                before.update(definition.steps[earlier].depends_on)
-        before.remove(position)
-        if definition.kind is RunKind.WORKFLOW:
-            before = set(range(position))
+        spec = definition.steps[position]
+        if spec.phase is Phase.FINALLY:
+            before = set(range(definition.main_count))
+        elif spec.undoes is not None:
+            before = {*_before(definition, spec.undoes), spec.undoes}
+        else:
+            before = _before(definition, position)
         return {
             _steps(record, definition)[earlier]: self.result(record, definition, earlier)
             for earlier in sorted(before)
@@ -226,7 +279,7 @@ class Ledger:
         of_child = self.definition(child)
         return {
             of_child.steps[step].id: self.result(child, of_child, step)
-            for step in range(len(child.steps))
+            for step in range(of_child.main_count)
             if child.steps[step].status is TaskStatus.COMPLETED
         }
 
@@ -304,7 +357,8 @@ class Ledger:
         for position, (old, now) in enumerate(zip(before.steps, record.steps, strict=True)):
             if old is now:
                 continue
-            if old.status is TaskStatus.COMPLETED and old != now:
+            last = self.definition(record).steps[position].phase is Phase.FINALLY
+            if old.status is TaskStatus.COMPLETED and old != now and not last:
                 self._machine.accuse(f"step {position} of {record.id} was COMPLETED and changed")
             if now.attempt < old.attempt:
                 self._machine.accuse(f"step {position} of {record.id} has lost attempts")
@@ -369,6 +423,41 @@ class Ledger:
 
     # at the end
 
+    def judge_wound_up(self) -> None:
+        """Whatever the end, what is to be done at it was done."""
+        for record in self.state.runs.values():
+            definition = self.definition(record)
+            if record.head.state not in FINISHED_RUN or record.head.started_at is None:
+                continue
+            for position in range(definition.main_count, len(definition.steps)):
+                spec, step = definition.steps[position], record.steps[position]
+                if spec.undoes is None:
+                    owed = True
+                else:
+                    owed = self._is_undone(record) and (
+                        record.steps[spec.undoes].status is TaskStatus.COMPLETED
+                    )
+                if owed and step.status not in FINISHED_STEP:
+                    self._machine.accuse(f"{record.id} is over, and {spec.id} is {step.status}")
+                if step.attempt and not owed:
+                    self._machine.accuse(f"{spec.id} of {record.id} ran, and nobody asked for it")
+
+    def _is_undone(self, record: RunRecord) -> bool:
+        ending = ""
+        for event in self.state.events[record.key]:
+            if event.kind is EventKind.RUN_RETRIED:
+                ending = ""
+            elif event.kind is EventKind.RUN_COMPENSATING and event.data is not None:
+                ending = str(json.loads(event.data)["ending"])
+            elif event.kind is EventKind.RUN_FAILED and '"Undone"' in (event.data or ""):
+                ending = "UNDONE"  # a child that its parent would have go on
+        return ending.startswith("UNDONE")
+
+    def was_undone(self, id: RunId) -> bool:
+        """Whether what a run had done is undone, so that it cannot go on."""
+        key = self.state.keys.get(id)
+        return key is not None and self._is_undone(self.state.runs[key])
+
     def judge_completed(self) -> None:
         """What completed did so by exactly one attempt, whose result is the one remembered."""
         for record in self.state.runs.values():
@@ -381,7 +470,7 @@ class Ledger:
             ids = _steps(record, definition)
             for position, spec in enumerate(definition.steps):
                 what = f"{record.id} {ids[position]}"
-                if completed[position] > 1:
+                if completed[position] > 1 and spec.phase is not Phase.FINALLY:
                     self._machine.accuse(f"{what} completed {completed[position]} times")
                 if not isinstance(spec.work, TaskSpec) or spec.work.type == "sleep":
                     continue
@@ -400,6 +489,47 @@ class Ledger:
         ]
         if len(returned) != 1:
             self._machine.accuse(f"{what} is COMPLETED, and {len(returned)} attempts returned")
+
+
+_EARLY: Final = {TriggerRule.ALWAYS, TriggerRule.ONE_COMPLETED, TriggerRule.ONE_FAILED}
+"""The rules by which a step may begin while others before it are under way."""
+
+
+def _has_ended(step: StepState) -> bool:
+    return step.status in FINISHED_STEP
+
+
+def _has_failed(step: StepState) -> bool:
+    """By itself, or because of another one's failure."""
+    failed = step.status in (TaskStatus.FAILED, TaskStatus.CANCELLED)
+    return failed or (step.status is TaskStatus.SKIPPED and not step.passed)
+
+
+_RULES: Final[Mapping[TriggerRule, Callable[[list[StepState]], bool]]] = {
+    TriggerRule.ALL_COMPLETED: lambda before: all(step.passed for step in before),
+    TriggerRule.ALL_DONE: lambda before: all(map(_has_ended, before)),
+    TriggerRule.ONE_COMPLETED: lambda before: any(
+        step.status is TaskStatus.COMPLETED for step in before
+    ),
+    TriggerRule.ONE_FAILED: lambda before: any(map(_has_failed, before)),
+    TriggerRule.NONE_FAILED: lambda before: (
+        all(map(_has_ended, before)) and not any(map(_has_failed, before))
+    ),
+    TriggerRule.ALL_FAILED: lambda before: all(map(_has_failed, before)),
+    TriggerRule.ALWAYS: lambda before: True,
+}
+"""What each rule promises of the steps before one that begins, in plain words."""
+
+
+def _before(definition: Definition, position: int) -> set[int]:
+    """The steps of the main phase that one comes after."""
+    if definition.kind is RunKind.WORKFLOW:
+        return set(range(position))
+    before = {position}
+    for earlier in range(position, -1, -1):
+        if earlier in before:
+            before.update(definition.steps[earlier].depends_on)
+    return before - {position}
 
 
 def _reason(event: Event) -> str:

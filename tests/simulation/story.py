@@ -8,12 +8,13 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from functools import partial
 from random import Random
 from typing import Any
 
 from audit import audit
 
-from kallista.core.definitions import ChildSpec, Definition
+from kallista.core.definitions import ChildSpec, Definition, Phase
 from kallista.core.durations import to_datetime
 from kallista.core.plan import WAKE
 from kallista.core.snapshots import Explanation
@@ -124,9 +125,9 @@ _DOORS: Mapping[RunKind, tuple[str, str]] = {
 _LEADS_TO: Mapping[str, set[str]] = {
     "start": {*ProcessStatus} - {"PENDING"},
     "pause": {"PAUSED"},
-    "resume": {"RUNNING", "WAITING"},
-    "cancel": {"CANCELLED"},
-    "retry": {"RUNNING", "WAITING"},
+    "resume": {"RUNNING", "WAITING", "COMPENSATING"},
+    "cancel": {"CANCELLED", "COMPENSATING"},
+    "retry": {"RUNNING", "WAITING", "COMPENSATING"},
 }
 """In which states a run has been, at the latest, when a command is acknowledged."""
 
@@ -136,7 +137,7 @@ _REFUSED_IN: Mapping[str, set[str]] = {
     "resume": {"PENDING", "COMPLETED", "FAILED", "CANCELLED"},
     "cancel": {"COMPLETED", "FAILED"},
     "retry": {"PENDING", "PAUSED", "COMPLETED"},
-    "delete": {"PENDING", "WAITING", "RUNNING", "PAUSED", *FINISHED_RUN},
+    "delete": {"PENDING", "WAITING", "RUNNING", "PAUSED", "COMPENSATING", *FINISHED_RUN},
 }
 """In which states a command may be refused; a delete also while attempts still end."""
 
@@ -391,7 +392,8 @@ class Story:
         app = program.app
         self.machine.note(program.name, f"is asked to create {kind} {id}")
         if kind is RunKind.WORKFLOW:
-            tasks, config = self.workload.tasks(), self.workload.config()
+            tasks = self.workload.tasks()
+            config = self.workload.config(tasks)
             done = await self.insist(
                 program,
                 lambda: app.workflow_manager.create_workflow(
@@ -463,6 +465,8 @@ class Story:
         kind, run = self.runs[id], RunId(id)
         door, noun = _DOORS[kind]
         method = getattr(getattr(program.app, door), f"{verb}_{noun}")
+        if verb == "cancel" and kind is not RunKind.TASK and self.luck.random() < 0.5:
+            method = partial(method, rollback=True)
         ledger, since = self.ledger, self.ledger.tick
         known = run in ledger.born and run not in ledger.deleted
         self.machine.note(program.name, f"is asked to {verb} {id}")
@@ -474,7 +478,8 @@ class Story:
                 self.machine.accuse(f"{id} is said not to exist: {error}")
             return
         except StateError as error:
-            if not ledger.was_in(run, _REFUSED_IN[verb], since):
+            undone = verb == "retry" and ledger.was_undone(run)
+            if not undone and not ledger.was_in(run, _REFUSED_IN[verb], since):
                 self.machine.accuse(f"{verb} was refused without a reason: {error}")
             return
         if verb == "delete":
@@ -702,6 +707,7 @@ class Story:
         """All that must hold once everything is at rest."""
         audit(self.state)
         self.ledger.judge_completed()
+        self.ledger.judge_wound_up()
         self.judge_explanations()
         self.judge_schedules()
         for program in self.programs:
@@ -778,7 +784,9 @@ class Story:
 
 
 def is_limited(definition: Definition) -> bool:
-    """Whether anything in a definition may run out of time."""
+    """Whether anything in a definition may run out of time, or be undone for ever."""
+    if len({step.phase for step in definition.steps} - {Phase.FINALLY}) > 1:
+        return True
     return definition.deadline is not None or any(
         is_limited(spec.work.definition)
         if isinstance(spec.work, ChildSpec)

@@ -6,6 +6,9 @@ from random import Random
 
 Data = dict[str, object]
 
+LAST = "last"
+"""What the ids of steps begin with that run at the end."""
+RULES = ("all_done", "one_completed", "one_failed", "none_failed", "all_failed", "always")
 FIRST_TYPES = ("work", "work", "work", "work", "narrow", "other", "grind")
 
 
@@ -56,19 +59,53 @@ class Workload:
             task["priority"] = self._luck.randint(0, 5)
         return task
 
+    def _last(self) -> Data:
+        """A task that runs at the end; its key, by which failures are counted, is new each time."""
+        task = self.task()
+        task.pop("fails", None)
+        task.pop("kills", None)
+        return task
+
+    def _undo(self, step: Data) -> bool:
+        """Perhaps a step says what undoes it; tells whether it does."""
+        if self._luck.random() >= 0.12:
+            return False
+        step["compensate"] = self.task()
+        return True
+
     def tasks(self) -> list[Data]:
         """The tasks of a workflow."""
         tasks = [self.step_task() for _ in range(self._luck.choice((1, 2, 3, 3, 5)))]
         for number, task in enumerate(tasks):
             task["id"] = f"t{number}"
+            if number:
+                self._rule(task)
             if number and self._luck.random() < 0.2:
                 earlier = self._luck.randrange(number)
                 task["when"] = f'tasks.t{earlier}.status == "COMPLETED"'
+            self._undo(task)
+            if number and task["type"] != "sleep":
+                self._reads(task, f"tasks.t{self._luck.randrange(number)}")
         return tasks
 
-    def config(self) -> Data | None:
-        """What a workflow says of itself."""
+    def _rule(self, step: Data) -> None:
+        """Perhaps a step asks something else of those before it than that all have completed."""
+        if self._luck.random() < 0.15:
+            step["trigger_rule"] = self._luck.choice(RULES)
+
+    def _reads(self, task: Data, earlier: str) -> None:
+        """Perhaps a task is given what an earlier one has returned."""
+        if self._luck.random() < 0.2:
+            task["reads"] = f"${{{earlier}.result}}"
+
+    def config(self, steps: list[Data]) -> Data | None:
+        """What a workflow or process of such steps says of itself."""
         config: Data = {}
+        if any("compensate" in step for step in steps) and self._luck.random() < 0.7:
+            config["on_failure"] = "rollback"
+        if self._luck.random() < 0.1:
+            count = self._luck.choice((1, 2))
+            config["finally"] = [{**self._last(), "id": f"{LAST}{n}"} for n in range(count)]
         if self._luck.random() < 0.15:
             config["continue_on_error"] = True
         if self._luck.random() < 0.08:
@@ -81,19 +118,25 @@ class Workload:
         steps: list[Data] = []
         for number in range(luck.choice((1, 2, 3, 4, 6))):
             shape = luck.random()
+            task = self.task()
             step: Data
             if shape < 0.2:
                 step = {"type": "workflow", "name": "inner", "tasks": self.tasks()}
             elif shape < 0.3 and depth:
                 step = {"type": "process", **self.process(depth - 1)}
             else:
-                step = {"type": "task", "task_data": self.task()}
+                step = {"type": "task", "task_data": task}
             if luck.random() < 0.15:
                 step["continue_on_error"] = True
             before = [f"s{earlier}" for earlier in range(number) if luck.random() < 0.4]
+            self._undo(step)
+            if before:
+                self._rule(step)
+            if before and step["type"] == "task" and task["type"] != "sleep":
+                self._reads(task, f"steps.{luck.choice(before)}")
             if before and luck.random() < 0.2:
                 step["when"] = f'steps.{luck.choice(before)}.status == "COMPLETED"'
             steps.append({**step, "id": f"s{number}", "depends_on": before})
         data: Data = {"name": "graph", "steps": steps}
-        config = self.config() if luck.random() < 0.3 else None
+        config = self.config(steps) if luck.random() < 0.4 else None
         return {**data, "config": config} if config else data

@@ -23,17 +23,17 @@ from kallista.core.decide.lines import (
     wake_entry_of,
 )
 from kallista.core.decide.turns import end_step, fail_step, launch, settle_after, start_attempt
+from kallista.core.decide.winding import is_over
 from kallista.core.json_text import from_json, to_json
 from kallista.core.outcomes import Asleep, Completed, Failed, Failure, HandedBack, Stopped
 from kallista.core.plan import Grant
 from kallista.core.retry import delay_before, noise, retryable
 from kallista.core.run import Draft
-from kallista.core.states import FINISHED_RUN, EventKind, ProcessStatus, TaskStatus
+from kallista.core.states import ACTIVE_RUN, EventKind, TaskStatus
 from kallista.core.types import Micros
 from kallista.core.wiring import wiring
 
 # A member of an enumeration costs more to look up on its class than a constant.
-_RUN_RUNNING: Final = ProcessStatus.RUNNING
 _RUNNING: Final = TaskStatus.RUNNING
 _COMPLETED: Final = EventKind.TASK_COMPLETED
 
@@ -42,7 +42,7 @@ def on_dispatch(draft: Draft, stimulus: Dispatch, now: Micros, capacity: Capacit
     """A worker has taken the step from the queue."""
     step = draft.step(stimulus.step)
     queued = step.status is TaskStatus.SCHEDULED and step.ready_at == stimulus.ready_at
-    if draft.state is _RUN_RUNNING and queued:
+    if draft.state in ACTIVE_RUN and queued:
         # A line may be taken a moment before it is due: the attempt begins when it is.
         launch(draft, stimulus.step, max(now, stimulus.ready_at), capacity)
 
@@ -53,7 +53,7 @@ def on_wished(draft: Draft, wish: Wished, now: Micros, capacity: Capacity) -> No
     if step.status is TaskStatus.RUNNING and step.worker == wish.worker:
         return  # granted already
     ready = step.status is TaskStatus.SCHEDULED and step.ready_at is not None
-    if draft.state is not _RUN_RUNNING or not ready:
+    if draft.state not in ACTIVE_RUN or not ready:
         draft.end_loan(wish.step)
     elif wish.worker == capacity.worker or _is_suspect(draft, wish.step):
         draft.end_loan(wish.step)  # it drives the run by now, and claims like any driver
@@ -96,7 +96,7 @@ def _attempt_not_completed(
     draft: Draft, ended: AttemptEnded, now: Micros, capacity: Capacity
 ) -> None:
     position, step = ended.step, draft.step(ended.step)
-    over = draft.state in FINISHED_RUN
+    over = is_over(draft, position)
     match ended.outcome:
         case Failed(failure):
             _attempt_failed(draft, position, failure, now, capacity)
@@ -119,7 +119,7 @@ def _attempt_failed(
 ) -> None:
     step, task = draft.step(position), task_at(draft, position)
     failures = step.failures + 1
-    over = draft.state in FINISHED_RUN
+    over = is_over(draft, position)
     again = failures < task.retry.max_attempts and retryable(task.retry, failure.kinds)
     if over or not again:
         fail_step(draft, position, failure, now, capacity)
@@ -139,7 +139,7 @@ def _start_or_queue(
     draft: Draft, position: int, ready_at: Micros, now: Micros, capacity: Capacity
 ) -> None:
     """Try a step again whose moment is known and recorded."""
-    if draft.state is not _RUN_RUNNING:
+    if draft.state not in ACTIVE_RUN:
         return
     task, step = task_at(draft, position), draft.step(position)
     free = ready_at <= now and not task.is_suspect(step.crashes)
@@ -169,7 +169,7 @@ def on_borrower_died(draft: Draft, died: BorrowerDied, now: Micros, capacity: Ca
 def _crashed(draft: Draft, position: int, now: Micros, capacity: Capacity) -> None:
     """The worker that executed the step has died."""
     step = draft.step(position)
-    if draft.state in FINISHED_RUN:
+    if is_over(draft, position):
         end_step(draft, EventKind.TASK_CANCELLED, position, now, None)
     elif step.crashes + 1 >= task_at(draft, position).max_crashes:
         fail_step(draft, position, poisonous(draft, step.crashes + 1), now, capacity)

@@ -8,13 +8,17 @@ from typing import Final
 from kallista.core.commands import Command, Verb
 from kallista.core.decide.capacity import Capacity
 from kallista.core.decide.endings import tell
+from kallista.core.decide.failures import failure_data
 from kallista.core.decide.lines import child_of, drop_deadline, entry_of, look_again, wake_entry_of
 from kallista.core.decide.turns import end_step, settle
+from kallista.core.decide.winding import has_last_steps, wind_up
+from kallista.core.definitions import Phase
 from kallista.core.json_text import to_json
+from kallista.core.outcomes import Failure
 from kallista.core.plan import WAKE, Entry
 from kallista.core.run import Draft
-from kallista.core.states import EventKind, ProcessStatus, TaskStatus
-from kallista.core.types import JsonText, Micros
+from kallista.core.states import Ending, EventKind, ProcessStatus, TaskStatus
+from kallista.core.types import Json, JsonText, Micros
 from kallista.errors import StateError
 
 # A member of an enumeration costs more to look up on its class than a constant.
@@ -24,7 +28,7 @@ _RUN_STARTED: Final = EventKind.RUN_STARTED
 
 MAY: Final[Mapping[Verb, frozenset[ProcessStatus]]] = {
     Verb.START: frozenset({_P.PENDING}),
-    Verb.PAUSE: frozenset({_P.WAITING, _P.RUNNING}),
+    Verb.PAUSE: frozenset({_P.WAITING, _P.RUNNING, _P.COMPENSATING}),
     Verb.RESUME: frozenset({_P.PAUSED}),
     Verb.CANCEL: frozenset({_P.PENDING, _P.WAITING, _P.RUNNING, _P.PAUSED}),
     Verb.RETRY: frozenset({_P.FAILED, _P.CANCELLED}),
@@ -35,9 +39,9 @@ MAY: Final[Mapping[Verb, frozenset[ProcessStatus]]] = {
 _REPEATS: Final[Mapping[Verb, frozenset[ProcessStatus]]] = {
     Verb.START: frozenset(_P) - MAY[Verb.START],
     Verb.PAUSE: frozenset({_P.PAUSED}),
-    Verb.RESUME: frozenset({_P.RUNNING, _P.WAITING}),
-    Verb.CANCEL: frozenset({_P.CANCELLED}),
-    Verb.RETRY: frozenset({_P.RUNNING, _P.WAITING}),
+    Verb.RESUME: frozenset({_P.RUNNING, _P.WAITING, _P.COMPENSATING}),
+    Verb.CANCEL: frozenset({_P.CANCELLED, _P.COMPENSATING}),
+    Verb.RETRY: frozenset({_P.RUNNING, _P.WAITING, _P.COMPENSATING}),
 }
 """In which states a command is a repeat and changes nothing; in all others it is an error."""
 
@@ -79,7 +83,7 @@ def go_on(draft: Draft, now: Micros, capacity: Capacity) -> None:
     deadline = draft.head.deadline_at
     if deadline is not None:
         draft.queue(Entry(WAKE, draft.run.priority, deadline))
-    settle(draft, range(len(draft.run.steps)), now, capacity)
+    settle(draft, range(draft.run.definition.main_count), now, capacity)
 
 
 def _pause(draft: Draft, command: Command, now: Micros, capacity: Capacity) -> None:
@@ -103,27 +107,46 @@ def resume(draft: Draft, command: Command, now: Micros, capacity: Capacity) -> N
         draft.record(EventKind.RUN_WAITING, now)
         look_again(draft, now)
         return
-    draft.record(EventKind.RUN_RESUMED, now)
+    bad = draft.ending is not None and draft.ending is not Ending.COMPLETED
+    draft.record(EventKind.RUN_COMPENSATING if bad else EventKind.RUN_RESUMED, now)
     for position in range(len(draft.run.steps)):
         step = draft.step(position)
         if step.status is TaskStatus.SCHEDULED and step.ready_at is not None:
             draft.queue(entry_of(draft, position, step.ready_at))
         elif step.status is TaskStatus.WAITING and step.ready_at is None:
             draft.wake_up(child_of(draft, position))
-    settle(draft, range(len(draft.run.steps)), now, capacity)
+    settle(draft, range(draft.run.definition.main_count), now, capacity)
 
 
 def _cancel(draft: Draft, command: Command, now: Micros, capacity: Capacity) -> None:
-    stop(draft, EventKind.RUN_CANCELLED, _reason(command), now)
+    ending = Ending.UNDONE_CANCELLED if command.rollback else Ending.CANCELLED
+    reason = {} if command.reason is None else {"reason": command.reason}
+    stop(draft, ending, reason, now)
 
 
-def stop(draft: Draft, kind: EventKind, data: JsonText | None, now: Micros) -> None:
-    """End the run at once; what is in flight is told to stop and reports later."""
+def stop(draft: Draft, ending: Ending, why: Mapping[str, Json], now: Micros) -> None:
+    """Let nothing begin any more but what is to be done at the end; without that the run is over.
+
+    What is in flight is told to stop and reports later.
+    """
+    if draft.head.started_at is not None and has_last_steps(draft, ending):
+        wind_up(draft, ending, why, now)
+        _stop_steps(draft, range(draft.run.definition.main_count), now)
+        return
     drop_deadline(draft)
-    draft.record(kind, now, data=data)
-    for position in range(len(draft.run.steps)):
+    failed = ending in (Ending.FAILED, Ending.UNDONE_FAILED)
+    kind = EventKind.RUN_FAILED if failed else EventKind.RUN_CANCELLED
+    draft.record(kind, now, data=to_json(dict(why)) if why else None)
+    _stop_steps(draft, range(draft.run.definition.main_count), now)
+    tell(draft)
+
+
+def _stop_steps(draft: Draft, positions: range, now: Micros) -> None:
+    for position in positions:
         step = draft.step(position)
         match step.status:
+            case TaskStatus.RUNNING if draft.call_off(position):
+                end_step(draft, EventKind.TASK_CANCELLED, position, now, None)
             case TaskStatus.RUNNING:
                 draft.stop(position)
             case TaskStatus.SCHEDULED:
@@ -138,18 +161,68 @@ def stop(draft: Draft, kind: EventKind, data: JsonText | None, now: Micros) -> N
                 end_step(draft, EventKind.TASK_CANCELLED, position, now, None)
             case _:
                 pass
-    tell(draft)
 
 
 def _retry(draft: Draft, command: Command, now: Micros, capacity: Capacity) -> None:
-    go_again(draft, draft.head.driven, now, capacity)
+    if was_undone(draft):
+        _undo_again(draft, now)
+    else:
+        go_again(draft, draft.head.driven, now, capacity)
+
+
+def was_undone(draft: Draft) -> bool:
+    """Whether what completed has been undone, or was to be."""
+    definition = draft.run.definition
+    return any(
+        definition.steps[position].phase is Phase.UNDO and draft.step(position).attempt
+        for position in range(definition.main_count, len(definition.steps))
+    )
+
+
+def _undo_again(draft: Draft, now: Micros) -> None:
+    """Try once more to undo what could not be undone.
+
+    Raises:
+        StateError: All was undone, so there is nothing to go on from.
+    """
+    definition, state = draft.run.definition, draft.state
+    last = range(definition.main_count, len(definition.steps))
+    left = [position for position in last if _is_left(draft, position)]
+    if not left:
+        raise StateError(
+            f"{draft.run.kind} {draft.run.id!r} is {state}, and what it had done is undone, so"
+            " there is nothing to go on from; create another run"
+        )
+    for position in left:
+        draft.record(EventKind.TASK_RESET, now, position, draft.step(position).attempt)
+    failed = state is _P.FAILED
+    wind_up(draft, Ending.UNDONE_FAILED if failed else Ending.UNDONE_CANCELLED, {}, now)
+
+
+def _is_left(draft: Draft, position: int) -> bool:
+    """Whether a last step has ended without having passed."""
+    step = draft.step(position)
+    return step.ended_at is not None and not step.passed
+
+
+def refuse_to_go_again(draft: Draft, driven: int, now: Micros) -> None:
+    """A child whose work is undone cannot go on with its parent: it fails once more."""
+    draft.record(EventKind.RUN_RETRIED, now, attempt=driven)
+    message = "what it had done is undone, so there is nothing to go on from"
+    failure = failure_data(Failure("Undone", message, None, ()))
+    draft.record(EventKind.RUN_FAILED, now, data=to_json(failure))
+    tell(draft)
 
 
 def go_again(draft: Draft, driven: int, now: Micros, capacity: Capacity) -> None:
-    """Let what did not complete run again; a failure that was let pass stays passed."""
+    """Let what did not complete run again; a failure that was let pass stays passed.
+
+    What runs whatever the end belongs to that end, and runs again at the next one.
+    """
+    main_count = draft.run.definition.main_count
     for position in range(len(draft.run.steps)):
         step = draft.step(position)
-        if step.ended_at is not None and not step.passed:
+        if step.ended_at is not None and (not step.passed or position >= main_count):
             draft.record(EventKind.TASK_RESET, now, position, step.attempt)
     _begin(draft, EventKind.RUN_RETRIED, now, capacity, driven)
 

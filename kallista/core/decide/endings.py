@@ -4,28 +4,57 @@ from __future__ import annotations
 
 from typing import Final
 
+from kallista.core.decide.capacity import Capacity
 from kallista.core.decide.lines import drop_deadline
+from kallista.core.decide.winding import do_last_steps, has_last_steps, wind_up
+from kallista.core.definitions import OnFailure
 from kallista.core.run import Draft
-from kallista.core.states import EventKind, ProcessStatus, RunKind, TaskStatus
+from kallista.core.states import ACTIVE_RUN, Ending, EventKind, RunKind, TaskStatus
 from kallista.core.types import Micros
 
 # A member of an enumeration costs more to look up on its class than a constant.
-_RUN_RUNNING: Final = ProcessStatus.RUNNING
+_RUN_FAILED: Final = EventKind.RUN_FAILED
 _RUN_COMPLETED: Final = EventKind.RUN_COMPLETED
 _PROCESS: Final = RunKind.PROCESS
 
 
-def finish(draft: Draft, now: Micros) -> None:
-    """End a run in which nothing is left to do."""
-    if draft.unfinished or draft.state is not _RUN_RUNNING:
+def finish(draft: Draft, now: Micros, capacity: Capacity) -> None:
+    """End a run in which nothing is left to do, or do what is to be done at its end."""
+    if draft.unfinished or draft.state not in ACTIVE_RUN:
         return
+    kind = _RUN_FAILED if _has_failed(draft) else _RUN_COMPLETED
+    definition = draft.run.definition
+    if len(definition.steps) > definition.main_count:
+        last = _last_steps(draft, kind, now, capacity)
+        if last is None:
+            return
+        kind = last
     drop_deadline(draft)
-    failed = draft.dead_ends > 0 and any(
-        not draft.step(position).passed and draft.step(position).status is not TaskStatus.SKIPPED
-        for position in range(len(draft.run.steps))
-    )
-    draft.record(EventKind.RUN_FAILED if failed else _RUN_COMPLETED, now)
+    draft.record(kind, now)
     tell(draft)
+
+
+def _has_failed(draft: Draft) -> bool:
+    return draft.dead_ends > 0 and any(
+        not draft.step(position).passed and draft.step(position).status is not TaskStatus.SKIPPED
+        for position in range(draft.run.definition.main_count)
+    )
+
+
+def _last_steps(draft: Draft, kind: EventKind, now: Micros, capacity: Capacity) -> EventKind | None:
+    """How a run ends whose main phase is over; None while it is being wound up."""
+    if draft.ending is None:
+        ending = Ending.COMPLETED if kind is _RUN_COMPLETED else on_failure(draft)
+        if not has_last_steps(draft, ending):
+            return kind
+        wind_up(draft, ending, {}, now)
+    return do_last_steps(draft, now, capacity)
+
+
+def on_failure(draft: Draft) -> Ending:
+    """How a run ends that has failed."""
+    undo = draft.run.definition.on_failure is OnFailure.ROLLBACK
+    return Ending.UNDONE_FAILED if undo else Ending.FAILED
 
 
 def tell(draft: Draft) -> None:

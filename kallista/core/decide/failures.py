@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from kallista.core.definitions import TaskSpec
-from kallista.core.json_text import to_json
 from kallista.core.outcomes import Failure
 from kallista.core.run import Draft
-from kallista.core.types import Json, JsonText
+from kallista.core.types import Json
 
 
 def too_late(task: TaskSpec, last: Failure | None) -> Failure:
@@ -28,11 +29,11 @@ def poisonous(draft: Draft, crashes: int) -> Failure:
     return Failure("WorkerCrashed", message, None, ("WorkerCrashed",))
 
 
-def run_too_late(draft: Draft) -> JsonText:
+def run_too_late(draft: Draft) -> Mapping[str, Json]:
     """The deadline of the whole run is over."""
     limit = (draft.run.definition.deadline or 0) / 1e6
     message = f"the {draft.run.kind}'s deadline of {limit:g} s is over"
-    return to_json(failure_data(Failure("DeadlineExceeded", message, None, ())))
+    return failure_data(Failure("DeadlineExceeded", message, None, ()))
 
 
 def failure_data(failure: Failure) -> dict[str, Json]:

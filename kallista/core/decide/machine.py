@@ -57,7 +57,7 @@ def decide(
     draft = Draft(run)
     for stimulus in stimuli:
         _REACTIONS[type(stimulus)](draft, stimulus, now, capacity)
-    finish(draft, now)
+    finish(draft, now, capacity)
     return draft
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from kallista.core.commands import Due, LinesLost
 from kallista.core.decide.capacity import Capacity
 from kallista.core.decide.commands import stop
+from kallista.core.decide.endings import on_failure
 from kallista.core.decide.failures import run_too_late, too_late
 from kallista.core.decide.lines import deadline_of, entry_of, priority_of, wake_entry_of
 from kallista.core.decide.turns import end_step, fail_step, settle, settle_after
@@ -12,7 +13,7 @@ from kallista.core.definitions import TaskSpec
 from kallista.core.json_text import NULL
 from kallista.core.plan import WAKE, WHOLE_RUN, Entry
 from kallista.core.run import Draft
-from kallista.core.states import FINISHED_RUN, EventKind, ProcessStatus, TaskStatus
+from kallista.core.states import ACTIVE_RUN, FINISHED_RUN, EventKind, ProcessStatus, TaskStatus
 from kallista.core.types import Micros
 
 _P = ProcessStatus
@@ -29,7 +30,7 @@ def _queue_again(draft: Draft) -> None:
     head = draft.head
     if head.state in FINISHED_RUN:
         return
-    if head.deadline_at is not None:
+    if head.deadline_at is not None and head.ending is None:
         draft.queue(Entry(WAKE, draft.run.priority, head.deadline_at))
     for position, spec in enumerate(draft.run.definition.steps):
         step = draft.step(position)
@@ -37,7 +38,7 @@ def _queue_again(draft: Draft) -> None:
             continue
         if step.status is TaskStatus.WAITING and step.ready_at is not None:
             draft.queue(wake_entry_of(draft, position, step.ready_at))
-        elif step.ready_at is not None and head.state is _P.RUNNING:
+        elif step.ready_at is not None and head.state in ACTIVE_RUN:
             draft.queue(entry_of(draft, position, step.ready_at))
         ends_at = deadline_of(spec.work, step.since) if isinstance(spec.work, TaskSpec) else None
         if ends_at is not None:
@@ -48,11 +49,12 @@ def on_due(draft: Draft, due: Due, now: Micros, capacity: Capacity) -> None:
     """A moment has come, but for a clock that was set back since: then it is waited for again."""
     head = draft.head
     if due.step == WHOLE_RUN:
-        limited = head.deadline_at is not None and head.state not in FINISHED_RUN
-        if limited and _has_come(draft, WHOLE_RUN, head.deadline_at, now):
-            stop(draft, EventKind.RUN_FAILED, run_too_late(draft), now)
+        free = head.ending is not None or head.state in FINISHED_RUN
+        limit = None if free else head.deadline_at
+        if limit is not None and _has_come(draft, WHOLE_RUN, limit, now):
+            stop(draft, on_failure(draft), run_too_late(draft), now)
         else:
-            settle(draft, range(len(draft.run.steps)), now, capacity)
+            settle(draft, range(draft.run.definition.main_count), now, capacity)
         return
     step, spec = draft.step(due.step), draft.run.definition.steps[due.step]
     if step.status is TaskStatus.WAITING and _has_come(draft, due.step, step.ready_at, now):

@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from kallista.core.commands import ChildSeen, Command, DependenciesSeen, ParentSeen, Verb
 from kallista.core.decide.capacity import Capacity
-from kallista.core.decide.commands import MAY, go_again, go_on, hold, resume, stop
+from kallista.core.decide.commands import (
+    MAY,
+    go_again,
+    go_on,
+    hold,
+    refuse_to_go_again,
+    resume,
+    stop,
+    was_undone,
+)
 from kallista.core.decide.lines import child_of
 from kallista.core.decide.turns import end_step, fail_step, settle_after
 from kallista.core.json_text import to_json
 from kallista.core.outcomes import Failure
 from kallista.core.run import Draft
-from kallista.core.states import FINISHED_RUN, EventKind, ProcessStatus, TaskStatus
-from kallista.core.types import JsonText, Micros
+from kallista.core.states import FINISHED_RUN, Ending, EventKind, ProcessStatus, TaskStatus
+from kallista.core.types import Json, Micros
 
 _P = ProcessStatus
 
@@ -39,14 +50,17 @@ def on_parent_seen(draft: Draft, parent: ParentSeen, now: Micros, capacity: Capa
     state = draft.state
     if parent.state in FINISHED_RUN or not parent.waiting:
         if state in MAY[Verb.CANCEL]:
-            stop(draft, EventKind.RUN_CANCELLED, _by_parent(parent), now)
+            stop(draft, Ending.CANCELLED, _by_parent(parent), now)
     elif parent.state is _P.PAUSED:
         if state in MAY[Verb.PAUSE]:
-            hold(draft, _by_parent(parent), now, parent.attempt)
+            hold(draft, to_json(dict(_by_parent(parent))), now, parent.attempt)
     elif state is _P.PAUSED and draft.head.held:
         resume(draft, Command(Verb.RESUME), now, capacity)
     elif state in MAY[Verb.RETRY] and draft.head.driven < parent.attempt:
-        go_again(draft, parent.attempt, now, capacity)
+        if was_undone(draft):
+            refuse_to_go_again(draft, parent.attempt, now)
+        else:
+            go_again(draft, parent.attempt, now, capacity)
     elif state in FINISHED_RUN:
         draft.wake_parent = True
 
@@ -61,5 +75,5 @@ def on_dependencies_seen(
         go_on(draft, now, capacity)
 
 
-def _by_parent(parent: ParentSeen) -> JsonText:
-    return to_json({"reason": f"{parent.cause!r} is {parent.state}"})
+def _by_parent(parent: ParentSeen) -> Mapping[str, Json]:
+    return {"reason": f"{parent.cause!r} is {parent.state}"}

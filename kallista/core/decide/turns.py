@@ -20,8 +20,9 @@ from kallista.core.events import StepState
 from kallista.core.expressions import Compiled
 from kallista.core.json_text import to_json
 from kallista.core.outcomes import Failure
-from kallista.core.run import SKIPPED_BY_CONDITION, Child, Draft
+from kallista.core.run import SKIPPED_BY_CONDITION, SKIPPED_BY_RULE, Child, Draft
 from kallista.core.states import EventKind, ProcessStatus, TaskStatus
+from kallista.core.trigger_rules import TriggerRule, Verdict, verdict
 from kallista.core.types import Json, JsonText, Micros, WorkerKey
 from kallista.core.wiring import condition, evaluate, reads, wiring
 from kallista.errors import ExpressionError
@@ -30,6 +31,7 @@ from kallista.errors import ExpressionError
 _RUN_RUNNING: Final = ProcessStatus.RUNNING
 _SCHEDULED: Final = TaskStatus.SCHEDULED
 _STARTED: Final = EventKind.TASK_STARTED
+_ALL_COMPLETED: Final = TriggerRule.ALL_COMPLETED
 
 
 def settle(draft: Draft, positions: Iterable[int], now: Micros, capacity: Capacity) -> None:
@@ -37,12 +39,15 @@ def settle(draft: Draft, positions: Iterable[int], now: Micros, capacity: Capaci
     if draft.state is not _RUN_RUNNING:
         return
     waiting = list(positions)
+    specs = draft.run.definition.steps
     for position in waiting:  # it grows on the way
         step = draft.step(position)
         if step.status is not _SCHEDULED or step.ready_at is not None:
             continue
-        if draft.blocked_by(position) == 0:
-            _take_turn(draft, position, step, now, capacity)
+        if specs[position].trigger_rule is not _ALL_COMPLETED:
+            _follow_rule(draft, position, step, now, capacity)
+        elif draft.blocked_by(position) == 0:
+            take_turn(draft, position, step, now, capacity)
         elif draft.dead_ends:
             _skip_if_hopeless(draft, position, now)
         else:
@@ -58,6 +63,24 @@ def settle_after(draft: Draft, position: int, now: Micros, capacity: Capacity) -
         settle(draft, later, now, capacity)
 
 
+def _follow_rule(
+    draft: Draft, position: int, step: StepState, now: Micros, capacity: Capacity
+) -> None:
+    """Let a step take its turn, or none, as its trigger rule says."""
+    spec = draft.run.definition.steps[position]
+    before = map(draft.step, spec.depends_on)
+    match verdict(spec.trigger_rule, before):
+        case Verdict.RUN:
+            take_turn(draft, position, step, now, capacity)
+        case Verdict.OMIT:
+            end_step(draft, EventKind.TASK_SKIPPED, position, now, SKIPPED_BY_RULE)
+        case Verdict.SKIP:
+            reason = to_json(f"its trigger rule {spec.trigger_rule} cannot be met any more")
+            end_step(draft, EventKind.TASK_SKIPPED, position, now, reason)
+        case Verdict.WAIT:
+            pass
+
+
 def _skip_if_hopeless(draft: Draft, position: int, now: Micros) -> None:
     """Skip a step before which another has ended in such a way that this one can never run."""
     specs = draft.run.definition.steps
@@ -69,10 +92,10 @@ def _skip_if_hopeless(draft: Draft, position: int, now: Micros) -> None:
             return
 
 
-def _take_turn(
+def take_turn(
     draft: Draft, position: int, step: StepState, now: Micros, capacity: Capacity
 ) -> None:
-    """All steps before it have passed: skip it, start its child, start it, or queue it."""
+    """It is a step's turn: skip it, start its child, start it, or queue it."""
     spec = draft.run.definition.steps[position]
     work = spec.work
     try:
@@ -172,4 +195,4 @@ def _evaluate(draft: Draft, compiled: Compiled) -> Json:
         before: (draft.step(before).status, draft.output(before))
         for before in reads(compiled, definition)
     }
-    return evaluate(compiled, definition, draft.run.inputs, steps)
+    return evaluate(compiled, definition, draft.run.inputs, steps, draft.ending)

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 from kallista.core import fields
-from kallista.core.definitions import InputSpec
+from kallista.core.definitions import InputSpec, OnFailure
 from kallista.core.inputs import parse_inputs
+from kallista.core.plain import shown
 from kallista.core.problems import Problems
 from kallista.core.retry import RetryPolicy
 from kallista.core.types import Micros
 
 CONFIG_KEYS: Final = (
     "continue_on_error", "retry", "timeout", "deadline", "tags", "priority", "inputs",
+    "on_failure", "finally",
 )  # fmt: skip
 """What ``config`` of a workflow or process may say."""
 
@@ -31,6 +33,8 @@ class Defaults:
         tags: Of the run.
         priority: Of the run.
         inputs: What the run may be given.
+        on_failure: What the run does when it fails.
+        last: The tasks that run whatever the end, as they were written.
     """
 
     continue_on_error: bool = False
@@ -40,6 +44,8 @@ class Defaults:
     tags: tuple[str, ...] = ()
     priority: int = 0
     inputs: Mapping[str, InputSpec] = field(default_factory=dict)
+    on_failure: OnFailure = OnFailure.STOP
+    last: Sequence[object] = ()
 
 
 def merged_config(data: Mapping[str, object], problems: Problems) -> Mapping[str, object]:
@@ -77,4 +83,13 @@ def read_defaults(config: Mapping[str, object], problems: Problems) -> Defaults:
         fields.tags(given.get("tags", ()), problems),
         fields.priority(given.get("priority", 0), problems),
         parse_inputs(given.get("inputs", {}), problems),
+        _on_failure(given.get("on_failure", OnFailure.STOP.value), problems),
+        fields.sequence(given.get("finally", ()), "finally", problems),
     )
+
+
+def _on_failure(value: object, problems: Problems) -> OnFailure:
+    if isinstance(value, str) and value in set(OnFailure):
+        return OnFailure(value)
+    problems.add(f"on_failure must be one of {', '.join(OnFailure)}, not {shown(value)}")
+    return OnFailure.STOP

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import dataclasses
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from msgspec.structs import replace
+
 from kallista.core import fields
-from kallista.core.definitions import ChildSpec, Definition, StepSpec, TaskSpec
+from kallista.core.definitions import ChildSpec, Definition, OnFailure, Phase, StepSpec, TaskSpec
 from kallista.core.encoding import definition_text
 from kallista.core.parsing.defaults import CONFIG_KEYS, Defaults, merged_config, read_defaults
 from kallista.core.parsing.graph import cycle_text, cycles, order
+from kallista.core.parsing.last import UNDO, Last
 from kallista.core.parsing.limits import CheckTask, Limits, Lookup
 from kallista.core.parsing.references import check_references
 from kallista.core.parsing.steps import (
@@ -136,7 +140,10 @@ def parse_task(
     work, read = read_task(task, defaults, Reading(check_task, limits), problems)
     own = {key: value for key, value in task.items() if key != "priority"}
     step = read_step("", own, work, (), defaults, problems)
-    definition = _definition(RunKind.TASK, step.name, [step], defaults)
+    if "compensate" in task:
+        problems.add("a single task has no run that could be rolled back; leave compensate out")
+    none = Last(defaults, Reading(check_task, limits))
+    definition = _definition(RunKind.TASK, step.name, [step], defaults, none, problems)
     check_references(definition, [0], [read], [problems])
     return _whole(definition, limits, problems, f"the task {called!r}")
 
@@ -201,10 +208,13 @@ def _workflow(
     """A workflow: each task depends on the one before it."""
     defaults = read_defaults(merged_config(data, problems), problems)
     items = listed(data.get("tasks"), "tasks", reading, problems)
+    finals = _finals(defaults, reading, problems)
+    ids = ids_of([*items, *finals], "task", problems)
+    last = Last(defaults, reading)
     steps: list[StepSpec] = []
     places: list[Problems] = []
     reads: list[References] = []
-    for position, (id, task) in enumerate(zip(ids_of(items, "task", problems), items, strict=True)):
+    for position, (id, task) in enumerate(zip(ids, items, strict=False)):
         place = problems.at(f"task {id!r}")
         if "depends_on" in task:
             place.add("tasks of a workflow run one after the other; use a process for depends_on")
@@ -213,11 +223,14 @@ def _workflow(
         work, read = read_task(task, defaults, reading, place)
         before = (position - 1,) if position else ()
         steps.append(read_step(id, task, work, before, defaults, place))
+        last.undo(id, position, task, place)
         places.append(place)
         reads.append(read)
-    definition = _definition(RunKind.WORKFLOW, name, steps, defaults)
-    if len(definition.position) == len(steps):
-        check_references(definition, range(len(steps)), reads, places)
+    for id, task in zip(ids[len(items) :], finals, strict=True):
+        last.final(id, task, problems.at(f"task {id!r} of finally"))
+    definition = _definition(RunKind.WORKFLOW, name, steps, defaults, last, problems)
+    if len(definition.position) == len(definition.steps):
+        _check_references(definition, range(len(steps)), reads, places, last)
     return definition
 
 
@@ -227,7 +240,10 @@ def _process(
     """A process: a graph of steps."""
     defaults = read_defaults(merged_config(data, problems), problems)
     items = listed(data.get("steps"), "steps", reading, problems)
-    ids = ids_of(items, "step", problems)
+    finals = _finals(defaults, reading, problems)
+    all_ids = ids_of([*items, *finals], "step", problems)
+    ids = all_ids[: len(items)]
+    last = Last(defaults, reading)
     positions = {id: position for position, id in enumerate(ids)}
     places = [problems.at(f"step {id!r}") for id in ids]
     embedded = _Embedded(reading.limits, problems)
@@ -241,6 +257,7 @@ def _process(
             child, read = _child(id, item, reading, place)
             embedded.add(child)
             own, work = item, child
+            last.undo(id, position, item, place)
         else:
             task = task_of_step(item, place)
             if task is None:
@@ -249,15 +266,54 @@ def _process(
                 place.add(_TAGS_BELONG)
             own = task
             work, read = read_task(task, defaults, reading, place)
+            last.undo(id, position, task, place)
         steps.append(read_step(id, own, work, before, defaults, place))
         reads.append(read)
+    for id, item in zip(all_ids[len(items) :], finals, strict=True):
+        place = problems.at(f"step {id!r} of finally")
+        task = task_of_step(item, place)
+        if task is not None:
+            last.final(id, task, place)
     dependencies = _dependencies(data, problems)
-    definition = _definition(RunKind.PROCESS, name, steps, defaults, dependencies)
-    if len(positions) == len(steps):
+    definition = _definition(RunKind.PROCESS, name, steps, defaults, last, problems, dependencies)
+    if len(positions) == len(steps) and len(definition.position) == len(definition.steps):
         ordered = _ordered(definition, problems)
         if ordered is not None:
-            check_references(definition, ordered, reads, places)
+            _check_references(definition, ordered, reads, places, last)
     return definition
+
+
+def _finals(defaults: Defaults, reading: Reading, problems: Problems) -> list[Mapping[str, object]]:
+    """The tasks that run whatever the end; mostly there are none."""
+    return listed(defaults.last, "finally", reading, problems) if defaults.last else []
+
+
+def _check_references(
+    definition: Definition,
+    ordered: Sequence[int],
+    reads: Sequence[References],
+    places: Sequence[Problems],
+    last: Last,
+) -> None:
+    """Check all expressions: what undoes a step may read it, what runs at the end all of them."""
+    main = len(reads)
+    if main == len(definition.steps):
+        check_references(definition, ordered, reads, places)
+        return
+    steps = [
+        step if step.phase is Phase.MAIN else replace(step, depends_on=_read_by(step, main))
+        for step in definition.steps
+    ]
+    check_references(
+        dataclasses.replace(definition, steps=tuple(steps)),
+        [*(earlier for earlier in ordered if earlier < main), *range(main, len(steps))],
+        [*reads, *(read for _, read, _ in last.all)],
+        [*places, *(place for _, _, place in last.all)],
+    )
+
+
+def _read_by(step: StepSpec, main: int) -> tuple[int, ...]:
+    return tuple(range(main)) if step.undoes is None else (step.undoes,)
 
 
 def _child(
@@ -371,12 +427,22 @@ def _definition(
     name: str,
     steps: list[StepSpec],
     defaults: Defaults,
+    last: Last,
+    problems: Problems,
     dependencies: tuple[RunId, ...] = (),
 ) -> Definition:
+    if defaults.on_failure is OnFailure.ROLLBACK and not last.can_undo:
+        problems.add("on_failure: rollback undoes nothing: say compensate on a task at least")
+    undone = {step.id for step, _, _ in last.all if step.phase is Phase.UNDO}
+    for id in sorted(undone.intersection(step.id for step in steps)):
+        problems.add(
+            f"the id {id!r} is kept for what undoes {id.removeprefix(UNDO)!r}; choose another"
+        )
     return Definition(
         kind=kind,
         name=name,
-        steps=tuple(steps),
+        steps=(*steps, *(step for step, _, _ in last.all)),
+        on_failure=defaults.on_failure,
         continue_on_error=defaults.continue_on_error,
         deadline=defaults.deadline,
         inputs=defaults.inputs,

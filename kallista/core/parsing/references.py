@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from kallista.core.definitions import Definition
+from kallista.core.definitions import Definition, Phase
 from kallista.core.expressions import Reference, compile_condition
 from kallista.core.parsing.graph import ancestors
 from kallista.core.plain import some
@@ -80,6 +80,10 @@ def _problem(
             return None
         there = "declare it under inputs"
         return f"{reference} is no input; {problems.near(name, definition.inputs, there)}"
+    if reference.root == "run":
+        if definition.steps[position].phase is not Phase.FINALLY:
+            return f"{reference} is known when the run has come to its end: use it in finally"
+        return None if name == "status" else f"{reference} is not there; there is run.status"
     if definition.kind is RunKind.TASK:
         return f"{reference} means nothing here: a single task runs after no other"
     if reference.root != root:

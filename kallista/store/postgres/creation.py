@@ -101,14 +101,14 @@ def _insert(writing: Writing, births: Sequence[Birth]) -> None:
     db = writing.db
     keep_definitions(writing, {run.definition: run.definition_content for _, _, run in births})
     rows = [(new_run_row(run, key, root), run) for key, root, run in births]
-    db.tell_all(_INSERT_RUN, [(*row[:14], run.kind, *new_task_step(run)) for row, run in rows])
+    db.tell_all(_INSERT_RUN, [(*row[:15], run.kind, *new_task_step(run)) for row, run in rows])
     db.tell_all(
         _INSERT_REQUEST,
         [
             (
                 row[0],
-                row[14],
-                *row[16:],
+                row[15],
+                *row[17:],
                 run.definition,
                 run.content,
                 tags_text(run.tags),

@@ -114,7 +114,7 @@ def _by_run(rows: list[Row]) -> Sequence[Sequence[Any]]:
 
 
 def _run_key(row: tuple[Any, ...]) -> int:
-    return int(row[10])
+    return int(row[11])
 
 
 def _head_row(plan: Plan) -> Row:

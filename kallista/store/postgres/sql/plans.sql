@@ -9,7 +9,7 @@ advanced AS (
     UPDATE runs AS r
     SET state = p.state, seq = p.seq, in_flight = p.in_flight, started_at = p.started_at,
         ended_at = p.ended_at, deadline_at = p.deadline_at, driven = p.driven, held = p.held,
-        outcome = p.outcome, version = p.next_version,
+        outcome = p.outcome, ending = p.ending, version = p.next_version,
         owner = CASE WHEN p.new_epoch IS NULL THEN r.owner ELSE p.owner END,
         epoch = coalesce(p.new_epoch, r.epoch),
         status = CASE WHEN r.kind = 'task' THEN coalesce(p.status, r.status) ELSE p.state END,
@@ -40,6 +40,7 @@ advanced AS (
             unnest(:started_at::bigint[]) AS started_at, unnest(:ended_at::bigint[]) AS ended_at,
             unnest(:deadline_at::bigint[]) AS deadline_at, unnest(:driven::bigint[]) AS driven,
             unnest(:held::boolean[]) AS held, unnest(:outcome::bigint[]) AS outcome,
+            unnest(:ending::text[]) AS ending,
             unnest(:key::bigint[]) AS key, unnest(:version::bigint[]) AS version,
             unnest(:epoch::bigint[]) AS epoch, unnest(:next_version::bigint[]) AS next_version,
             unnest(:new_epoch::bigint[]) AS new_epoch, unnest(:status::text[]) AS status,

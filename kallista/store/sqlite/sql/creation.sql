@@ -15,13 +15,13 @@ SELECT max(seq) FROM sqlite_sequence WHERE name = 'runs';
 -- name: insert_run
 -- Every other table points to its key.
 INSERT INTO runs (
-    key, state, seq, in_flight, started_at, ended_at, deadline_at, driven, held, outcome, version,
-    owner, epoch, status, id, kind, name, parent, parent_step, root, schedule, priority,
+    key, state, seq, in_flight, started_at, ended_at, deadline_at, driven, held, outcome, ending,
+    version,    owner, epoch, status, id, kind, name, parent, parent_step, root, schedule, priority,
     created_at, step_count, task_attempt, task_failures, task_crashes, task_ready_at, task_since,
     task_started_at, task_ended_at, task_worker, task_outcome, task_passed
 ) VALUES (
     :key, :state, :seq, :in_flight, :started_at, :ended_at, :deadline_at, :driven, :held, :outcome,
-    :version, :owner, :epoch, :status, :id, :kind, :name, :parent, :parent_step, :root, :schedule,
+    :ending, :version, :owner, :epoch, :status, :id, :kind, :name, :parent, :parent_step, :root, :schedule,
     :priority, :created_at, :step_count, :attempt, :failures, :crashes, :ready_at, :since,
     :task_started_at, :task_ended_at, :worker, :task_outcome, :passed
 );
