@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Final
 
-from kallista.core.definitions import ChildSpec, Definition, TaskSpec
+from kallista.core.definitions import ChildSpec, Definition, Phase, TaskSpec
 from kallista.core.events import Event, RunHead, StepState
 from kallista.core.ids import child_id
 from kallista.core.plan import WAKE, WHOLE_RUN, Entry, alone, lane
 from kallista.core.run import Run, fold
-from kallista.core.states import FINISHED_RUN, ProcessStatus, RunKind, TaskStatus
+from kallista.core.states import ACTIVE_RUN, FINISHED_RUN, ProcessStatus, RunKind, TaskStatus
 from kallista.core.types import Micros, RunId, RunKey, TaskType
 from kallista.engine.active import DefinitionCache
 from kallista.errors import StateError
@@ -87,12 +87,13 @@ class Promises:
         looks = [line for line in lines if (line.type, line.step) == (WAKE, WHOLE_RUN)]
         if any(line.ready_at != deadline for line in looks):
             return  # whoever claims it looks at all of it
-        if deadline is not None and not _queued(lines, WAKE, WHOLE_RUN, deadline):
+        counts = record.head.ending is None  # being wound up, it is over as far as that goes
+        if deadline is not None and counts and not _queued(lines, WAKE, WHOLE_RUN, deadline):
             yield "nothing would end it at its deadline"
         if state is ProcessStatus.WAITING:
             async for problem in self._unheard(record, definition):
                 yield problem
-        if state is ProcessStatus.RUNNING and all(step.ended_at for step in record.steps):
+        if state in ACTIVE_RUN and not _goes_on(record, definition):
             yield "all its steps are over, and nothing would end it"
         lent = {loan.step for loan in await self._store.loans(record.key)}
         for position, step in enumerate(record.steps):
@@ -128,9 +129,10 @@ class Promises:
             return not isinstance(spec.work, ChildSpec) or await self._child_moves(
                 record, definition, position, lines
             )
-        runs = record.head.state is ProcessStatus.RUNNING
-        if step.status is not TaskStatus.SCHEDULED or not runs:
+        if step.status is not TaskStatus.SCHEDULED or record.head.state not in ACTIVE_RUN:
             return True
+        if step.ready_at is None and spec.phase is not Phase.MAIN:
+            return True  # its turn comes at the end, if at all
         if step.ready_at is None:
             return any(record.steps[before].ended_at is None for before in spec.depends_on)
         if not isinstance(spec.work, TaskSpec):
@@ -183,6 +185,21 @@ def told_otherwise(
                 f"its step {step_id(definition, position, record)!r} is {_step(stored)}, and by its"
                 f" history it would be {_step(told)}"
             )
+
+
+def _goes_on(record: RunRecord, definition: Definition) -> bool:
+    """Whether a run has anything left to do, or still undoes or ends something."""
+    main = record.steps[: definition.main_count]
+    last = record.steps[definition.main_count :]
+    if any(step.ended_at is None for step in main):
+        return True
+    return record.head.ending is not None and any(map(_is_under_way, last))
+
+
+def _is_under_way(step: StepState) -> bool:
+    """Whether a step is executed, sleeps, or waits in the queue."""
+    waits = step.status is TaskStatus.SCHEDULED and step.ready_at is not None
+    return waits or step.status in (TaskStatus.RUNNING, TaskStatus.WAITING)
 
 
 def step_id(definition: Definition, position: int, record: RunRecord) -> str:
