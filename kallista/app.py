@@ -27,9 +27,11 @@ from kallista.core.handlers import Handler
 from kallista.core.ids import check_id
 from kallista.core.parsing import CheckTask, Document, Limits, parse_workflow
 from kallista.core.plan import lane, queue_of_lane, type_of_lane
+from kallista.core.retention import parse_retention
 from kallista.core.snapshots import Snapshot
 from kallista.core.states import RunKind
 from kallista.core.types import Json, JsonText, Micros, RunId, TaskType
+from kallista.engine.care import StoreCare
 from kallista.engine.clock import Clock, SystemClock
 from kallista.engine.definitions import StoredDefinitions
 from kallista.engine.embedded import EmbeddedEngine, Options
@@ -38,7 +40,14 @@ from kallista.engine.threads import ThreadPool
 from kallista.errors import UsageError
 from kallista.logs import setup_logging
 from kallista.store.port import Store
-from kallista.tasks import Registry, TaskChecker, general_handlers, load_plugins, program_registry
+from kallista.tasks import (
+    Registry,
+    TaskChecker,
+    general_handlers,
+    http_handler,
+    load_plugins,
+    program_registry,
+)
 from kallista.workflows import ProcessOrchestrator, TaskScheduler, WorkflowManager
 from kallista.wpf import HANDLERS, SYSTEM_DESIGN_WORKFLOW
 
@@ -47,6 +56,7 @@ if TYPE_CHECKING:
 
     from kallista.workflows.sync import (
         SyncProcessOrchestrator,
+        SyncStoreCare,
         SyncTaskScheduler,
         SyncWorkflowManager,
     )
@@ -128,6 +138,8 @@ class Kallista:
     workflow_manager: WorkflowManager
     scheduler: TaskScheduler
     orchestrator: ProcessOrchestrator
+    store: StoreCare
+    """Care of the store: how much is in it, whether it is sound."""
 
     def __init__(
         self,
@@ -154,6 +166,7 @@ class Kallista:
                 grace=Micros(round(settings.grace * 1_000_000)),
                 within=None if within is None else RunId(within),
                 max_payload_bytes=settings.max_payload_bytes,
+                retention=parse_retention(settings.retention),
             ),
             settings=settings,
             threads=None,
@@ -201,6 +214,7 @@ class Kallista:
         self._clock = clock
         self._options = options
         self._handlers = Registry(parent=_shipped_handlers())
+        self._handlers.add(http_handler(settings.http_allow))
         for function in tasks:
             self._handlers.add(function)
         self._engine = EmbeddedEngine(store, self._handlers, clock, options, threads)
@@ -219,6 +233,7 @@ class Kallista:
         self.workflow_manager = WorkflowManager(self._engine, definitions)
         self.scheduler = TaskScheduler(self._engine, definitions)
         self.orchestrator = ProcessOrchestrator(self._engine, definitions)
+        self.store = StoreCare(store, clock.now)
 
     @classmethod
     def sync(
@@ -411,6 +426,7 @@ class SyncKallista:
     workflow_manager: SyncWorkflowManager
     scheduler: SyncTaskScheduler
     orchestrator: SyncProcessOrchestrator
+    store: SyncStoreCare
 
     def __init__(self, app: Kallista) -> None:
         self._app = app
@@ -427,6 +443,7 @@ class SyncKallista:
 
         from kallista.workflows.sync import (
             SyncProcessOrchestrator,
+            SyncStoreCare,
             SyncTaskScheduler,
             SyncWorkflowManager,
         )
@@ -441,6 +458,7 @@ class SyncKallista:
         self.workflow_manager = SyncWorkflowManager(self._app.workflow_manager, portal)
         self.scheduler = SyncTaskScheduler(self._app.scheduler, portal)
         self.orchestrator = SyncProcessOrchestrator(self._app.orchestrator, portal)
+        self.store = SyncStoreCare(self._app.store, portal)
         return self
 
     def __exit__(

@@ -83,6 +83,36 @@ def _queues(value: object) -> tuple[str, ...]:
     return names
 
 
+def _networks(value: object) -> tuple[str, ...]:
+    from ipaddress import ip_network
+
+    names = _names(value)
+    for name in names:
+        try:
+            ip_network(name)
+        except ValueError as error:
+            raise UsageError(
+                f"must be networks or addresses, like 10.1.0.0/16 or 127.0.0.1: {error}"
+            ) from None
+    return names
+
+
+def _retention(value: object) -> tuple[tuple[str, object], ...]:
+    """Pairs of what is kept and for how long; what they mean is read where it matters."""
+    if isinstance(value, str) and "=" in value:
+        pairs = [part.partition("=") for part in value.split(",")]
+        return tuple((key.strip(), length.strip()) for key, _, length in pairs)
+    if not isinstance(value, Mapping):
+        return (("", value),)
+    found: list[tuple[str, object]] = []
+    for kind, length in value.items():
+        if isinstance(length, Mapping):
+            found += [(f"{kind}.{status}", each) for status, each in length.items()]
+        else:
+            found.append((str(kind), length))
+    return tuple(found)
+
+
 def _lease(value: object) -> float:
     seconds = _seconds(value)
     if seconds < 1:
@@ -125,6 +155,11 @@ class Config:
         grace: For how many seconds attempts in flight may go on when a program closes.
         timezone: The IANA name by which naive datetimes are read; None: the machine's.
         tasks: Modules whose task types a worker loads.
+        http_allow: Networks and addresses that the task type ``http`` may reach besides public
+            ones, like ``10.1.0.0/16``; no definition can open one.
+        retention: For how long runs are kept once they are over: one length for all (``"90d"``), or
+            a table by kind (``workflow``, ``process``, ``task``), of lengths or of tables by
+            status. Those of which nothing is said are kept for ever.
         max_steps: How many steps a definition may have.
         max_payload_bytes: How large a task's config, a run's inputs or a result may be.
         max_definition_bytes: How large a whole definition may be.
@@ -140,6 +175,8 @@ class Config:
     grace: float = _setting(10.0, _seconds)
     timezone: str | None = _setting(None, _zone)
     tasks: tuple[str, ...] = _setting((), _names)
+    http_allow: tuple[str, ...] = _setting((), _networks)
+    retention: tuple[tuple[str, object], ...] = _setting((), _retention)
     max_steps: int = _setting(10_000, _count)
     max_payload_bytes: int = _setting(1024 * 1024, _count)
     max_definition_bytes: int = _setting(8 * 1024 * 1024, _count)

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from kallista import Kallista
 from kallista.config import Config, load_config, sqlite_path
 from kallista.errors import UsageError
 
@@ -218,3 +219,41 @@ def test_postgresql_urls_are_shown_without_password(tmp_path: Path, url: str, sh
     assert config.is_postgresql
     assert config.shown_url == shown
     assert "secret" not in repr(config)
+
+
+@pytest.mark.parametrize(
+    ("given", "read"),
+    [
+        ("90d", (("", "90d"),)),
+        (3600, (("", 3600),)),
+        ("task=1d, workflow.FAILED=90d", (("task", "1d"), ("workflow.FAILED", "90d"))),
+        (
+            {"task": "1d", "workflow": {"FAILED": "90d", "COMPLETED": "7d"}},
+            (("task", "1d"), ("workflow.FAILED", "90d"), ("workflow.COMPLETED", "7d")),
+        ),
+    ],
+)
+def test_retention(tmp_path: Path, given: Any, read: Any) -> None:
+    """One length, a table, or what an environment variable can say of the same."""
+    assert load(tmp_path, {"retention": given}).retention == read
+    if isinstance(given, str):
+        assert load(tmp_path, environ={"KALLISTA_RETENTION": given}).retention == read
+
+
+def test_retention_in_a_file(tmp_path: Path) -> None:
+    """As a table of pyproject.toml; what is wrong in it is told when the app is made."""
+    project = tmp_path / "pyproject.toml"
+    project.write_text("[tool.kallista.retention]\ntask = {FAILED = '9d'}", encoding="utf-8")
+    assert load(tmp_path).retention == (("task.FAILED", "9d"),)
+    with pytest.raises(UsageError, match=r"retention\.jobs: there is no kind of run"):
+        Kallista(config={"retention": {"jobs": "9d"}})
+
+
+def test_networks(tmp_path: Path) -> None:
+    """Networks and addresses that requests may reach; a slip is told, and opens nothing."""
+    given = ["10.1.0.0/16", "127.0.0.1", "fd00::/8"]
+    assert load(tmp_path, {"http_allow": given}).http_allow == tuple(given)
+    environ = {"KALLISTA_HTTP_ALLOW": ",".join(given)}
+    assert load(tmp_path, environ=environ).http_allow == tuple(given)
+    for wrong in ("10.1.0.1/16", "localhost", "10.1", 5):
+        assert "http_allow" in problems(tmp_path, {"http_allow": [wrong]})

@@ -24,12 +24,14 @@ from kallista.cli.session import (
     TasksOption,
     guarded,
 )
+from kallista.cli.stores import store_commands
 
 app = group("Durable workflows for Python: what a run has completed is never done again.")
 app.add_typer(workflow_commands(), name="workflow")
 app.add_typer(process_commands(), name="process")
 app.add_typer(task_commands(), name="task")
 app.add_typer(schedule_commands(), name="schedule")
+app.add_typer(store_commands(), name="store")
 
 FileArgument = Annotated[
     str, typer.Argument(metavar="FILE", help="A YAML or JSON file; - reads standard input.")

@@ -93,6 +93,9 @@ tasks = ["tasks.py"]
 # How many tasks one program executes at once.
 # max_concurrency = 100
 
+# For how long runs are kept once they are over; without it for ever.
+# retention = "90d"
+
 # Where everything is kept; an environment variable (KALLISTA_STORE) or --store wins.
 # url = "sqlite:///data/workflows/kallista.db"
 """

@@ -16,6 +16,7 @@ from kallista.core.durations import to_datetime
 from kallista.core.handlers import Handlers
 from kallista.core.ids import may_exist
 from kallista.core.plan import DEFAULT_QUEUE, type_of_lane
+from kallista.core.retention import Rule
 from kallista.core.snapshots import (
     AnySnapshot,
     Explanation,
@@ -48,6 +49,7 @@ from kallista.engine.knowledge import Knowledge
 from kallista.engine.notices import Notices
 from kallista.engine.paging import checked_limit, checked_statuses, cursor_of, read_cursor
 from kallista.engine.port import ListRequest, RunRequest, Schedules
+from kallista.engine.retention import Retention
 from kallista.engine.scheduling import StoredSchedules
 from kallista.engine.services import Firings, TakeOver
 from kallista.engine.slots import Slots
@@ -99,6 +101,8 @@ class Options:
         lease: How long a worker may be silent before others take over its work; it renews its
             own three times as often.
         max_payload_bytes: How long an encoded result may be.
+        retention: For how long runs are kept once they are over; those of which nothing is said
+            are kept for ever.
     """
 
     worker: bool = True
@@ -110,6 +114,7 @@ class Options:
     take_over_every: Micros = Micros(750_000)
     lease: Micros = Micros(30_000_000)
     max_payload_bytes: int = MAX_PAYLOAD_BYTES
+    retention: tuple[Rule, ...] = ()
 
 
 class EmbeddedEngine:
@@ -189,6 +194,7 @@ class EmbeddedEngine:
             self._place_is_free,
         )
         self._take_over_alarm = Alarm(clock)
+        self._retention_alarm = Alarm(clock)
         self._lease_alarm = Alarm(clock)
         self._look_alarm = Alarm(clock)
         self._name = f"{socket.gethostname()}-{os.getpid()}-{entropy(3).hex()}"
@@ -253,6 +259,10 @@ class EmbeddedEngine:
         self._serve(self._firings.once, self._fire_alarm, "firing schedules")
         self._serve(self._take_over.once, self._take_over_alarm, "taking over")
         self._serve(self._borrower.once, self._borrower.alarm, "looking after loans")
+        if self._options.retention and self._options.within is None:
+            retention = Retention(self._store, self._clock, self._options.retention)
+            self._serve(retention.once, self._retention_alarm, "letting go of old runs")
+            self._retention_alarm.ring()
         await self._work_within()
         look_again = await self._take_over.once()
         if look_again is not None:
@@ -338,7 +348,7 @@ class EmbeddedEngine:
         await asyncio.gather(*self._services, return_exceptions=True)
         for alarm in (
             self._dispatcher.alarm, self._fire_alarm, self._take_over_alarm, self._look_alarm,
-            self._lease_alarm, self._borrower.alarm,
+            self._lease_alarm, self._borrower.alarm, self._retention_alarm,
         ):  # fmt: skip
             alarm.clear()
         if self._executor.running:

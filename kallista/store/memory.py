@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count, islice
+from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from msgspec.structs import replace
@@ -17,7 +18,7 @@ from msgspec.structs import replace
 from kallista.core.events import Event, StepState
 from kallista.core.plan import WAKE, WHOLE_RUN, Entry, Grant, NewRun, Ownership, Plan, is_alone
 from kallista.core.schedules import Firing, Schedule
-from kallista.core.states import RunKind, ScheduleStatus, TaskStatus
+from kallista.core.states import ProcessStatus, RunKind, ScheduleStatus, TaskStatus
 from kallista.core.types import JsonText, Micros, RunId, RunKey, ScheduleId, TaskType, WorkerKey
 from kallista.errors import (
     ConflictError,
@@ -29,16 +30,20 @@ from kallista.errors import (
 )
 from kallista.store.conflicts import id_conflict, loan_gone, schedule_conflict, worker_gone
 from kallista.store.port import (
+    COUNTED,
     NEW_EPOCH,
     NEW_VERSION,
     WAKES_AT_ONCE,
     Begin,
+    BrokenLink,
     Claim,
     ClaimedEntry,
     ClaimRequest,
     Committed,
     Created,
+    Figures,
     Loan,
+    OldRun,
     RunFilter,
     RunRecord,
     Tombstone,
@@ -46,6 +51,8 @@ from kallista.store.port import (
 )
 
 _T = TypeVar("_T")
+
+_NEW_STEP = StepState()
 
 
 class _Line(NamedTuple):
@@ -461,6 +468,48 @@ class MemoryStore:
             raise StateError(f"{run.kind} {run.id!r} is {run.status}; cancel it first")
         self._remove(run, now)
 
+    def purge(
+        self, runs: Sequence[RunKey], ended_before: Micros, now: Micros
+    ) -> asyncio.Future[int]:
+        """See the port."""
+        return self._write(
+            lambda: self._purge(runs, ended_before, now), nothing=lambda removed: removed == 0
+        )
+
+    def _purge(self, runs: Sequence[RunKey], ended_before: Micros, now: Micros) -> int:
+        before = len(self._state.runs)
+        for key in runs:
+            run = self._state.runs.get(key)
+            if run is not None and self._may_go(run, ended_before):
+                self._remove(run, now)
+        return before - len(self._state.runs)
+
+    def _may_go(self, run: RunRecord, ended_before: Micros) -> bool:
+        """Whether a run and all below it is over, and nobody needs it."""
+        has_parent = run.parent is not None and run.parent[0] in self._state.runs
+        if run.head.ended_at is None or run.head.ended_at >= ended_before or has_parent:
+            return False
+        tree = self._tree(run)
+        return not any(
+            below.head.ended_at is None or below.head.in_flight or self._is_needed(below)
+            for below in tree
+        )
+
+    def _tree(self, run: RunRecord) -> list[RunRecord]:
+        below = [
+            self._tree(child)
+            for child in self._state.runs.values()
+            if child.parent is not None and child.parent[0] == run.key
+        ]
+        return [run, *(each for tree in below for each in tree)]
+
+    def _is_needed(self, run: RunRecord) -> bool:
+        waiting = (self._state.runs[key] for key in self._state.waits.get(run.id, ()))
+        return any(
+            other.root != run.root and other.head.state is not ProcessStatus.COMPLETED
+            for other in waiting
+        )
+
     def _remove(self, run: RunRecord, now: Micros) -> None:
         state = self._state
         children = [
@@ -676,11 +725,94 @@ class MemoryStore:
         """See the port."""
         return dict(self._read.schemas)
 
-    # changes by others
-
     async def describe(self) -> Mapping[str, str]:
         """What there is to know of it."""
         return {"kind": "memory"}
+
+    # care
+
+    async def figures(self) -> Figures:
+        """See the port."""
+        state = self._read
+        definitions = {run.definition_content for run in state.runs.values()}
+        definitions |= {schedule.definition_content for schedule in state.schedules.values()}
+        definitions |= set(state.definitions.values())
+        counts = (
+            len(state.runs),
+            sum(
+                step != _NEW_STEP
+                for run in state.runs.values()
+                for step in run.steps
+                if run.kind is not RunKind.TASK
+            ),
+            sum(map(len, state.events.values())),
+            len(state.queue),
+            sum(map(len, state.waits.values())),
+            len(state.loans),
+            len(definitions),
+            len(state.schedules),
+            len(state.tombstones),
+            len(state.workers),
+        )
+        return Figures(dict(zip(COUNTED, counts, strict=True)), 0, None)
+
+    async def oldest_runs(
+        self, kind: RunKind, status: str, after: RunKey, limit: int
+    ) -> Sequence[OldRun]:
+        """See the port."""
+        runs = self._read.runs
+        found = (
+            run
+            for key, run in sorted(runs.items())
+            if key > after and (run.kind, run.status) == (kind, status)
+        )
+        return [
+            OldRun(
+                run.key,
+                run.created_at,
+                run.head.ended_at,
+                run.parent is not None and run.parent[0] in runs,
+            )
+            for run in islice(found, limit)
+        ]
+
+    async def lines(self, run: RunKey) -> Sequence[Entry]:
+        """See the port."""
+        return [line.entry for line in sorted(self._read.queue) if line.run == run]
+
+    async def awaited(self, run: RunKey) -> Sequence[RunId]:
+        """See the port."""
+        return sorted(id for id, waiting in self._read.waits.items() if run in waiting)
+
+    async def broken_links(self, limit: int) -> Sequence[BrokenLink]:
+        """See the port; here only lines, loans and owners could point to nothing."""
+        state = self._read
+        found = [
+            BrokenLink("owner", run.key, None, run.id)
+            for run in state.runs.values()
+            if run.owner is not None and run.owner not in state.workers
+        ]
+        found += [
+            BrokenLink("line", line.run, line.step, line.type)
+            for line in sorted(state.queue)
+            if line.run not in state.runs
+        ]
+        found += [
+            BrokenLink("loan", run, step, line.type)
+            for (run, step), (_, line) in sorted(state.loans.items())
+            if run not in state.runs
+        ]
+        return found[:limit]
+
+    async def damage(self, *, quick: bool) -> Sequence[str]:
+        """See the port; memory is not damaged."""
+        return []
+
+    async def back_up(self, target: Path) -> None:
+        """See the port; there is nothing that a file could be a backup of."""
+        raise StoreError("what is kept in memory has no backup; export runs, or use a file")
+
+    # changes by others
 
     def listen(self, ring: Callable[[], None]) -> None:
         """See the port."""

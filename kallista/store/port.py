@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Collection, Mapping, Sequence
+from pathlib import Path
 from typing import Final, NamedTuple, Protocol, TypeAlias
 
 from msgspec import Struct
@@ -250,6 +251,59 @@ class WorkerRecord(Struct, frozen=True, gc=False):
     may_return: bool = False
 
 
+COUNTED: Final = (
+    "runs", "steps", "events", "queue", "waits", "loans", "definitions", "schedules", "tombstones",
+    "workers",
+)  # fmt: skip
+"""What ``Figures`` counts, in this order."""
+
+
+class Figures(NamedTuple):
+    """How much a store holds.
+
+    Args:
+        rows: How many there are of each of ``COUNTED``.
+        size_bytes: What it takes on the disk; 0: it has none.
+        free_bytes: How much of that is empty and taken first by what is written next; None: it
+            cannot be told.
+    """
+
+    rows: Mapping[str, int]
+    size_bytes: int
+    free_bytes: int | None
+
+
+class OldRun(NamedTuple):
+    """What decides whether a run may go.
+
+    Args:
+        has_parent: Whether the run that started it is still there.
+    """
+
+    key: RunKey
+    created_at: Micros
+    ended_at: Micros | None
+    has_parent: bool
+
+
+class BrokenLink(NamedTuple):
+    """Something that points to nothing.
+
+    Args:
+        what: ``request`` (a run without what was asked for), ``owner`` (a run held by a worker
+            that does not exist), ``step``, ``event``, ``line``, ``loan``, ``wait``, ``tag`` (of a
+            run or step that does not exist), ``name`` or ``schedule`` (without its definition).
+        run: The key of the run.
+        step: The position of the step.
+        about: The id, type, tag or name that people know it by.
+    """
+
+    what: str
+    run: RunKey | None
+    step: int | None
+    about: str | None
+
+
 class Store(Protocol):
     """Where everything is kept.
 
@@ -398,6 +452,25 @@ class Store(Protocol):
         """
         ...
 
+    def purge(
+        self, runs: Sequence[RunKey], ended_before: Micros, now: Micros
+    ) -> asyncio.Future[int]:
+        """Remove those of the runs that may go, each with all below it; leave tombstones.
+
+        A run stays when it had not ended before then, when the run that started it is still there,
+        when anything below it is unfinished or in flight, and when another run that is not
+        COMPLETED waits for it or for anything below it.
+
+        Args:
+            runs: Their keys; one that is gone is passed over.
+            ended_before: When they have to have ended.
+            now: The moment, for the tombstones.
+
+        Returns:
+            How many runs are gone, those below included.
+        """
+        ...
+
     async def tombstone(self, run: RunId) -> Tombstone | None:
         """What stayed of a deleted run, or None."""
         ...
@@ -528,6 +601,55 @@ class Store(Protocol):
 
     async def describe(self) -> Mapping[str, str]:
         """What there is to know of the store itself, for people: versions, place, size."""
+        ...
+
+    # care
+
+    async def figures(self) -> Figures:
+        """How much there is of everything; counting takes a while where there is much."""
+        ...
+
+    async def oldest_runs(
+        self, kind: RunKind, status: str, after: RunKey, limit: int
+    ) -> Sequence[OldRun]:
+        """Runs that are in one status (as stored, never READY), the oldest first.
+
+        Args:
+            kind: Of this kind.
+            status: In this status.
+            after: Only runs with a higher key than this.
+            limit: How many at most.
+        """
+        ...
+
+    async def lines(self, run: RunKey) -> Sequence[Entry]:
+        """All that waits in the queue to be taken up of a run, in no particular order."""
+        ...
+
+    async def awaited(self, run: RunKey) -> Sequence[RunId]:
+        """Whose ends wake a run, sorted."""
+        ...
+
+    async def broken_links(self, limit: int) -> Sequence[BrokenLink]:
+        """What points to nothing, so many at most; the whole store is read for it."""
+        ...
+
+    async def damage(self, *, quick: bool) -> Sequence[str]:
+        """What of the store itself is damaged, a sentence each; the whole store may be read for it.
+
+        Args:
+            quick: Leave out what takes longest: whether indexes and tables agree.
+        """
+        ...
+
+    async def back_up(self, target: Path) -> None:
+        """Write what is stored at this moment to a file, durably, while others go on writing.
+
+        Raises:
+            UsageError: The file is there already.
+            StoreError: It cannot be written, or this store cannot be backed up; the message says
+                what to do.
+        """
         ...
 
     # changes by others

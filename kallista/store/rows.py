@@ -9,7 +9,7 @@ from typing import Any, Final, TypeAlias
 from msgspec.structs import astuple
 
 from kallista.core.events import Event, RunHead, StepState
-from kallista.core.plan import NewRun
+from kallista.core.plan import Entry, NewRun
 from kallista.core.schedules import Schedule
 from kallista.core.states import (
     Ending,
@@ -20,7 +20,16 @@ from kallista.core.states import (
     TaskStatus,
 )
 from kallista.core.types import JsonText, RunId, RunKey, ScheduleId, TaskType, WorkerKey
-from kallista.store.port import NEW_EPOCH, NEW_VERSION, Loan, RunRecord, Tombstone, WorkerRecord
+from kallista.store.port import (
+    NEW_EPOCH,
+    NEW_VERSION,
+    BrokenLink,
+    Loan,
+    OldRun,
+    RunRecord,
+    Tombstone,
+    WorkerRecord,
+)
 
 Row: TypeAlias = tuple[Any, ...]
 
@@ -180,6 +189,24 @@ def loan(row: Row) -> Loan:
     """A row of ``loans_of_run`` and its like."""
     run, step, worker, attempt, stop, lost, report = row
     return Loan(run, step, worker, attempt, bool(stop), bool(lost), report)
+
+
+def entry(row: Row) -> Entry:
+    """A row of ``lines_of_run``."""
+    type, priority, ready_at, step = row
+    return Entry(TaskType(type), priority, ready_at, step)
+
+
+def old_run(row: Row) -> OldRun:
+    """A row of ``oldest_by_status``."""
+    key, created_at, ended_at, has_parent = row
+    return OldRun(RunKey(key), created_at, ended_at, bool(has_parent))
+
+
+def broken_link(row: Row) -> BrokenLink:
+    """A row of ``broken_links``."""
+    what, run, step, about = row
+    return BrokenLink(what, None if run is None else RunKey(run), step, about)
 
 
 def types_text(types: Mapping[TaskType, JsonText]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from kallista.tasks.checking import TaskChecker
 from kallista.tasks.context import TaskContext
-from kallista.tasks.general import general_handlers
+from kallista.tasks.general import general_handlers, http_handler
 from kallista.tasks.handler import FunctionHandler
 from kallista.tasks.loading import load_module, load_plugins
 from kallista.tasks.registry import Registry, program_registry, task
@@ -15,6 +15,7 @@ __all__ = [
     "TaskChecker",
     "TaskContext",
     "general_handlers",
+    "http_handler",
     "load_module",
     "load_plugins",
     "program_registry",

@@ -61,6 +61,11 @@ class TaskContext:
         return self._invocation.cancelled()
 
     @property
+    def max_result_bytes(self) -> int:
+        """How long the result may be, as JSON."""
+        return self._invocation.max_result_bytes
+
+    @property
     def logger(self) -> BoundLogger:
         """A structlog logger whose every line carries the run, the task and the attempt."""
         if self._logger is None:

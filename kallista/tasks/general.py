@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from kallista.core.handlers import Handler
 from kallista.tasks import python, shell, sleep
 from kallista.tasks.handler import FunctionHandler
+from kallista.tasks.http import HttpHandler
+from kallista.tasks.reach import Reach
 
 
 def general_handlers() -> Sequence[Handler]:
@@ -16,3 +18,12 @@ def general_handlers() -> Sequence[Handler]:
         FunctionHandler("shell", shell.shell, check=shell.check),
         FunctionHandler("sleep", sleep.sleep, check=sleep.check),
     ]
+
+
+def http_handler(allowed: Sequence[str]) -> Handler:
+    """``http``, for one app: which addresses it may reach is a setting of that app.
+
+    Args:
+        allowed: Networks that are open to requests besides the public ones, like ``10.1.0.0/16``.
+    """
+    return HttpHandler(Reach(allowed))

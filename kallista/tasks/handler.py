@@ -111,7 +111,7 @@ class FunctionHandler:
 
     def _called(self, invocation: Invocation) -> object:
         arguments = self._arguments(invocation.config)
-        if self.wants_context:
+        if self._parameters.context:
             return self.function(TaskContext(invocation), **arguments)
         return self.function(**arguments)
 

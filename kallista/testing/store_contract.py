@@ -23,6 +23,7 @@ from kallista.core.states import EventKind, ProcessStatus, RunKind, ScheduleStat
 from kallista.core.types import JsonText, Micros, RunId, RunKey, ScheduleId, TaskType, WorkerKey
 from kallista.errors import ConflictError, LeaseLost, NotFoundError, StateError, StoreError
 from kallista.store.port import (
+    COUNTED,
     NEW_EPOCH,
     NEW_VERSION,
     WAKES_AT_ONCE,
@@ -975,6 +976,153 @@ class StoreContract(ABC):
         ]
         assert await store.tombstone(RunId("over-leaf")) is not None
         assert await store.tombstone(RunId("open")) is None
+
+    # purging
+
+    @pytest.mark.anyio
+    async def test_what_is_over_for_long_enough_is_purged(self, store: Store, other: Store) -> None:
+        """With all below it, leaving tombstones; what ended later, or not at all, stays."""
+        old = await made(store, new_run("old", tags=("t",), waits_for=["x"]))
+        child = await made(store, new_run("child", parent=(old.key, 0)))
+        leaf = await made(store, new_run("leaf", parent=(child.key, 0)))
+        busy = await made(store, new_run("busy"))
+        runs = [old, child, leaf]
+        for run in runs:
+            await store.commit(finished(run))
+        keys = [old.key, busy.key, RunKey(10_000)]
+        assert await store.purge(keys, NOW, Micros(NOW + 7)) == 0, "it ended at that very moment"
+        assert await store.purge(keys, Micros(NOW + 1), Micros(NOW + 7)) == 3
+        left = await other.list_runs(RunFilter(now=NOW))
+        assert [run.id for run in left] == ["busy"]
+        for run in runs:
+            assert await other.tombstone(run.id) == (run.id, RunKind.WORKFLOW, "COMPLETED", NOW + 7)
+            assert await other.history(run.key) == []
+        assert await store.broken_links(10) == []
+        assert (await store.figures()).rows["waits"] == 0
+        assert await store.purge([], NOW, NOW) == 0
+
+    @pytest.mark.anyio
+    async def test_a_tree_is_purged_whole_or_not_at_all(self, store: Store) -> None:
+        """A child does not go without its parent, nor a parent without its children."""
+        top = await made(store, new_run("top"))
+        child = await made(store, new_run("child", parent=(top.key, 0)))
+        flying = await made(store, new_run("flying", parent=(top.key, 1)))
+        await store.commit(finished(top))
+        await store.commit(finished(child))
+        late = Micros(NOW + 1)
+        assert await store.purge([child.key], late, NOW) == 0, "its parent is there"
+        assert await store.purge([top.key], late, NOW) == 0, "a child is unfinished"
+        over = finished(flying)
+        await store.commit(replace(over, head=replace(over.head, in_flight=1)))
+        assert await store.purge([top.key], late, NOW) == 0, "something is in flight"
+        again = await found(store, "flying")
+        await store.commit(Plan(again.key, fence(again), replace(again.head, in_flight=0)))
+        assert await store.purge([top.key], late, NOW) == 3
+
+    @pytest.mark.anyio
+    async def test_an_orphan_is_purged_by_itself(self, store: Store) -> None:
+        """A child whose parent was deleted has nobody to go with."""
+        top = await made(store, new_run("top"))
+        child = await made(store, new_run("child", parent=(top.key, 0)))
+        await store.commit(finished(top))
+        await store.delete_run(top.key, 2, NOW)
+        await store.commit(finished(child))
+        assert await store.purge([child.key], Micros(NOW + 1), NOW) == 1
+
+    @pytest.mark.anyio
+    async def test_what_others_wait_for_is_not_purged(self, store: Store) -> None:
+        """Until each that waits is COMPLETED, for until then it may go on or be retried."""
+        needed = await made(store, new_run("needed", kind=RunKind.PROCESS))
+        top = await made(store, new_run("top"))
+        below = await made(store, new_run("below", kind=RunKind.PROCESS, parent=(top.key, 0)))
+        sister = await made(
+            store,
+            new_run("sister", kind=RunKind.PROCESS, parent=(top.key, 1), waits_for=["below"]),
+        )
+        waiting = await made(
+            store, new_run("waiting", kind=RunKind.PROCESS, waits_for=["needed", "below"])
+        )
+        for run in (needed, top, below):
+            await store.commit(finished(run))
+        await store.commit(finished(sister, ProcessStatus.FAILED))
+        late, keys = Micros(NOW + 1), [needed.key, top.key]
+        assert await store.purge(keys, late, NOW) == 0, "it is unfinished"
+        await store.commit(finished(waiting, ProcessStatus.FAILED))
+        assert await store.purge(keys, late, NOW) == 0, "it may be retried"
+        again = await found(store, "waiting")
+        await store.commit(finished(again))
+        assert await store.purge(keys, late, NOW) == 4, (
+            "a sister goes with it, and so needs nothing"
+        )
+
+    # care
+
+    @pytest.mark.anyio
+    async def test_everything_is_counted(self, store: Store) -> None:
+        """Whoever asks learns how much there is of everything."""
+        before = (await store.figures()).rows
+        assert tuple(before) == COUNTED
+        await store.register_worker("w", {}, NOW)
+        run = await made(
+            store, new_run(waits_for=["x", "y"], enqueue=[Entry(WAKE, 0, NOW)], tags=("t",))
+        )
+        await store.commit(
+            Plan(
+                run.key,
+                fence(run),
+                run.head,
+                events=(happened(1),),
+                steps=((1, StepState(attempt=1)),),
+            )
+        )
+        gone = await made(store, new_run("gone", definition="d", definition_content="[]"))
+        await store.commit(finished(gone))
+        await store.delete_run(gone.key, 2, NOW)
+        await store.create_schedule(new_schedule())
+        after = (await store.figures()).rows
+        assert {name: after[name] - before[name] for name in after} == {
+            "runs": 1, "steps": 1, "events": 2, "queue": 1, "waits": 2, "loans": 0,
+            "definitions": 2, "schedules": 1, "tombstones": 1, "workers": 1,
+        }  # fmt: skip
+
+    @pytest.mark.anyio
+    async def test_the_oldest_come_first(self, store: Store) -> None:
+        """Runs of one kind and status, in pages, each with what decides whether it may go."""
+        top = await made(store, new_run("top", created_at=Micros(NOW - 5)))
+        child = await made(store, new_run("child", parent=(top.key, 0)))
+        other = await made(store, new_run("other"))
+        await made(store, new_run("process", kind=RunKind.PROCESS))
+        for run in (top, child, other):
+            await store.commit(finished(run))
+        completed = (RunKind.WORKFLOW, "COMPLETED")
+        first = await store.oldest_runs(*completed, RunKey(0), 2)
+        assert first == [(top.key, NOW - 5, NOW, False), (child.key, NOW, NOW, True)]
+        rest = await store.oldest_runs(*completed, first[-1].key, 2)
+        assert [run.key for run in rest] == [other.key]
+        assert await store.oldest_runs(RunKind.WORKFLOW, "RUNNING", RunKey(0), 9) == []
+        await store.delete_run(top.key, 2, NOW)
+        assert await store.oldest_runs(RunKind.PROCESS, "RUNNING", RunKey(0), 9) != []
+
+    @pytest.mark.anyio
+    async def test_what_will_wake_a_run_is_shown(self, store: Store) -> None:
+        """All its lines of the queue, and whose ends it wants to hear of."""
+        lines = [Entry(WAKE, 2, Micros(NOW + 1)), Entry(BUILD, -1, NOW, 1)]
+        run = await made(store, new_run(waits_for=["b", "a"], enqueue=lines))
+        await made(store, new_run("other", waits_for=["c"], enqueue=[WAKE_UP]))
+        assert sorted(await store.lines(run.key), key=lambda line: line.step) == lines
+        assert await store.awaited(run.key) == ["a", "b"]
+        assert await store.lines(RunKey(run.key + 1_000)) == []
+
+    @pytest.mark.anyio
+    async def test_a_sound_store_is_not_complained_of(self, store: Store, other: Store) -> None:
+        """Nothing points to nothing, and nothing is damaged, while others write."""
+        worker = await other.register_worker("w", {}, NOW)
+        await made(store, new_run(owner=worker, tags=("t",), enqueue=[WAKE_UP]))
+        await made(store, new_task("task"))
+        await store.create_schedule(new_schedule())
+        assert await store.broken_links(10) == []
+        assert await store.damage(quick=False) == []
+        assert await store.damage(quick=True) == []
 
     # named definitions
 

@@ -18,6 +18,7 @@ COMMANDS = {
     "workflow": RUNS | DRIVEN,
     "process": RUNS | DRIVEN,
     "task": RUNS,
+    "store": {"stats", "check", "backup", "purge", "export"},
     "schedule": {"list", "show", "pause", "resume", "delete", "next"},
 }
 ALONE = {"run", "demo", "explain", "types", "worker", "init", "validate", "doctor", "schema"}

@@ -30,6 +30,9 @@ WHOLE_TABLE_ON_PURPOSE = {
     "type_schemas": "type_schemas",
 }
 
+READ_EVERYTHING = ("broken_links", "row_counts", "unsound")
+"""Whoever looks the whole store, or the server's own books, through."""
+
 ONLY_HERE = {
     "delete_handle": "programs have sessions instead of files",
     "drop_dead_handles": "programs have sessions instead of files",
@@ -52,6 +55,7 @@ ONLY_HERE = {
     "size": "SQLite's is the size of the file",
     "store_tables": "SQLite's file has a mark in its header",
     "take_along": "SQLite's writer knows which lines lie where",
+    "unsound": "SQLite's file is looked through by a pragma",
     "wake_owner": "SQLite's writer knows the owner already",
     "wake_parent": "SQLite's writer knows the parent already",
 }
@@ -97,7 +101,7 @@ def test_every_statement_seeks(db: Connection, name: str) -> None:
     """No statement reads a whole table unless that is its purpose, and each gives its reason."""
     what = all_statements()[name]
     assert what.reason.startswith("-- ")
-    if what.sql.startswith("LOCK"):
+    if what.sql.startswith("LOCK") or name in READ_EVERYTHING:
         return
     plan = explained(db, what)
     scanned = set(re.findall(r"Seq Scan on (\w+)", plan))

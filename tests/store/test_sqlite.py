@@ -57,6 +57,9 @@ WHOLE_TABLE_ON_PURPOSE = {
     "workers": "workers",
 }
 
+READ_EVERYTHING = ("broken_links", "row_counts")
+"""Whoever looks the whole store through."""
+
 
 @pytest.fixture
 def anyio_backend() -> str:
@@ -76,6 +79,8 @@ def path(tmp_path: Path) -> Path:
 def test_every_statement_seeks(path: Path, name: str) -> None:
     """No statement reads a whole table unless that is its purpose, and each gives its reason."""
     assert all_statements()[name].reason.startswith("-- ")
+    if name in READ_EVERYTHING:
+        return
     plan = query_plan(path, name)
     allowed = {"json_each", "found", "doomed", "d", "CONSTANT", WHOLE_TABLE_ON_PURPOSE.get(name)}
     scanned = {match[1] for step in plan if (match := re.match(r"SCAN (\w+)", step))}

@@ -18,6 +18,7 @@ from kallista.store.rows import schedule_values, types_text
 _DELETABLE_RUN = statement("deletable_run")
 _DOOMED_RUNS = statement("doomed_runs")
 _HOLD_DOOMED = statement("hold_doomed")
+_PURGEABLE_RUNS = statement("purgeable_runs")
 _INSERT_TOMBSTONE = statement("insert_tombstone")
 _DELETE_PARTS = tuple(
     statement(name)
@@ -64,11 +65,42 @@ def delete_run(writing: Writing, run: RunKey, version: int, now: Micros) -> None
         raise LeaseLost(f"run {id!r} has moved on to version {newest}; look again, then delete")
     if ended_at is None:
         raise StateError(f"{kind} {id!r} is {state}, so it cannot be deleted; cancel it first")
-    doomed = _held_doomed(writing, run)
+    _remove(writing, _held_doomed(writing, run), now)
+
+
+def purge(writing: Writing, runs: Sequence[RunKey], ended_before: Micros, now: Micros) -> int:
+    """Remove those of the runs that may go, with all below them; returns how many those are."""
+    doomed = _held_purgeable(writing, runs, ended_before)
+    if doomed:
+        _remove(writing, doomed, now)
+    return len(doomed)
+
+
+def _held_purgeable(
+    writing: Writing, runs: Sequence[RunKey], ended_before: Micros
+) -> dict[RunKey, int]:
+    """What may go, kept for this transaction; somebody may be retrying a part of it."""
+    found = _purgeable(writing, runs, ended_before)
+    while found:
+        writing.db.ask(_HOLD_DOOMED, (sorted(found), None))
+        again = _purgeable(writing, runs, ended_before)
+        if again.keys() <= found.keys():
+            return again
+        found = again
+    return {}
+
+
+def _purgeable(writing: Writing, runs: Sequence[RunKey], ended_before: Micros) -> dict[RunKey, int]:
+    rows = writing.db.ask(_PURGEABLE_RUNS, {"keys": runs, "ended_before": ended_before})
+    return {RunKey(key): int(definition) for key, definition in rows}
+
+
+def _remove(writing: Writing, doomed: Mapping[RunKey, int], now: Micros) -> None:
+    """Remove runs, each given with its definition, and leave tombstones."""
     keys = sorted(doomed)
-    db.tell(_INSERT_TOMBSTONE, (now, keys))
+    writing.db.tell(_INSERT_TOMBSTONE, (now, keys))
     for what in _DELETE_PARTS:
-        db.tell(what, (keys,))
+        writing.db.tell(what, (keys,))
     drop_definitions(writing, list(doomed.values()))
     writing.changes()
 

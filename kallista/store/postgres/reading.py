@@ -8,12 +8,22 @@ from itertools import islice
 from typing import Final
 
 from kallista.core.events import Event
-from kallista.core.plan import WHOLE_RUN
+from kallista.core.plan import WHOLE_RUN, Entry
 from kallista.core.schedules import Schedule
 from kallista.core.states import ProcessStatus, RunKind, ScheduleStatus, TaskStatus
 from kallista.core.types import JsonText, Micros, RunId, RunKey, ScheduleId, TaskType, WorkerKey
 from kallista.store import rows
-from kallista.store.port import Loan, RunFilter, RunRecord, Tombstone, WorkerRecord
+from kallista.store.port import (
+    COUNTED,
+    BrokenLink,
+    Figures,
+    Loan,
+    OldRun,
+    RunFilter,
+    RunRecord,
+    Tombstone,
+    WorkerRecord,
+)
 from kallista.store.postgres.connection import Connection
 from kallista.store.postgres.records import (
     DefinitionCache,
@@ -52,6 +62,12 @@ _LIST_SCHEDULES = statement("list_schedules")
 _WORKERS = statement("workers")
 _TYPE_SCHEMAS = statement("type_schemas")
 _SIZE = statement("size")
+_ROW_COUNTS = statement("row_counts")
+_OLDEST_BY_STATUS = statement("oldest_by_status")
+_LINES_OF_RUN = statement("lines_of_run")
+_AWAITED_BY = statement("awaited_by")
+_BROKEN_LINKS = statement("broken_links")
+_UNSOUND = statement("unsound")
 _COMPATIBLE_FROM = statement("compatible_from")
 
 _LAST_KEY: Final = (1 << 63) - 1
@@ -195,6 +211,35 @@ class Reading:
     def type_schemas(self) -> Mapping[TaskType, JsonText]:
         """The schemas of all types."""
         return {TaskType(type): JsonText(schema) for type, schema in self._db.ask(_TYPE_SCHEMAS)}
+
+    def figures(self) -> Figures:
+        """How much there is; what is free inside of the tables cannot be told."""
+        counts = self._db.later(_ROW_COUNTS)
+        size = self._db.ask(_SIZE)[0][0]
+        return Figures(dict(zip(COUNTED, map(int, counts()[0]), strict=True)), int(size), None)
+
+    def oldest_runs(
+        self, kind: RunKind, status: str, after: RunKey, limit: int
+    ) -> Sequence[OldRun]:
+        """The oldest runs in one status."""
+        found = self._db.ask(_OLDEST_BY_STATUS, (kind, status, after, limit))
+        return [rows.old_run(row) for row in found]
+
+    def lines(self, run: RunKey) -> Sequence[Entry]:
+        """What waits in the queue of a run."""
+        return [rows.entry(row) for row in self._db.ask(_LINES_OF_RUN, (run,))]
+
+    def awaited(self, run: RunKey) -> Sequence[RunId]:
+        """Whose ends wake a run."""
+        return [RunId(id) for (id,) in self._db.ask(_AWAITED_BY, (run,))]
+
+    def broken_links(self, limit: int) -> Sequence[BrokenLink]:
+        """What points to nothing."""
+        return [rows.broken_link(row) for row in self._db.ask(_BROKEN_LINKS, (limit,))]
+
+    def damage(self) -> Sequence[str]:
+        """What the server knows to be wrong."""
+        return [str(told) for (told,) in self._db.ask(_UNSOUND)]
 
     def describe(self) -> Mapping[str, str]:
         """Versions and size."""

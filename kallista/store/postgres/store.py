@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Collection, Mapping, Sequence
+from pathlib import Path
 from typing import Final
 
 from kallista.core.events import Event
-from kallista.core.plan import NewRun, Plan
+from kallista.core.plan import Entry, NewRun, Plan
 from kallista.core.schedules import Firing, Schedule
 from kallista.core.states import RunKind, ScheduleStatus
 from kallista.core.types import JsonText, Micros, RunId, RunKey, ScheduleId, TaskType, WorkerKey
@@ -15,11 +16,14 @@ from kallista.errors import StoreError
 from kallista.store.births import Creation
 from kallista.store.port import (
     Begin,
+    BrokenLink,
     Claim,
     ClaimRequest,
     Committed,
     Created,
+    Figures,
     Loan,
+    OldRun,
     RunFilter,
     RunRecord,
     Tombstone,
@@ -27,6 +31,7 @@ from kallista.store.port import (
 )
 from kallista.store.postgres import changes, creation
 from kallista.store.postgres.addresses import read_url
+from kallista.store.postgres.care import back_up
 from kallista.store.postgres.claims import claim
 from kallista.store.postgres.reader import Readers
 from kallista.store.postgres.reading import Reading
@@ -186,6 +191,12 @@ class PostgresStore:
         """See the port."""
         return self._writing.submit(lambda writing: changes.delete_run(writing, run, version, now))
 
+    def purge(
+        self, runs: Sequence[RunKey], ended_before: Micros, now: Micros
+    ) -> asyncio.Future[int]:
+        """See the port."""
+        return self._writing.submit(lambda writing: changes.purge(writing, runs, ended_before, now))
+
     async def tombstone(self, run: RunId) -> Tombstone | None:
         """See the port."""
         return await self._reading.ask(lambda reading: reading.tombstone(run))
@@ -289,12 +300,47 @@ class PostgresStore:
         """See the port."""
         return await self._reading.ask(lambda reading: reading.type_schemas())
 
-    # changes by others
-
     async def describe(self) -> Mapping[str, str]:
         """What there is to know of the database; see the port."""
         known = await self._reading.ask(lambda reading: reading.describe())
         return {"kind": "postgresql", "database": self._address.place, **known}
+
+    # care
+
+    async def figures(self) -> Figures:
+        """See the port."""
+        return await self._reading.ask(lambda reading: reading.figures(), snapshot=True)
+
+    async def oldest_runs(
+        self, kind: RunKind, status: str, after: RunKey, limit: int
+    ) -> Sequence[OldRun]:
+        """See the port."""
+        return await self._reading.ask(
+            lambda reading: reading.oldest_runs(kind, status, after, limit)
+        )
+
+    async def lines(self, run: RunKey) -> Sequence[Entry]:
+        """See the port."""
+        return await self._reading.ask(lambda reading: reading.lines(run))
+
+    async def awaited(self, run: RunKey) -> Sequence[RunId]:
+        """See the port."""
+        return await self._reading.ask(lambda reading: reading.awaited(run))
+
+    async def broken_links(self, limit: int) -> Sequence[BrokenLink]:
+        """See the port."""
+        return await self._reading.ask(lambda reading: reading.broken_links(limit))
+
+    async def damage(self, *, quick: bool) -> Sequence[str]:
+        """See the port."""
+        return await self._reading.ask(lambda reading: reading.damage())
+
+    async def back_up(self, target: Path) -> None:
+        """See the port."""
+        self._reading  # noqa: B018  # only an open store is cared for
+        await back_up(self._address, target)
+
+    # changes by others
 
     def changed(self) -> bool:
         """See the port."""

@@ -13,14 +13,16 @@ from kallista.core.schedules import Firing, Schedule
 from kallista.core.types import JsonText, Micros, RunKey, ScheduleId, TaskType, WorkerKey
 from kallista.errors import LeaseLost, NotFoundError, StateError
 from kallista.store.conflicts import loan_gone
-from kallista.store.rows import schedule_values, types_text
+from kallista.store.rows import Row, schedule_values, types_text
 from kallista.store.sqlite.creation import create_children
 from kallista.store.sqlite.liveness import Liveness
+from kallista.store.sqlite.records import key_list
 from kallista.store.sqlite.statements import statement
 from kallista.store.sqlite.writing import Writing
 
 _DELETABLE_RUN = statement("deletable_run")
 _DOOMED_RUNS = statement("doomed_runs")
+_PURGEABLE_RUNS = statement("purgeable_runs")
 _INSERT_TOMBSTONE = statement("insert_tombstone")
 _DELETE_PARTS = tuple(
     statement(name)
@@ -65,11 +67,23 @@ def delete_run(db: apsw.Connection, run: RunKey, version: int, now: Micros) -> N
         raise LeaseLost(f"run {id!r} has moved on to version {newest}; look again, then delete")
     if ended_at is None:
         raise StateError(f"{kind} {id!r} is {state}, so it cannot be deleted; cancel it first")
-    for doomed, definition in db.execute(_DOOMED_RUNS, (run,)).fetchall():
-        db.execute(_INSERT_TOMBSTONE, {"now": now, "key": doomed})
+    _remove(db, db.execute(_DOOMED_RUNS, (run,)).fetchall(), now)
+
+
+def purge(db: apsw.Connection, runs: Sequence[RunKey], ended_before: Micros, now: Micros) -> int:
+    """Remove those of the runs that may go, with all below them; returns how many those are."""
+    doomed = db.execute(_PURGEABLE_RUNS, (key_list(runs), ended_before)).fetchall()
+    _remove(db, doomed, now)
+    return len(doomed)
+
+
+def _remove(db: apsw.Connection, doomed: Sequence[Row], now: Micros) -> None:
+    """Remove runs, each given with its definition, and leave tombstones."""
+    for run, _ in doomed:
+        db.execute(_INSERT_TOMBSTONE, {"now": now, "key": run})
         for sql in _DELETE_PARTS:
-            db.execute(sql, (doomed,))
-        db.execute(_DROP_UNUSED_DEFINITION, (definition,))
+            db.execute(sql, (run,))
+    db.executemany(_DROP_UNUSED_DEFINITION, {(definition,) for _, definition in doomed})
 
 
 def fire(writing: Writing, firings: Sequence[Firing]) -> Sequence[bool]:

@@ -11,12 +11,21 @@ from typing import Final, cast
 import apsw
 
 from kallista.core.events import Event
-from kallista.core.plan import WHOLE_RUN
+from kallista.core.plan import WHOLE_RUN, Entry
 from kallista.core.schedules import Schedule
 from kallista.core.states import ProcessStatus, RunKind, ScheduleStatus, TaskStatus
 from kallista.core.types import JsonText, Micros, RunId, RunKey, ScheduleId, TaskType, WorkerKey
 from kallista.store import rows
-from kallista.store.port import Loan, RunFilter, RunRecord, Tombstone, WorkerRecord
+from kallista.store.port import (
+    COUNTED,
+    BrokenLink,
+    Loan,
+    OldRun,
+    RunFilter,
+    RunRecord,
+    Tombstone,
+    WorkerRecord,
+)
 from kallista.store.rows import Row
 from kallista.store.sqlite.records import (
     DefinitionCache,
@@ -54,6 +63,11 @@ _RUNS_OF_OWNER = statement("runs_of_owner")
 _LOANS_OF_WORKER = statement("loans_of_worker")
 _WORKERS = statement("workers")
 _TYPE_SCHEMAS = statement("type_schemas")
+_ROW_COUNTS = statement("row_counts")
+_OLDEST_BY_STATUS = statement("oldest_by_status")
+_LINES_OF_RUN = statement("lines_of_run")
+_AWAITED_BY = statement("awaited_by")
+_BROKEN_LINKS = statement("broken_links")
 
 _LAST_KEY: Final = (1 << 63) - 1
 _KEYS_AT_ONCE: Final = 500
@@ -191,6 +205,33 @@ class Reading:
             TaskType(str(type)): JsonText(str(schema))
             for type, schema in self._db.execute(_TYPE_SCHEMAS)
         }
+
+    def figures(self) -> tuple[Mapping[str, int], int]:
+        """How many rows there are of everything, and how many bytes are free inside the file."""
+        counts = cast("tuple[int, ...]", self._db.execute(_ROW_COUNTS).fetchone())
+        free = cast(int, self._db.pragma("freelist_count")) * cast(
+            int, self._db.pragma("page_size")
+        )
+        return dict(zip(COUNTED, counts, strict=True)), free
+
+    def oldest_runs(
+        self, kind: RunKind, status: str, after: RunKey, limit: int
+    ) -> Sequence[OldRun]:
+        """The oldest runs in one status."""
+        found = self._db.execute(_OLDEST_BY_STATUS, (kind, status, after, limit))
+        return [rows.old_run(row) for row in found]
+
+    def lines(self, run: RunKey) -> Sequence[Entry]:
+        """What waits in the queue of a run."""
+        return [rows.entry(row) for row in self._db.execute(_LINES_OF_RUN, (run,))]
+
+    def awaited(self, run: RunKey) -> Sequence[RunId]:
+        """Whose ends wake a run."""
+        return [RunId(str(id)) for (id,) in self._db.execute(_AWAITED_BY, (run,))]
+
+    def broken_links(self, limit: int) -> Sequence[BrokenLink]:
+        """What points to nothing."""
+        return [rows.broken_link(row) for row in self._db.execute(_BROKEN_LINKS, (limit,))]
 
     def _row(self, sql: str, values: tuple[object, ...]) -> Row | None:
         return self._db.execute(sql, values).fetchone()

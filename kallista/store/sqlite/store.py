@@ -12,7 +12,7 @@ from typing import Final
 import apsw
 
 from kallista.core.events import Event
-from kallista.core.plan import NewRun, Plan
+from kallista.core.plan import Entry, NewRun, Plan
 from kallista.core.schedules import Firing, Schedule
 from kallista.core.states import RunKind, ScheduleStatus
 from kallista.core.types import JsonText, Micros, RunId, RunKey, ScheduleId, TaskType, WorkerKey
@@ -20,11 +20,14 @@ from kallista.errors import StoreError
 from kallista.store.births import Creation
 from kallista.store.port import (
     Begin,
+    BrokenLink,
     Claim,
     ClaimRequest,
     Committed,
     Created,
+    Figures,
     Loan,
+    OldRun,
     RunFilter,
     RunRecord,
     Tombstone,
@@ -32,6 +35,7 @@ from kallista.store.port import (
 )
 from kallista.store.pulse import Pulse
 from kallista.store.sqlite import changes, creation
+from kallista.store.sqlite.care import Care
 from kallista.store.sqlite.claims import claim
 from kallista.store.sqlite.liveness import Liveness
 from kallista.store.sqlite.opening import beside
@@ -99,6 +103,11 @@ class SqliteStore:
         if self._writer is None:
             raise StoreError(f"{self._path} is not open; open the store first")
         return self._writer
+
+    @property
+    def _care(self) -> Care:
+        self._reading  # noqa: B018  # only an open store is cared for
+        return Care(self._path, self._busy_timeout, self._vfs)
 
     # runs
 
@@ -176,6 +185,14 @@ class SqliteStore:
         """See the port."""
         return self._writing.submit(
             lambda writing: changes.delete_run(writing.db, run, version, now)
+        )
+
+    def purge(
+        self, runs: Sequence[RunKey], ended_before: Micros, now: Micros
+    ) -> asyncio.Future[int]:
+        """See the port."""
+        return self._writing.submit(
+            lambda writing: changes.purge(writing.db, runs, ended_before, now)
         )
 
     async def tombstone(self, run: RunId) -> Tombstone | None:
@@ -280,19 +297,57 @@ class SqliteStore:
         """See the port."""
         return await self._reading.ask(lambda reading: reading.type_schemas())
 
-    # changes by others
-
     async def describe(self) -> Mapping[str, str]:
         """What there is to know of the file; see the port."""
-        sizes = [beside(self._path, suffix) for suffix in ("", "-wal")]
-        size = sum(file.stat().st_size for file in sizes if file.exists())
         return {
             "kind": "sqlite",
             "file": str(self._path),
-            "size_bytes": str(size),
+            "size_bytes": str(self._size()),
             "sqlite_version": apsw.sqlite_lib_version(),
             "schema_version": str(len(migrations())),
         }
+
+    def _size(self) -> int:
+        """What the file and its log take on the disk."""
+        files = [beside(self._path, suffix) for suffix in ("", "-wal")]
+        return sum(file.stat().st_size for file in files if file.exists())
+
+    # care
+
+    async def figures(self) -> Figures:
+        """See the port."""
+        rows, free = await self._reading.ask(lambda reading: reading.figures())
+        return Figures(rows, self._size(), free)
+
+    async def oldest_runs(
+        self, kind: RunKind, status: str, after: RunKey, limit: int
+    ) -> Sequence[OldRun]:
+        """See the port."""
+        return await self._reading.ask(
+            lambda reading: reading.oldest_runs(kind, status, after, limit)
+        )
+
+    async def lines(self, run: RunKey) -> Sequence[Entry]:
+        """See the port."""
+        return await self._reading.ask(lambda reading: reading.lines(run))
+
+    async def awaited(self, run: RunKey) -> Sequence[RunId]:
+        """See the port."""
+        return await self._reading.ask(lambda reading: reading.awaited(run))
+
+    async def broken_links(self, limit: int) -> Sequence[BrokenLink]:
+        """See the port."""
+        return await self._reading.ask(lambda reading: reading.broken_links(limit))
+
+    async def damage(self, *, quick: bool) -> Sequence[str]:
+        """See the port."""
+        return await self._care.damage(quick=quick)
+
+    async def back_up(self, target: Path) -> None:
+        """See the port."""
+        await self._care.back_up(target)
+
+    # changes by others
 
     def changed(self) -> bool:
         """See the port."""

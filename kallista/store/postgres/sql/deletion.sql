@@ -65,3 +65,26 @@ DELETE FROM runs WHERE key = ANY (:keys::bigint[]);
 -- name: tombstone
 -- What stayed of a deleted run.
 SELECT id, kind, status, deleted_at FROM tombstones WHERE id = :id::text;
+
+-- name: purgeable_runs
+-- Trees that may go: all of them over, nothing above them, and nobody outside that could go on waits
+-- for any of them. Who waited and is COMPLETED has no need of it any more.
+WITH RECURSIVE doomed (top, key) AS (
+    SELECT r.key, r.key FROM runs AS r JOIN requests AS q ON q.run = r.key
+    WHERE r.key = ANY (:keys::bigint[]) AND r.ended_at < :ended_before::bigint
+      AND NOT EXISTS (SELECT 1 FROM runs AS p WHERE p.key = q.parent)
+    UNION ALL
+    SELECT d.top, q.run FROM doomed AS d JOIN requests AS q ON q.parent = d.key
+)
+SELECT d.key, q.definition FROM doomed AS d JOIN requests AS q ON q.run = d.key
+WHERE d.top NOT IN (
+    SELECT d.top FROM doomed AS d JOIN runs AS r ON r.key = d.key
+    JOIN requests AS q ON q.run = d.key
+    WHERE r.ended_at IS NULL OR r.in_flight > 0
+       OR EXISTS (
+           SELECT 1 FROM waits AS w JOIN runs AS o ON o.key = w.run
+           JOIN requests AS p ON p.run = w.run
+           WHERE w.awaited = q.id AND o.state <> 'COMPLETED'
+             AND coalesce(p.root, p.run) <> coalesce(q.root, q.run)
+       )
+);

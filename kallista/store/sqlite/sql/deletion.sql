@@ -55,3 +55,24 @@ DELETE FROM runs WHERE key = :key;
 -- name: tombstone
 -- What stayed of a deleted run.
 SELECT id, kind, status, deleted_at FROM tombstones WHERE id = :id;
+
+-- name: purgeable_runs
+-- Trees that may go: all of them over, nothing above them, and nobody outside that could go on waits
+-- for any of them. Who waited and is COMPLETED has no need of it any more.
+WITH RECURSIVE doomed (top, key) AS (
+    SELECT r.key, r.key FROM runs AS r
+    WHERE r.key IN (SELECT value FROM json_each(:keys)) AND r.ended_at < :ended_before
+      AND NOT EXISTS (SELECT 1 FROM runs AS p WHERE p.key = r.parent)
+    UNION ALL
+    SELECT d.top, r.key FROM doomed AS d CROSS JOIN runs AS r ON r.parent = d.key
+)
+SELECT d.key, q.definition FROM doomed AS d CROSS JOIN requests AS q ON q.run = d.key
+WHERE d.top NOT IN (
+    SELECT d.top FROM doomed AS d CROSS JOIN runs AS r ON r.key = d.key
+    WHERE r.ended_at IS NULL OR r.in_flight > 0
+       OR EXISTS (
+           SELECT 1 FROM waits AS w CROSS JOIN runs AS o ON o.key = w.run
+           WHERE w.awaited = r.id AND o.state <> 'COMPLETED'
+             AND coalesce(o.root, o.key) <> coalesce(r.root, r.key)
+       )
+);
