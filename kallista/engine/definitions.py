@@ -30,8 +30,8 @@ from kallista.core.parsing import (
 )
 from kallista.core.plan import type_of_lane
 from kallista.core.states import RunKind
-from kallista.core.triggers import zone_named
 from kallista.core.types import Json, JsonText, Micros, TaskType
+from kallista.core.wall_clock import zone_named
 from kallista.engine.clock import Clock
 from kallista.errors import DefinitionError, NotFoundError, UsageError
 from kallista.store.port import Store

@@ -225,7 +225,8 @@ def _in_words(trigger: Mapping[str, Json]) -> str:
     """What a stored trigger says, also on a machine that does not know its zone."""
     match trigger:
         case {"type": "cron", "expression": str(expression), "timezone": str() | None as timezone}:
-            return f"cron {expression} ({timezone or 'UTC'})"
+            unusual = f", {trigger['dst']}" if "dst" in trigger else ""
+            return f"cron {expression} ({timezone or 'UTC'}{unusual})"
         case {"type": "every", "interval": int(interval)}:
             return f"every {format_duration(interval)}"
         case {"type": "at", "moment": int(moment)}:

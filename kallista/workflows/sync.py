@@ -334,6 +334,7 @@ class SyncTaskScheduler:
         interval: float | str | timedelta | None = None,
         cron: str | None = None,
         timezone: str | None = None,
+        dst: str | None = None,
         trigger: Trigger | None = None,
         max_runs: int | None = None,
         until: datetime | str | None = None,
@@ -355,6 +356,9 @@ class SyncTaskScheduler:
             interval: Seconds, "1m30s", ISO 8601 or a timedelta.
             cron: A cron expression, read in ``timezone``.
             timezone: An IANA name; the configured time zone when it is None.
+            dst: What happens where the clocks of that zone are changed, as for ``Cron``: one word
+                of ``after``, ``skip`` for a time that is left out, one of ``first``, ``second``,
+                ``both`` for a time that comes twice, or one of each.
             trigger: ``Cron``, ``Every`` or ``At`` instead of the arguments above.
             max_runs: After so many firings it is over.
             until: No firing after this moment.
@@ -379,6 +383,7 @@ class SyncTaskScheduler:
                 interval=interval,
                 cron=cron,
                 timezone=timezone,
+                dst=dst,
                 trigger=trigger,
                 max_runs=max_runs,
                 until=until,

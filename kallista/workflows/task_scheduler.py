@@ -35,6 +35,7 @@ class TaskScheduler(Runs[TaskSnapshot]):
         interval: float | str | timedelta | None = None,
         cron: str | None = None,
         timezone: str | None = None,
+        dst: str | None = None,
         trigger: Trigger | None = None,
         max_runs: int | None = None,
         until: datetime | str | None = None,
@@ -56,6 +57,9 @@ class TaskScheduler(Runs[TaskSnapshot]):
             interval: Seconds, "1m30s", ISO 8601 or a timedelta.
             cron: A cron expression, read in ``timezone``.
             timezone: An IANA name; the configured time zone when it is None.
+            dst: What happens where the clocks of that zone are changed, as for ``Cron``: one word
+                of ``after``, ``skip`` for a time that is left out, one of ``first``, ``second``,
+                ``both`` for a time that comes twice, or one of each.
             trigger: ``Cron``, ``Every`` or ``At`` instead of the arguments above.
             max_runs: After so many firings it is over.
             until: No firing after this moment.
@@ -69,7 +73,7 @@ class TaskScheduler(Runs[TaskSnapshot]):
             UsageError: The arguments contradict each other.
             ConflictError: Something else has this id.
         """
-        chosen = _trigger(interval, cron, timezone, trigger)
+        chosen = _trigger(interval, cron, timezone, dst, trigger)
         if recurring and (chosen is None or isinstance(chosen, At)):
             raise UsageError("a recurring task needs interval=, cron= or a trigger that recurs")
         if isinstance(chosen, At):
@@ -370,8 +374,11 @@ def _trigger(
     interval: float | str | timedelta | None,
     cron: str | None,
     timezone: str | None,
+    dst: str | None,
     trigger: Trigger | None,
 ) -> Trigger | None:
+    if dst is not None and cron is None:
+        raise UsageError("dst belongs to cron=; a trigger says it itself: Cron(…, dst=…)")
     if interval is None and cron is None:
         return trigger
     given = [
@@ -383,7 +390,7 @@ def _trigger(
         raise UsageError(f"{' and '.join(given)} exclude each other; give one of them")
     if interval is not None:
         return Every(interval)
-    return trigger if cron is None else Cron(cron, timezone)
+    return trigger if cron is None else Cron(cron, timezone, dst)
 
 
 def _refuse(why: str, **arguments: object) -> None:
