@@ -37,6 +37,7 @@ from typing import Protocol, TypeVar
 from kallista.core.snapshots import (
     Explanation,
     HistoryEvent,
+    NextFiring,
     Page,
     ProcessSnapshot,
     RunError,

@@ -404,7 +404,7 @@ def schedule_commands() -> typer.Typer:
 
     @commands.command(
         "next",
-        help="Show when it fires next, if nothing changes.",
+        help="Show when it fires next, and what changes of the clocks do to that.",
         epilog="Example: kallista schedule next nightly -n 20",
     )
     def next_(
@@ -413,17 +413,17 @@ def schedule_commands() -> typer.Typer:
         store: StoreOption = None,
         output: OutputOption = Format.TEXT,
     ) -> None:
-        from kallista.cli.output import local, print_json
-
         session = Session(store, output)
-        moments = session.ask(lambda app: app.scheduler.next_fire_times(id, count))
+        schedule = session.ask(lambda app: app.scheduler.get_schedule(id))
+        firings = session.ask(lambda app: app.scheduler.next_firings(id, count))
         if session.as_json:
-            print_json(list(moments))
-        elif not moments:
-            print(f"{id} fires no more")
+            from kallista.cli.output import print_json
+
+            print_json(list(firings))
         else:
-            for moment in moments:
-                print(local(moment))
+            from kallista.cli.views import show_next
+
+            show_next(schedule, firings)
 
     add_verb(
         commands, "schedule", "pause", "Let it fire no more until it is resumed.", "is paused",

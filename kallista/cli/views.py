@@ -16,6 +16,7 @@ from kallista.core.snapshots import (
     AnySnapshot,
     Explanation,
     HistoryEvent,
+    NextFiring,
     Page,
     RunSummary,
     ScheduleSnapshot,
@@ -199,6 +200,21 @@ def show_schedule(schedule: ScheduleSnapshot, told: Explanation) -> None:
         if value not in (None, ())
     ]
     print_table(("", ""), rows, empty="", wrapped=(1,))
+
+
+def show_next(schedule: ScheduleSnapshot, firings: Sequence[NextFiring]) -> None:
+    """When a schedule fires next, in its own zone, and what changes of the clocks do to that."""
+    print(f"{schedule.in_words}\n")
+    if not firings:
+        print(f"{schedule.id} fires no more")
+    for firing in firings:
+        when = _with_offset(firing.moment) if firing.fires else f"({firing.moment:%Y-%m-%d})"
+        print(f"{when:25}  {firing.change_over or ''}".rstrip())
+
+
+def _with_offset(moment: datetime) -> str:
+    """A moment in its own zone, or in the machine's if it has none."""
+    return (moment.astimezone() if moment.tzinfo is UTC else moment).isoformat(" ", "seconds")
 
 
 def show_types(types: Sequence[TypeInfo]) -> None:

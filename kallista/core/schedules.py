@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from msgspec import Struct
 from msgspec.structs import replace
 
+from kallista.core.change_overs import ChangeOver, Effect, change_overs
 from kallista.core.ids import firing_id
 from kallista.core.plan import NewRun
 from kallista.core.states import ScheduleStatus
-from kallista.core.triggers import Trigger, trigger_from_data
+from kallista.core.triggers import Cron, Trigger, trigger_from_data
 from kallista.core.types import JsonText, Micros, RunId, ScheduleId
 
 _FIRST_WINDOW = 1_000_000
@@ -126,6 +128,47 @@ def _latest(trigger: Trigger, due: Micros, now: Micros) -> tuple[Micros, Micros 
     while after is not None and after <= now:
         latest, after = after, trigger.next_after_us(after)
     return latest, after
+
+
+class Upcoming(NamedTuple):
+    """A firing that lies ahead, or one that a change of the clocks leaves out.
+
+    Args:
+        moment: When; of one that is left out, the end of the gap.
+        zone: The IANA name of the zone in which it is told; None: UTC.
+        change: What a change of the clocks does to it.
+    """
+
+    moment: Micros
+    zone: str | None
+    change: ChangeOver | None
+
+    @property
+    def fires(self) -> bool:
+        """Whether it is one that fires."""
+        return self.change is None or self.change.effect is not Effect.LEFT_OUT
+
+
+def upcoming(schedule: Schedule, count: int, now: Micros) -> Sequence[Upcoming]:
+    """When it fires next if nothing changes, and what changes of the clocks do to that.
+
+    Args:
+        schedule: As it is stored.
+        count: How many firings at most; those that are left out between them come on top.
+        now: From when on it is told what is left out before the first firing.
+    """
+    moments = next_moments(schedule, count)
+    if not moments:
+        return []
+    trigger = trigger_from_data(json.loads(schedule.trigger))
+    if not isinstance(trigger, Cron):
+        return [Upcoming(moment, None, None) for moment in moments]
+    changes = change_overs(trigger, min(now, moments[0] - 1), moments[-1])
+    lost = [change for change in changes if change.effect is Effect.LEFT_OUT]
+    by_moment = {change.moment: change for change in changes if change not in lost}
+    rows = [Upcoming(moment, trigger.timezone, by_moment.get(moment)) for moment in moments]
+    rows += [Upcoming(change.moment, trigger.timezone, change) for change in lost]
+    return sorted(rows, key=lambda row: (row.moment, row.fires))
 
 
 def next_moments(schedule: Schedule, count: int) -> Sequence[Micros]:

@@ -268,7 +268,8 @@ class ScheduleSnapshot(Snapshot, frozen=True):
     """A schedule at one moment.
 
     Args:
-        trigger: In words, such as ``every 30s`` or ``cron 0 9 * * * (Europe/Berlin)``.
+        trigger: In short, such as ``every 30s`` or ``cron 0 9 * * * (Europe/Berlin)``.
+        in_words: What that means, such as ``at 09:00 every day, Europe/Berlin``.
         fired: How many firings have started a task.
         skipped: How many were left out because the one before was still unfinished.
         last_run_id: The task that the last firing started.
@@ -277,6 +278,7 @@ class ScheduleSnapshot(Snapshot, frozen=True):
     id: ScheduleId
     status: ScheduleStatus
     trigger: str
+    in_words: str
     type: TaskType
     config: Mapping[str, Json]
     priority: int
@@ -289,6 +291,41 @@ class ScheduleSnapshot(Snapshot, frozen=True):
     last_fire_time: datetime | None
     last_run_id: RunId | None
     created_at: datetime
+
+
+class ChangeOverSnapshot(Snapshot, frozen=True):
+    """What a change of the clocks does to a firing; ``str()`` of it is the sentence.
+
+    Args:
+        effect: ``moved`` (behind a gap), ``left out``, ``first of two`` or ``second of two``.
+        wall_times: Which times of the wall clock it is about, in ISO 8601 without an offset.
+        offset_before: By how much the clock is ahead of UTC before the change, as ``+01:00``.
+        offset_after: And afterwards.
+        sentence: All of that for people.
+    """
+
+    effect: str
+    wall_times: tuple[str, ...]
+    offset_before: str
+    offset_after: str
+    sentence: str
+
+    def __str__(self) -> str:
+        return self.sentence
+
+
+class NextFiring(Snapshot, frozen=True):
+    """A firing that lies ahead, or one that a change of the clocks leaves out.
+
+    Args:
+        moment: When, in the schedule's zone; of one that is left out, the end of the gap.
+        fires: False for one that is left out.
+        change_over: What a change of the clocks does to it; None: nothing, as nearly always.
+    """
+
+    moment: datetime
+    fires: bool
+    change_over: ChangeOverSnapshot | None
 
 
 class Explanation(Snapshot, frozen=True):

@@ -148,7 +148,7 @@ def _next_by_wall_clock(
         missing: What becomes of one that does not exist.
         pick: Which moment of one that exists twice: 0 for the first, -1 for the last.
     """
-    for wall in wall_times(fields, _looked_at_from(moment, zone, pick)):
+    for wall in wall_times(fields, looked_at_from(moment, zone, pick)):
         found = moments_of(wall, zone)
         if not found and missing == "skip":
             continue
@@ -158,7 +158,7 @@ def _next_by_wall_clock(
     return None
 
 
-def _looked_at_from(moment: int, zone: tzinfo, pick: int) -> datetime:
+def looked_at_from(moment: int, zone: tzinfo, pick: int) -> datetime:
     """The wall-clock time after which everything lies that may be due after a moment.
 
     Where the clock will be set back and second times count, what it has shown already is due again.

@@ -15,6 +15,7 @@ from kallista.core.snapshots import (
     AnySnapshot,
     Explanation,
     HistoryEvent,
+    NextFiring,
     Page,
     RunSummary,
     ScheduleSnapshot,
@@ -118,6 +119,10 @@ class Schedules(Protocol):
 
     async def next_fire_times(self, id: ScheduleId, count: int) -> Sequence[Micros]:
         """When it will fire next, if nothing changes."""
+        ...
+
+    async def next_firings(self, id: ScheduleId, count: int) -> Sequence[NextFiring]:
+        """The same, with what changes of the clocks do to it."""
         ...
 
 

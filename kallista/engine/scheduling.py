@@ -9,8 +9,8 @@ from msgspec.structs import replace
 
 from kallista.core.encoding import definition_hash, definition_text
 from kallista.core.ids import content_hash, may_exist
-from kallista.core.schedules import Firing, Schedule, next_moments
-from kallista.core.snapshots import Page, ScheduleSnapshot
+from kallista.core.schedules import Firing, Schedule, next_moments, upcoming
+from kallista.core.snapshots import NextFiring, Page, ScheduleSnapshot
 from kallista.core.states import ScheduleStatus
 from kallista.core.triggers import Every
 from kallista.core.types import JsonText, Micros, RunId, ScheduleId
@@ -19,7 +19,7 @@ from kallista.engine.knowledge import Knowledge
 from kallista.engine.paging import checked_limit, cursor_of, read_cursor
 from kallista.engine.port import ScheduleRequest
 from kallista.engine.services import Firings
-from kallista.engine.snapshots import SnapshotBuilder
+from kallista.engine.snapshots import SnapshotBuilder, next_firing
 from kallista.errors import ConflictError, NotFoundError, StateError, UsageError
 from kallista.store.port import Store
 
@@ -112,6 +112,11 @@ class StoredSchedules:
     async def next_fire_times(self, id: ScheduleId, count: int) -> Sequence[Micros]:
         """When it will fire next, if nothing changes."""
         return next_moments(await self._schedule(id), checked_limit(count))
+
+    async def next_firings(self, id: ScheduleId, count: int) -> Sequence[NextFiring]:
+        """The same, with what changes of the clocks do to it."""
+        firings = upcoming(await self._schedule(id), checked_limit(count), self._clock.now())
+        return [next_firing(firing) for firing in firings]
 
     async def _schedule(self, id: ScheduleId) -> Schedule:
         schedule = await self._store.schedule(id) if may_exist(id) else None

@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import lru_cache
 from typing import NamedTuple, TypeAlias
 
 from msgspec.structs import replace
 
+from kallista.core.change_overs import offset_text, told
 from kallista.core.definitions import ChildSpec, Definition, TaskSpec
-from kallista.core.durations import format_duration, to_datetime
+from kallista.core.durations import to_datetime
 from kallista.core.events import Event, StepState
 from kallista.core.ids import child_id
 from kallista.core.json_text import from_json
 from kallista.core.plain import own
 from kallista.core.plan import WHOLE_RUN
-from kallista.core.schedules import Schedule
+from kallista.core.schedules import Schedule, Upcoming
 from kallista.core.snapshots import (
     AnySnapshot,
+    ChangeOverSnapshot,
     HistoryEvent,
+    NextFiring,
     ProcessSnapshot,
     RunError,
     RunSummary,
@@ -30,7 +33,9 @@ from kallista.core.snapshots import (
     WorkflowSnapshot,
 )
 from kallista.core.states import ProcessStatus, RunKind, TaskStatus, WorkflowStatus
+from kallista.core.trigger_words import in_short, in_words
 from kallista.core.types import Json, JsonText, Micros, RunId, RunKey, StepId, TaskType
+from kallista.core.wall_clock import zone_named
 from kallista.engine.active import ActiveRun, DefinitionCache, Progress
 from kallista.engine.facts import Facts
 from kallista.engine.slots import CLAIM_AHEAD
@@ -163,10 +168,12 @@ class SnapshotBuilder:
         definition = self._definitions.get(schedule.definition, schedule.definition_content)
         work = definition.steps[0].work
         assert isinstance(work, TaskSpec), "a schedule starts a task"
+        trigger = json.loads(schedule.trigger)
         return ScheduleSnapshot(
             id=schedule.id,
             status=schedule.status,
-            trigger=_in_words(json.loads(schedule.trigger)),
+            trigger=in_short(trigger),
+            in_words=in_words(trigger),
             type=work.type,
             config=_own(work.config),
             priority=schedule.priority,
@@ -180,6 +187,25 @@ class SnapshotBuilder:
             last_run_id=schedule.last_run,
             created_at=to_datetime(schedule.created_at),
         )
+
+
+def next_firing(firing: Upcoming) -> NextFiring:
+    """A firing that lies ahead."""
+    zone = UTC if firing.zone is None else zone_named(firing.zone)
+    change = firing.change
+    return NextFiring(
+        moment=to_datetime(firing.moment).astimezone(zone),
+        fires=firing.fires,
+        change_over=None
+        if change is None
+        else ChangeOverSnapshot(
+            effect=change.effect.value,
+            wall_times=tuple(wall.isoformat() for wall in change.walls),
+            offset_before=offset_text(change.before),
+            offset_after=offset_text(change.after),
+            sentence=told(change),
+        ),
+    )
 
 
 def _without(steps: Sequence[StepState], results: Mapping[int, JsonText]) -> Iterator[StepState]:
@@ -219,20 +245,6 @@ def shown(step: StepState, now: Micros) -> TaskStatus:
     """The status that users see: a SCHEDULED step whose moment has come is READY."""
     due = step.ready_at is not None and step.ready_at <= now
     return TaskStatus.READY if step.status is TaskStatus.SCHEDULED and due else step.status
-
-
-def _in_words(trigger: Mapping[str, Json]) -> str:
-    """What a stored trigger says, also on a machine that does not know its zone."""
-    match trigger:
-        case {"type": "cron", "expression": str(expression), "timezone": str() | None as timezone}:
-            unusual = f", {trigger['dst']}" if "dst" in trigger else ""
-            return f"cron {expression} ({timezone or 'UTC'}{unusual})"
-        case {"type": "every", "interval": int(interval)}:
-            return f"every {format_duration(interval)}"
-        case {"type": "at", "moment": int(moment)}:
-            return f"at {to_datetime(moment)}"
-        case _:
-            return json.dumps(trigger)
 
 
 class _Always(NamedTuple):

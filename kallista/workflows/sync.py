@@ -13,6 +13,7 @@ from typing import Protocol, TypeVar
 from kallista.core.snapshots import (
     Explanation,
     HistoryEvent,
+    NextFiring,
     Page,
     ProcessSnapshot,
     RunError,
@@ -597,6 +598,22 @@ class SyncTaskScheduler:
             NotFoundError: No such schedule.
         """
         return self._portal.call(partial(self._inner.next_fire_times, schedule_id, count))
+
+    def next_firings(self, schedule_id: str, count: int = 10) -> Sequence[NextFiring]:
+        """When it will fire next, if nothing changes, and what changes of the clocks do to that.
+
+        Args:
+            schedule_id: Which one.
+            count: How many firings at most; those that a change leaves out come on top.
+
+        Returns:
+            Firings in their order, each in the schedule's zone; ``change_over`` says of one what
+            becomes of it, and why.
+
+        Raises:
+            NotFoundError: No such schedule.
+        """
+        return self._portal.call(partial(self._inner.next_firings, schedule_id, count))
 
     def explain(self, id: str) -> Explanation:
         """Why a run (or schedule) is where it is.

@@ -9,7 +9,14 @@ from typing import Final, cast
 from kallista.core.commands import Verb
 from kallista.core.durations import to_datetime
 from kallista.core.ids import check_id
-from kallista.core.snapshots import HistoryEvent, Page, RunSummary, ScheduleSnapshot, TaskSnapshot
+from kallista.core.snapshots import (
+    HistoryEvent,
+    NextFiring,
+    Page,
+    RunSummary,
+    ScheduleSnapshot,
+    TaskSnapshot,
+)
 from kallista.core.states import RunKind, ScheduleStatus, TaskStatus
 from kallista.core.triggers import At, Cron, Every, Trigger
 from kallista.core.types import Json, Micros, RunId, ScheduleId
@@ -314,6 +321,22 @@ class TaskScheduler(Runs[TaskSnapshot]):
         """
         moments = await self._engine.schedules.next_fire_times(ScheduleId(schedule_id), count)
         return [to_datetime(moment) for moment in moments]
+
+    async def next_firings(self, schedule_id: str, count: int = 10) -> Sequence[NextFiring]:
+        """When it will fire next, if nothing changes, and what changes of the clocks do to that.
+
+        Args:
+            schedule_id: Which one.
+            count: How many firings at most; those that a change leaves out come on top.
+
+        Returns:
+            Firings in their order, each in the schedule's zone; ``change_over`` says of one what
+            becomes of it, and why.
+
+        Raises:
+            NotFoundError: No such schedule.
+        """
+        return await self._engine.schedules.next_firings(ScheduleId(schedule_id), count)
 
     async def _cancel_one(self, task_id: str, reason: str | None) -> bool:
         try:
