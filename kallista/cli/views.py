@@ -209,7 +209,10 @@ def show_next(schedule: ScheduleSnapshot, firings: Sequence[NextFiring]) -> None
         print(f"{schedule.id} fires no more")
     for firing in firings:
         when = _with_offset(firing.moment) if firing.fires else f"({firing.moment:%Y-%m-%d})"
-        print(f"{when:25}  {firing.change_over or ''}".rstrip())
+        told = [] if firing.change_over is None else [str(firing.change_over)]
+        if firing.starts_at != firing.moment:
+            told.append(f"starts at {_with_offset(firing.starts_at).split()[1]}")
+        print(f"{when:25}  {', '.join(told)}".rstrip())
 
 
 def _with_offset(moment: datetime) -> str:

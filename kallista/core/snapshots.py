@@ -273,6 +273,7 @@ class ScheduleSnapshot(Snapshot, frozen=True):
         fired: How many firings have started a task.
         skipped: How many were left out because the one before was still unfinished.
         last_run_id: The task that the last firing started.
+        jitter: A firing may start so much later than its moment, such as ``5m``; None: not at all.
     """
 
     id: ScheduleId
@@ -291,6 +292,7 @@ class ScheduleSnapshot(Snapshot, frozen=True):
     last_fire_time: datetime | None
     last_run_id: RunId | None
     created_at: datetime
+    jitter: str | None
 
 
 class ChangeOverSnapshot(Snapshot, frozen=True):
@@ -319,11 +321,13 @@ class NextFiring(Snapshot, frozen=True):
 
     Args:
         moment: When, in the schedule's zone; of one that is left out, the end of the gap.
+        starts_at: When it starts: its moment, and the jitter of the schedule.
         fires: False for one that is left out.
         change_over: What a change of the clocks does to it; None: nothing, as nearly always.
     """
 
     moment: datetime
+    starts_at: datetime
     fires: bool
     change_over: ChangeOverSnapshot | None
 

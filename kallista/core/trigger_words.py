@@ -36,6 +36,8 @@ def in_short(trigger: Mapping[str, Json]) -> str:
             return f"every {format_duration(interval)}"
         case {"type": "at", "moment": int(moment)}:
             return f"at {to_datetime(moment)}"
+        case {"type": "any", "of": list(parts)}:
+            return ", ".join(in_short(part) for part in parts if isinstance(part, dict))
         case _:
             return json.dumps(trigger)
 
@@ -51,6 +53,8 @@ def in_words(trigger: Mapping[str, Json]) -> str:
             return f"every {format_duration(interval)}, counted from {_moment(start)}"
         case {"type": "at", "moment": int(moment)}:
             return f"once, at {_moment(moment)}"
+        case {"type": "any", "of": list(parts)}:
+            return "; and ".join(in_words(part) for part in parts if isinstance(part, dict))
         case _:
             return in_short(trigger)
 

@@ -1,4 +1,4 @@
-"""When a schedule is due: once, at an interval, or by a cron expression.
+"""When a schedule is due: once, at an interval, by a cron expression, or by several of these.
 
 Triggers are plain values. Each defines a set of due moments; ``next_after`` gives the first of them
 strictly after a moment, and nothing but its arguments decides which. ADR 0005 says what happens
@@ -224,7 +224,66 @@ class At:
         return due if due > moment else None
 
 
-Trigger: TypeAlias = Cron | Every | At
+@dataclass(frozen=True, slots=True, init=False, repr=False)
+class AnyOf:
+    """Due whenever one of several triggers is; a moment that several of them have is one moment.
+
+    Args:
+        triggers: ``Cron``, ``Every``, ``At`` or further unions, at least one.
+
+    Raises:
+        UsageError: There is none, or something else stands among them.
+    """
+
+    triggers: tuple[SingleTrigger, ...]
+
+    def __init__(self, *triggers: Trigger) -> None:
+        found: dict[SingleTrigger, None] = {}
+        for trigger in triggers:
+            if not isinstance(trigger, Cron | Every | At | AnyOf):
+                raise UsageError(f"{trigger!r} is no trigger; give Cron(…), Every(…) or At(…)")
+            found |= dict.fromkeys(parts_of(trigger))
+        if not found:
+            raise UsageError("a union of no triggers is never due; give at least one")
+        object.__setattr__(self, "triggers", tuple(found))
+
+    def __repr__(self) -> str:
+        return f"AnyOf({', '.join(map(repr, self.triggers))})"
+
+    def localized(self, timezone: str) -> AnyOf:
+        """The same, each trigger with this zone unless it names one already."""
+        return AnyOf(*(trigger.localized(timezone) for trigger in self.triggers))
+
+    def anchored(self, moment: int) -> AnyOf:
+        """The same, each interval without a start started at this moment (microseconds)."""
+        return AnyOf(*(trigger.anchored(moment) for trigger in self.triggers))
+
+    def next_after(self, moment: datetime) -> datetime | None:
+        """The first due moment strictly after an aware one, in the zone of its trigger."""
+        found = [trigger.next_after(moment) for trigger in self.triggers]
+        return min((due for due in found if due is not None), default=None)
+
+    def next_after_us(self, moment: int) -> Micros | None:
+        """The first due moment strictly after one, in microseconds."""
+        found = [trigger.next_after_us(moment) for trigger in self.triggers]
+        return min((due for due in found if due is not None), default=None)
+
+    def to_data(self) -> dict[str, Json]:
+        """Plain data that ``trigger_from_data`` reads back.
+
+        Raises:
+            UsageError: A moment is naive; ``localized`` comes first.
+        """
+        return {"type": "any", "of": [trigger.to_data() for trigger in self.triggers]}
+
+
+SingleTrigger: TypeAlias = Cron | Every | At
+Trigger: TypeAlias = SingleTrigger | AnyOf
+
+
+def parts_of(trigger: Trigger) -> tuple[SingleTrigger, ...]:
+    """The triggers that a union is made of; of any other one itself."""
+    return trigger.triggers if isinstance(trigger, AnyOf) else (trigger,)
 
 
 def trigger_from_data(data: Mapping[str, Json]) -> Trigger:
@@ -240,6 +299,8 @@ def trigger_from_data(data: Mapping[str, Json]) -> Trigger:
             return Every(_length(interval), None if start is None else to_datetime(start))
         case {"type": "at", "moment": int(moment)}:
             return At(to_datetime(moment))
+        case {"type": "any", "of": [dict(), *_] as parts}:
+            return AnyOf(*(trigger_from_data(cast("dict[str, Json]", part)) for part in parts))
         case _:
             raise UsageError(f"this is no stored trigger: {data!r}")
 

@@ -63,7 +63,7 @@ class Explainer:
             case ScheduleStatus.FINISHED:
                 sentence, reason = f"{what} is over and fires no more", "finished"
             case ScheduleStatus.ACTIVE:
-                at = None if schedule.next_at is None else to_datetime(schedule.next_at)
+                at = None if schedule.look_at is None else to_datetime(schedule.look_at)
                 sentence = f"{what} waits for its next firing at {at:%Y-%m-%d %H:%M:%S} UTC"
                 reason = "waits_for_moment"
         return Explanation(schedule.id, schedule.status.value, f"{sentence}.", reason)

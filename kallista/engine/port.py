@@ -11,6 +11,7 @@ from msgspec import Struct
 from kallista.core.commands import Verb
 from kallista.core.definitions import Definition
 from kallista.core.parsing import SingleTask
+from kallista.core.schedules import FiringRules
 from kallista.core.snapshots import (
     AnySnapshot,
     Explanation,
@@ -54,18 +55,22 @@ class ScheduleRequest:
         definition: The task it starts.
         trigger: When it fires, with zone and anchor filled in.
         first: The first firing, where it is not the trigger's own.
+        start: No firing before this moment; an interval without a start of its own begins there.
         max_runs: After so many firings it is over.
         until: No firing after this moment.
+        rules: How it treats its moments.
     """
 
     id: ScheduleId
     definition: Definition
     trigger: Trigger
     first: Micros | None
+    start: Micros | None
     priority: int
     tags: tuple[str, ...]
     max_runs: int | None
     until: Micros | None
+    rules: FiringRules
 
 
 @dataclass(frozen=True, slots=True)

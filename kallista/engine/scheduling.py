@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 
+from msgspec import to_builtins
 from msgspec.structs import replace
 
 from kallista.core.encoding import definition_hash, definition_text
+from kallista.core.firing import next_moments, over, upcoming, waiting_for
 from kallista.core.ids import content_hash, may_exist
-from kallista.core.schedules import Firing, Schedule, next_moments, upcoming
+from kallista.core.schedules import Firing, Schedule
 from kallista.core.snapshots import NextFiring, Page, ScheduleSnapshot
 from kallista.core.states import ScheduleStatus
-from kallista.core.triggers import Every
 from kallista.core.types import JsonText, Micros, RunId, ScheduleId
 from kallista.engine.clock import Clock
 from kallista.engine.knowledge import Knowledge
@@ -130,39 +131,55 @@ class StoredSchedules:
 
 
 def _with_status(schedule: Schedule, status: ScheduleStatus) -> Schedule:
-    over = status is ScheduleStatus.FINISHED
-    return replace(schedule, status=status, next_at=None if over else schedule.next_at)
+    return over(schedule) if status is ScheduleStatus.FINISHED else replace(schedule, status=status)
 
 
 def _schedule(request: ScheduleRequest, now: Micros) -> Schedule:
+    begin = _begin(request, now)
+    trigger = request.trigger.anchored(begin)
     first = request.first
-    trigger = request.trigger
-    if isinstance(trigger, Every):
-        trigger = trigger.anchored(now if first is None else first)
     if first is None:
-        first = trigger.next_after_us(now - 1)
-    if first is None or (request.until is not None and first > request.until):
-        raise UsageError(f"schedule {request.id!r} would never fire: its time is over already")
+        first = trigger.next_after_us(max(begin, now) - 1)
     data = json.dumps(trigger.to_data(), sort_keys=True)
-    content = [
-        definition_hash(request.definition), request.trigger.to_data(), request.priority,
-        list(request.tags), request.max_runs, request.until,
-    ]  # fmt: skip
-    return Schedule(
+    schedule = Schedule(
         id=request.id,
         status=ScheduleStatus.ACTIVE,
         trigger=JsonText(data),
         definition=definition_hash(request.definition),
         definition_content=definition_text(request.definition),
-        content=content_hash(content),
+        content=content_hash(_content(request)),
         priority=request.priority,
         tags=request.tags,
         max_runs=request.max_runs,
         until=request.until,
         fired=0,
         skipped=0,
-        next_at=first,
+        next_at=None,
         last_at=None,
         last_run=None,
         created_at=now,
+        rules=request.rules,
+        look_at=None,
     )
+    schedule = waiting_for(schedule, trigger, first)
+    if schedule.status is ScheduleStatus.FINISHED:
+        raise UsageError(f"schedule {request.id!r} would never fire: its time is over already")
+    return schedule
+
+
+def _begin(request: ScheduleRequest, now: Micros) -> Micros:
+    """From when on intervals count that have no start of their own."""
+    given = [moment for moment in (request.first, request.start) if moment is not None]
+    return given[0] if given else now
+
+
+def _content(request: ScheduleRequest) -> list[object]:
+    """What tells one request from another; what is usual goes without saying."""
+    content: list[object] = [
+        definition_hash(request.definition), request.trigger.to_data(), request.priority,
+        list(request.tags), request.max_runs, request.until,
+    ]  # fmt: skip
+    unusual = to_builtins(request.rules)
+    if request.start is not None:
+        unusual |= {"start": request.start}
+    return [*content, unusual] if unusual else content

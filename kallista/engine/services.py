@@ -6,12 +6,10 @@ import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import NamedTuple
 
-from msgspec.structs import replace
-
 from kallista.core.birth import Wanted, newborn, started
-from kallista.core.ids import firing_id
+from kallista.core.firing import fire, fire_by_hand
 from kallista.core.plan import NewRun
-from kallista.core.schedules import Firing, Schedule, fire
+from kallista.core.schedules import Firing, Schedule
 from kallista.core.types import Micros, RunId, ScheduleId, WorkerKey
 from kallista.engine.active import DefinitionCache
 from kallista.engine.alarm import TRY_AGAIN_AFTER
@@ -105,8 +103,7 @@ class Firings:
 
     def by_hand(self, schedule: Schedule, now: Micros) -> Firing:
         """What a firing writes that a user asks for; the schedule's rhythm stays."""
-        task = RunId(firing_id(schedule.id, now))
-        after = replace(schedule, fired=schedule.fired + 1, last_at=now, last_run=task)
+        after, task = fire_by_hand(schedule, now)
         return Firing(after, self._task(schedule, task, now))
 
     def _task(self, schedule: Schedule, id: RunId, now: Micros) -> NewRun:

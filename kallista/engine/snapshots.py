@@ -12,13 +12,14 @@ from msgspec.structs import replace
 
 from kallista.core.change_overs import offset_text, told
 from kallista.core.definitions import ChildSpec, Definition, TaskSpec
-from kallista.core.durations import to_datetime
+from kallista.core.durations import format_duration, to_datetime
 from kallista.core.events import Event, StepState
+from kallista.core.firing import Upcoming
 from kallista.core.ids import child_id
 from kallista.core.json_text import from_json
 from kallista.core.plain import own
 from kallista.core.plan import WHOLE_RUN
-from kallista.core.schedules import Schedule, Upcoming
+from kallista.core.schedules import Schedule
 from kallista.core.snapshots import (
     AnySnapshot,
     ChangeOverSnapshot,
@@ -186,7 +187,12 @@ class SnapshotBuilder:
             last_fire_time=_moment(schedule.last_at),
             last_run_id=schedule.last_run,
             created_at=to_datetime(schedule.created_at),
+            jitter=_length_text(schedule.rules.jitter),
         )
+
+
+def _length_text(length: Micros) -> str | None:
+    return format_duration(length) if length else None
 
 
 def next_firing(firing: Upcoming) -> NextFiring:
@@ -195,6 +201,7 @@ def next_firing(firing: Upcoming) -> NextFiring:
     change = firing.change
     return NextFiring(
         moment=to_datetime(firing.moment).astimezone(zone),
+        starts_at=to_datetime(firing.starts_at).astimezone(zone),
         fires=firing.fires,
         change_over=None
         if change is None

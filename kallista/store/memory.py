@@ -529,6 +529,7 @@ class MemoryStore:
             next_at=schedule.next_at,
             last_at=schedule.last_at,
             last_run=schedule.last_run,
+            look_at=schedule.look_at,
             version=schedule.version + 1,
         )
         if firing.run is not None:
@@ -542,11 +543,11 @@ class MemoryStore:
     async def due_schedules(self, now: Micros, limit: int) -> Sequence[tuple[Schedule, bool]]:
         """See the port."""
         due = sorted(
-            (schedule.next_at, schedule.id, schedule)
+            (schedule.look_at, schedule.id, schedule)
             for schedule in self._read.schedules.values()
             if schedule.status is ScheduleStatus.ACTIVE
-            and schedule.next_at is not None
-            and schedule.next_at <= now
+            and schedule.look_at is not None
+            and schedule.look_at <= now
         )
         return [(schedule, self._unfinished(schedule.last_run)) for _, _, schedule in due[:limit]]
 
@@ -557,9 +558,9 @@ class MemoryStore:
     async def next_schedule_at(self) -> Micros | None:
         """See the port."""
         moments = (
-            schedule.next_at
+            schedule.look_at
             for schedule in self._read.schedules.values()
-            if schedule.status is ScheduleStatus.ACTIVE and schedule.next_at is not None
+            if schedule.status is ScheduleStatus.ACTIVE and schedule.look_at is not None
         )
         return min(moments, default=None)
 

@@ -6,11 +6,12 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
+import msgspec
 from msgspec.structs import astuple
 
 from kallista.core.events import Event, RunHead, StepState
 from kallista.core.plan import NewRun
-from kallista.core.schedules import Schedule
+from kallista.core.schedules import FiringRules, Schedule
 from kallista.core.states import EventKind, ProcessStatus, RunKind, ScheduleStatus, TaskStatus
 from kallista.core.types import JsonText, RunId, RunKey, ScheduleId, TaskType, WorkerKey
 from kallista.store.port import NEW_EPOCH, NEW_VERSION, Loan, RunRecord, Tombstone, WorkerRecord
@@ -19,6 +20,9 @@ Row: TypeAlias = tuple[Any, ...]
 
 NEW_STEP: Final = StepState()
 """What a step without a row is."""
+
+_read_rules: Final = msgspec.json.Decoder(FiringRules).decode
+_write_rules: Final = msgspec.json.Encoder().encode
 
 _TASK: Final = 30
 """Where the step of a single task begins in a row of ``run_records``; its status is the run's."""
@@ -128,11 +132,13 @@ def tags_of(text: str) -> tuple[str, ...]:
 def schedule(row: Row) -> Schedule:
     """A row of ``schedule`` and its like."""
     (
-        id, status, trigger, definition, definition_content, content, priority, tags, *rest
+        id, status, trigger, definition, definition_content, content, priority, tags, max_runs,
+        until, fired, skipped, next_at, last_at, last_run, created_at, rules, *rest
     ) = row  # fmt: skip
     return Schedule(
         ScheduleId(id), ScheduleStatus(status), trigger, definition, definition_content, content,
-        priority, tags_of(tags), *rest,
+        priority, tags_of(tags), max_runs, until, fired, skipped, next_at, last_at, last_run,
+        created_at, _read_rules(rules), *rest,
     )  # fmt: skip
 
 
@@ -153,6 +159,8 @@ def schedule_values(schedule: Schedule) -> dict[str, Any]:
         "last_at": schedule.last_at,
         "last_run": schedule.last_run,
         "created_at": schedule.created_at,
+        "rules": _write_rules(schedule.rules).decode(),
+        "look_at": schedule.look_at,
         "version": schedule.version,
     }
 

@@ -18,7 +18,7 @@ from msgspec.structs import replace
 
 from kallista.core.events import Event, RunHead, StepState
 from kallista.core.plan import WAKE, WHOLE_RUN, Entry, Fence, Grant, NewRun, Ownership, Plan, alone
-from kallista.core.schedules import Firing, Schedule
+from kallista.core.schedules import Firing, FiringRules, Schedule
 from kallista.core.states import EventKind, ProcessStatus, RunKind, ScheduleStatus, TaskStatus
 from kallista.core.types import JsonText, Micros, RunId, RunKey, ScheduleId, TaskType, WorkerKey
 from kallista.errors import ConflictError, LeaseLost, NotFoundError, StateError, StoreError
@@ -135,6 +135,8 @@ def new_schedule(
         last_at=None,
         last_run=None,
         created_at=NOW,
+        rules=FiringRules(jitter=Micros(5)),
+        look_at=next_at,
     )
 
 
@@ -1064,6 +1066,21 @@ class StoreContract(ABC):
         assert await store.next_schedule_at() == NOW - 1
         await store.commit(finished(record))
         assert await due(NOW) == [("b", False), ("a", False)]
+
+    @pytest.mark.anyio
+    async def test_a_schedule_is_looked_at_when_it_says(self, store: Store) -> None:
+        """A moment alone makes nothing due: what counts is when its firing starts."""
+        late, later = Micros(NOW + 5), Micros(NOW + 9)
+        await store.create_schedule(replace(new_schedule("a"), look_at=later))
+        await store.create_schedule(replace(new_schedule("b", next_at=Micros(1)), look_at=late))
+        assert await store.due_schedules(NOW, 9) == []
+        assert await store.next_schedule_at() == late
+        [(first, _), (second, _)] = await store.due_schedules(later, 9)
+        assert (first.id, second.id) == ("b", "a")
+        assert await store.fire([Firing(replace(first, look_at=None, next_at=None), None)]) == [
+            True
+        ]
+        assert await store.next_schedule_at() == later
 
     @pytest.mark.anyio
     async def test_schedules_are_listed_by_id(self, store: Store) -> None:

@@ -336,9 +336,11 @@ class SyncTaskScheduler:
         cron: str | None = None,
         timezone: str | None = None,
         dst: str | None = None,
-        trigger: Trigger | None = None,
-        max_runs: int | None = None,
+        trigger: Trigger | Sequence[Trigger] | None = None,
+        start: datetime | str | None = None,
         until: datetime | str | None = None,
+        max_runs: int | None = None,
+        jitter: float | str | timedelta | None = None,
         tags: Sequence[str] = (),
     ) -> str:
         """Let a task run once at a time, or again and again.
@@ -360,9 +362,15 @@ class SyncTaskScheduler:
             dst: What happens where the clocks of that zone are changed, as for ``Cron``: one word
                 of ``after``, ``skip`` for a time that is left out, one of ``first``, ``second``,
                 ``both`` for a time that comes twice, or one of each.
-            trigger: ``Cron``, ``Every`` or ``At`` instead of the arguments above.
-            max_runs: After so many firings it is over.
+            trigger: ``Cron``, ``Every`` or ``At`` instead of the arguments above, or a list of
+                them: it fires whenever one of them is due, and once where several are.
+            start: No firing before this moment; an interval begins there. Unlike with
+                ``scheduled_time``, the first firing is one of the trigger's own.
             until: No firing after this moment.
+            max_runs: After so many firings it is over, those by hand included.
+            jitter: A length (as for ``interval``): each firing starts later by a part of it, but
+                before the moment after it. The part is another one for each schedule and moment,
+                and the same whichever program fires it.
             tags: To find it by.
 
         Returns:
@@ -386,8 +394,10 @@ class SyncTaskScheduler:
                 timezone=timezone,
                 dst=dst,
                 trigger=trigger,
-                max_runs=max_runs,
+                start=start,
                 until=until,
+                max_runs=max_runs,
+                jitter=jitter,
                 tags=tags,
             )
         )

@@ -7,8 +7,9 @@ from datetime import datetime, timedelta
 from typing import Final, cast
 
 from kallista.core.commands import Verb
-from kallista.core.durations import to_datetime
+from kallista.core.durations import parse_duration, to_datetime
 from kallista.core.ids import check_id
+from kallista.core.schedules import FiringRules
 from kallista.core.snapshots import (
     HistoryEvent,
     NextFiring,
@@ -18,7 +19,7 @@ from kallista.core.snapshots import (
     TaskSnapshot,
 )
 from kallista.core.states import RunKind, ScheduleStatus, TaskStatus
-from kallista.core.triggers import At, Cron, Every, Trigger
+from kallista.core.triggers import AnyOf, At, Cron, Every, Trigger
 from kallista.core.types import Json, Micros, RunId, ScheduleId
 from kallista.engine.port import RunRequest, ScheduleRequest
 from kallista.errors import NotFoundError, StateError, UsageError
@@ -43,9 +44,11 @@ class TaskScheduler(Runs[TaskSnapshot]):
         cron: str | None = None,
         timezone: str | None = None,
         dst: str | None = None,
-        trigger: Trigger | None = None,
-        max_runs: int | None = None,
+        trigger: Trigger | Sequence[Trigger] | None = None,
+        start: datetime | str | None = None,
         until: datetime | str | None = None,
+        max_runs: int | None = None,
+        jitter: float | str | timedelta | None = None,
         tags: Sequence[str] = (),
     ) -> str:
         """Let a task run once at a time, or again and again.
@@ -67,9 +70,15 @@ class TaskScheduler(Runs[TaskSnapshot]):
             dst: What happens where the clocks of that zone are changed, as for ``Cron``: one word
                 of ``after``, ``skip`` for a time that is left out, one of ``first``, ``second``,
                 ``both`` for a time that comes twice, or one of each.
-            trigger: ``Cron``, ``Every`` or ``At`` instead of the arguments above.
-            max_runs: After so many firings it is over.
+            trigger: ``Cron``, ``Every`` or ``At`` instead of the arguments above, or a list of
+                them: it fires whenever one of them is due, and once where several are.
+            start: No firing before this moment; an interval begins there. Unlike with
+                ``scheduled_time``, the first firing is one of the trigger's own.
             until: No firing after this moment.
+            max_runs: After so many firings it is over, those by hand included.
+            jitter: A length (as for ``interval``): each firing starts later by a part of it, but
+                before the moment after it. The part is another one for each schedule and moment,
+                and the same whichever program fires it.
             tags: To find it by.
 
         Returns:
@@ -81,6 +90,7 @@ class TaskScheduler(Runs[TaskSnapshot]):
             ConflictError: Something else has this id.
         """
         chosen = _trigger(interval, cron, timezone, dst, trigger)
+        rules = _rules(jitter)
         if recurring and (chosen is None or isinstance(chosen, At)):
             raise UsageError("a recurring task needs interval=, cron= or a trigger that recurs")
         if isinstance(chosen, At):
@@ -88,19 +98,29 @@ class TaskScheduler(Runs[TaskSnapshot]):
             chosen = None
         moment = self._moment(scheduled_time, "scheduled_time")
         if chosen is None:
-            _refuse("only a recurring task has", max_runs=max_runs, until=until, timezone=timezone)
+            _refuse(
+                "only a recurring task has", max_runs=max_runs, until=until, timezone=timezone,
+                start=start, jitter=jitter,
+            )  # fmt: skip
             request = await self._task_request(task_id, task_data, priority, tags, moment)
             return await self._engine.create(request, start=True)
+        if start is not None and moment is not None:
+            raise UsageError(
+                "scheduled_time and start exclude each other: scheduled_time is the first firing"
+                " itself, start is from when on the trigger's own moments count"
+            )
         definition = await self._definitions.task(task_id, task_data)
         schedule = ScheduleRequest(
             id=ScheduleId(check_id(task_id, "task id")),
             definition=definition,
             trigger=self._settled(chosen),
             first=moment,
+            start=self._moment(start, "start"),
             priority=agreed_priority(priority, definition),
             tags=agreed_tags(tags, definition),
             max_runs=_positive("max_runs", max_runs),
             until=self._moment(until, "until"),
+            rules=rules,
         )
         return await self._engine.schedules.create(schedule)
 
@@ -398,8 +418,10 @@ def _trigger(
     cron: str | None,
     timezone: str | None,
     dst: str | None,
-    trigger: Trigger | None,
+    trigger: Trigger | Sequence[Trigger] | None,
 ) -> Trigger | None:
+    if isinstance(trigger, Sequence):
+        trigger = AnyOf(*trigger)
     if dst is not None and cron is None:
         raise UsageError("dst belongs to cron=; a trigger says it itself: Cron(…, dst=…)")
     if interval is None and cron is None:
@@ -414,6 +436,17 @@ def _trigger(
     if interval is not None:
         return Every(interval)
     return trigger if cron is None else Cron(cron, timezone, dst)
+
+
+def _rules(jitter: float | str | timedelta | None) -> FiringRules:
+    return FiringRules(jitter=Micros(0) if jitter is None else _length("jitter", jitter))
+
+
+def _length(name: str, value: float | str | timedelta) -> Micros:
+    try:
+        return parse_duration(value)
+    except UsageError as error:
+        raise UsageError(f"{name}: {error}") from error
 
 
 def _refuse(why: str, **arguments: object) -> None:

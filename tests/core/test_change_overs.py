@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from kallista.core.change_overs import Effect, change_overs, offset_text, told
 from kallista.core.durations import to_datetime, to_micros
 from kallista.core.trigger_words import in_short, in_words
-from kallista.core.triggers import At, Cron, Every, Trigger, next_fire_times
+from kallista.core.triggers import AnyOf, At, Cron, Every, Trigger, next_fire_times
 from kallista.core.wall_clock import MISSING, TWICE
 
 BERLIN = "Europe/Berlin"
@@ -141,6 +141,11 @@ def test_only_firings_are_told_of_and_all_that_lie_in_a_change(
             At("2024-01-01T00:00:00.5Z"),
             "at 2024-01-01 00:00:00.500000+00:00",
             "once, at 2024-01-01 00:00:00.500000 UTC",
+        ),
+        (
+            AnyOf(Cron("0 9 * * *", BERLIN), Cron("0 12 * * SAT", BERLIN)),
+            "cron 0 9 * * * (Europe/Berlin), cron 0 12 * * SAT (Europe/Berlin)",
+            "at 09:00 every day, Europe/Berlin; and at 12:00 on Saturday, Europe/Berlin",
         ),
     ],
 )

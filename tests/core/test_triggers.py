@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 from kallista.core.durations import to_datetime, to_micros
 from kallista.core.triggers import (
+    AnyOf,
     At,
     Cron,
     Every,
@@ -531,6 +532,58 @@ def test_naive_moments_take_the_zone_that_is_filled_in() -> None:
         every.to_data()
 
 
+NOON_DAILY = Cron("0 12 * * *", "UTC")
+SIX_HOURS = Every("6h", "2024-01-01T00:00:00Z")
+
+
+def test_a_union_is_due_whenever_one_of_its_triggers_is() -> None:
+    """A moment that several of them have is one moment."""
+    union = AnyOf(NOON_DAILY, SIX_HOURS, At("2024-01-01T13:00:00Z"))
+    assert walls(union, "UTC", "2024-01-01T00:00", 6) == [
+        "01-01 06:00+0000", "01-01 12:00+0000", "01-01 13:00+0000", "01-01 18:00+0000",
+        "01-02 00:00+0000", "01-02 06:00+0000",
+    ]  # fmt: skip
+    assert union.next_after(to_datetime(NOON)) == to_datetime(NOON + 60 * MINUTE)
+    assert AnyOf(At("2024-01-01T13:00:00Z")).next_after_us(NOON + 60 * MINUTE) is None
+
+
+@given(
+    st.lists(
+        st.builds(Every, st.integers(60, 90_000), st.just("2024-01-01T00:00:00Z"))
+        | st.sampled_from([NOON_DAILY, Cron("30 2 * * *", "Europe/Berlin"), At("2024-01-02")])
+        .map(lambda trigger: trigger.localized("UTC")),
+        min_size=1, max_size=4,
+    ),
+    st.integers(NOON - 86_400_000_000, NOON),
+)  # fmt: skip
+def test_a_union_is_the_union_of_its_moments(triggers: list[Trigger], moment: int) -> None:
+    """Whatever the triggers: their moments in order, each once, and no other."""
+    union = AnyOf(*triggers)
+    each = [due for trigger in triggers for due in next_fire_times(trigger, moment, 20)]
+    expected = sorted(set(each))[:20]
+    assert next_fire_times(union, moment, len(expected)) == expected
+    assert trigger_from_data(union.to_data()) == union
+
+
+def test_a_union_fills_in_what_its_triggers_lack() -> None:
+    """Zones and anchors reach each of them; unions within are laid open, equal triggers are one."""
+    union = AnyOf(Cron("@daily"), AnyOf(Every("1h"), Cron("@daily")), Every("1h"))
+    assert union.triggers == (Cron("@daily"), Every("1h"))
+    assert union.localized("Asia/Tokyo").anchored(NOON) == AnyOf(
+        Cron("@daily", "Asia/Tokyo"), Every("1h", "2024-01-01T12:00:00Z")
+    )
+
+
+@pytest.mark.parametrize(
+    ("triggers", "says"),
+    [((), "at least one"), ((5,), "5 is no trigger"), ((Every(5), "@daily"), "'@daily' is no tr")],
+)
+def test_a_union_of_something_else_is_refused(triggers: tuple[Trigger, ...], says: str) -> None:
+    """What is no trigger is named."""
+    with pytest.raises(UsageError, match=says):
+        AnyOf(*triggers)
+
+
 @pytest.mark.parametrize("trigger", [Cron("@daily"), Every(5), At("2024-01-01T00:00:00Z")])
 def test_naive_questions_are_refused(trigger: Trigger) -> None:
     """A question without a zone has no answer."""
@@ -550,18 +603,21 @@ def test_naive_questions_are_refused(trigger: Trigger) -> None:
             "Every('1h', start='2024-01-01T00:00:00+00:00')",
         ),
         (At("2024-01-01T00:00:00+00:00"), "At('2024-01-01T00:00:00+00:00')"),
+        (AnyOf(Every(90), Cron("@daily")), "AnyOf(Every('1m 30s'), Cron('@daily'))"),
     ],
 )
 def test_triggers_are_values(trigger: Trigger, shown: str) -> None:
     """They show as what makes them, compare and hash by content, and survive storing."""
-    again: Trigger = eval(shown, {"Cron": Cron, "Every": Every, "At": At})
+    again: Trigger = eval(shown, {"AnyOf": AnyOf, "Cron": Cron, "Every": Every, "At": At})
     assert repr(trigger) == shown
     assert again == trigger
     assert hash(again) == hash(trigger)
     assert trigger_from_data(trigger.to_data()) == trigger
 
 
-@pytest.mark.parametrize("data", [{}, {"type": "every"}, {"type": "at", "moment": "noon"}])
+@pytest.mark.parametrize(
+    "data", [{}, {"type": "any", "of": []}, {"type": "every"}, {"type": "at", "moment": "noon"}]
+)
 def test_what_is_no_stored_trigger_is_refused(data: dict[str, None]) -> None:
     """A row that another program wrote is not taken on trust."""
     with pytest.raises(UsageError, match="no stored trigger"):
