@@ -200,8 +200,10 @@ def add_verb_with_reason(
     help: str,
     done: str,
     act: Callable[[Kallista, str, str | None], Awaitable[object]],
+    *,
+    makes_work: bool = False,
 ) -> None:
-    """A verb whose reason is kept in the history; arguments as for ``add_verb``."""
+    """A verb whose reason is kept; arguments as for ``add_verb``."""
 
     @commands.command(
         verb, help=help, epilog=f'Example: kallista {word} {verb} my-{word} --reason "too slow"'
@@ -213,7 +215,7 @@ def add_verb_with_reason(
         output: OutputOption = Format.TEXT,
     ) -> None:
         session = Session(store, output)
-        _act(session, word, id, verb, done, lambda app: act(app, id, reason), makes_work=False)
+        _act(session, word, id, verb, done, lambda app: act(app, id, reason), makes_work=makes_work)
 
 
 def _act(
@@ -425,13 +427,13 @@ def schedule_commands() -> typer.Typer:
 
             show_next(schedule, firings)
 
-    add_verb(
+    add_verb_with_reason(
         commands, "schedule", "pause", "Let it fire no more until it is resumed.", "is paused",
-        lambda app, id: app.scheduler.pause_schedule(id),
+        lambda app, id, why: app.scheduler.pause_schedule(id, why),
     )  # fmt: skip
-    add_verb(
+    add_verb_with_reason(
         commands, "schedule", "resume", "Let it fire again, in its own rhythm.", "fires again",
-        lambda app, id: app.scheduler.resume_schedule(id), makes_work=True,
+        lambda app, id, why: app.scheduler.resume_schedule(id, why), makes_work=True,
     )  # fmt: skip
     add_verb(
         commands, "schedule", "trigger", "Fire it once, now; its rhythm stays.", "has started",

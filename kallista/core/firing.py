@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from enum import Enum, auto
 from hashlib import blake2b
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeAlias
 
 from msgspec.structs import replace
 
 from kallista.core.change_overs import ChangeOver, Effect, change_overs
 from kallista.core.ids import firing_id
-from kallista.core.schedules import Schedule
+from kallista.core.schedules import CatchUp, Overlap, Schedule
 from kallista.core.states import ScheduleStatus
 from kallista.core.triggers import Cron, Trigger, parts_of, trigger_from_data
 from kallista.core.types import Micros, RunId, ScheduleId
@@ -19,33 +20,71 @@ from kallista.core.types import Micros, RunId, ScheduleId
 _FIRST_WINDOW: Final = 1_000_000
 _WINDOW_GROWTH: Final = 16
 
+IN_TIME: Final = Micros(60_000_000)
+"""What starts later than this has been missed, for a schedule that makes up for nothing."""
 
-def fire(schedule: Schedule, now: Micros, *, busy: bool) -> tuple[Schedule, RunId | None]:
+_Due: TypeAlias = Callable[[Schedule, Trigger, Micros], tuple[Micros | None, Micros | None]]
+
+
+class Step(Enum):
+    """What a look at a due schedule leads to."""
+
+    START = auto()
+    SKIP = auto()
+    MISS = auto()
+    WAIT = auto()
+    CANCEL = auto()
+
+
+class Look(NamedTuple):
+    """What comes of a look at a due schedule.
+
+    Args:
+        step: START a run, SKIP the firing, MISS what is too old, WAIT for the end of the run of the
+            firing before, or CANCEL that run and wait.
+        schedule: The schedule afterwards; who waits leaves it as it was.
+        run: The id of the run to start.
+    """
+
+    step: Step
+    schedule: Schedule
+    run: RunId | None = None
+
+
+_WHEN_BUSY: Final[Mapping[Overlap, Step]] = {
+    Overlap.SKIP: Step.SKIP,
+    Overlap.QUEUE: Step.WAIT,
+    Overlap.REPLACE: Step.CANCEL,
+    Overlap.ALLOW: Step.START,
+}
+"""What a firing does that is due while the run of the one before is unfinished."""
+
+
+def fire(schedule: Schedule, now: Micros, *, busy: bool) -> Look:
     """What becomes of a schedule whose moment has come.
 
-    However many moments were missed, it fires once, for the latest of them; while the task of the
-    firing before is unfinished it skips. Its rhythm is the trigger's own: the next moment counts
-    from the trigger, never from now.
+    Which of the moments that have come it fires for is said by its rules; so is what it does while
+    the run of the firing before is unfinished. What waits then counts like what was missed. Its
+    rhythm is the trigger's own: the next moment counts from the trigger, never from now.
 
     Args:
         schedule: As it is stored; its ``look_at`` is not in the future.
         now: The moment.
-        busy: Whether the task of its last firing is unfinished.
-
-    Returns:
-        The schedule afterwards, and the id of the task to start, None when it skips.
+        busy: Whether the run of its last firing is unfinished.
     """
     trigger = trigger_of(schedule)
-    due, after = _latest_due(schedule, trigger, now)
-    task = None if busy else RunId(firing_id(schedule.id, due))
-    fired = replace(
-        schedule,
-        fired=schedule.fired + (not busy),
-        skipped=schedule.skipped + busy,
-        last_at=due,
-        last_run=schedule.last_run if task is None else task,
-    )
-    return waiting_for(fired, trigger, after), task
+    due, after = _DUE[schedule.rules.catch_up](schedule, trigger, now)
+    if due is None:
+        return Look(Step.MISS, waiting_for(schedule, trigger, after))
+    step = _WHEN_BUSY[schedule.rules.overlap] if busy else Step.START
+    if step in (Step.WAIT, Step.CANCEL):
+        return Look(step, schedule)
+    if step is Step.SKIP:
+        skipped = replace(schedule, skipped=schedule.skipped + 1, last_at=due)
+        return Look(step, waiting_for(skipped, trigger, after))
+    run = RunId(firing_id(schedule.id, due))
+    fired = replace(schedule, fired=schedule.fired + 1, last_at=due, last_run=run)
+    return Look(step, waiting_for(fired, trigger, after), run)
 
 
 def fire_by_hand(schedule: Schedule, now: Micros) -> tuple[Schedule, RunId]:
@@ -61,10 +100,23 @@ def fire_by_hand(schedule: Schedule, now: Micros) -> tuple[Schedule, RunId]:
 
 def waiting_for(schedule: Schedule, trigger: Trigger, moment: Micros | None) -> Schedule:
     """A schedule that fires next at a moment, or is over if it must not or there is none."""
-    late = moment is not None and schedule.until is not None and moment > schedule.until
-    if moment is None or late or _is_exhausted(schedule):
+    if moment is None or _is_late(schedule, moment) or _is_exhausted(schedule):
         return over(schedule)
     return replace(schedule, next_at=moment, look_at=starts_at(schedule, trigger, moment))
+
+
+def paused_by_failures(schedule: Schedule, last: RunId, now: Micros) -> Schedule:
+    """A schedule that is to fire no more until somebody has looked at its failures.
+
+    Args:
+        schedule: As it is stored.
+        last: The run that failed last.
+        now: The moment.
+    """
+    count = schedule.rules.pause_on_failure
+    failed = "its last firing has" if count == 1 else f"its last {count} firings have"
+    note = f"{failed} failed; explain {last} says why, resuming it lets it fire again"
+    return replace(schedule, status=ScheduleStatus.PAUSED, note=note, since=now)
 
 
 def over(schedule: Schedule) -> Schedule:
@@ -95,21 +147,67 @@ def trigger_of(schedule: Schedule) -> Trigger:
     return trigger_from_data(json.loads(schedule.trigger))
 
 
+def _is_late(schedule: Schedule, moment: Micros) -> bool:
+    return schedule.until is not None and moment > schedule.until
+
+
 def _is_exhausted(schedule: Schedule) -> bool:
     return schedule.max_runs is not None and schedule.fired >= schedule.max_runs
 
 
-def _latest_due(schedule: Schedule, trigger: Trigger, now: Micros) -> tuple[Micros, Micros | None]:
-    """The latest moment whose firing should have started, and the moment after it."""
-    first = schedule.next_at
-    assert first is not None, "only a schedule with a moment can be due"
+def _first(schedule: Schedule, now: Micros) -> Micros:
+    """The first moment that has not fired, whose firing should have started."""
+    assert schedule.next_at is not None, "only a schedule with a moment can be due"
     assert schedule.look_at is not None, "who has a moment waits for it"
     assert schedule.look_at <= now, "it is not due yet"
+    return schedule.next_at
+
+
+def _latest_due(schedule: Schedule, trigger: Trigger, now: Micros) -> tuple[Micros, Micros | None]:
+    """The latest moment whose firing should have started, and the moment after it."""
+    first = _first(schedule, now)
     limit = now if schedule.until is None else min(now, schedule.until)
     latest, after = _latest(trigger, first, limit)
     if latest > first and starts_at(schedule, trigger, latest) > now:
         return _latest(trigger, first, Micros(latest - 1))[0], latest
     return latest, after
+
+
+def _due_in_time(
+    schedule: Schedule, trigger: Trigger, now: Micros
+) -> tuple[Micros | None, Micros | None]:
+    """The latest moment if its firing should have started just now, and the moment after it."""
+    due, after = _latest_due(schedule, trigger, now)
+    return (due if now - starts_at(schedule, trigger, due) <= IN_TIME else None), after
+
+
+def _oldest_due(schedule: Schedule, trigger: Trigger, now: Micros) -> tuple[Micros, Micros | None]:
+    """The first moment that has not fired, and the one after it."""
+    first = _first(schedule, now)
+    return first, trigger.next_after_us(first)
+
+
+def _oldest_due_within(
+    schedule: Schedule, trigger: Trigger, now: Micros
+) -> tuple[Micros | None, Micros | None]:
+    """The first moment that has not fired and is not too old, and the one after it."""
+    oldest = Micros(now - schedule.rules.within)
+    first: Micros | None = _first(schedule, now)
+    if first is not None and first < oldest:
+        first = trigger.next_after_us(oldest - 1)
+    if first is None or starts_at(schedule, trigger, first) > now or _is_late(schedule, first):
+        return None, first
+    return first, trigger.next_after_us(first)
+
+
+_DUE: Final[Mapping[CatchUp, _Due]] = {
+    CatchUp.NONE: _due_in_time,
+    CatchUp.LATEST: _latest_due,
+    CatchUp.ALL: _oldest_due,
+    CatchUp.WITHIN: _oldest_due_within,
+}
+"""For which of the moments that have come a schedule fires, None for none of them, and which moment
+it waits for then."""
 
 
 def _latest(trigger: Trigger, due: Micros, now: Micros) -> tuple[Micros, Micros | None]:

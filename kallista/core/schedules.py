@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
+
 from msgspec import Struct
 
 from kallista.core.plan import NewRun
@@ -9,14 +11,40 @@ from kallista.core.states import ScheduleStatus
 from kallista.core.types import JsonText, Micros, RunId, ScheduleId
 
 
+class CatchUp(StrEnum):
+    """Which firings are made up for that nobody started in time, or that had to wait."""
+
+    NONE = "none"
+    LATEST = "latest"
+    ALL = "all"
+    WITHIN = "within"
+
+
+class Overlap(StrEnum):
+    """What becomes of a firing whose moment comes while the run of the one before is unfinished."""
+
+    SKIP = "skip"
+    QUEUE = "queue"
+    REPLACE = "replace"
+    ALLOW = "allow"
+
+
 class FiringRules(Struct, frozen=True, gc=False, omit_defaults=True):
     """How a schedule treats its moments; it never changes. Stored without what is usual.
 
     Args:
         jitter: A firing may start so much later than its moment, but before the one after it.
+        catch_up: Which firings are made up for.
+        within: How old a moment may be that is made up for; of ``CatchUp.WITHIN`` alone.
+        overlap: What becomes of a firing while the run of the one before is unfinished.
+        pause_on_failure: After so many failures in a row it is PAUSED; 0: never.
     """
 
     jitter: Micros = Micros(0)
+    catch_up: CatchUp = CatchUp.LATEST
+    within: Micros = Micros(0)
+    overlap: Overlap = Overlap.SKIP
+    pause_on_failure: int = 0
 
 
 USUAL_RULES = FiringRules()
@@ -45,6 +73,8 @@ class Schedule(Struct, frozen=True, gc=False):
         created_at: When.
         rules: How it treats its moments.
         look_at: When the next firing starts: its moment and the jitter; None when there is none.
+        note: Why it is in its status, where somebody or something said so.
+        since: From when on it is in its status.
         version: Rises with every change; shown by who changes it.
     """
 
@@ -66,6 +96,8 @@ class Schedule(Struct, frozen=True, gc=False):
     created_at: Micros
     rules: FiringRules
     look_at: Micros | None
+    note: str | None
+    since: Micros
     version: int = 0
 
 

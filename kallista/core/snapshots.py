@@ -274,6 +274,13 @@ class ScheduleSnapshot(Snapshot, frozen=True):
         skipped: How many were left out because the one before was still unfinished.
         last_run_id: The task that the last firing started.
         jitter: A firing may start so much later than its moment, such as ``5m``; None: not at all.
+        catch_up: Which missed firings are made up for: ``none``, ``latest``, ``all``, or those
+            that are no older than a length, such as ``1h``.
+        overlap: What becomes of a firing while the run of the one before is unfinished: ``skip``,
+            ``queue``, ``replace`` or ``allow``.
+        pause_on_failure: After so many failures in a row it is PAUSED; None: never.
+        note: Why it is in its status, where somebody or something said so.
+        since: From when on it is in its status.
     """
 
     id: ScheduleId
@@ -293,6 +300,11 @@ class ScheduleSnapshot(Snapshot, frozen=True):
     last_run_id: RunId | None
     created_at: datetime
     jitter: str | None
+    catch_up: str
+    overlap: str
+    pause_on_failure: int | None
+    note: str | None
+    since: datetime
 
 
 class ChangeOverSnapshot(Snapshot, frozen=True):

@@ -99,8 +99,10 @@ class Schedules(Protocol):
         """The schedule as it is now. Raises ``NotFoundError``."""
         ...
 
-    async def set(self, id: ScheduleId, status: ScheduleStatus) -> bool:
+    async def set(self, id: ScheduleId, status: ScheduleStatus, reason: str | None) -> bool:
         """Pause (PAUSED), resume (ACTIVE) or end (FINISHED) it; false for a repeat.
+
+        The reason is its note from then on.
 
         Raises:
             NotFoundError: No such schedule.

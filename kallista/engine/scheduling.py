@@ -71,7 +71,7 @@ class StoredSchedules:
         """The schedule as it is now."""
         return self._snapshots.schedule(await self._schedule(id))
 
-    async def set(self, id: ScheduleId, status: ScheduleStatus) -> bool:
+    async def set(self, id: ScheduleId, status: ScheduleStatus, reason: str | None) -> bool:
         """Pause, resume or end it; false for a repeat."""
         while True:
             schedule = await self._schedule(id)
@@ -79,7 +79,9 @@ class StoredSchedules:
                 return False
             if schedule.status is ScheduleStatus.FINISHED:
                 raise StateError(f"schedule {id!r} is over; schedule it anew under another id")
-            if await self._write_schedule(_with_status(schedule, status), None):
+            changed = replace(schedule, status=status, note=reason, since=self._clock.now())
+            changed = over(changed) if status is ScheduleStatus.FINISHED else changed
+            if await self._write_schedule(changed, None):
                 self._on_changed()
                 return True
 
@@ -130,10 +132,6 @@ class StoredSchedules:
         return written
 
 
-def _with_status(schedule: Schedule, status: ScheduleStatus) -> Schedule:
-    return over(schedule) if status is ScheduleStatus.FINISHED else replace(schedule, status=status)
-
-
 def _schedule(request: ScheduleRequest, now: Micros) -> Schedule:
     begin = _begin(request, now)
     trigger = request.trigger.anchored(begin)
@@ -160,6 +158,8 @@ def _schedule(request: ScheduleRequest, now: Micros) -> Schedule:
         created_at=now,
         rules=request.rules,
         look_at=None,
+        note=None,
+        since=now,
     )
     schedule = waiting_for(schedule, trigger, first)
     if schedule.status is ScheduleStatus.FINISHED:

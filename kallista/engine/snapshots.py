@@ -188,6 +188,11 @@ class SnapshotBuilder:
             last_run_id=schedule.last_run,
             created_at=to_datetime(schedule.created_at),
             jitter=_length_text(schedule.rules.jitter),
+            catch_up=_length_text(schedule.rules.within) or schedule.rules.catch_up.value,
+            overlap=schedule.rules.overlap.value,
+            pause_on_failure=schedule.rules.pause_on_failure or None,
+            note=schedule.note,
+            since=to_datetime(schedule.since),
         )
 
 

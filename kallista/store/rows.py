@@ -161,6 +161,8 @@ def schedule_values(schedule: Schedule) -> dict[str, Any]:
         "created_at": schedule.created_at,
         "rules": _write_rules(schedule.rules).decode(),
         "look_at": schedule.look_at,
+        "note": schedule.note,
+        "since": schedule.since,
         "version": schedule.version,
     }
 

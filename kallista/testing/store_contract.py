@@ -18,7 +18,7 @@ from msgspec.structs import replace
 
 from kallista.core.events import Event, RunHead, StepState
 from kallista.core.plan import WAKE, WHOLE_RUN, Entry, Fence, Grant, NewRun, Ownership, Plan, alone
-from kallista.core.schedules import Firing, FiringRules, Schedule
+from kallista.core.schedules import CatchUp, Firing, FiringRules, Overlap, Schedule
 from kallista.core.states import EventKind, ProcessStatus, RunKind, ScheduleStatus, TaskStatus
 from kallista.core.types import JsonText, Micros, RunId, RunKey, ScheduleId, TaskType, WorkerKey
 from kallista.errors import ConflictError, LeaseLost, NotFoundError, StateError, StoreError
@@ -135,8 +135,10 @@ def new_schedule(
         last_at=None,
         last_run=None,
         created_at=NOW,
-        rules=FiringRules(jitter=Micros(5)),
+        rules=FiringRules(Micros(5), CatchUp.WITHIN, Micros(9), Overlap.QUEUE, 3),
         look_at=next_at,
+        note=None,
+        since=NOW,
     )
 
 
@@ -295,7 +297,7 @@ class StoreContract(ABC):
         assert await store.definition_names(RunKind.TASK) == []
         assert await store.schedule(ScheduleId("nightly")) is None
         assert await store.due_schedules(NOW, 10) == []
-        assert await store.next_schedule_at() is None
+        assert await store.next_schedule_at(NOW) is None
         assert await store.list_schedules(None, None, 10) == []
         assert await store.workers() == []
         assert await store.type_schemas() == {}
@@ -1011,7 +1013,15 @@ class StoreContract(ABC):
         looks = [await handle.due_schedules(NOW, 10) for handle in (store, other)]
         firings = [
             Firing(
-                replace(schedule, fired=1, last_run=RunId("nightly@1"), next_at=Micros(NOW + 60)),
+                replace(
+                    schedule,
+                    fired=1,
+                    last_run=RunId("nightly@1"),
+                    next_at=Micros(NOW + 60),
+                    look_at=Micros(NOW + 61),
+                    note="fired",
+                    since=Micros(NOW + 1),
+                ),
                 new_task("nightly@1", schedule="nightly"),
             )
             for ((schedule, _),) in looks
@@ -1063,8 +1073,15 @@ class StoreContract(ABC):
         assert await due(NOW) == [("b", True), ("a", False)]
         assert await due(NOW, 1) == [("b", True)]
         assert await due(Micros(NOW - 2)) == []
-        assert await store.next_schedule_at() == NOW - 1
-        await store.commit(finished(record))
+        assert await store.next_schedule_at(Micros(0)) == NOW - 1
+        assert await store.next_schedule_at(Micros(NOW - 1)) == NOW
+        assert await store.next_schedule_at(NOW) == NOW + 1
+        assert await store.next_schedule_at(Micros(NOW + 1)) is None
+        ended = finished(record)
+        busy = replace(ended, head=replace(ended.head, in_flight=1))
+        await store.commit(busy)
+        assert await due(NOW) == [("b", True), ("a", False)], "what it began has not ended"
+        await store.commit(replace(ended, fence=fence(await found(store, "b@1"))))
         assert await due(NOW) == [("b", False), ("a", False)]
 
     @pytest.mark.anyio
@@ -1074,13 +1091,13 @@ class StoreContract(ABC):
         await store.create_schedule(replace(new_schedule("a"), look_at=later))
         await store.create_schedule(replace(new_schedule("b", next_at=Micros(1)), look_at=late))
         assert await store.due_schedules(NOW, 9) == []
-        assert await store.next_schedule_at() == late
+        assert await store.next_schedule_at(NOW) == late
         [(first, _), (second, _)] = await store.due_schedules(later, 9)
         assert (first.id, second.id) == ("b", "a")
         assert await store.fire([Firing(replace(first, look_at=None, next_at=None), None)]) == [
             True
         ]
-        assert await store.next_schedule_at() == later
+        assert await store.next_schedule_at(NOW) == later
 
     @pytest.mark.anyio
     async def test_schedules_are_listed_by_id(self, store: Store) -> None:

@@ -341,13 +341,17 @@ class SyncTaskScheduler:
         until: datetime | str | None = None,
         max_runs: int | None = None,
         jitter: float | str | timedelta | None = None,
+        catch_up: float | str | timedelta | None = None,
+        overlap: str | None = None,
+        pause_on_failure: int | None = None,
         tags: Sequence[str] = (),
     ) -> str:
         """Let a task run once at a time, or again and again.
 
         With ``interval``, ``cron`` or a recurring ``trigger`` the id names a schedule; each firing
         is a task of its own, ``task_id@moment``. By default a recurring task runs once for any
-        number of firings missed, and a firing is skipped while the one before is unfinished.
+        number of firings missed, and a firing is skipped while the one before is unfinished;
+        ``catch_up`` and ``overlap`` say otherwise.
 
         Args:
             task_id: Its id; scheduling the same content again returns the first.
@@ -371,6 +375,14 @@ class SyncTaskScheduler:
             jitter: A length (as for ``interval``): each firing starts later by a part of it, but
                 before the moment after it. The part is another one for each schedule and moment,
                 and the same whichever program fires it.
+            catch_up: Which firings are made up for that were missed while nothing ran: ``latest``
+                (the default: one, for the latest of them), ``all``, ``none`` (what is more than a
+                minute late), or a length (as for ``interval``): all that are no older.
+            overlap: What becomes of a firing while the run of the one before is unfinished:
+                ``skip`` it (the default), ``queue`` it until that has ended (the default where
+                more than one is made up for), ``replace`` that run, which is cancelled, or
+                ``allow`` both. A firing that waits counts like one that was missed.
+            pause_on_failure: After so many failures in a row the schedule is PAUSED.
             tags: To find it by.
 
         Returns:
@@ -398,6 +410,9 @@ class SyncTaskScheduler:
                 until=until,
                 max_runs=max_runs,
                 jitter=jitter,
+                catch_up=catch_up,
+                overlap=overlap,
+                pause_on_failure=pause_on_failure,
                 tags=tags,
             )
         )
@@ -544,23 +559,31 @@ class SyncTaskScheduler:
         """
         return self._portal.iterate(self._inner.watch(task_id))
 
-    def pause_schedule(self, schedule_id: str) -> None:
+    def pause_schedule(self, schedule_id: str, reason: str | None = None) -> None:
         """Let it fire no more until it is resumed; a firing under way goes on.
 
-        Raises:
-            NotFoundError: No such schedule.
-            StateError: It is over.
-        """
-        return self._portal.call(partial(self._inner.pause_schedule, schedule_id))
-
-    def resume_schedule(self, schedule_id: str) -> None:
-        """Let it fire again, in its own rhythm; what it missed counts as one firing.
+        Args:
+            schedule_id: Which one.
+            reason: Kept as its note.
 
         Raises:
             NotFoundError: No such schedule.
             StateError: It is over.
         """
-        return self._portal.call(partial(self._inner.resume_schedule, schedule_id))
+        return self._portal.call(partial(self._inner.pause_schedule, schedule_id, reason))
+
+    def resume_schedule(self, schedule_id: str, reason: str | None = None) -> None:
+        """Let it fire again, in its own rhythm; what it missed is made up for by its ``catch_up``.
+
+        Args:
+            schedule_id: Which one.
+            reason: Kept as its note.
+
+        Raises:
+            NotFoundError: No such schedule.
+            StateError: It is over.
+        """
+        return self._portal.call(partial(self._inner.resume_schedule, schedule_id, reason))
 
     def trigger_schedule(self, schedule_id: str) -> str:
         """Fire it once now, whatever its trigger says; its rhythm stays.

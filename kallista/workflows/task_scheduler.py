@@ -7,9 +7,8 @@ from datetime import datetime, timedelta
 from typing import Final, cast
 
 from kallista.core.commands import Verb
-from kallista.core.durations import parse_duration, to_datetime
+from kallista.core.durations import to_datetime
 from kallista.core.ids import check_id
-from kallista.core.schedules import FiringRules
 from kallista.core.snapshots import (
     HistoryEvent,
     NextFiring,
@@ -24,6 +23,7 @@ from kallista.core.types import Json, Micros, RunId, ScheduleId
 from kallista.engine.port import RunRequest, ScheduleRequest
 from kallista.errors import NotFoundError, StateError, UsageError
 from kallista.workflows.bulk import arguments
+from kallista.workflows.firing_rules import read_rules
 from kallista.workflows.runs import Runs, agreed, agreed_priority, agreed_tags
 
 
@@ -49,13 +49,17 @@ class TaskScheduler(Runs[TaskSnapshot]):
         until: datetime | str | None = None,
         max_runs: int | None = None,
         jitter: float | str | timedelta | None = None,
+        catch_up: float | str | timedelta | None = None,
+        overlap: str | None = None,
+        pause_on_failure: int | None = None,
         tags: Sequence[str] = (),
     ) -> str:
         """Let a task run once at a time, or again and again.
 
         With ``interval``, ``cron`` or a recurring ``trigger`` the id names a schedule; each firing
         is a task of its own, ``task_id@moment``. By default a recurring task runs once for any
-        number of firings missed, and a firing is skipped while the one before is unfinished.
+        number of firings missed, and a firing is skipped while the one before is unfinished;
+        ``catch_up`` and ``overlap`` say otherwise.
 
         Args:
             task_id: Its id; scheduling the same content again returns the first.
@@ -79,6 +83,14 @@ class TaskScheduler(Runs[TaskSnapshot]):
             jitter: A length (as for ``interval``): each firing starts later by a part of it, but
                 before the moment after it. The part is another one for each schedule and moment,
                 and the same whichever program fires it.
+            catch_up: Which firings are made up for that were missed while nothing ran: ``latest``
+                (the default: one, for the latest of them), ``all``, ``none`` (what is more than a
+                minute late), or a length (as for ``interval``): all that are no older.
+            overlap: What becomes of a firing while the run of the one before is unfinished:
+                ``skip`` it (the default), ``queue`` it until that has ended (the default where
+                more than one is made up for), ``replace`` that run, which is cancelled, or
+                ``allow`` both. A firing that waits counts like one that was missed.
+            pause_on_failure: After so many failures in a row the schedule is PAUSED.
             tags: To find it by.
 
         Returns:
@@ -90,7 +102,7 @@ class TaskScheduler(Runs[TaskSnapshot]):
             ConflictError: Something else has this id.
         """
         chosen = _trigger(interval, cron, timezone, dst, trigger)
-        rules = _rules(jitter)
+        rules = read_rules(jitter, catch_up, overlap, pause_on_failure)
         if recurring and (chosen is None or isinstance(chosen, At)):
             raise UsageError("a recurring task needs interval=, cron= or a trigger that recurs")
         if isinstance(chosen, At):
@@ -100,7 +112,8 @@ class TaskScheduler(Runs[TaskSnapshot]):
         if chosen is None:
             _refuse(
                 "only a recurring task has", max_runs=max_runs, until=until, timezone=timezone,
-                start=start, jitter=jitter,
+                start=start, jitter=jitter, catch_up=catch_up, overlap=overlap,
+                pause_on_failure=pause_on_failure,
             )  # fmt: skip
             request = await self._task_request(task_id, task_data, priority, tags, moment)
             return await self._engine.create(request, start=True)
@@ -160,7 +173,7 @@ class TaskScheduler(Runs[TaskSnapshot]):
         if schedule is None:
             return await self._cancel_one(task_id, reason)
         ended = schedule.status is not ScheduleStatus.FINISHED and await self._engine.schedules.set(
-            schedule.id, ScheduleStatus.FINISHED
+            schedule.id, ScheduleStatus.FINISHED, reason
         )
         firing = schedule.last_run_id
         return (firing is not None and await self._cancel_one(firing, reason)) or ended
@@ -278,23 +291,31 @@ class TaskScheduler(Runs[TaskSnapshot]):
         """
         return self._watch(task_id)
 
-    async def pause_schedule(self, schedule_id: str) -> None:
+    async def pause_schedule(self, schedule_id: str, reason: str | None = None) -> None:
         """Let it fire no more until it is resumed; a firing under way goes on.
 
-        Raises:
-            NotFoundError: No such schedule.
-            StateError: It is over.
-        """
-        await self._engine.schedules.set(ScheduleId(schedule_id), ScheduleStatus.PAUSED)
-
-    async def resume_schedule(self, schedule_id: str) -> None:
-        """Let it fire again, in its own rhythm; what it missed counts as one firing.
+        Args:
+            schedule_id: Which one.
+            reason: Kept as its note.
 
         Raises:
             NotFoundError: No such schedule.
             StateError: It is over.
         """
-        await self._engine.schedules.set(ScheduleId(schedule_id), ScheduleStatus.ACTIVE)
+        await self._engine.schedules.set(ScheduleId(schedule_id), ScheduleStatus.PAUSED, reason)
+
+    async def resume_schedule(self, schedule_id: str, reason: str | None = None) -> None:
+        """Let it fire again, in its own rhythm; what it missed is made up for by its ``catch_up``.
+
+        Args:
+            schedule_id: Which one.
+            reason: Kept as its note.
+
+        Raises:
+            NotFoundError: No such schedule.
+            StateError: It is over.
+        """
+        await self._engine.schedules.set(ScheduleId(schedule_id), ScheduleStatus.ACTIVE, reason)
 
     async def trigger_schedule(self, schedule_id: str) -> str:
         """Fire it once now, whatever its trigger says; its rhythm stays.
@@ -436,17 +457,6 @@ def _trigger(
     if interval is not None:
         return Every(interval)
     return trigger if cron is None else Cron(cron, timezone, dst)
-
-
-def _rules(jitter: float | str | timedelta | None) -> FiringRules:
-    return FiringRules(jitter=Micros(0) if jitter is None else _length("jitter", jitter))
-
-
-def _length(name: str, value: float | str | timedelta) -> Micros:
-    try:
-        return parse_duration(value)
-    except UsageError as error:
-        raise UsageError(f"{name}: {error}") from error
 
 
 def _refuse(why: str, **arguments: object) -> None:

@@ -13,6 +13,8 @@ from msgspec.structs import replace
 
 from kallista.core.durations import to_micros
 from kallista.core.firing import (
+    IN_TIME,
+    Step,
     fire,
     fire_by_hand,
     next_moments,
@@ -21,7 +23,7 @@ from kallista.core.firing import (
     waiting_for,
 )
 from kallista.core.ids import firing_id
-from kallista.core.schedules import FiringRules, Schedule
+from kallista.core.schedules import CatchUp, FiringRules, Overlap, Schedule
 from kallista.core.states import ScheduleStatus
 from kallista.core.triggers import AnyOf, Cron, Every, Trigger
 from kallista.core.types import JsonText, Micros, ScheduleId
@@ -39,6 +41,9 @@ def schedule(
     *,
     id: str = "s",
     jitter: int = 0,
+    catch_up: CatchUp = CatchUp.LATEST,
+    within: int = 0,
+    overlap: Overlap = Overlap.SKIP,
     max_runs: int | None = None,
     until: int | None = None,
     next_at: int = START,
@@ -61,8 +66,10 @@ def schedule(
         last_at=None,
         last_run=None,
         created_at=Micros(START),
-        rules=FiringRules(jitter=Micros(jitter)),
+        rules=FiringRules(Micros(jitter), catch_up, Micros(within), overlap),
         look_at=None,
+        note=None,
+        since=Micros(START),
     )
     return waiting_for(new, trigger, Micros(next_at))
 
@@ -73,9 +80,10 @@ def firings(schedule: Schedule, most: int) -> Iterator[tuple[int, int]]:
         if schedule.look_at is None:
             return
         now = schedule.look_at
-        schedule, task = fire(schedule, now, busy=False)
+        step, schedule, run = fire(schedule, now, busy=False)
+        assert step is Step.START
         assert schedule.last_at is not None
-        assert task == firing_id(schedule.id, schedule.last_at)
+        assert run == firing_id(schedule.id, schedule.last_at)
         yield schedule.last_at, now
 
 
@@ -111,7 +119,7 @@ def test_after_an_absence_the_latest_firing_starts_that_should_have(
     before = schedule(trigger, jitter=jitter)
     assert before.look_at is not None
     now = Micros(before.look_at + absence)
-    after, _ = fire(before, now, busy=False)
+    after = fire(before, now, busy=False).schedule
     assert after.last_at is not None
     assert starts_at(before, trigger_of(before), after.last_at) <= now
     assert after.look_at is not None
@@ -119,10 +127,105 @@ def test_after_an_absence_the_latest_firing_starts_that_should_have(
     assert after.next_at == trigger.next_after_us(after.last_at)
 
 
+def made_up(schedule: Schedule, now: int) -> list[float]:
+    """What fires if somebody looks at a moment, again and again: hours since the start."""
+    fired: list[float] = []
+    while schedule.look_at is not None and schedule.look_at <= now:
+        look = fire(schedule, Micros(now), busy=False)
+        schedule = look.schedule
+        if look.step is Step.START:
+            assert schedule.last_at is not None
+            fired.append((schedule.last_at - START) / HOUR)
+    return fired
+
+
+@pytest.mark.parametrize(
+    ("catch_up", "within", "late", "expected"),
+    [
+        # Hourly, and nobody has looked for three hours and a half, or for exactly three.
+        (CatchUp.LATEST, 0, 3.5, [3]),
+        (CatchUp.ALL, 0, 3.5, [0, 1, 2, 3]),
+        (CatchUp.NONE, 0, 3.5, []),
+        (CatchUp.NONE, 0, 3, [3]),
+        (CatchUp.NONE, 0, 3 + IN_TIME / HOUR, [3]),
+        (CatchUp.NONE, 0, 3 + (IN_TIME + 1) / HOUR, []),
+        (CatchUp.WITHIN, 2 * HOUR, 3.5, [2, 3]),
+        (CatchUp.WITHIN, 2 * HOUR, 3, [1, 2, 3]),
+        (CatchUp.WITHIN, HOUR // 4, 3.5, []),
+        (CatchUp.WITHIN, 9 * HOUR, 3.5, [0, 1, 2, 3]),
+    ],
+)
+def test_what_was_missed_is_made_up_for_as_the_rules_say(
+    catch_up: CatchUp, within: int, late: float, expected: list[float]
+) -> None:
+    """The latest, all, none that is more than a minute late, or those that are no older."""
+    now = START + round(late * HOUR)
+    before = schedule(catch_up=catch_up, within=within)
+    assert made_up(before, now) == expected
+    assert made_up(replace(before, until=Micros(START + 2 * HOUR)), now) == [
+        hour for hour in expected if hour <= 2
+    ] or (catch_up in (CatchUp.LATEST, CatchUp.NONE))
+
+
+@given(
+    st.sampled_from(CatchUp),
+    st.integers(1, 5 * HOUR),
+    st.integers(0, 2 * HOUR),
+    st.lists(st.integers(0, 6 * HOUR), max_size=8),
+    st.sampled_from(TRIGGERS),
+)
+def test_however_late_somebody_looks_no_moment_fires_twice(
+    catch_up: CatchUp, within: int, jitter: int, pauses: list[int], trigger: Trigger
+) -> None:
+    """Firings are moments of the trigger, ascending; all are made up for if all may be."""
+    waiting = schedule(trigger, catch_up=catch_up, within=within, jitter=jitter)
+    now, fired = START, []
+    for pause in [*pauses, 0]:
+        now += pause
+        while waiting.look_at is not None and waiting.look_at <= now:
+            look = fire(waiting, Micros(now), busy=False)
+            waiting = look.schedule
+            if look.run is not None:
+                fired.append(waiting.last_at)
+    moments = [START]
+    while (following := trigger.next_after_us(moments[-1])) is not None and following <= now:
+        moments.append(following)
+    assert [moment for moment in moments if moment in fired] == fired
+    if catch_up is CatchUp.ALL:
+        started = [m for m in moments if starts_at(waiting, trigger, Micros(m)) <= now]
+        assert fired == started
+
+
+@pytest.mark.parametrize(
+    ("overlap", "step"),
+    [
+        (Overlap.SKIP, Step.SKIP),
+        (Overlap.QUEUE, Step.WAIT),
+        (Overlap.REPLACE, Step.CANCEL),
+        (Overlap.ALLOW, Step.START),
+    ],
+)
+def test_what_a_firing_does_while_the_one_before_is_unfinished(
+    overlap: Overlap, step: Step
+) -> None:
+    """Skipped, it is counted and passed; who waits is left as it is; the others start."""
+    before = schedule(overlap=overlap)
+    now = Micros(START + HOUR // 2)
+    look = fire(before, now, busy=True)
+    assert look.step is step
+    assert (look.run is not None) is (step is Step.START)
+    assert (look.schedule.fired, look.schedule.skipped) == (step is Step.START, step is Step.SKIP)
+    if step in (Step.WAIT, Step.CANCEL):
+        assert look.schedule == before
+    else:
+        assert look.schedule.next_at == START + HOUR
+    assert fire(before, now, busy=False).step is Step.START
+
+
 def test_nothing_fires_after_the_end_even_if_it_was_missed() -> None:
     """Of what a stopped program has missed only moments up to ``until`` count."""
     before = schedule(until=START + 2 * HOUR)
-    after, _ = fire(before, Micros(START + 9 * HOUR), busy=False)
+    after = fire(before, Micros(START + 9 * HOUR), busy=False).schedule
     assert (after.last_at, after.status) == (START + 2 * HOUR, ScheduleStatus.FINISHED)
     assert (after.next_at, after.look_at) == (None, None)
 
@@ -141,5 +244,5 @@ def test_firings_by_hand_count() -> None:
 @pytest.mark.parametrize("status", [ScheduleStatus.ACTIVE, ScheduleStatus.PAUSED])
 def test_a_firing_leaves_the_status_as_it_is(status: ScheduleStatus) -> None:
     """Only the end changes it."""
-    after, _ = fire(replace(schedule(), status=status), Micros(START), busy=False)
-    assert after.status is status
+    look = fire(replace(schedule(), status=status), Micros(START), busy=False)
+    assert look.schedule.status is status

@@ -227,9 +227,10 @@ async def test_schedules_of_version_3_are_due_afterwards(path: Path) -> None:
             " ('s', 'ACTIVE', '{}', 1, 'c', 0, '[]', NULL, NULL, 4, 0, 70, 60, 's@60', 5, 4)"
         )
     async with opened(lambda: SqliteStore(path)) as store:
-        assert await store.next_schedule_at() == 70
+        assert await store.next_schedule_at(Micros(0)) == 70
         [(schedule, _)] = await store.due_schedules(Micros(70), 9)
         assert (schedule.look_at, schedule.rules) == (70, USUAL_RULES)
+        assert (schedule.note, schedule.since) == (None, 5)
 
 
 def test_a_migration_that_fails_changes_nothing(path: Path) -> None:

@@ -84,9 +84,10 @@ async def test_schedules_of_version_1_are_due_afterwards() -> None:
         " 4, 0, 70, 60, 's@60', 5, 4 FROM kallista.definitions",
     )
     async with opened(lambda: PostgresStore(url)) as store:
-        assert await store.next_schedule_at() == 70
+        assert await store.next_schedule_at(Micros(0)) == 70
         [(schedule, _)] = await store.due_schedules(Micros(70), 9)
         assert (schedule.look_at, schedule.rules) == (70, USUAL_RULES)
+        assert (schedule.note, schedule.since) == (None, 5)
 
 
 async def test_a_migration_that_fails_changes_nothing() -> None:
