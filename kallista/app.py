@@ -270,7 +270,12 @@ class Kallista:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Stop claiming, let tasks in flight finish for the grace time, hand back the rest."""
+        """Stop claiming, let tasks in flight finish for the grace time, hand back the rest.
+
+        Raises:
+            StoreError: The store failed to the very end; what could not be handed back is taken
+                over by others, as from a program that was killed.
+        """
         try:
             await self._engine.stop()
         finally:

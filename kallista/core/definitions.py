@@ -12,6 +12,7 @@ from msgspec import Struct
 from kallista.core.plan import DEFAULT_QUEUE
 from kallista.core.retry import NO_RETRY, RetryPolicy
 from kallista.core.states import RunKind
+from kallista.core.trigger_rules import TriggerRule
 from kallista.core.types import Json, Micros, RunId, StepId, TaskType
 
 
@@ -81,6 +82,7 @@ class StepSpec(Struct, frozen=True, gc=False):
         when: A condition (CEL); the step is skipped when it is false.
         continue_on_error: Its failure is recorded, and what depends on it goes on.
         priority: Added to nothing: overrides the run's own priority when given.
+        trigger_rule: What it asks of the steps before it.
     """
 
     id: StepId
@@ -90,6 +92,7 @@ class StepSpec(Struct, frozen=True, gc=False):
     when: str | None = None
     continue_on_error: bool = False
     priority: int | None = None
+    trigger_rule: TriggerRule = TriggerRule.ALL_COMPLETED
 
 
 # eq=False keeps identity comparison: definitions are compared by their content hash.

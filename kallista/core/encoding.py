@@ -18,6 +18,7 @@ from kallista.core.ids import canonical_json, text_hash
 from kallista.core.plan import DEFAULT_QUEUE
 from kallista.core.retry import NO_RETRY, RetryPolicy
 from kallista.core.states import RunKind
+from kallista.core.trigger_rules import TriggerRule
 from kallista.core.types import Json, JsonText, Micros, RunId, StepId, TaskType
 
 
@@ -101,6 +102,7 @@ def _step_to_data(step: StepSpec) -> dict[str, Json]:
             "when": (step.when, None),
             "continue_on_error": (step.continue_on_error, False),
             "priority": (step.priority, None),
+            "trigger_rule": (step.trigger_rule.value, TriggerRule.ALL_COMPLETED.value),
         }
     )
     return {**own, **work}
@@ -142,6 +144,7 @@ def _step_from_data(data: Mapping[str, Any]) -> StepSpec:
         when=data.get("when"),
         continue_on_error=data.get("continue_on_error", False),
         priority=data.get("priority"),
+        trigger_rule=TriggerRule(data.get("trigger_rule", TriggerRule.ALL_COMPLETED)),
     )
 
 

@@ -22,8 +22,8 @@ MAX_COUNT: Final = 1_000_000
 
 LATER: Final = frozenset(
     {
-        "concurrency_key", "rate_limit", "compensate", "for_each", "switch",
-        "trigger_rule", "on_failure", "deduplicate", "expires_at", "heartbeat_timeout",
+        "concurrency_key", "rate_limit", "compensate", "for_each", "switch", "on_failure",
+        "deduplicate", "expires_at", "heartbeat_timeout",
     }
 )  # fmt: skip
 """Keys of tasks and steps that later versions will know."""

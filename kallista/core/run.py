@@ -34,6 +34,12 @@ SKIPPED_BY_CONDITION: Final = JsonText('"its condition is false"')
 """The reason of a step whose own ``when`` is false: what depends on it goes on."""
 
 
+SKIPPED_BY_RULE: Final = JsonText('"its trigger rule is not met, and nothing is missing"')
+"""The reason of a step that has nothing to do, such as one for failures where there are none."""
+
+_LETS_PASS: Final = frozenset({SKIPPED_BY_CONDITION, SKIPPED_BY_RULE})
+
+
 class Run:
     """A run as a decision sees it.
 
@@ -415,7 +421,7 @@ def _failed(draft: Draft, event: Event, step: StepState, status: TaskStatus) -> 
 
 
 def _skipped(draft: Draft, event: Event, step: StepState, status: TaskStatus) -> StepState:
-    return _ended(event, step, status, passed=event.data == SKIPPED_BY_CONDITION)
+    return _ended(event, step, status, passed=event.data in _LETS_PASS)
 
 
 def _cancelled(draft: Draft, event: Event, step: StepState, status: TaskStatus) -> StepState:

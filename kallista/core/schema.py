@@ -10,6 +10,7 @@ from typing import Final
 
 from kallista.core.fields import MAX_COUNT, MAX_NAME, MAX_PRIORITY
 from kallista.core.inputs import TYPES
+from kallista.core.trigger_rules import TriggerRule
 from kallista.core.types import Json
 
 Schema = dict[str, Json]
@@ -116,6 +117,10 @@ def _common() -> Schema:
         },
         "continue_on_error": _nullable(_flag("Record its failure, and go on.")),
         "priority": _nullable(_ref("priority", "Higher runs first; the run's when not said.")),
+        "trigger_rule": {
+            "enum": [*TriggerRule, None],
+            "description": "What it asks of the steps before it; all_completed when not said.",
+        },
     }
 
 

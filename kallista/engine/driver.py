@@ -202,7 +202,10 @@ class Driver:
         self._suspect(active, _workers_of(record))
         if record.head.started_at is not None:
             active.mailbox.append(LinesLost())  # a worker may have died with what it had claimed
-        return self.ask(active, command, fresh=True)
+        answer: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        active.mailbox.append(Asked(command, answer, fresh=True))
+        self._decide_first(active)
+        return answer
 
     def begin(self, key: RunKey, draft: Draft, made: NewRun) -> None:
         """Drive a run that was just created here together with its first attempts."""
@@ -246,6 +249,10 @@ class Driver:
         active.mailbox.extend(stimuli)
         if WHOLE_RUN in looks:
             active.mailbox.append(LinesLost())
+        self._decide_first(active, looks)
+
+    def _decide_first(self, active: ActiveRun, looks: Collection[int] = ()) -> None:
+        """Decide on a run as it was just read, once what its expressions read is there as well."""
         if looks or active.suspects or wiring(active.run.definition).read:
             self._prepare(active, looks, reread=False)
         else:
@@ -406,11 +413,14 @@ class Driver:
     async def _bring_in(self, active: ActiveRun, looks: Collection[int], *, reread: bool) -> None:
         try:
             loans = await self._loans(active)
-            if reread and WHOLE_RUN in looks and not await self._reread(active):
+            anew = reread and WHOLE_RUN in looks
+            if anew and not await self._reread(active):
                 active.looks = active.looks.union(looks)
                 self._lose(active)
                 return
             await self._facts.fill_outputs(active.key, active.run)
+            if anew:
+                self._match_attempts(active)  # what starts now reads those outputs
             seen = await self._look(active, looks)
         except StoreError as error:
             _log.warning("run %s could not be read and is read again: %s", active.run.id, error)
@@ -707,7 +717,6 @@ class Driver:
             active.version = record.version
             if not active.owned:
                 active.epoch = record.epoch + 1
-        self._match_attempts(active)
         return True
 
     def _match_attempts(self, active: ActiveRun) -> None:

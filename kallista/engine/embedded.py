@@ -59,6 +59,7 @@ from kallista.errors import (
     NotFoundError,
     StateError,
     StoreError,
+    StoreUnavailableError,
     UsageError,
     WaitTimeoutError,
 )
@@ -184,7 +185,12 @@ class EmbeddedEngine:
         self._notices.on_over = self._run_is_over
         self._fire_alarm = Alarm(clock)
         self._take_over = TakeOver(
-            store, clock, options.take_over_every, options.lease, self._place_is_free
+            store,
+            clock,
+            options.take_over_every,
+            options.lease,
+            lambda: self._slots.worker,
+            self._place_is_free,
         )
         self._take_over_alarm = Alarm(clock)
         self._lease_alarm = Alarm(clock)
@@ -350,10 +356,25 @@ class EmbeddedEngine:
                 await self._driver.drain(DRAIN)
             await self._borrower.drain(DRAIN)
             if self._options.worker:
-                await self._store.retire_worker(self._clock.now())
+                await self._retire()
         finally:
             self._threads.close()
             await self._store.close()
+
+    async def _retire(self) -> None:
+        """Be no worker any more; once more if the store fails, for all else is recorded by now.
+
+        Raises:
+            StoreError: It failed again, or nobody could reach the store; others take over from
+                this worker as from a dead one.
+        """
+        try:
+            await self._store.retire_worker(self._clock.now())
+        except StoreUnavailableError:
+            raise  # it has been waited for
+        except StoreError as error:
+            _log.warning("leaving failed and is tried once more: %s", error)
+            await self._store.retire_worker(self._clock.now())
 
     async def _let_finish(self) -> None:
         timer = self._clock.call_at(

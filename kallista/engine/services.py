@@ -193,13 +193,14 @@ class TakeOver:
 
     A worker whose program is gone is seen to be dead. One that is frozen, or cut off, has not
     renewed its lease: that is judged by this program's own monotonic clock, and only while this
-    program itself was awake to look.
+    program itself was awake to look, and could renew its own.
 
     Args:
         store: Whose workers they are.
         clock: What time it is.
         every: How often to look, as long as there are other workers.
         lease: For how long a worker may be silent.
+        own: Which of them this program is.
         on_freed: Called when runs were freed.
     """
 
@@ -209,12 +210,14 @@ class TakeOver:
         clock: Clock,
         every: Micros,
         lease: Micros,
+        own: Callable[[], WorkerKey | None],
         on_freed: Callable[[], None],
     ) -> None:
         self._store = store
         self._clock = clock
         self._every = every
         self._lease = lease
+        self._own = own
         self._on_freed = on_freed
         self._looked_at: Micros | None = None
         self._silences: dict[WorkerKey, _Silence] = {}
@@ -258,11 +261,24 @@ class TakeOver:
             same = last is not None and last.beat == worker.beat
             length = Micros(last.length + awake) if last is not None and same else Micros(0)
             self._silences[worker.key] = _Silence(worker.beat, length)
+        self._trust_those_who_cannot_write()
         return [
             (key, silence.beat)
             for key, silence in self._silences.items()
-            if silence.length >= self._lease
+            if silence.length >= self._lease and key != self._own()
         ]
+
+    def _trust_those_who_cannot_write(self) -> None:
+        """Count nobody's silence while this program cannot renew its own lease.
+
+        Whatever keeps it from writing, a program that holds the store open or a disk that stands
+        still, may keep all others from it too. They get a whole lease once it is over, or the first
+        one to write again would take the work of all the rest.
+        """
+        own = self._own()
+        silence = None if own is None else self._silences.get(own)
+        if own is not None and silence is not None and silence.length >= self._lease // 2:
+            self._silences = {own: silence}
 
 
 class _Silence(NamedTuple):

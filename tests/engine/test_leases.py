@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from random import Random
 
 import pytest
@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from world import MemoryWorld
 
 from kallista import Kallista, TaskContext, TaskStatus
+from kallista.core.types import Micros, WorkerKey
 from kallista.store.memory import MemoryState, MemoryStore
 from kallista.store.port import WorkerRecord
 
@@ -32,6 +33,24 @@ class MuteStore(MemoryStore):
         async def later() -> bool:
             await self.reachable.wait()
             return await MemoryStore.beat(self)
+
+        return asyncio.ensure_future(later())
+
+
+class StalledStore(MuteStore):
+    """A store that can be read all the time; of its writes those that judge others wait too."""
+
+    def release_dead(
+        self,
+        now: Micros,
+        silent: Sequence[tuple[WorkerKey, int]],
+        spared: Collection[WorkerKey],
+    ) -> asyncio.Future[int]:
+        """Wait until it is reachable."""
+
+        async def later() -> int:
+            await self.reachable.wait()
+            return await MemoryStore.release_dead(self, now, silent, spared)
 
         return asyncio.ensure_future(later())
 
@@ -92,6 +111,30 @@ async def test_who_is_silent_beyond_its_lease_loses_its_work(world: MemoryWorld)
     await world.passes(1)
     assert await other.scheduler.get_task_status("u") is TaskStatus.COMPLETED
     assert len(await other.workers()) == 2
+
+
+async def test_who_could_not_write_itself_takes_nothing_from_others(world: MemoryWorld) -> None:
+    """A disk stands still beyond the lease: who can write again first leaves time to the others."""
+    theirs, work = Work(), Work()
+    stores = StalledStore(world.state), StalledStore(world.state)
+    await world.app(theirs.work, store=stores[0], alert=True)
+    other = await world.app(work.work, store=stores[1], alert=True, max_concurrency=1)
+    await other.scheduler.schedule_task("first", {"type": "work"})
+    await other.scheduler.schedule_task("t", {"type": "work"})
+    await world.settle()
+    assert (work.entered, theirs.entered) == ([("first", 1)], [("t", 1)])
+    for store in stores:
+        store.reachable.clear()
+    await world.passes(100)
+    work.may_pass.set()
+    stores[1].reachable.set()
+    await world.passes(9)
+    stores[0].reachable.set()
+    await world.passes(60)
+    assert (theirs.cancelled, work.entered) == ([], [("first", 1)])
+    theirs.may_pass.set()
+    await world.settle()
+    assert await other.scheduler.get_task_status("t") is TaskStatus.COMPLETED
 
 
 async def test_who_renews_its_lease_keeps_its_work(world: MemoryWorld) -> None:

@@ -18,6 +18,7 @@ from kallista import Kallista, StoreError, TaskContext, TaskStatus
 from kallista.core.types import Micros
 from kallista.engine.embedded import Options
 from kallista.errors import StoreUncertainError
+from kallista.store.port import Store
 from kallista.testing.running import InlineThreads
 
 pytestmark = pytest.mark.anyio
@@ -263,6 +264,50 @@ async def test_leaving_while_the_store_fails_comes_to_an_end(world: MemoryWorld)
     store.die()
     world.state.queue.clear()
     world.state.runs.clear()
+
+
+def refuse_to_retire(store: Store, times: int) -> Store:
+    """The same store, which fails so many times to let its worker go."""
+    retire = store.retire_worker
+    left = [StoreError("the disk fails") for _ in range(times)]
+
+    async def refuse(now: Micros) -> None:
+        if left:
+            raise left.pop()
+        await retire(now)
+
+    store.retire_worker = refuse  # type: ignore[method-assign,assignment]
+    return store
+
+
+async def test_leaving_is_tried_once_more(
+    any_world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What has recorded all ends without an error when its last write fails; a log line says so."""
+    leaving = await any_world.app(block, store=refuse_to_retire(any_world.store(), 1))
+    await leaving.scheduler.schedule_task("t", {"type": "block"})
+    await any_world.after(leaving.scheduler.wait_task("t"))
+    await any_world.leave(leaving)
+    looker = await any_world.app(worker=False)
+    assert await any_world.after(looker.workers()) == []
+    assert "leaving failed and is tried once more: the disk fails" in caplog.text
+
+
+async def test_others_take_over_from_who_could_not_leave(any_world: World) -> None:
+    """It is told the error; others see one of the dead, go on with its runs, and remove it."""
+    leaving = await any_world.app(block, store=refuse_to_retire(any_world.store(), 2))
+    tasks = [{"id": "nap", "type": "sleep", "seconds": 9}, {"id": "b", "type": "block"}]
+    id = await leaving.workflow_manager.create_workflow("w", tasks)
+    await leaving.workflow_manager.start_workflow(id)
+    await any_world.settle()
+    with pytest.raises(StoreError, match="the disk fails"):
+        await any_world.leave(leaving)
+    looker = await any_world.app(worker=False)
+    assert [worker.alive for worker in await any_world.after(looker.workers())] == [False]
+    other = await any_world.app(block, alert=True)
+    await any_world.passes(10)
+    assert (await any_world.after(other.workflow_manager.wait_workflow(id))).ok
+    assert [worker.alive for worker in await any_world.after(looker.workers())] == [True]
 
 
 def test_ctrl_c_within_a_handler_ends_the_program_in_good_order(tmp_path: Path) -> None:

@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 from kallista.core.definitions import Definition, TaskSpec
 from kallista.core.encoding import definition_from_data
-from kallista.core.events import Event
+from kallista.core.events import Event, StepState
 from kallista.core.schedules import Overlap, Schedule
 from kallista.core.states import FINISHED_STEP, EventKind, ProcessStatus, RunKind, TaskStatus
-from kallista.core.types import Json, RunId, RunKey, ScheduleId, WorkerKey
+from kallista.core.trigger_rules import TriggerRule
+from kallista.core.types import Json, RunId, RunKey, ScheduleId, StepId, WorkerKey
 from kallista.store.memory import MemoryState
 from kallista.store.port import RunRecord
 
@@ -135,12 +136,13 @@ class Ledger:
 
     # attempts
 
-    def begin(self, attempt: Attempt, results: Mapping[str, Json]) -> None:
+    def begin(self, attempt: Attempt, results: Mapping[str, Json], reads: object) -> None:
         """A handler was called.
 
         Args:
             attempt: The call.
             results: What it is told of the steps before it.
+            reads: What a reference in its config has become.
         """
         attempt.late = attempt.worker not in self.state.workers
         what = f"begins {attempt.run} {attempt.task} {attempt.number}"
@@ -148,7 +150,7 @@ class Ledger:
         earlier = self.attempts[attempt.run, attempt.task]
         if not attempt.late:
             self._judge_number(attempt, earlier)
-            self._judge_moment(attempt, results)
+            self._judge_moment(attempt, results, reads)
         earlier.append(attempt)
         self.under_way.append(attempt)
         self.busy_at[attempt.by.name] = self._machine.now
@@ -177,7 +179,7 @@ class Ledger:
             if other.under_way and not other.blocking and not other.late and alive:
                 self._machine.accuse(f"{what} begins while attempt {other.number} is under way")
 
-    def _judge_moment(self, attempt: Attempt, results: Mapping[str, Json]) -> None:
+    def _judge_moment(self, attempt: Attempt, results: Mapping[str, Json], reads: object) -> None:
         what = f"attempt {attempt.number} of {attempt.run} {attempt.task}"
         key = self.state.keys.get(attempt.run)
         if key is None:
@@ -190,12 +192,31 @@ class Ledger:
         stored = (step.status, step.attempt, step.worker)
         if stored != (TaskStatus.RUNNING, attempt.number, attempt.worker):
             self._machine.accuse(f"{what} begins at {attempt.worker}, but stored is {stored}")
-        for before in definition.steps[position].depends_on:
-            if record.steps[before].status not in FINISHED_STEP or not record.steps[before].passed:
-                self._machine.accuse(f"{what} begins before step {before} has passed")
+        spec = definition.steps[position]
+        before = [record.steps[earlier] for earlier in spec.depends_on]
+        if not _RULES[spec.trigger_rule](before):
+            self._machine.accuse(f"{what} begins, and {spec.trigger_rule} does not hold: {before}")
         durable = self._durable_results(record, definition, position)
+        early = any(step.trigger_rule in _EARLY for step in definition.steps)
+        if early:  # what is still under way before it may complete while it reads
+            durable = {task: durable[task] for task in results if task in durable}
         if dict(results) != durable:
             self._machine.accuse(f"{what} is given {results}, but durable is {durable}")
+        expected = self._read_by(record, definition, position)
+        if reads != expected and not (early and reads is None):
+            self._machine.accuse(f"{what} reads {reads}, but durable is {expected}")
+
+    def _read_by(self, record: RunRecord, definition: Definition, position: int) -> Json:
+        """The result that a task's config refers to, if it refers to one."""
+        work = definition.steps[position].work
+        assert isinstance(work, TaskSpec)
+        reference = str(work.config.get("reads", ""))
+        if not reference:
+            return None
+        earlier = definition.position[StepId(reference.split(".")[1])]
+        if record.steps[earlier].status is not TaskStatus.COMPLETED:
+            return None
+        return self.result(record, definition, earlier)
 
     def _durable_results(
         self, record: RunRecord, definition: Definition, position: int
@@ -414,6 +435,36 @@ class Ledger:
         ]
         if len(returned) != 1:
             self._machine.accuse(f"{what} is COMPLETED, and {len(returned)} attempts returned")
+
+
+_EARLY: Final = {TriggerRule.ALWAYS, TriggerRule.ONE_COMPLETED, TriggerRule.ONE_FAILED}
+"""The rules by which a step may begin while others before it are under way."""
+
+
+def _has_ended(step: StepState) -> bool:
+    return step.status in FINISHED_STEP
+
+
+def _has_failed(step: StepState) -> bool:
+    """By itself, or because of another one's failure."""
+    failed = step.status in (TaskStatus.FAILED, TaskStatus.CANCELLED)
+    return failed or (step.status is TaskStatus.SKIPPED and not step.passed)
+
+
+_RULES: Final[Mapping[TriggerRule, Callable[[list[StepState]], bool]]] = {
+    TriggerRule.ALL_COMPLETED: lambda before: all(step.passed for step in before),
+    TriggerRule.ALL_DONE: lambda before: all(map(_has_ended, before)),
+    TriggerRule.ONE_COMPLETED: lambda before: any(
+        step.status is TaskStatus.COMPLETED for step in before
+    ),
+    TriggerRule.ONE_FAILED: lambda before: any(map(_has_failed, before)),
+    TriggerRule.NONE_FAILED: lambda before: (
+        all(map(_has_ended, before)) and not any(map(_has_failed, before))
+    ),
+    TriggerRule.ALL_FAILED: lambda before: all(map(_has_failed, before)),
+    TriggerRule.ALWAYS: lambda before: True,
+}
+"""What each rule promises of the steps before one that begins, in plain words."""
 
 
 def _reason(event: Event) -> str:

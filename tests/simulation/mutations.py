@@ -12,8 +12,8 @@ from typing import Any
 import msgspec
 import pytest
 
-import kallista.core.decide as deciding
 from kallista.core import firing
+from kallista.core.decide import moments
 from kallista.core.firing import Step
 from kallista.core.plan import WAKE, Fence, Plan
 from kallista.core.run import Draft
@@ -80,13 +80,13 @@ class _Hasty:
 
 def forgotten_timer(patch: pytest.MonkeyPatch) -> None:
     """Who takes over from a dead worker does not queue what sleeps, or has a time limit."""
-    queue = deciding._queue_again
+    queue = moments._queue_again
 
     def queue_again(draft: Draft) -> None:
         queue(draft)
         draft.enqueue[:] = [entry for entry in draft.enqueue if entry.type != WAKE]
 
-    patch.setattr(deciding, "_queue_again", queue_again)
+    patch.setattr(moments, "_queue_again", queue_again)
 
 
 def unrestored_limit(patch: pytest.MonkeyPatch) -> None:

@@ -296,7 +296,8 @@ class Program:
         Left out are wishes that no driver has answered, and threads that nobody can stop.
         """
         engine = self.app._engine
-        held = len(engine._borrower._wishes) + len(engine._executor._outliving)
+        wishes = engine._borrower._wishes.values()
+        held = sum(place is not None for place in wishes) + len(engine._executor._outliving)
         return engine._slots.in_use - held
 
     def limit_of(self, type: str) -> int | None:
@@ -309,14 +310,14 @@ def _here() -> Program:
     return home
 
 
-def _begin(ctx: TaskContext, *, blocking: bool) -> tuple[Program, Attempt]:
+def _begin(ctx: TaskContext, reads: object, *, blocking: bool) -> tuple[Program, Attempt]:
     program = _here()
     attempt = Attempt(
         program, program.known_as, ctx.run_id, ctx.task_id, ctx.attempt, ctx.idempotency_key,
         ctx.type, blocking,
     )  # fmt: skip
     try:
-        program.around.ledger.begin(attempt, ctx.results)
+        program.around.ledger.begin(attempt, ctx.results, reads)
     except Exception as error:
         program.machine.accuse(f"the model itself has failed: {error!r}")
         raise
@@ -324,7 +325,12 @@ def _begin(ctx: TaskContext, *, blocking: bool) -> tuple[Program, Attempt]:
 
 
 async def work(
-    ctx: TaskContext, length: int = 0, fails: int = 0, kills: int = 0, stubborn: bool = False
+    ctx: TaskContext,
+    length: int = 0,
+    fails: int = 0,
+    kills: int = 0,
+    stubborn: bool = False,
+    reads: object = None,
 ) -> dict[str, object]:
     """A task on the event loop.
 
@@ -333,8 +339,9 @@ async def work(
         fails: How many attempts fail.
         kills: How many attempts kill their program.
         stubborn: It takes its time to stop.
+        reads: What it is given of an earlier result.
     """
-    program, attempt = _begin(ctx, blocking=False)
+    program, attempt = _begin(ctx, reads, blocking=False)
     ledger = program.around.ledger
     try:
         if ledger.killed[attempt.key] < kills:
@@ -354,9 +361,11 @@ async def work(
     return {"attempt": attempt.number, "by": program.name}
 
 
-def grind(ctx: TaskContext, length: int = 0, fails: int = 0) -> dict[str, object]:
+def grind(
+    ctx: TaskContext, length: int = 0, fails: int = 0, reads: object = None
+) -> dict[str, object]:
     """A task on a thread; arguments as for ``work``."""
-    program, attempt = _begin(ctx, blocking=True)
+    program, attempt = _begin(ctx, reads, blocking=True)
     program.threads.begun.append((attempt, length * 1000))
     _fail(program.around.ledger, attempt, fails)
     attempt.returned = True

@@ -6,6 +6,7 @@ from random import Random
 
 Data = dict[str, object]
 
+RULES = ("all_done", "one_completed", "one_failed", "none_failed", "all_failed", "always")
 FIRST_TYPES = ("work", "work", "work", "work", "narrow", "other", "grind")
 
 
@@ -61,10 +62,24 @@ class Workload:
         tasks = [self.step_task() for _ in range(self._luck.choice((1, 2, 3, 3, 5)))]
         for number, task in enumerate(tasks):
             task["id"] = f"t{number}"
+            if number:
+                self._rule(task)
             if number and self._luck.random() < 0.2:
                 earlier = self._luck.randrange(number)
                 task["when"] = f'tasks.t{earlier}.status == "COMPLETED"'
+            if number and task["type"] != "sleep":
+                self._reads(task, f"tasks.t{self._luck.randrange(number)}")
         return tasks
+
+    def _rule(self, step: Data) -> None:
+        """Perhaps a step asks something else of those before it than that all have completed."""
+        if self._luck.random() < 0.15:
+            step["trigger_rule"] = self._luck.choice(RULES)
+
+    def _reads(self, task: Data, earlier: str) -> None:
+        """Perhaps a task is given what an earlier one has returned."""
+        if self._luck.random() < 0.2:
+            task["reads"] = f"${{{earlier}.result}}"
 
     def config(self) -> Data | None:
         """What a workflow says of itself."""
@@ -81,16 +96,21 @@ class Workload:
         steps: list[Data] = []
         for number in range(luck.choice((1, 2, 3, 4, 6))):
             shape = luck.random()
+            task = self.task()
             step: Data
             if shape < 0.2:
                 step = {"type": "workflow", "name": "inner", "tasks": self.tasks()}
             elif shape < 0.3 and depth:
                 step = {"type": "process", **self.process(depth - 1)}
             else:
-                step = {"type": "task", "task_data": self.task()}
+                step = {"type": "task", "task_data": task}
             if luck.random() < 0.15:
                 step["continue_on_error"] = True
             before = [f"s{earlier}" for earlier in range(number) if luck.random() < 0.4]
+            if before:
+                self._rule(step)
+            if before and step["type"] == "task" and task["type"] != "sleep":
+                self._reads(task, f"steps.{luck.choice(before)}")
             if before and luck.random() < 0.2:
                 step["when"] = f'steps.{luck.choice(before)}.status == "COMPLETED"'
             steps.append({**step, "id": f"s{number}", "depends_on": before})

@@ -93,6 +93,63 @@ async def test_a_failure_skips_what_depends_on_it_only(any_world: World) -> None
     assert await app.orchestrator.get_process_results("p") == {"y": "y"}
 
 
+async def test_trigger_rules_say_what_a_step_asks_of_those_before_it(any_world: World) -> None:
+    """Handlers of failures run where there are some, and what must run whatever happens does."""
+    shop = Shop()
+    shop.broken = {"a"}
+    app = await any_world.app(shop.work)
+    steps = [
+        step("a", []),
+        step("b", []),
+        step("mend", ["a", "b"], trigger_rule="one_failed"),
+        step("tidy", ["a", "b"], trigger_rule="all_done"),
+        step("gather", ["a", "b"], trigger_rule="one_completed"),
+        step("all", ["a", "b"]),
+        step("despair", ["a", "b"], trigger_rule="all_failed"),
+        step("after", ["despair"]),
+    ]
+    run = await any_world.after(app.orchestrator.run_process({"id": "p", "steps": steps}))
+    assert {str(one.id): one.status.value for one in run.steps} == {
+        "a": "FAILED", "b": "COMPLETED", "mend": "COMPLETED", "tidy": "COMPLETED",
+        "gather": "COMPLETED", "all": "SKIPPED", "despair": "SKIPPED", "after": "COMPLETED",
+    }  # fmt: skip
+    assert run.steps[6].note == "its trigger rule is not met, and nothing is missing"
+    assert run.status is ProcessStatus.FAILED
+    shop.broken.clear()
+    shop.ran.clear()
+    await app.orchestrator.retry_process("p")
+    await any_world.after(app.orchestrator.wait_process("p"))
+    assert shop.ran == ["a", "all"]
+
+
+async def test_a_task_of_a_workflow_may_catch_the_failure_before_it(world: World) -> None:
+    """What comes after it goes on; without a failure it is passed over."""
+    shop = Shop()
+    app = await world.app(shop.work)
+    tasks = [
+        {"id": "try", "type": "work"},
+        {"id": "catch", "type": "work", "trigger_rule": "one_failed"},
+        {"id": "then", "type": "work"},
+    ]
+    run = await world.after(app.workflow_manager.run_workflow("w", tasks))
+    assert (run.ok, shop.ran) == (True, ["try", "then"])
+    shop.broken, shop.ran = {"try"}, []
+    run = await world.after(app.workflow_manager.run_workflow("w", tasks))
+    assert (run.status.value, shop.ran) == ("FAILED", ["try", "catch", "then"])
+
+
+async def test_a_trigger_rule_needs_something_before_it(world: World) -> None:
+    """What makes no sense is told when the run is created."""
+    app = await world.app()
+    first = {"type": "sleep", "seconds": 0, "trigger_rule": "all_done"}
+    second = {"type": "sleep", "seconds": 0, "trigger_rule": "some"}
+    with pytest.raises(DefinitionError) as told:
+        await app.workflow_manager.create_workflow("w", [first, second])
+    first_told, second_told = map(str, told.value.problems)
+    assert "'sleep': trigger_rule asks something of the steps before, and there are" in first_told
+    assert "'sleep-2': trigger_rule must be one of all_completed, all_done, one" in second_told
+
+
 async def test_retry_runs_again_only_what_failed_or_was_skipped(any_world: World) -> None:
     """What completed is kept."""
     shop = Shop()

@@ -24,6 +24,39 @@ from kallista import (
 
 pytestmark = pytest.mark.anyio
 
+
+async def test_what_a_reference_reads_is_there_after_retry_and_resume(any_world: World) -> None:
+    """A run that nobody drives any more goes on with the results that it had."""
+    seen: list[object] = []
+
+    async def first() -> str:
+        return "gold"
+
+    async def second(value: object) -> None:
+        seen.append(value)
+        if len(seen) == 1:
+            raise ValueError("not yet")
+
+    app = await any_world.app(first, second)
+    manager = app.workflow_manager
+    tasks: list[dict[str, object]] = [
+        {"id": "a", "type": "first"},
+        {"type": "sleep", "seconds": 5},
+        {"type": "second", "value": "${tasks.a.result}"},
+    ]
+    for id in ("retried", "paused"):
+        await manager.create_workflow("w", tasks, workflow_id=id)
+        await manager.start_workflow(id)
+        await any_world.settle()
+        if id == "paused":
+            await manager.pause_workflow(id)
+        await any_world.passes(6)
+    await manager.retry_workflow("retried")
+    await manager.resume_workflow("paused")
+    await any_world.settle()
+    assert seen == ["gold", "gold", "gold"]
+
+
 Tasks = list[dict[str, object]]
 
 

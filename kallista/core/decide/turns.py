@@ -20,8 +20,9 @@ from kallista.core.events import StepState
 from kallista.core.expressions import Compiled
 from kallista.core.json_text import to_json
 from kallista.core.outcomes import Failure
-from kallista.core.run import SKIPPED_BY_CONDITION, Child, Draft
+from kallista.core.run import SKIPPED_BY_CONDITION, SKIPPED_BY_RULE, Child, Draft
 from kallista.core.states import EventKind, ProcessStatus, TaskStatus
+from kallista.core.trigger_rules import TriggerRule, Verdict, verdict
 from kallista.core.types import Json, JsonText, Micros, WorkerKey
 from kallista.core.wiring import condition, evaluate, reads, wiring
 from kallista.errors import ExpressionError
@@ -30,6 +31,7 @@ from kallista.errors import ExpressionError
 _RUN_RUNNING: Final = ProcessStatus.RUNNING
 _SCHEDULED: Final = TaskStatus.SCHEDULED
 _STARTED: Final = EventKind.TASK_STARTED
+_ALL_COMPLETED: Final = TriggerRule.ALL_COMPLETED
 
 
 def settle(draft: Draft, positions: Iterable[int], now: Micros, capacity: Capacity) -> None:
@@ -37,11 +39,14 @@ def settle(draft: Draft, positions: Iterable[int], now: Micros, capacity: Capaci
     if draft.state is not _RUN_RUNNING:
         return
     waiting = list(positions)
+    specs = draft.run.definition.steps
     for position in waiting:  # it grows on the way
         step = draft.step(position)
         if step.status is not _SCHEDULED or step.ready_at is not None:
             continue
-        if draft.blocked_by(position) == 0:
+        if specs[position].trigger_rule is not _ALL_COMPLETED:
+            _follow_rule(draft, position, step, now, capacity)
+        elif draft.blocked_by(position) == 0:
             _take_turn(draft, position, step, now, capacity)
         elif draft.dead_ends:
             _skip_if_hopeless(draft, position, now)
@@ -56,6 +61,24 @@ def settle_after(draft: Draft, position: int, now: Micros, capacity: Capacity) -
     later = draft.run.definition.dependents[position]
     if later:
         settle(draft, later, now, capacity)
+
+
+def _follow_rule(
+    draft: Draft, position: int, step: StepState, now: Micros, capacity: Capacity
+) -> None:
+    """Let a step take its turn, or none, as its trigger rule says."""
+    spec = draft.run.definition.steps[position]
+    before = map(draft.step, spec.depends_on)
+    match verdict(spec.trigger_rule, before):
+        case Verdict.RUN:
+            _take_turn(draft, position, step, now, capacity)
+        case Verdict.OMIT:
+            end_step(draft, EventKind.TASK_SKIPPED, position, now, SKIPPED_BY_RULE)
+        case Verdict.SKIP:
+            reason = to_json(f"its trigger rule {spec.trigger_rule} cannot be met any more")
+            end_step(draft, EventKind.TASK_SKIPPED, position, now, reason)
+        case Verdict.WAIT:
+            pass
 
 
 def _skip_if_hopeless(draft: Draft, position: int, now: Micros) -> None:

@@ -24,7 +24,7 @@ TASK_STEP_KEYS: Final = (*STEP_KEYS, *LIMIT_KEYS, "task_data")
 WORKFLOW_STEP_KEYS: Final = (*STEP_KEYS, "tasks", "config", "inputs")
 PROCESS_STEP_KEYS: Final = (*STEP_KEYS, "steps", "config", "inputs", "dependencies")
 
-_BOTH: Final = (*LIMIT_KEYS, "when", "continue_on_error", "priority", "name")
+_BOTH: Final = (*LIMIT_KEYS, "when", "continue_on_error", "priority", "name", "trigger_rule")
 
 
 def task_of_step(data: Mapping[str, object], problems: Problems) -> Mapping[str, object] | None:

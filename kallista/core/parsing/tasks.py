@@ -14,11 +14,14 @@ from kallista.core.parsing.limits import CheckTask, Limits, Lookup
 from kallista.core.plain import shown
 from kallista.core.plan import DEFAULT_QUEUE
 from kallista.core.problems import Problems
+from kallista.core.trigger_rules import TriggerRule
 from kallista.core.types import Json, StepId, TaskType
 from kallista.errors import ExpressionError
 
 LIMIT_KEYS: Final = ("retry", "timeout", "deadline", "max_crashes", "queue")
-STEP_KEYS: Final = ("id", "type", "name", "when", "continue_on_error", "priority", "depends_on")
+STEP_KEYS: Final = (
+    "id", "type", "name", "when", "continue_on_error", "priority", "depends_on", "trigger_rule",
+)  # fmt: skip
 TASK_KEYS: Final = (*STEP_KEYS, *LIMIT_KEYS, "config", "tags")
 """The keys of a task that are its own; all others go to its handler."""
 
@@ -161,6 +164,7 @@ def read_step(
             else fields.flag(go_on, "continue_on_error", problems)
         ),
         priority=None if priority is None else fields.priority(priority, problems),
+        trigger_rule=_trigger_rule(data.get("trigger_rule"), depends_on, problems),
     )
 
 
@@ -241,6 +245,17 @@ def _when(value: object, problems: Problems) -> str | None:
         case _:
             problems.add(f"when must be a condition like 'inputs.big', not {shown(value)}")
             return None
+
+
+def _trigger_rule(value: object, depends_on: tuple[int, ...], problems: Problems) -> TriggerRule:
+    if value is None:
+        return TriggerRule.ALL_COMPLETED
+    if not isinstance(value, str) or value not in set(TriggerRule):
+        problems.add(f"trigger_rule must be one of {', '.join(TriggerRule)}, not {shown(value)}")
+        return TriggerRule.ALL_COMPLETED
+    if not depends_on:
+        problems.add("trigger_rule asks something of the steps before, and there are none")
+    return TriggerRule(value)
 
 
 def _named_after(item: Mapping[str, object], taken: Collection[str], counts: dict[str, int]) -> str:
