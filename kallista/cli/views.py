@@ -50,10 +50,10 @@ def _time(run: RunSummary) -> str:
 def show_schedules(page: Page[ScheduleSnapshot]) -> None:
     """A list of schedules, and how to see more of them."""
     rows = [
-        (item.id, item.trigger, item.type, item.status, item.next_fire_time, item.fired)
+        (item.id, item.trigger, item.name, item.status, item.next_fire_time, item.fired)
         for item in page.items
     ]
-    columns = ("id", "trigger", "type", "status", "next", "fired")
+    columns = ("id", "trigger", "starts", "status", "next", "fired")
     print_table(columns, rows, empty="no schedules match", flexible=1)
     _tell_more(page.cursor)
 
@@ -197,7 +197,7 @@ def show_schedule(schedule: ScheduleSnapshot, told: Explanation) -> None:
     rows = [
         (name.replace("_", " "), value if isinstance(value, str | int | datetime) else short(value))
         for name, value in values.items()
-        if value not in (None, ())
+        if value not in (None, (), {})
     ]
     print_table(("", ""), rows, empty="", wrapped=(1,))
 

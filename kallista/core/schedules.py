@@ -52,20 +52,20 @@ USUAL_RULES = FiringRules()
 
 
 class Schedule(Struct, frozen=True, gc=False):
-    """A trigger and what it starts.
+    """A trigger and what it starts: a task, a workflow or a process.
 
     Args:
         id: Unique over schedules.
         status: ACTIVE fires, PAUSED keeps its rhythm but fires nothing, FINISHED is over.
         trigger: The trigger as data (``trigger_from_data`` reads it).
-        definition: The hash of the task it starts.
+        definition: The hash of what it starts.
         definition_content: That definition itself.
         content: The hash of the request; the same id with another content is a conflict.
-        priority: Of the tasks it starts.
-        tags: Of the tasks it starts.
+        priority: Of the runs it starts.
+        tags: Of the runs it starts.
         max_runs: After so many firings it is FINISHED.
         until: No firing after this moment.
-        fired: How many firings have started a task.
+        fired: How many firings have started a run.
         skipped: How many were left out because the one before was still unfinished.
         next_at: The next due moment; None when there is none.
         last_at: The moment of the last firing.
@@ -75,6 +75,7 @@ class Schedule(Struct, frozen=True, gc=False):
         look_at: When the next firing starts: its moment and the jitter; None when there is none.
         note: Why it is in its status, where somebody or something said so.
         since: From when on it is in its status.
+        inputs: The arguments of what it starts, a JSON object in which the firing may be named.
         version: Rises with every change; shown by who changes it.
     """
 
@@ -98,6 +99,7 @@ class Schedule(Struct, frozen=True, gc=False):
     look_at: Micros | None
     note: str | None
     since: Micros
+    inputs: JsonText
     version: int = 0
 
 
@@ -106,7 +108,7 @@ class Firing(Struct, frozen=True, gc=False):
 
     Args:
         schedule: The schedule afterwards, its version not yet raised.
-        run: The task to create, which nobody drives yet; None when the firing is skipped. One that
+        run: The run to create, which nobody drives yet; None when the firing is skipped. One that
             exists under this id already is left as it is: a firing is named by its moment.
     """
 

@@ -270,9 +270,14 @@ class ScheduleSnapshot(Snapshot, frozen=True):
     Args:
         trigger: In short, such as ``every 30s`` or ``cron 0 9 * * * (Europe/Berlin)``.
         in_words: What that means, such as ``at 09:00 every day, Europe/Berlin``.
-        fired: How many firings have started a task.
+        kind: What it starts: a task, a workflow or a process.
+        name: The name of what it starts; of a task without one its type.
+        type: The task type, if it starts a task.
+        config: What the task is given; texts in it may name the firing.
+        inputs: What the workflow or process is given; texts in it may name the firing.
+        fired: How many firings have started a run.
         skipped: How many were left out because the one before was still unfinished.
-        last_run_id: The task that the last firing started.
+        last_run_id: The run that the last firing started.
         jitter: A firing may start so much later than its moment, such as ``5m``; None: not at all.
         catch_up: Which missed firings are made up for: ``none``, ``latest``, ``all``, or those
             that are no older than a length, such as ``1h``.
@@ -287,8 +292,11 @@ class ScheduleSnapshot(Snapshot, frozen=True):
     status: ScheduleStatus
     trigger: str
     in_words: str
-    type: TaskType
+    kind: RunKind
+    name: str
+    type: TaskType | None
     config: Mapping[str, Json]
+    inputs: Mapping[str, Json]
     priority: int
     tags: tuple[str, ...]
     max_runs: int | None

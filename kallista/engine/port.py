@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from kallista.core.commands import Verb
 from kallista.core.definitions import Definition
+from kallista.core.expressions import Scope
 from kallista.core.parsing import SingleTask
 from kallista.core.schedules import FiringRules
 from kallista.core.snapshots import (
@@ -52,7 +53,8 @@ class ScheduleRequest:
 
     Args:
         id: Names the schedule.
-        definition: The task it starts.
+        definition: What it starts.
+        inputs: The arguments of what it starts; texts in them may name the firing.
         trigger: When it fires, with zone and anchor filled in.
         first: The first firing, where it is not the trigger's own.
         start: No firing before this moment; an interval without a start of its own begins there.
@@ -63,6 +65,7 @@ class ScheduleRequest:
 
     id: ScheduleId
     definition: Definition
+    inputs: Mapping[str, Json]
     trigger: Trigger
     first: Micros | None
     start: Micros | None
@@ -89,7 +92,7 @@ class ListRequest:
 
 
 class Schedules(Protocol):
-    """Fires tasks again and again, durably."""
+    """Starts runs again and again, durably."""
 
     async def create(self, request: ScheduleRequest) -> ScheduleId:
         """Create a schedule. Raises ``ConflictError``."""
@@ -226,6 +229,27 @@ class Definitions(Protocol):
 
     async def single_task(self, id: str, data: Mapping[str, object]) -> SingleTask:
         """A task that runs once: the definition that alike ones share, and its own config."""
+        ...
+
+    async def firing_task(self, id: str, data: Mapping[str, object], example: Scope) -> SingleTask:
+        """A task that a schedule starts; texts of its config may name the firing.
+
+        The config is empty where none does: it is in the definition then.
+
+        Args:
+            id: The schedule's id.
+            data: What describes it.
+            example: What the config of one firing may read, to check it by.
+        """
+        ...
+
+    def firing_inputs(
+        self, definition: Definition, values: Mapping[str, object] | None, example: Scope
+    ) -> Mapping[str, Json]:
+        """The arguments of runs that a schedule starts; texts in them may name the firing.
+
+        They are checked for one firing, whose scope is the example.
+        """
         ...
 
     def inputs(

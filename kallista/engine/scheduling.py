@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from kallista.core.encoding import definition_hash, definition_text
 from kallista.core.firing import next_moments, over, upcoming, waiting_for
 from kallista.core.ids import content_hash, may_exist
+from kallista.core.json_text import to_json
 from kallista.core.schedules import Firing, Schedule
 from kallista.core.snapshots import NextFiring, Page, ScheduleSnapshot
 from kallista.core.states import ScheduleStatus
@@ -160,6 +161,7 @@ def _schedule(request: ScheduleRequest, now: Micros) -> Schedule:
         look_at=None,
         note=None,
         since=now,
+        inputs=to_json(dict(request.inputs)),
     )
     schedule = waiting_for(schedule, trigger, first)
     if schedule.status is ScheduleStatus.FINISHED:
@@ -182,4 +184,6 @@ def _content(request: ScheduleRequest) -> list[object]:
     unusual = to_builtins(request.rules)
     if request.start is not None:
         unusual |= {"start": request.start}
+    if request.inputs:
+        unusual |= {"inputs": request.inputs}
     return [*content, unusual] if unusual else content

@@ -7,11 +7,13 @@ from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import NamedTuple
 
 from kallista.core.birth import Wanted, newborn, started
-from kallista.core.firing import Step, fire, fire_by_hand, paused_by_failures
+from kallista.core.firing import Step, fire, fire_by_hand, paused_by_failures, trigger_of
+from kallista.core.firing_values import filled_in, scope_of
+from kallista.core.json_text import from_json
 from kallista.core.plan import NewRun
 from kallista.core.schedules import Firing, Schedule
 from kallista.core.states import ScheduleStatus, TaskStatus
-from kallista.core.types import Micros, RunId, ScheduleId, WorkerKey
+from kallista.core.types import Json, Micros, RunId, ScheduleId, WorkerKey
 from kallista.engine.active import DefinitionCache
 from kallista.engine.alarm import TRY_AGAIN_AFTER
 from kallista.engine.clock import Clock
@@ -167,20 +169,32 @@ class Firings:
             await self._cancel(schedule.last_run, f"the next firing of {schedule.id!r} is due")
         if look.step in (Step.CANCEL, Step.WAIT):
             return None
-        return Firing(
-            look.schedule, None if look.run is None else self._task(schedule, look.run, now)
-        )
+        due = look.schedule.last_at
+        if look.run is None or due is None:
+            return Firing(look.schedule, None)
+        return Firing(look.schedule, self._run(schedule, look.run, due, now))
 
     def by_hand(self, schedule: Schedule, now: Micros) -> Firing:
         """What a firing writes that a user asks for; the schedule's rhythm stays."""
-        after, task = fire_by_hand(schedule, now)
-        return Firing(after, self._task(schedule, task, now))
+        after, run = fire_by_hand(schedule, now)
+        return Firing(after, self._run(schedule, run, now, now))
 
-    def _task(self, schedule: Schedule, id: RunId, now: Micros) -> NewRun:
+    def _run(self, schedule: Schedule, id: RunId, moment: Micros, now: Micros) -> NewRun:
+        """The run that a firing starts.
+
+        Args:
+            schedule: Which schedule fires.
+            id: The id of the run.
+            moment: The moment of the firing.
+            now: When it starts.
+        """
+        inputs: Mapping[str, Json] = from_json(schedule.inputs)
+        if inputs:
+            inputs = filled_in(inputs, scope_of(schedule.id, trigger_of(schedule), moment))
         wanted = Wanted(
             id=id,
             definition=self._definitions.get(schedule.definition, schedule.definition_content),
-            inputs={},
+            inputs=inputs,
             priority=schedule.priority,
             tags=schedule.tags,
             schedule=schedule.id,

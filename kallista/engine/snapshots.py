@@ -167,16 +167,21 @@ class SnapshotBuilder:
     def schedule(self, schedule: Schedule) -> ScheduleSnapshot:
         """A schedule."""
         definition = self._definitions.get(schedule.definition, schedule.definition_content)
-        work = definition.steps[0].work
-        assert isinstance(work, TaskSpec), "a schedule starts a task"
+        is_task = definition.kind is RunKind.TASK
+        work = definition.steps[0].work if is_task else None
+        task = work if isinstance(work, TaskSpec) else None
+        inputs = from_json(schedule.inputs)
         trigger = json.loads(schedule.trigger)
         return ScheduleSnapshot(
             id=schedule.id,
             status=schedule.status,
             trigger=in_short(trigger),
             in_words=in_words(trigger),
-            type=work.type,
-            config=_own(work.config),
+            kind=definition.kind,
+            name=definition.name or (task.type if task else schedule.id),
+            type=task.type if task else None,
+            config=_own(task.config if task and task.config else inputs if task else {}),
+            inputs={} if task else inputs,
             priority=schedule.priority,
             tags=schedule.tags,
             max_runs=schedule.max_runs,

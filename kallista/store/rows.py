@@ -163,6 +163,7 @@ def schedule_values(schedule: Schedule) -> dict[str, Any]:
         "look_at": schedule.look_at,
         "note": schedule.note,
         "since": schedule.since,
+        "inputs": schedule.inputs,
         "version": schedule.version,
     }
 

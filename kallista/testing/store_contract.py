@@ -139,6 +139,7 @@ def new_schedule(
         look_at=next_at,
         note=None,
         since=NOW,
+        inputs=JsonText('{"day":"${firing.date}"}'),
     )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeVar, Unpack
 
 from kallista.core.snapshots import (
     Explanation,
@@ -26,6 +26,7 @@ from kallista.core.states import ProcessStatus, ScheduleStatus, TaskStatus, Work
 from kallista.core.triggers import Trigger
 from kallista.core.types import Json
 from kallista.workflows.process_orchestrator import ProcessOrchestrator
+from kallista.workflows.schedule_options import ScheduleOptions
 from kallista.workflows.task_scheduler import TaskScheduler
 from kallista.workflows.workflow_manager import WorkflowManager
 
@@ -256,6 +257,7 @@ class SyncWorkflowManager:
         tag: str | None = None,
         created_from: datetime | None = None,
         created_until: datetime | None = None,
+        schedule_id: str | None = None,
         cursor: str | None = None,
         limit: int = 100,
     ) -> Page[RunSummary]:
@@ -267,6 +269,7 @@ class SyncWorkflowManager:
             tag: With this tag.
             created_from: Created at this moment or later.
             created_until: Created before this moment.
+            schedule_id: Only firings of this schedule.
             cursor: Where the page before ended.
             limit: How many at most, up to 1,000.
 
@@ -281,6 +284,7 @@ class SyncWorkflowManager:
                 tag=tag,
                 created_from=created_from,
                 created_until=created_until,
+                schedule_id=schedule_id,
                 cursor=cursor,
                 limit=limit,
             )
@@ -355,7 +359,8 @@ class SyncTaskScheduler:
 
         Args:
             task_id: Its id; scheduling the same content again returns the first.
-            task_data: ``{"type", "config"?, "retry"?, "timeout"?, …}``.
+            task_data: ``{"type", "config"?, "retry"?, "timeout"?, …}``. Texts in the config of a
+                recurring task may name the firing, as those of ``schedule_workflow`` do.
             scheduled_time: When (of a recurring task: the first time); a naive datetime is in the
                 configured time zone. None: now, or the trigger's own first moment.
             priority: Higher runs first among what is due; 0 unless ``task_data`` says otherwise.
@@ -417,6 +422,101 @@ class SyncTaskScheduler:
             )
         )
 
+    def schedule_workflow(
+        self,
+        schedule_id: str,
+        name: str,
+        tasks: Sequence[Mapping[str, object]] | None = None,
+        config: Mapping[str, object] | None = None,
+        scheduled_time: datetime | str | None = None,
+        *,
+        inputs: Mapping[str, object] | None = None,
+        priority: int | None = None,
+        tags: Sequence[str] = (),
+        **options: Unpack[ScheduleOptions],
+    ) -> str:
+        """Let a workflow run at a time, or again and again; each run is ``schedule_id@moment``.
+
+        The schedule keeps the definition that it is created with.
+
+        Args:
+            schedule_id: Names the schedule; the same content again returns the first.
+            name: Of the workflow; with ``tasks`` and ``config`` as for ``create_workflow``.
+            tasks: Its tasks; None: those of the workflow that is defined under this name.
+            config: Its options.
+            scheduled_time: The first time, or the only one without ``interval``, ``cron`` and
+                ``trigger``; a naive datetime is in the configured time zone.
+            inputs: Its arguments. Texts in them may name the firing: ``${firing.moment}`` (in UTC),
+                ``${firing.local}`` and ``${firing.date}`` (in the zone of the cron expression),
+                ``${firing.schedule}``; then ``$${`` stands for a plain ``${``.
+            priority: Higher runs first; 0 unless ``config`` says otherwise.
+            tags: To find the runs by.
+            options: ``interval``, ``cron`` and the others that ``schedule_task`` has.
+
+        Returns:
+            The id of the schedule.
+
+        Raises:
+            DefinitionError: The workflow has problems; all of them are listed.
+            ExpressionError: A text names something else than the firing.
+            UsageError: The arguments contradict each other, or do not fit the workflow's inputs.
+            ConflictError: Something else has this id.
+        """
+        return self._portal.call(
+            partial(
+                self._inner.schedule_workflow,
+                schedule_id,
+                name,
+                tasks,
+                config,
+                scheduled_time,
+                inputs=inputs,
+                priority=priority,
+                tags=tags,
+                **options,
+            )
+        )
+
+    def schedule_process(
+        self,
+        schedule_id: str,
+        process: Mapping[str, object] | str,
+        scheduled_time: datetime | str | None = None,
+        *,
+        inputs: Mapping[str, object] | None = None,
+        priority: int | None = None,
+        tags: Sequence[str] = (),
+        **options: Unpack[ScheduleOptions],
+    ) -> str:
+        """Let a process run at a time, or again and again; each run is ``schedule_id@moment``.
+
+        Args:
+            schedule_id: Names the schedule; the same content again returns the first.
+            process: What describes it, as for ``create_process``, or the name of a defined one.
+            scheduled_time: As for ``schedule_workflow``, and so are the others.
+
+        Returns:
+            The id of the schedule.
+
+        Raises:
+            DefinitionError: The process has problems; all of them are listed.
+            ExpressionError: A text names something else than the firing.
+            UsageError: The arguments contradict each other, or do not fit the process's inputs.
+            ConflictError: Something else has this id.
+        """
+        return self._portal.call(
+            partial(
+                self._inner.schedule_process,
+                schedule_id,
+                process,
+                scheduled_time,
+                inputs=inputs,
+                priority=priority,
+                tags=tags,
+                **options,
+            )
+        )
+
     def schedule_tasks(self, tasks: Sequence[Mapping[str, object]]) -> Sequence[str]:
         """Let many tasks run, each once: all of them are scheduled in one commit, or none is.
 
@@ -438,7 +538,7 @@ class SyncTaskScheduler:
         return self._portal.call(partial(self._inner.schedule_tasks, tasks))
 
     def cancel_task(self, task_id: str, reason: str | None = None) -> bool:
-        """Cancel a task, or end a recurring one together with the firing that is under way.
+        """Cancel a task, or end a schedule together with the firing that is under way.
 
         A running async task is cancelled; a running thread cannot be stopped, which the task's
         ``note`` then says.
@@ -589,7 +689,7 @@ class SyncTaskScheduler:
         """Fire it once now, whatever its trigger says; its rhythm stays.
 
         Returns:
-            The id of the task that was started.
+            The id of the run that was started.
 
         Raises:
             NotFoundError: No such schedule.
@@ -597,7 +697,7 @@ class SyncTaskScheduler:
         return self._portal.call(partial(self._inner.trigger_schedule, schedule_id))
 
     def delete_schedule(self, schedule_id: str) -> None:
-        """Remove it; the tasks it has started stay. Raises ``NotFoundError``."""
+        """Remove it; the runs it has started stay. Raises ``NotFoundError``."""
         return self._portal.call(partial(self._inner.delete_schedule, schedule_id))
 
     def get_schedule(self, schedule_id: str) -> ScheduleSnapshot:
@@ -871,6 +971,7 @@ class SyncProcessOrchestrator:
         tag: str | None = None,
         created_from: datetime | None = None,
         created_until: datetime | None = None,
+        schedule_id: str | None = None,
         cursor: str | None = None,
         limit: int = 100,
     ) -> Page[RunSummary]:
@@ -887,6 +988,7 @@ class SyncProcessOrchestrator:
                 tag=tag,
                 created_from=created_from,
                 created_until=created_until,
+                schedule_id=schedule_id,
                 cursor=cursor,
                 limit=limit,
             )

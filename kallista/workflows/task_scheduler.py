@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Final, cast
+from typing import Final, Unpack, cast
 
 from kallista.core.commands import Verb
+from kallista.core.definitions import Definition
 from kallista.core.durations import to_datetime
+from kallista.core.expressions import Scope
+from kallista.core.firing_values import scope_of
 from kallista.core.ids import check_id
 from kallista.core.snapshots import (
     HistoryEvent,
@@ -18,17 +21,26 @@ from kallista.core.snapshots import (
     TaskSnapshot,
 )
 from kallista.core.states import RunKind, ScheduleStatus, TaskStatus
-from kallista.core.triggers import AnyOf, At, Cron, Every, Trigger
+from kallista.core.triggers import At, Cron, Trigger
 from kallista.core.types import Json, Micros, RunId, ScheduleId
 from kallista.engine.port import RunRequest, ScheduleRequest
 from kallista.errors import NotFoundError, StateError, UsageError
 from kallista.workflows.bulk import arguments
-from kallista.workflows.firing_rules import read_rules
 from kallista.workflows.runs import Runs, agreed, agreed_priority, agreed_tags
+from kallista.workflows.schedule_options import (
+    ScheduleOptions,
+    read_max_runs,
+    read_rules,
+    read_trigger,
+    refuse,
+)
 
 
 class TaskScheduler(Runs[TaskSnapshot]):
-    """Runs single tasks when their time has come, the highest priority first."""
+    """Runs single tasks when their time has come, the highest priority first.
+
+    Also keeps the schedules, which start tasks, workflows and processes again and again.
+    """
 
     kind = RunKind.TASK
 
@@ -63,7 +75,8 @@ class TaskScheduler(Runs[TaskSnapshot]):
 
         Args:
             task_id: Its id; scheduling the same content again returns the first.
-            task_data: ``{"type", "config"?, "retry"?, "timeout"?, …}``.
+            task_data: ``{"type", "config"?, "retry"?, "timeout"?, …}``. Texts in the config of a
+                recurring task may name the firing, as those of ``schedule_workflow`` do.
             scheduled_time: When (of a recurring task: the first time); a naive datetime is in the
                 configured time zone. None: now, or the trigger's own first moment.
             priority: Higher runs first among what is due; 0 unless ``task_data`` says otherwise.
@@ -101,8 +114,13 @@ class TaskScheduler(Runs[TaskSnapshot]):
             UsageError: The arguments contradict each other.
             ConflictError: Something else has this id.
         """
-        chosen = _trigger(interval, cron, timezone, dst, trigger)
-        rules = read_rules(jitter, catch_up, overlap, pause_on_failure)
+        options: ScheduleOptions = {
+            "interval": interval, "cron": cron, "timezone": timezone, "dst": dst,
+            "trigger": trigger, "start": start, "until": until, "max_runs": max_runs,
+            "jitter": jitter, "catch_up": catch_up, "overlap": overlap,
+            "pause_on_failure": pause_on_failure,
+        }  # fmt: skip
+        chosen = read_trigger(options)
         if recurring and (chosen is None or isinstance(chosen, At)):
             raise UsageError("a recurring task needs interval=, cron= or a trigger that recurs")
         if isinstance(chosen, At):
@@ -110,32 +128,92 @@ class TaskScheduler(Runs[TaskSnapshot]):
             chosen = None
         moment = self._moment(scheduled_time, "scheduled_time")
         if chosen is None:
-            _refuse(
-                "only a recurring task has", max_runs=max_runs, until=until, timezone=timezone,
-                start=start, jitter=jitter, catch_up=catch_up, overlap=overlap,
-                pause_on_failure=pause_on_failure,
-            )  # fmt: skip
+            refuse(options, "only a recurring task has")
             request = await self._task_request(task_id, task_data, priority, tags, moment)
             return await self._engine.create(request, start=True)
-        if start is not None and moment is not None:
-            raise UsageError(
-                "scheduled_time and start exclude each other: scheduled_time is the first firing"
-                " itself, start is from when on the trigger's own moments count"
-            )
-        definition = await self._definitions.task(task_id, task_data)
-        schedule = ScheduleRequest(
-            id=ScheduleId(check_id(task_id, "task id")),
-            definition=definition,
-            trigger=self._settled(chosen),
-            first=moment,
-            start=self._moment(start, "start"),
-            priority=agreed_priority(priority, definition),
-            tags=agreed_tags(tags, definition),
-            max_runs=_positive("max_runs", max_runs),
-            until=self._moment(until, "until"),
-            rules=rules,
+        id = ScheduleId(check_id(task_id, "task id"))
+        settled = self._settled(chosen)
+        task = await self._definitions.firing_task(id, task_data, self._example(id, settled))
+        return await self._create_schedule(
+            id, task.definition, task.config, settled, moment, priority, tags, options
         )
-        return await self._engine.schedules.create(schedule)
+
+    async def schedule_workflow(
+        self,
+        schedule_id: str,
+        name: str,
+        tasks: Sequence[Mapping[str, object]] | None = None,
+        config: Mapping[str, object] | None = None,
+        scheduled_time: datetime | str | None = None,
+        *,
+        inputs: Mapping[str, object] | None = None,
+        priority: int | None = None,
+        tags: Sequence[str] = (),
+        **options: Unpack[ScheduleOptions],
+    ) -> str:
+        """Let a workflow run at a time, or again and again; each run is ``schedule_id@moment``.
+
+        The schedule keeps the definition that it is created with.
+
+        Args:
+            schedule_id: Names the schedule; the same content again returns the first.
+            name: Of the workflow; with ``tasks`` and ``config`` as for ``create_workflow``.
+            tasks: Its tasks; None: those of the workflow that is defined under this name.
+            config: Its options.
+            scheduled_time: The first time, or the only one without ``interval``, ``cron`` and
+                ``trigger``; a naive datetime is in the configured time zone.
+            inputs: Its arguments. Texts in them may name the firing: ``${firing.moment}`` (in UTC),
+                ``${firing.local}`` and ``${firing.date}`` (in the zone of the cron expression),
+                ``${firing.schedule}``; then ``$${`` stands for a plain ``${``.
+            priority: Higher runs first; 0 unless ``config`` says otherwise.
+            tags: To find the runs by.
+            options: ``interval``, ``cron`` and the others that ``schedule_task`` has.
+
+        Returns:
+            The id of the schedule.
+
+        Raises:
+            DefinitionError: The workflow has problems; all of them are listed.
+            ExpressionError: A text names something else than the firing.
+            UsageError: The arguments contradict each other, or do not fit the workflow's inputs.
+            ConflictError: Something else has this id.
+        """
+        definition = await self._definitions.workflow(name, tasks, config)
+        return await self._schedule_run(
+            schedule_id, definition, inputs, scheduled_time, priority, tags, options
+        )
+
+    async def schedule_process(
+        self,
+        schedule_id: str,
+        process: Mapping[str, object] | str,
+        scheduled_time: datetime | str | None = None,
+        *,
+        inputs: Mapping[str, object] | None = None,
+        priority: int | None = None,
+        tags: Sequence[str] = (),
+        **options: Unpack[ScheduleOptions],
+    ) -> str:
+        """Let a process run at a time, or again and again; each run is ``schedule_id@moment``.
+
+        Args:
+            schedule_id: Names the schedule; the same content again returns the first.
+            process: What describes it, as for ``create_process``, or the name of a defined one.
+            scheduled_time: As for ``schedule_workflow``, and so are the others.
+
+        Returns:
+            The id of the schedule.
+
+        Raises:
+            DefinitionError: The process has problems; all of them are listed.
+            ExpressionError: A text names something else than the firing.
+            UsageError: The arguments contradict each other, or do not fit the process's inputs.
+            ConflictError: Something else has this id.
+        """
+        definition = await self._definitions.process(process)
+        return await self._schedule_run(
+            schedule_id, definition, inputs, scheduled_time, priority, tags, options
+        )
 
     async def schedule_tasks(self, tasks: Sequence[Mapping[str, object]]) -> Sequence[str]:
         """Let many tasks run, each once: all of them are scheduled in one commit, or none is.
@@ -158,7 +236,7 @@ class TaskScheduler(Runs[TaskSnapshot]):
         return await self._create_all(tasks, "tasks", self._one_of_many, start=True)
 
     async def cancel_task(self, task_id: str, reason: str | None = None) -> bool:
-        """Cancel a task, or end a recurring one together with the firing that is under way.
+        """Cancel a task, or end a schedule together with the firing that is under way.
 
         A running async task is cancelled; a running thread cannot be stopped, which the task's
         ``note`` then says.
@@ -176,7 +254,9 @@ class TaskScheduler(Runs[TaskSnapshot]):
             schedule.id, ScheduleStatus.FINISHED, reason
         )
         firing = schedule.last_run_id
-        return (firing is not None and await self._cancel_one(firing, reason)) or ended
+        return (
+            firing is not None and await self._cancel_one(firing, reason, schedule.kind)
+        ) or ended
 
     async def retry_task(self, task_id: str) -> None:
         """Let a FAILED or CANCELLED task run again, with the same idempotency key.
@@ -321,7 +401,7 @@ class TaskScheduler(Runs[TaskSnapshot]):
         """Fire it once now, whatever its trigger says; its rhythm stays.
 
         Returns:
-            The id of the task that was started.
+            The id of the run that was started.
 
         Raises:
             NotFoundError: No such schedule.
@@ -329,7 +409,7 @@ class TaskScheduler(Runs[TaskSnapshot]):
         return await self._engine.schedules.trigger(ScheduleId(schedule_id))
 
     async def delete_schedule(self, schedule_id: str) -> None:
-        """Remove it; the tasks it has started stay. Raises ``NotFoundError``."""
+        """Remove it; the runs it has started stay. Raises ``NotFoundError``."""
         await self._engine.schedules.delete(ScheduleId(schedule_id))
 
     async def get_schedule(self, schedule_id: str) -> ScheduleSnapshot:
@@ -379,9 +459,9 @@ class TaskScheduler(Runs[TaskSnapshot]):
         """
         return await self._engine.schedules.next_firings(ScheduleId(schedule_id), count)
 
-    async def _cancel_one(self, task_id: str, reason: str | None) -> bool:
+    async def _cancel_one(self, id: str, reason: str | None, kind: RunKind = RunKind.TASK) -> bool:
         try:
-            return await self._command(task_id, Verb.CANCEL, reason)
+            return await self._engine.command(kind, RunId(id), Verb.CANCEL, reason)
         except StateError:
             return False
 
@@ -422,6 +502,68 @@ class TaskScheduler(Runs[TaskSnapshot]):
             ready_at=ready_at,
         )
 
+    async def _schedule_run(
+        self,
+        schedule_id: str,
+        definition: Definition,
+        inputs: Mapping[str, object] | None,
+        scheduled_time: datetime | str | None,
+        priority: int | None,
+        tags: Sequence[str],
+        options: ScheduleOptions,
+    ) -> str:
+        moment = self._moment(scheduled_time, "scheduled_time")
+        chosen = read_trigger(options)
+        if chosen is None:
+            if moment is None:
+                raise UsageError(
+                    f"schedule {schedule_id!r} has no trigger; give interval=, cron= or trigger=,"
+                    " or a scheduled_time to run once"
+                )
+            chosen = At(to_datetime(moment))
+        settled = self._settled(chosen)
+        id = ScheduleId(check_id(schedule_id, "schedule id"))
+        values = self._definitions.firing_inputs(definition, inputs, self._example(id, settled))
+        return await self._create_schedule(
+            id, definition, values, settled, moment, priority, tags, options
+        )
+
+    async def _create_schedule(
+        self,
+        id: ScheduleId,
+        definition: Definition,
+        inputs: Mapping[str, Json],
+        trigger: Trigger,
+        first: Micros | None,
+        priority: int | None,
+        tags: Sequence[str],
+        options: ScheduleOptions,
+    ) -> str:
+        start = options.get("start")
+        if start is not None and first is not None:
+            raise UsageError(
+                "scheduled_time and start exclude each other: scheduled_time is the first firing"
+                " itself, start is from when on the trigger's own moments count"
+            )
+        request = ScheduleRequest(
+            id=id,
+            definition=definition,
+            inputs=inputs,
+            trigger=trigger,
+            first=first,
+            start=self._moment(start, "start"),
+            priority=agreed_priority(priority, definition),
+            tags=agreed_tags(tags, definition),
+            max_runs=read_max_runs(options),
+            until=self._moment(options.get("until"), "until"),
+            rules=read_rules(options),
+        )
+        return await self._engine.schedules.create(request)
+
+    def _example(self, id: ScheduleId, trigger: Trigger) -> Scope:
+        """What the values of a firing of this moment would read."""
+        return scope_of(id, trigger, self._engine.now())
+
     def _settled(self, trigger: Trigger) -> Trigger:
         """The trigger with what depends on this moment and machine filled in."""
         named = trigger.timezone if isinstance(trigger, Cron) else None
@@ -432,43 +574,6 @@ _UNNAMED: Final = "task"
 
 _ARGUMENTS: Final = ("task_id", "task_data", "scheduled_time", "priority", "tags")
 """What an item of ``schedule_tasks`` may say."""
-
-
-def _trigger(
-    interval: float | str | timedelta | None,
-    cron: str | None,
-    timezone: str | None,
-    dst: str | None,
-    trigger: Trigger | Sequence[Trigger] | None,
-) -> Trigger | None:
-    if isinstance(trigger, Sequence):
-        trigger = AnyOf(*trigger)
-    if dst is not None and cron is None:
-        raise UsageError("dst belongs to cron=; a trigger says it itself: Cron(…, dst=…)")
-    if interval is None and cron is None:
-        return trigger
-    given = [
-        name
-        for name, value in (("interval", interval), ("cron", cron), ("trigger", trigger))
-        if value is not None
-    ]
-    if len(given) > 1:
-        raise UsageError(f"{' and '.join(given)} exclude each other; give one of them")
-    if interval is not None:
-        return Every(interval)
-    return trigger if cron is None else Cron(cron, timezone, dst)
-
-
-def _refuse(why: str, **arguments: object) -> None:
-    given = [name for name, value in arguments.items() if value is not None]
-    if given:
-        raise UsageError(f"{why} {', '.join(given)}; add interval=, cron= or trigger=")
-
-
-def _positive(name: str, value: int | None) -> int | None:
-    if value is not None and value < 1:
-        raise UsageError(f"{name} must be at least 1, not {value}")
-    return value
 
 
 def _schedule_status(status: ScheduleStatus | str | None) -> ScheduleStatus | None:

@@ -70,6 +70,7 @@ def schedule(
         look_at=None,
         note=None,
         since=Micros(START),
+        inputs=JsonText("{}"),
     )
     return waiting_for(new, trigger, Micros(next_at))
 

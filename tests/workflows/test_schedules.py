@@ -14,6 +14,7 @@ from kallista import (
     ConflictError,
     Cron,
     Every,
+    RunKind,
     ScheduleStatus,
     TaskContext,
     TaskStatus,
@@ -35,6 +36,7 @@ class Log:
         self.fails = False
         self.running = 0
         self.most = 0
+        self.kept: list[tuple[str, datetime]] = []
 
     async def note(self, ctx: TaskContext) -> str:
         """Note that it ran."""
@@ -49,6 +51,10 @@ class Log:
         finally:
             self.running -= 1
         return "noted"
+
+    async def keep(self, day: str, at: datetime) -> None:
+        """Keep what it is told."""
+        self.kept.append((day, at))
 
     def of(self, schedule: str) -> list[str]:
         """The times of day of the firings of one schedule."""
@@ -291,6 +297,148 @@ async def test_any_number_of_programs_fires_each_moment_once(any_world: World) -
     await any_world.passes(20)
     assert len(log.ran) == len(set(log.ran)) == 20
     assert all(log.of(f"s{n}")[0] == "00:00:00" for n in range(4))
+
+
+async def test_a_task_is_told_the_moment_of_its_firing(any_world: World) -> None:
+    """In its config, checked when it is scheduled; a firing by hand has a moment too."""
+    log = Log()
+    app = await any_world.app(log.keep)
+    keep = {"type": "keep", "config": {"day": "${firing.date}"}, "at": "${firing.moment}"}
+    await app.scheduler.schedule_task("s", keep, cron="0 1 * * *", timezone="Asia/Tokyo")
+    assert await app.scheduler.schedule_task("s", keep, cron="0 1 * * *", timezone="Asia/Tokyo")
+    other = {"type": "keep", "config": {"day": "${firing.local}"}, "at": "${firing.moment}"}
+    with pytest.raises(ConflictError):
+        await app.scheduler.schedule_task("s", other, cron="0 1 * * *", timezone="Asia/Tokyo")
+    shown = await app.scheduler.get_schedule("s")
+    assert (shown.kind, shown.name, shown.type) == (RunKind.TASK, "keep", "keep")
+    assert shown.config == {"day": "${firing.date}", "at": "${firing.moment}"}
+    await any_world.passes("16h")
+    await app.scheduler.trigger_schedule("s")
+    await any_world.settle()
+    assert set(log.kept) == {("2026-01-02", datetime(2026, 1, 1, 16, tzinfo=UTC))}
+    await any_world.passes(5)
+    by_hand = await app.scheduler.trigger_schedule("s")
+    await any_world.settle()
+    assert log.kept[-1] == ("2026-01-02", datetime(2026, 1, 1, 16, 0, 5, tzinfo=UTC))
+    assert (await app.scheduler.get_task(by_hand)).config["at"] == "2026-01-01T16:00:05Z"
+
+
+async def test_a_late_firing_is_told_its_moment(any_world: World) -> None:
+    """Not when it starts: what is made up for is the work of that day."""
+    log = Log()
+    client = await any_world.app(log.keep, worker=False)
+    keep = {"type": "keep", "day": "${firing.date}", "at": "${firing.moment}"}
+    await client.scheduler.schedule_task("s", keep, cron="@daily", start=at(60), catch_up="all")
+    await any_world.passes("60h")
+    await any_world.app(log.keep)
+    await any_world.settle()
+    assert [day for day, _ in log.kept] == ["2026-01-02", "2026-01-03"]
+
+
+async def test_a_schedule_starts_workflows(any_world: World) -> None:
+    """Each firing is a workflow with its own inputs; rules hold for them as they do for tasks."""
+    log = Log()
+    app = await any_world.app(log.keep)
+    tasks = [
+        {"id": "a", "type": "keep", "day": "${inputs.day}", "at": "${inputs.at}"},
+        {"id": "b", "type": "sleep", "seconds": 25},
+    ]
+    declared = {"inputs": {"day": {"type": "string"}, "at": {"default": "2026-01-01T00:00:00Z"}}}
+    await app.scheduler.schedule_workflow(
+        "s", "report", tasks, declared, inputs={"day": "${firing.date}"}, interval=10, max_runs=2
+    )
+    await any_world.passes(60)
+    done = await app.workflow_manager.list_workflows(schedule_id="s")
+    assert [run.id for run in done.items] == [
+        "s@2026-01-01T00:00:30Z", "s@2026-01-01T00:00:00Z",
+    ]  # fmt: skip
+    assert {run.status for run in done.items} == {"COMPLETED"}
+    assert {run.name for run in done.items} == {"report"}
+    assert [day for day, _ in log.kept] == ["2026-01-01", "2026-01-01"]
+    shown = await app.scheduler.get_schedule("s")
+    assert (shown.kind, shown.name, shown.type) == (RunKind.WORKFLOW, "report", None)
+    assert shown.inputs == {"day": "${firing.date}", "at": "2026-01-01T00:00:00Z"}
+    assert (shown.fired, shown.skipped) == (2, 2)
+
+
+async def test_a_schedule_starts_processes(any_world: World) -> None:
+    """Described or defined, with child runs, and once if it has only a time."""
+    log = Log()
+    app = await any_world.app(log.note, log.keep)
+    steps = [
+        {"id": "a", "type": "note"},
+        {"id": "b", "type": "workflow", "tasks": [NOTE], "depends_on": ["a"]},
+    ]
+    await app.scheduler.schedule_process(
+        "s", {"name": "p", "steps": steps}, at(10), overlap="allow"
+    )
+    await any_world.passes(9)
+    assert log.ran == []
+    await any_world.passes(1)
+    assert len(log.ran) == 2
+    [run] = (await app.orchestrator.list_processes(schedule_id="s")).items
+    assert (run.id, run.status) == ("s@2026-01-01T00:00:10Z", "COMPLETED")
+    assert (await app.scheduler.get_schedule("s")).status is ScheduleStatus.FINISHED
+
+
+async def test_failing_workflows_pause_their_schedule(any_world: World) -> None:
+    """The rules look at the run that a firing starts, of whatever kind."""
+    log = Log()
+    log.fails = True
+    app = await any_world.app(log.note)
+    await app.scheduler.schedule_workflow("s", "w", [NOTE], interval=10, pause_on_failure=2)
+    await any_world.passes(60)
+    assert len(log.ran) == 2
+    assert (await app.scheduler.get_schedule("s")).status is ScheduleStatus.PAUSED
+
+
+async def test_cancelling_ends_a_schedule_of_workflows_and_its_firing(any_world: World) -> None:
+    """Whatever it has started is cancelled with it."""
+    app = await any_world.app(Log().note)
+    nap = {"type": "sleep", "seconds": 60}
+    await app.scheduler.schedule_workflow("s", "w", [nap], interval=10)
+    await any_world.settle()
+    assert await app.scheduler.cancel_task("s", "enough") is True
+    await any_world.settle()
+    [run] = (await app.workflow_manager.list_workflows(schedule_id="s")).items
+    assert run.status == "CANCELLED"
+    assert (await app.scheduler.get_schedule("s")).note == "enough"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({}, "has no trigger; give interval=, cron= or trigger=, or a scheduled_time"),
+        ({"intervall": 5}, "no option 'intervall'; did you mean 'interval'?"),
+        ({"interval": 5, "inputs": {"x": 1}}, "x"),
+        ({"interval": 5, "inputs": {"day": "${firing.day}"}}, "firing.day means nothing here"),
+        ({"interval": 5, "inputs": {"day": 5}}, "day"),
+        ({"interval": 5, "inputs": {"day": "x"}, "start": at(1), "scheduled_time": at(1)}, "exclu"),
+        ({"trigger": At(at(-5)), "inputs": {"day": "x"}}, "would never fire"),
+    ],
+)
+async def test_bad_schedules_of_workflows_say_what_to_change(
+    world: World, arguments: dict[str, object], message: str
+) -> None:
+    """Nothing is stored of what could not be started, or never would be."""
+    app = await world.app(Log().note)
+    declared = {"inputs": {"day": {"type": "string"}}}
+    with pytest.raises(UsageError) as caught:
+        await app.scheduler.schedule_workflow("s", "w", [NOTE], declared, **arguments)  # type: ignore[arg-type]
+    assert message in "\n".join([str(caught.value), *getattr(caught.value, "problems", ())])
+    assert (await app.scheduler.list_schedules()).items == ()
+
+
+async def test_a_task_that_could_not_be_started_is_refused(world: World) -> None:
+    """Its config is checked as one firing would have it."""
+    app = await world.app(Log().keep)
+    for config in ({"day": "${firing.date}"}, {"day": "${firing.date}", "at": "x", "y": 1}):
+        with pytest.raises(UsageError):
+            await app.scheduler.schedule_task("s", {"type": "keep", "config": config}, interval=5)
+    both = {"type": "keep", "day": "$${1} ${firing.date}", "at": "2026-01-01T00:00:00Z"}
+    with pytest.raises(UsageError, match=r"holds a plain \$\{ too"):
+        await app.scheduler.schedule_task("s", both, interval=5)
+    assert (await app.scheduler.list_schedules()).items == ()
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 from kallista.core.definitions import Definition
 from kallista.core.expressions import Reference, compile_condition
+from kallista.core.firing_values import FIRING
 from kallista.core.parsing.graph import ancestors
 from kallista.core.plain import some
 from kallista.core.problems import Problems
@@ -80,6 +81,11 @@ def _problem(
             return None
         there = "declare it under inputs"
         return f"{reference} is no input; {problems.near(name, definition.inputs, there)}"
+    if reference.root == FIRING:
+        return (
+            f"{reference} is known where a schedule starts something: in the config of its task, or"
+            " in the inputs of its workflow or process"
+        )
     if definition.kind is RunKind.TASK:
         return f"{reference} means nothing here: a single task runs after no other"
     if reference.root != root:
