@@ -14,6 +14,8 @@ from world import MemoryWorld, PostgresWorld, SqliteWorld, World
 
 from kallista.tasks import program_registry
 
+pytest.register_assert_rewrite("kallista.testing.store_contract")
+
 # How long something takes is the machine's affair: no property test may fail of it.
 settings.register_profile("no clock", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("no clock")
