@@ -348,19 +348,8 @@ class SyncTaskScheduler:
         priority: int | None = None,
         *,
         recurring: bool = False,
-        interval: float | str | timedelta | None = None,
-        cron: str | None = None,
-        timezone: str | None = None,
-        dst: str | None = None,
-        trigger: Trigger | Sequence[Trigger] | None = None,
-        start: datetime | str | None = None,
-        until: datetime | str | None = None,
-        max_runs: int | None = None,
-        jitter: float | str | timedelta | None = None,
-        catch_up: float | str | timedelta | None = None,
-        overlap: str | None = None,
-        pause_on_failure: int | None = None,
         tags: Sequence[str] = (),
+        **options: Unpack[ScheduleOptions],
     ) -> str:
         """Let a task run once at a time, or again and again.
 
@@ -418,19 +407,8 @@ class SyncTaskScheduler:
                 scheduled_time,
                 priority,
                 recurring=recurring,
-                interval=interval,
-                cron=cron,
-                timezone=timezone,
-                dst=dst,
-                trigger=trigger,
-                start=start,
-                until=until,
-                max_runs=max_runs,
-                jitter=jitter,
-                catch_up=catch_up,
-                overlap=overlap,
-                pause_on_failure=pause_on_failure,
                 tags=tags,
+                **options,
             )
         )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Final, Unpack, cast
 
 from kallista.core.commands import Command, Verb
@@ -52,19 +52,8 @@ class TaskScheduler(Runs[TaskSnapshot]):
         priority: int | None = None,
         *,
         recurring: bool = False,
-        interval: float | str | timedelta | None = None,
-        cron: str | None = None,
-        timezone: str | None = None,
-        dst: str | None = None,
-        trigger: Trigger | Sequence[Trigger] | None = None,
-        start: datetime | str | None = None,
-        until: datetime | str | None = None,
-        max_runs: int | None = None,
-        jitter: float | str | timedelta | None = None,
-        catch_up: float | str | timedelta | None = None,
-        overlap: str | None = None,
-        pause_on_failure: int | None = None,
         tags: Sequence[str] = (),
+        **options: Unpack[ScheduleOptions],
     ) -> str:
         """Let a task run once at a time, or again and again.
 
@@ -114,13 +103,7 @@ class TaskScheduler(Runs[TaskSnapshot]):
             UsageError: The arguments contradict each other.
             ConflictError: Something else has this id.
         """
-        options: ScheduleOptions = {
-            "interval": interval, "cron": cron, "timezone": timezone, "dst": dst,
-            "trigger": trigger, "start": start, "until": until, "max_runs": max_runs,
-            "jitter": jitter, "catch_up": catch_up, "overlap": overlap,
-            "pause_on_failure": pause_on_failure,
-        }  # fmt: skip
-        chosen = read_trigger(options)
+        chosen = read_trigger(options) if options else None
         if recurring and (chosen is None or isinstance(chosen, At)):
             raise UsageError("a recurring task needs interval=, cron= or a trigger that recurs")
         if isinstance(chosen, At):
@@ -128,7 +111,8 @@ class TaskScheduler(Runs[TaskSnapshot]):
             chosen = None
         moment = self._moment(scheduled_time, "scheduled_time")
         if chosen is None:
-            refuse(options, "only a recurring task has")
+            if options:
+                refuse(options, "only a recurring task has")
             request = await self._task_request(task_id, task_data, priority, tags, moment)
             return await self._engine.create(request, start=True)
         id = ScheduleId(check_id(task_id, "task id"))
