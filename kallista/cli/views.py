@@ -168,7 +168,7 @@ def told_by(event: HistoryEvent) -> str:
         case "task.ready", int(moment):
             at = to_datetime(Micros(moment))
             return f"due at {local(at)}" if at > event.at else ""
-        case "task.waiting", int(moment):
+        case "task.waiting" | "task.snoozed", int(moment):
             return f"until {local(to_datetime(Micros(moment)))}"
         case "task.waiting", str(child):
             return f"for {child}"

@@ -90,6 +90,7 @@ _ENDS = {
     EventKind.TASK_COMPLETED,
     EventKind.TASK_FAILED,
     EventKind.TASK_RETRYING,
+    EventKind.TASK_SNOOZED,
     EventKind.TASK_INTERRUPTED,
 }
 """What only who drives a run may say of an attempt that is under way."""
@@ -127,6 +128,8 @@ class Ledger:
         self.under_way: list[Attempt] = []
         self.failed: Counter[str] = Counter()
         self.killed: Counter[str] = Counter()
+        self.snoozed: Counter[str] = Counter()
+        self.called_off: Counter[str] = Counter()
         self.deaths: Counter[tuple[RunId, str]] = Counter()
         self.only_poison_kills = False
         self.born: set[RunId] = set()
