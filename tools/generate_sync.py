@@ -40,6 +40,7 @@ from functools import partial
 from typing import Protocol, TypeVar, Unpack
 
 from kallista.core.snapshots import (
+    Commanded,
     Explanation,
     HistoryEvent,
     NextFiring,
@@ -55,6 +56,7 @@ from kallista.core.states import ProcessStatus, ScheduleStatus, TaskStatus, Work
 from kallista.core.triggers import Trigger
 from kallista.core.types import Json
 from kallista.engine.care import StoreBackup, StoreCare, StoreCheck, StoreStats
+from kallista.workflows.many import Which
 from kallista.workflows.process_orchestrator import ProcessOrchestrator
 from kallista.workflows.schedule_options import ScheduleOptions
 from kallista.workflows.task_scheduler import TaskScheduler

@@ -8,30 +8,23 @@ from typing import TYPE_CHECKING, Annotated, TypedDict
 
 import typer
 
+from kallista.cli.commanding import Deed, Told, act_on_one, add_deed
+from kallista.cli.options import (
+    CursorOption,
+    IdArgument,
+    LimitOption,
+    NameOption,
+    ReasonOption,
+    SinceOption,
+    StatusOption,
+    TagOption,
+)
+from kallista.cli.options import since as read_since
 from kallista.cli.session import Format, OutputOption, Session, StoreOption
 
 if TYPE_CHECKING:
     from kallista.app import Kallista
     from kallista.core.snapshots import AnySnapshot, HistoryEvent, Page, RunSummary
-
-IdArgument = Annotated[str, typer.Argument(metavar="ID", help="Its id.", show_default=False)]
-StatusOption = Annotated[
-    list[str] | None, typer.Option("--status", help="In this status; several are possible.")
-]
-NameOption = Annotated[str | None, typer.Option("--name", help="Of exactly this name.")]
-TagOption = Annotated[str | None, typer.Option("--tag", help="With this tag.")]
-SinceOption = Annotated[
-    str | None,
-    typer.Option("--since", help="Created since a moment (2026-01-31) or for a length (2h, 7d)."),
-]
-CursorOption = Annotated[
-    str | None, typer.Option("--cursor", help="Where the page before ended, as that says.")
-]
-LimitOption = Annotated[
-    int, typer.Option("--limit", min=1, max=1000, help="How many at most.", show_default=True)
-]
-ReasonOption = Annotated[str | None, typer.Option("--reason", help="Kept in the history.")]
-
 
 class Filter(TypedDict):
     """Which runs a list shows."""
@@ -90,7 +83,7 @@ def object_commands(
             status=status or None,
             name=name,
             tag=tag,
-            created_from=session.guard(lambda: _since(since)),
+            created_from=session.guard(lambda: read_since(since)),
             cursor=cursor,
             limit=limit,
         )
@@ -151,18 +144,6 @@ def object_commands(
     return commands
 
 
-def _since(text: str | None) -> datetime | None:
-    """A moment, from a moment or from how long ago it was."""
-    if text is None:
-        return None
-    try:
-        return datetime.fromisoformat(text).astimezone()
-    except ValueError:
-        from kallista.core.durations import parse_duration
-
-        return datetime.now(UTC) - timedelta(microseconds=parse_duration(text))
-
-
 def add_verb(
     commands: typer.Typer,
     word: str,
@@ -190,7 +171,7 @@ def add_verb(
         id: IdArgument, store: StoreOption = None, output: OutputOption = Format.TEXT
     ) -> None:
         session = Session(store, output)
-        _act(session, word, id, verb, done, lambda app: act(app, id), makes_work=makes_work)
+        act_on_one(session, word, id, verb, done, lambda app: act(app, id), makes_work=makes_work)
 
 
 def add_verb_with_reason(
@@ -215,64 +196,126 @@ def add_verb_with_reason(
         output: OutputOption = Format.TEXT,
     ) -> None:
         session = Session(store, output)
-        _act(session, word, id, verb, done, lambda app: act(app, id, reason), makes_work=makes_work)
+        act_on_one(session, word, id, verb, done, lambda app: act(app, id, reason), makes_work=makes_work)
 
 
-def add_cancel(
-    commands: typer.Typer,
-    word: str,
-    help: str,
-    act: Callable[[Kallista, str, str | None, bool], Awaitable[object]],
-) -> None:
-    """How a workflow or process is cancelled; arguments as for ``add_verb``."""
-
-    @commands.command(
-        "cancel", help=help, epilog=f"Example: kallista {word} cancel my-{word} --rollback"
-    )
-    def command(
-        id: IdArgument,
-        reason: ReasonOption = None,
-        rollback: Annotated[
-            bool, typer.Option("--rollback", help="Undo what has completed (compensate).")
-        ] = False,
-        store: StoreOption = None,
-        output: OutputOption = Format.TEXT,
-    ) -> None:
-        session = Session(store, output)
-        done = "is being rolled back" if rollback else "is cancelled"
-        _act(
-            session, word, id, "cancel", done,
-            lambda app: act(app, id, reason, rollback), makes_work=rollback,
-        )  # fmt: skip
-
-
-def _act(
-    session: Session,
-    word: str,
-    id: str,
-    verb: str,
-    done: str,
-    act: Callable[[Kallista], Awaitable[object]],
-    *,
-    makes_work: bool,
-) -> None:
-    async def acted(app: Kallista) -> tuple[object, bool]:
-        answer = await act(app)
-        return answer, makes_work and not any(worker.alive for worker in await app.workers())
-
-    answer, nobody = session.ask(acted)
-    if session.as_json:
-        from kallista.cli.output import print_json
-
-        print_json({"id": id, "verb": verb, "answer": answer})
-    elif answer is False:
-        print(f"{id}: nothing to {verb}, it had finished before")
-    else:
-        print(f"{id} {done}" if answer in (None, True) else f"{id} {done} {answer}")
-        if nobody:
-            print(f"no worker is alive; start one with: {session.command('worker')}")
-            if word in ("workflow", "process"):
-                print("or run its file again: that goes on with it")
+WORKFLOW_PAUSE = Deed(
+    word="workflow",
+    plural="workflows",
+    verb="pause",
+    help="Start nothing new; what is in flight finishes.",
+    done="is paused",
+    one=lambda app, id, told: app.workflow_manager.pause_workflow(id, told.reason),
+    many=lambda app, which, told: app.workflow_manager.pause_workflows(
+        reason=told.reason, dry_run=told.dry_run, **which
+    ),
+)
+WORKFLOW_RESUME = Deed(
+    word="workflow",
+    plural="workflows",
+    verb="resume",
+    help="Let what is paused go on.",
+    done="goes on",
+    one=lambda app, id, told: app.workflow_manager.resume_workflow(id, told.reason),
+    many=lambda app, which, told: app.workflow_manager.resume_workflows(
+        reason=told.reason, dry_run=told.dry_run, **which
+    ),
+    makes_work=True,
+)
+WORKFLOW_CANCEL = Deed(
+    word="workflow",
+    plural="workflows",
+    verb="cancel",
+    help="End it; tasks in flight are told to stop.",
+    done="is cancelled",
+    one=lambda app, id, told: app.workflow_manager.cancel_workflow(id, told.reason, rollback=told.rollback),
+    many=lambda app, which, told: app.workflow_manager.cancel_workflows(
+        reason=told.reason, rollback=told.rollback, dry_run=told.dry_run, **which
+    ),
+    can_undo=True,
+)
+WORKFLOW_RETRY = Deed(
+    word="workflow",
+    plural="workflows",
+    verb="retry",
+    help="Go on from what did not complete.",
+    done="goes on",
+    one=lambda app, id, told: app.workflow_manager.retry_workflow(id, told.reason),
+    many=lambda app, which, told: app.workflow_manager.retry_workflows(
+        reason=told.reason, dry_run=told.dry_run, **which
+    ),
+    makes_work=True,
+)
+PROCESS_PAUSE = Deed(
+    word="process",
+    plural="processes",
+    verb="pause",
+    help="Start nothing new; what is in flight finishes.",
+    done="is paused",
+    one=lambda app, id, told: app.orchestrator.pause_process(id, told.reason),
+    many=lambda app, which, told: app.orchestrator.pause_processes(
+        reason=told.reason, dry_run=told.dry_run, **which
+    ),
+)
+PROCESS_RESUME = Deed(
+    word="process",
+    plural="processes",
+    verb="resume",
+    help="Let what is paused go on.",
+    done="goes on",
+    one=lambda app, id, told: app.orchestrator.resume_process(id, told.reason),
+    many=lambda app, which, told: app.orchestrator.resume_processes(
+        reason=told.reason, dry_run=told.dry_run, **which
+    ),
+    makes_work=True,
+)
+PROCESS_CANCEL = Deed(
+    word="process",
+    plural="processes",
+    verb="cancel",
+    help="End it and what it has started.",
+    done="is cancelled",
+    one=lambda app, id, told: app.orchestrator.cancel_process(id, told.reason, rollback=told.rollback),
+    many=lambda app, which, told: app.orchestrator.cancel_processes(
+        reason=told.reason, rollback=told.rollback, dry_run=told.dry_run, **which
+    ),
+    can_undo=True,
+)
+PROCESS_RETRY = Deed(
+    word="process",
+    plural="processes",
+    verb="retry",
+    help="Run again what failed or was skipped.",
+    done="goes on",
+    one=lambda app, id, told: app.orchestrator.retry_process(id, told.reason),
+    many=lambda app, which, told: app.orchestrator.retry_processes(
+        reason=told.reason, dry_run=told.dry_run, **which
+    ),
+    makes_work=True,
+)
+TASK_CANCEL = Deed(
+    word="task",
+    plural="tasks",
+    verb="cancel",
+    help="Cancel a task, or end a recurring one.",
+    done="is cancelled",
+    one=lambda app, id, told: app.scheduler.cancel_task(id, told.reason),
+    many=lambda app, which, told: app.scheduler.cancel_tasks(
+        reason=told.reason, dry_run=told.dry_run, **which
+    ),
+)
+TASK_RETRY = Deed(
+    word="task",
+    plural="tasks",
+    verb="retry",
+    help="Run a FAILED or CANCELLED task again.",
+    done="goes on",
+    one=lambda app, id, told: app.scheduler.retry_task(id, told.reason),
+    many=lambda app, which, told: app.scheduler.retry_tasks(
+        reason=told.reason, dry_run=told.dry_run, **which
+    ),
+    makes_work=True,
+)
 
 
 def workflow_commands() -> typer.Typer:
@@ -288,22 +331,10 @@ def workflow_commands() -> typer.Typer:
         commands, "workflow", "start", "Start a PENDING workflow.", "is started",
         lambda app, id: app.workflow_manager.start_workflow(id), makes_work=True,
     )  # fmt: skip
-    add_verb_with_reason(
-        commands, "workflow", "pause", "Start nothing new in it; what is in flight finishes.",
-        "is paused", lambda app, id, why: app.workflow_manager.pause_workflow(id, why),
-    )  # fmt: skip
-    add_verb(
-        commands, "workflow", "resume", "Let a paused workflow go on.", "goes on",
-        lambda app, id: app.workflow_manager.resume_workflow(id), makes_work=True,
-    )  # fmt: skip
-    add_cancel(
-        commands, "workflow", "End it; tasks in flight are told to stop.",
-        lambda app, id, why, back: app.workflow_manager.cancel_workflow(id, why, rollback=back),
-    )  # fmt: skip
-    add_verb(
-        commands, "workflow", "retry", "Go on from what did not complete.", "goes on",
-        lambda app, id: app.workflow_manager.retry_workflow(id), makes_work=True,
-    )  # fmt: skip
+    add_deed(commands, WORKFLOW_PAUSE)
+    add_deed(commands, WORKFLOW_RESUME)
+    add_deed(commands, WORKFLOW_CANCEL)
+    add_deed(commands, WORKFLOW_RETRY)
     add_verb(
         commands, "workflow", "delete", "Remove a finished workflow.", "is deleted",
         lambda app, id: app.workflow_manager.delete_workflow(id),
@@ -324,22 +355,10 @@ def process_commands() -> typer.Typer:
         commands, "process", "start", "Start a PENDING process.", "is started",
         lambda app, id: app.orchestrator.start_process(id), makes_work=True,
     )  # fmt: skip
-    add_verb_with_reason(
-        commands, "process", "pause", "Start nothing new in it; what is in flight finishes.",
-        "is paused", lambda app, id, why: app.orchestrator.pause_process(id, why),
-    )  # fmt: skip
-    add_verb(
-        commands, "process", "resume", "Let a paused process go on.", "goes on",
-        lambda app, id: app.orchestrator.resume_process(id), makes_work=True,
-    )  # fmt: skip
-    add_cancel(
-        commands, "process", "End it and what it has started.",
-        lambda app, id, why, back: app.orchestrator.cancel_process(id, why, rollback=back),
-    )  # fmt: skip
-    add_verb(
-        commands, "process", "retry", "Run again what failed or was skipped.", "goes on",
-        lambda app, id: app.orchestrator.retry_process(id), makes_work=True,
-    )  # fmt: skip
+    add_deed(commands, PROCESS_PAUSE)
+    add_deed(commands, PROCESS_RESUME)
+    add_deed(commands, PROCESS_CANCEL)
+    add_deed(commands, PROCESS_RETRY)
     add_verb(
         commands, "process", "delete", "Remove a finished process and the runs it started.",
         "is deleted", lambda app, id: app.orchestrator.delete_process(id),
@@ -369,14 +388,8 @@ def task_commands() -> typer.Typer:
 
         print_json(Session(store, output).ask(lambda app: app.scheduler.get_task_result(id)))
 
-    add_verb_with_reason(
-        commands, "task", "cancel", "Cancel a task, or end a recurring one.", "is cancelled",
-        lambda app, id, why: app.scheduler.cancel_task(id, why),
-    )  # fmt: skip
-    add_verb(
-        commands, "task", "retry", "Run a FAILED or CANCELLED task again.", "goes on",
-        lambda app, id: app.scheduler.retry_task(id), makes_work=True,
-    )  # fmt: skip
+    add_deed(commands, TASK_CANCEL)
+    add_deed(commands, TASK_RETRY)
     add_verb(
         commands, "task", "delete", "Remove a finished task.", "is deleted",
         lambda app, id: app.scheduler.delete_task(id),

@@ -248,6 +248,26 @@ class Page(Snapshot, Generic[ItemT], frozen=True):
     cursor: str | None
 
 
+class Commanded(Snapshot, frozen=True):
+    """What has become of a command to many runs.
+
+    Args:
+        verb: What was asked, such as ``pause``.
+        matched: How many runs were meant.
+        changed: For how many it has changed something; 0 of a preview.
+        ids: The first of those that were meant.
+        refusals: How many could not be told.
+        refused: Why, of the first of them.
+    """
+
+    verb: str
+    matched: int
+    changed: int
+    ids: tuple[RunId, ...]
+    refusals: int
+    refused: Mapping[RunId, str]
+
+
 class HistoryEvent(Snapshot, frozen=True):
     """One thing that happened to a run.
 

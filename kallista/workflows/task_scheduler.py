@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Unpack
+from kallista.core.commands import Command, Verb
+from kallista.core.snapshots import Commanded
+from kallista.workflows.many import Which
+
 from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime
 from typing import Final, Unpack, cast
@@ -242,14 +247,58 @@ class TaskScheduler(Runs[TaskSnapshot]):
             firing is not None and await self._cancel_one(firing, reason, schedule.kind)
         ) or ended
 
-    async def retry_task(self, task_id: str) -> None:
+    async def retry_task(self, task_id: str, reason: str | None = None) -> None:
         """Let a FAILED or CANCELLED task run again, with the same idempotency key.
+
+        The reason is kept in its history.
 
         Raises:
             NotFoundError: No such task.
             StateError: It has not failed.
         """
-        await self._command(task_id, Verb.RETRY)
+        await self._command(task_id, Verb.RETRY, reason)
+
+    async def cancel_tasks(
+        self, *, reason: str | None = None, dry_run: bool = False, **which: Unpack[Which]
+    ) -> Commanded:
+        """Cancel all single tasks that match; schedules go on.
+
+        Args:
+            reason: Why, for their histories.
+            dry_run: Only say how many there are, and which are the first.
+            which: By ``status``, ``name``, ``tag``, ``created_from``, ``created_until``,
+                ``schedule_id``, as for ``list_tasks``; at least one of them. Without a status
+                all that the command is for. What others have started is told by those.
+
+        Returns:
+            How many there were, for how many it changed something, and who refused it.
+
+        Raises:
+            UsageError: It is not said which are meant.
+        """
+        command = Command(Verb.CANCEL, reason)
+        return await self._command_all(command, which, dry_run=dry_run)
+
+    async def retry_tasks(
+        self, *, reason: str | None = None, dry_run: bool = False, **which: Unpack[Which]
+    ) -> Commanded:
+        """Retry all failed single tasks that match.
+
+        Args:
+            reason: Why, for their histories.
+            dry_run: Only say how many there are, and which are the first.
+            which: By ``status``, ``name``, ``tag``, ``created_from``, ``created_until``,
+                ``schedule_id``, as for ``list_tasks``; at least one of them. Without a status
+                all that the command is for. What others have started is told by those.
+
+        Returns:
+            How many there were, for how many it changed something, and who refused it.
+
+        Raises:
+            UsageError: It is not said which are meant.
+        """
+        command = Command(Verb.RETRY, reason)
+        return await self._command_all(command, which, dry_run=dry_run)
 
     async def delete_task(self, task_id: str) -> None:
         """Remove a finished task; who waits for it learns how it ended.

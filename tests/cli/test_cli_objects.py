@@ -244,3 +244,18 @@ def test_init_writes_a_project_that_runs(folder: Path, typed: Typist) -> None:
     assert again.code == 2
     assert "hello.yaml" in again.err
     assert (folder / "mine" / "hello.yaml").read_bytes() == before
+
+
+def test_many_are_commanded_at_once(folder: Path, typed: Typist) -> None:
+    """After a look at how many there are; without a terminal only by ``--yes``."""
+    for id in ("one", "two"):
+        typed("run", written(folder, HELLO), "--detach", "--id", id)
+    nothing = typed("workflow", "cancel")
+    assert (nothing.code, "--tag, --name" in nothing.err) == (2, True)
+    preview = typed("workflow", "cancel", "--name", "hello", "--dry-run")
+    assert preview.out.splitlines() == ["2 workflows match", "  two", "  one"]
+    careful = typed("workflow", "cancel", "--name", "hello")
+    assert (careful.code, "add --yes" in careful.err) == (2, True)
+    done = typed("workflow", "cancel", "--name", "hello", "--reason", "enough", "--yes")
+    assert done.out == "2 workflows match; 2: is cancelled\n"
+    assert typed("workflow", "cancel", "--name", "hello", "-y", "-o", "json").answer["matched"] == 0
