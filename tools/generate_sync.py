@@ -46,6 +46,7 @@ from kallista.core.snapshots import (
     NextFiring,
     Page,
     ProcessSnapshot,
+    Replay,
     RunError,
     RunSummary,
     ScheduleSnapshot,

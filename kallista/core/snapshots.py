@@ -399,6 +399,33 @@ class Explanation(Snapshot, frozen=True):
         return self.sentence
 
 
+class Replay(Snapshot, frozen=True):
+    """What the history of a run leads to when it is followed from its beginning.
+
+    Args:
+        id: The run.
+        status: Where it is.
+        events: How many events were followed.
+        difference: The first thing that is otherwise than the history tells; None: all agrees.
+    """
+
+    id: RunId
+    status: str
+    events: int
+    difference: str | None
+
+    @property
+    def agrees(self) -> bool:
+        """Whether the history leads to where the run is."""
+        return self.difference is None
+
+    def __str__(self) -> str:
+        told = f"{self.events} events of {self.id!r}"
+        if self.difference is None:
+            return f"{told} lead to where it is: {self.status}."
+        return f"{told} do not lead to where it is: {self.difference}."
+
+
 def as_json(snapshot: Snapshot) -> str:
     """The plain form of a snapshot as indented JSON text."""
     return json.dumps(snapshot.to_dict(), indent=2, ensure_ascii=False)

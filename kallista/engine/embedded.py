@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from kallista.core.snapshots import Replay
+from kallista.engine.promises import Promises
+
 import asyncio
 import logging
 import os
@@ -597,6 +600,13 @@ class EmbeddedEngine:
         if schedule is not None:
             return await self._explainer.schedule(schedule)
         raise await self._nothing("run or schedule", id)
+
+    async def replay(self, id: str) -> Replay:
+        """What the history of a run leads to."""
+        record = await self._find(id)
+        if record is None:
+            raise await self._nothing("run", id)
+        return await Promises(self._store, self._definitions).replayed(record)
 
     async def kind_of(self, id: str) -> RunKind | None:
         """Which kind of run has this id, or None."""

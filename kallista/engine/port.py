@@ -14,6 +14,7 @@ from kallista.core.expressions import Scope
 from kallista.core.parsing import SingleTask
 from kallista.core.schedules import FiringRules
 from kallista.core.snapshots import (
+    Replay,
     AnySnapshot,
     Explanation,
     HistoryEvent,
@@ -204,6 +205,10 @@ class Engine(Protocol):
 
     async def explain(self, id: str) -> Explanation:
         """Why the run or schedule is where it is. Raises ``NotFoundError``."""
+        ...
+
+    async def replay(self, id: str) -> Replay:
+        """What the history of a run leads to. Raises ``NotFoundError``."""
         ...
 
 

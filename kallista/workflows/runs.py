@@ -18,6 +18,7 @@ from kallista.core.snapshots import (
     Explanation,
     HistoryEvent,
     Page,
+    Replay,
     RunSummary,
 )
 from kallista.core.states import RunKind
@@ -99,6 +100,20 @@ class Runs(Generic[SnapshotT]):
             NotFoundError: Nothing has this id.
         """
         return await self._engine.explain(id)
+
+    async def replay(self, id: str) -> Replay:
+        """Follow the history of a run from its beginning, and compare where that leads to.
+
+        Args:
+            id: A run of any kind.
+
+        Returns:
+            How many events there are, and the first thing that is otherwise than they tell.
+
+        Raises:
+            NotFoundError: No run has this id.
+        """
+        return await self._engine.replay(id)
 
     def _run_request(
         self,

@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from world import World
+from msgspec.structs import replace
+from world import MemoryWorld, World
 
 from kallista import Kallista, UsageError, WorkflowStatus
+from kallista.core.types import RunId
 
 pytestmark = pytest.mark.anyio
 
@@ -96,3 +98,25 @@ async def test_nobody_means_all_by_mistake(world: World, which: dict[str, Any]) 
     with pytest.raises(UsageError):
         await app.workflow_manager.cancel_workflows(**which)
     assert await app.workflow_manager.get_workflow_status("n0") is WorkflowStatus.RUNNING
+
+
+async def test_a_history_leads_to_where_its_run_is(any_world: World) -> None:
+    """Replayed from the beginning, for runs of every kind and in every state."""
+    app = await nightly(any_world, 1)
+    told = await app.workflow_manager.replay("n0")
+    assert told.agrees
+    assert str(told) == f"{told.events} events of 'n0' lead to where it is: RUNNING."
+    await app.workflow_manager.cancel_workflow("n0")
+    assert (await app.orchestrator.replay("n0")).status == "CANCELLED"
+
+
+async def test_a_state_that_no_history_tells_is_found(world: MemoryWorld) -> None:
+    """The first difference is told, as it is and as it would be."""
+    app = await nightly(world, 1)
+    key = world.state.keys[RunId("n0")]
+    before = world.state.runs[key]
+    world.state.runs[key] = replace(before, head=replace(before.head, in_flight=7))
+    told = await app.workflow_manager.replay("n0")
+    world.state.runs[key] = before
+    assert "with 7 in flight" in str(told.difference)
+    assert not told.agrees
