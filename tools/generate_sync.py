@@ -40,6 +40,7 @@ from functools import partial
 from typing import Protocol, TypeVar, Unpack
 
 from kallista.core.snapshots import (
+    BackfillMoment,
     Explanation,
     HistoryEvent,
     NextFiring,

@@ -255,6 +255,7 @@ def _act(
     act: Callable[[Kallista], Awaitable[object]],
     *,
     makes_work: bool,
+    otherwise: str = "it had finished before",
 ) -> None:
     async def acted(app: Kallista) -> tuple[object, bool]:
         answer = await act(app)
@@ -266,7 +267,7 @@ def _act(
 
         print_json({"id": id, "verb": verb, "answer": answer})
     elif answer is False:
-        print(f"{id}: nothing to {verb}, it had finished before")
+        print(f"{id}: nothing to {verb}, {otherwise}")
     else:
         print(f"{id} {done}" if answer in (None, True) else f"{id} {done} {answer}")
         if nobody:
@@ -384,6 +385,48 @@ def task_commands() -> typer.Typer:
     return commands
 
 
+def _add_backfill(commands: typer.Typer) -> None:
+    @commands.command(
+        "backfill",
+        help="Let it fire for moments of the past, one after the other.",
+        epilog="Example: kallista schedule backfill nightly --start 2026-01-01"
+        " --until 2026-01-31 --preview",
+    )
+    def backfill(
+        id: IdArgument,
+        start: Annotated[str, typer.Option("--start", help="The first moment that counts.")],
+        until: Annotated[str, typer.Option("--until", help="The last one; it is past.")],
+        preview: Annotated[
+            bool, typer.Option("--preview", help="Show the moments, and start nothing.")
+        ] = False,
+        priority: Annotated[
+            int | None, typer.Option("--priority", help="Of the runs; by default one less.")
+        ] = None,
+        count: Annotated[
+            int, typer.Option("-n", min=1, max=1000, help="How many moments to show.")
+        ] = 20,
+        store: StoreOption = None,
+        output: OutputOption = Format.TEXT,
+    ) -> None:
+        session = Session(store, output)
+        if not preview:
+            _act(
+                session, "schedule", id, "backfill", f"fires for {start} to {until}",
+                lambda app: app.scheduler.backfill_schedule(id, start, until, priority=priority),
+                makes_work=True, otherwise="that is under way already",
+            )  # fmt: skip
+            return
+        found = session.ask(lambda app: app.scheduler.preview_backfill(id, start, until, count))
+        if session.as_json:
+            from kallista.cli.output import print_json
+
+            print_json(list(found))
+        else:
+            from kallista.cli.views import show_backfill
+
+            show_backfill(id, found, count)
+
+
 def schedule_commands() -> typer.Typer:
     """``kallista schedule``."""
     commands = group("Look at schedules and command them.")
@@ -466,6 +509,11 @@ def schedule_commands() -> typer.Typer:
     add_verb(
         commands, "schedule", "trigger", "Fire it once, now; its rhythm stays.", "has started",
         lambda app, id: app.scheduler.trigger_schedule(id), makes_work=True,
+    )  # fmt: skip
+    _add_backfill(commands)
+    add_verb(
+        commands, "schedule", "cancel-backfill", "Leave out what its backfill has not started.",
+        "backfills no more", lambda app, id: app.scheduler.cancel_backfill(id),
     )  # fmt: skip
     add_verb(
         commands, "schedule", "delete", "Remove it; the tasks it has started stay.", "is deleted",
