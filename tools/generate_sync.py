@@ -40,6 +40,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Protocol, TypeVar, Unpack
 
 from kallista.core.snapshots import (
+    BackfillMoment,
     Commanded,
     Explanation,
     HistoryEvent,

@@ -166,6 +166,7 @@ def act_on_one(
     act: Callable[[Kallista], Awaitable[object]],
     *,
     makes_work: bool,
+    otherwise: str = "it had finished before",
 ) -> None:
     """Do something to what has an id, and say what came of it.
 
@@ -177,6 +178,7 @@ def act_on_one(
         done: What is printed afterwards, after the id.
         act: Does it; what it returns other than None goes into the answer.
         makes_work: Whether a worker is needed for what comes of it.
+        otherwise: Why it may be that there is nothing to do.
     """
 
     async def acted(app: Kallista) -> tuple[object, bool]:
@@ -189,7 +191,7 @@ def act_on_one(
 
         print_json({"id": id, "verb": verb, "answer": answer})
     elif answer is False:
-        print(f"{id}: nothing to {verb}, it had finished before")
+        print(f"{id}: nothing to {verb}, {otherwise}")
     else:
         print(f"{id} {done}" if answer in (None, True) else f"{id} {done} {answer}")
         if nobody:

@@ -8,7 +8,19 @@ from typing import TYPE_CHECKING, Annotated, TypedDict
 
 import typer
 
-from kallista.cli.commanding import Deed, Told, act_on_one, add_deed
+from kallista.cli.commanding import act_on_one, add_deed
+from kallista.cli.deeds import (
+    PROCESS_CANCEL,
+    PROCESS_PAUSE,
+    PROCESS_RESUME,
+    PROCESS_RETRY,
+    TASK_CANCEL,
+    TASK_RETRY,
+    WORKFLOW_CANCEL,
+    WORKFLOW_PAUSE,
+    WORKFLOW_RESUME,
+    WORKFLOW_RETRY,
+)
 from kallista.cli.options import (
     CursorOption,
     IdArgument,
@@ -199,123 +211,6 @@ def add_verb_with_reason(
         act_on_one(session, word, id, verb, done, lambda app: act(app, id, reason), makes_work=makes_work)
 
 
-WORKFLOW_PAUSE = Deed(
-    word="workflow",
-    plural="workflows",
-    verb="pause",
-    help="Start nothing new; what is in flight finishes.",
-    done="is paused",
-    one=lambda app, id, told: app.workflow_manager.pause_workflow(id, told.reason),
-    many=lambda app, which, told: app.workflow_manager.pause_workflows(
-        reason=told.reason, dry_run=told.dry_run, **which
-    ),
-)
-WORKFLOW_RESUME = Deed(
-    word="workflow",
-    plural="workflows",
-    verb="resume",
-    help="Let what is paused go on.",
-    done="goes on",
-    one=lambda app, id, told: app.workflow_manager.resume_workflow(id, told.reason),
-    many=lambda app, which, told: app.workflow_manager.resume_workflows(
-        reason=told.reason, dry_run=told.dry_run, **which
-    ),
-    makes_work=True,
-)
-WORKFLOW_CANCEL = Deed(
-    word="workflow",
-    plural="workflows",
-    verb="cancel",
-    help="End it; tasks in flight are told to stop.",
-    done="is cancelled",
-    one=lambda app, id, told: app.workflow_manager.cancel_workflow(id, told.reason, rollback=told.rollback),
-    many=lambda app, which, told: app.workflow_manager.cancel_workflows(
-        reason=told.reason, rollback=told.rollback, dry_run=told.dry_run, **which
-    ),
-    can_undo=True,
-)
-WORKFLOW_RETRY = Deed(
-    word="workflow",
-    plural="workflows",
-    verb="retry",
-    help="Go on from what did not complete.",
-    done="goes on",
-    one=lambda app, id, told: app.workflow_manager.retry_workflow(id, told.reason),
-    many=lambda app, which, told: app.workflow_manager.retry_workflows(
-        reason=told.reason, dry_run=told.dry_run, **which
-    ),
-    makes_work=True,
-)
-PROCESS_PAUSE = Deed(
-    word="process",
-    plural="processes",
-    verb="pause",
-    help="Start nothing new; what is in flight finishes.",
-    done="is paused",
-    one=lambda app, id, told: app.orchestrator.pause_process(id, told.reason),
-    many=lambda app, which, told: app.orchestrator.pause_processes(
-        reason=told.reason, dry_run=told.dry_run, **which
-    ),
-)
-PROCESS_RESUME = Deed(
-    word="process",
-    plural="processes",
-    verb="resume",
-    help="Let what is paused go on.",
-    done="goes on",
-    one=lambda app, id, told: app.orchestrator.resume_process(id, told.reason),
-    many=lambda app, which, told: app.orchestrator.resume_processes(
-        reason=told.reason, dry_run=told.dry_run, **which
-    ),
-    makes_work=True,
-)
-PROCESS_CANCEL = Deed(
-    word="process",
-    plural="processes",
-    verb="cancel",
-    help="End it and what it has started.",
-    done="is cancelled",
-    one=lambda app, id, told: app.orchestrator.cancel_process(id, told.reason, rollback=told.rollback),
-    many=lambda app, which, told: app.orchestrator.cancel_processes(
-        reason=told.reason, rollback=told.rollback, dry_run=told.dry_run, **which
-    ),
-    can_undo=True,
-)
-PROCESS_RETRY = Deed(
-    word="process",
-    plural="processes",
-    verb="retry",
-    help="Run again what failed or was skipped.",
-    done="goes on",
-    one=lambda app, id, told: app.orchestrator.retry_process(id, told.reason),
-    many=lambda app, which, told: app.orchestrator.retry_processes(
-        reason=told.reason, dry_run=told.dry_run, **which
-    ),
-    makes_work=True,
-)
-TASK_CANCEL = Deed(
-    word="task",
-    plural="tasks",
-    verb="cancel",
-    help="Cancel a task, or end a recurring one.",
-    done="is cancelled",
-    one=lambda app, id, told: app.scheduler.cancel_task(id, told.reason),
-    many=lambda app, which, told: app.scheduler.cancel_tasks(
-        reason=told.reason, dry_run=told.dry_run, **which
-    ),
-)
-TASK_RETRY = Deed(
-    word="task",
-    plural="tasks",
-    verb="retry",
-    help="Run a FAILED or CANCELLED task again.",
-    done="goes on",
-    one=lambda app, id, told: app.scheduler.retry_task(id, told.reason),
-    many=lambda app, which, told: app.scheduler.retry_tasks(
-        reason=told.reason, dry_run=told.dry_run, **which
-    ),
-    makes_work=True,
-)
 
 
 def workflow_commands() -> typer.Typer:
@@ -395,6 +290,48 @@ def task_commands() -> typer.Typer:
         lambda app, id: app.scheduler.delete_task(id),
     )  # fmt: skip
     return commands
+
+
+def _add_backfill(commands: typer.Typer) -> None:
+    @commands.command(
+        "backfill",
+        help="Let it fire for moments of the past, one after the other.",
+        epilog="Example: kallista schedule backfill nightly --start 2026-01-01"
+        " --until 2026-01-31 --preview",
+    )
+    def backfill(
+        id: IdArgument,
+        start: Annotated[str, typer.Option("--start", help="The first moment that counts.")],
+        until: Annotated[str, typer.Option("--until", help="The last one; it is past.")],
+        preview: Annotated[
+            bool, typer.Option("--preview", help="Show the moments, and start nothing.")
+        ] = False,
+        priority: Annotated[
+            int | None, typer.Option("--priority", help="Of the runs; by default one less.")
+        ] = None,
+        count: Annotated[
+            int, typer.Option("-n", min=1, max=1000, help="How many moments to show.")
+        ] = 20,
+        store: StoreOption = None,
+        output: OutputOption = Format.TEXT,
+    ) -> None:
+        session = Session(store, output)
+        if not preview:
+            act_on_one(
+                session, "schedule", id, "backfill", f"fires for {start} to {until}",
+                lambda app: app.scheduler.backfill_schedule(id, start, until, priority=priority),
+                makes_work=True, otherwise="that is under way already",
+            )  # fmt: skip
+            return
+        found = session.ask(lambda app: app.scheduler.preview_backfill(id, start, until, count))
+        if session.as_json:
+            from kallista.cli.output import print_json
+
+            print_json(list(found))
+        else:
+            from kallista.cli.views import show_backfill
+
+            show_backfill(id, found, count)
 
 
 def schedule_commands() -> typer.Typer:
@@ -479,6 +416,11 @@ def schedule_commands() -> typer.Typer:
     add_verb(
         commands, "schedule", "trigger", "Fire it once, now; its rhythm stays.", "has started",
         lambda app, id: app.scheduler.trigger_schedule(id), makes_work=True,
+    )  # fmt: skip
+    _add_backfill(commands)
+    add_verb(
+        commands, "schedule", "cancel-backfill", "Leave out what its backfill has not started.",
+        "backfills no more", lambda app, id: app.scheduler.cancel_backfill(id),
     )  # fmt: skip
     add_verb(
         commands, "schedule", "delete", "Remove it; the tasks it has started stay.", "is deleted",

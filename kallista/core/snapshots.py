@@ -290,6 +290,41 @@ class HistoryEvent(Snapshot, frozen=True):
     data: Json
 
 
+class BackfillSnapshot(Snapshot, frozen=True):
+    """Moments of the past for which a schedule fires.
+
+    Args:
+        start: From which moment on.
+        until: Up to which.
+        next_fire_time: The next one; None when the last one has been started.
+        priority: Of the runs it starts.
+    """
+
+    start: datetime
+    until: datetime
+    next_fire_time: datetime | None
+    priority: int
+
+    def __str__(self) -> str:
+        following = "the last has started" if self.next_fire_time is None else self.next_fire_time
+        return f"{self.start} to {self.until}, next: {following}"
+
+
+class BackfillMoment(Snapshot, frozen=True):
+    """A moment of the past that a backfill comes to.
+
+    Args:
+        moment: Which one, in UTC.
+        run_id: The run of that moment.
+        status: Its status if it exists, or that which it had when it was deleted: such a moment
+            is left as it is. None: it would be started.
+    """
+
+    moment: datetime
+    run_id: RunId
+    status: str | None
+
+
 class ScheduleSnapshot(Snapshot, frozen=True):
     """A schedule at one moment.
 
@@ -312,6 +347,8 @@ class ScheduleSnapshot(Snapshot, frozen=True):
         pause_on_failure: After so many failures in a row it is PAUSED; None: never.
         note: Why it is in its status, where somebody or something said so.
         since: From when on it is in its status.
+        backfill: Which moments of the past it fires for beside.
+        backfilled: How many runs backfills have started.
     """
 
     id: ScheduleId
@@ -339,6 +376,8 @@ class ScheduleSnapshot(Snapshot, frozen=True):
     pause_on_failure: int | None
     note: str | None
     since: datetime
+    backfill: BackfillSnapshot | None
+    backfilled: int
 
 
 class ChangeOverSnapshot(Snapshot, frozen=True):

@@ -16,6 +16,7 @@ from kallista.core.schedules import FiringRules
 from kallista.core.snapshots import (
     Replay,
     AnySnapshot,
+    BackfillMoment,
     Explanation,
     HistoryEvent,
     NextFiring,
@@ -116,6 +117,27 @@ class Schedules(Protocol):
 
     async def trigger(self, id: ScheduleId) -> RunId:
         """Fire it once, now, whatever its trigger and status say; its rhythm stays."""
+        ...
+
+    async def backfill(
+        self, id: ScheduleId, start: Micros, until: Micros, priority: int | None
+    ) -> bool:
+        """Let it fire for moments of the past, at a lower priority; false for a repeat.
+
+        Raises:
+            UsageError: There are none, or they are not past.
+            StateError: It is over, or another backfill is not.
+        """
+        ...
+
+    async def preview_backfill(
+        self, id: ScheduleId, start: Micros, until: Micros, count: int
+    ) -> Sequence[BackfillMoment]:
+        """For which moments a backfill would fire, at most so many. Raises ``UsageError``."""
+        ...
+
+    async def cancel_backfill(self, id: ScheduleId) -> bool:
+        """Leave out what a backfill has not started yet; false if there is none."""
         ...
 
     async def delete(self, id: ScheduleId) -> None:

@@ -12,6 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from kallista.core.snapshots import (
+    BackfillMoment,
     Explanation,
     HistoryEvent,
     Page,
@@ -570,6 +571,72 @@ class SyncTaskScheduler:
             NotFoundError: No such schedule.
         """
         return self._portal.call(partial(self._inner.trigger_schedule, schedule_id))
+
+    def backfill_schedule(
+        self,
+        schedule_id: str,
+        start: datetime | str,
+        until: datetime | str,
+        *,
+        priority: int | None = None,
+    ) -> bool:
+        """Let it fire for moments of the past: those of its trigger between two moments.
+
+        Its own firings come first. Each moment gets the run that its firing would have had, under
+        the same id; one that exists, or was deleted, stays as it is. Unless ``overlap`` is
+        ``allow``, one runs after the other, and a firing that is due meanwhile waits.
+        ``preview_backfill`` shows the moments.
+
+        Args:
+            schedule_id: Which one.
+            start: The first moment that counts; a naive datetime is in the configured time zone.
+            until: The last one; it is past.
+            priority: Of the runs; one less than the schedule's own by default.
+
+        Returns:
+            False if the same backfill is under way already.
+
+        Raises:
+            NotFoundError: No such schedule.
+            UsageError: No moment lies between, or ``until`` is not past.
+            StateError: It is over, or another backfill is under way.
+        """
+        return self._portal.call(
+            partial(self._inner.backfill_schedule, schedule_id, start, until, priority=priority)
+        )
+
+    def preview_backfill(
+        self, schedule_id: str, start: datetime | str, until: datetime | str, count: int = 100
+    ) -> Sequence[BackfillMoment]:
+        """For which moments ``backfill_schedule`` would fire; nothing is started.
+
+        Args:
+            schedule_id: Which one.
+            start: As for ``backfill_schedule``.
+            until: As for ``backfill_schedule``.
+            count: How many moments at most.
+
+        Returns:
+            The moments in their order, each with its run's status if that exists already.
+
+        Raises:
+            NotFoundError: No such schedule.
+            UsageError: ``until`` is not past.
+        """
+        return self._portal.call(
+            partial(self._inner.preview_backfill, schedule_id, start, until, count)
+        )
+
+    def cancel_backfill(self, schedule_id: str) -> bool:
+        """Leave out what its backfill has not started yet; what runs goes on.
+
+        Returns:
+            False if there is none.
+
+        Raises:
+            NotFoundError: No such schedule.
+        """
+        return self._portal.call(partial(self._inner.cancel_backfill, schedule_id))
 
     def delete_schedule(self, schedule_id: str) -> None:
         """Remove it; the tasks it has started stay. Raises ``NotFoundError``."""

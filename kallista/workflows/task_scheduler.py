@@ -11,13 +11,16 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime
 from typing import Final, Unpack, cast
 
+from kallista.core import fields
 from kallista.core.commands import Command, Verb
 from kallista.core.definitions import Definition
 from kallista.core.durations import to_datetime
 from kallista.core.expressions import Scope
 from kallista.core.firing_values import scope_of
 from kallista.core.ids import check_id
+from kallista.core.problems import Problems
 from kallista.core.snapshots import (
+    BackfillMoment,
     HistoryEvent,
     NextFiring,
     Page,
@@ -441,6 +444,76 @@ class TaskScheduler(Runs[TaskSnapshot]):
         """
         return await self._engine.schedules.trigger(ScheduleId(schedule_id))
 
+    async def backfill_schedule(
+        self,
+        schedule_id: str,
+        start: datetime | str,
+        until: datetime | str,
+        *,
+        priority: int | None = None,
+    ) -> bool:
+        """Let it fire for moments of the past: those of its trigger between two moments.
+
+        Its own firings come first. Each moment gets the run that its firing would have had, under
+        the same id; one that exists, or was deleted, stays as it is. Unless ``overlap`` is
+        ``allow``, one runs after the other, and a firing that is due meanwhile waits.
+        ``preview_backfill`` shows the moments.
+
+        Args:
+            schedule_id: Which one.
+            start: The first moment that counts; a naive datetime is in the configured time zone.
+            until: The last one; it is past.
+            priority: Of the runs; one less than the schedule's own by default.
+
+        Returns:
+            False if the same backfill is under way already.
+
+        Raises:
+            NotFoundError: No such schedule.
+            UsageError: No moment lies between, or ``until`` is not past.
+            StateError: It is over, or another backfill is under way.
+        """
+        return await self._engine.schedules.backfill(
+            ScheduleId(schedule_id), *self._past(start, until), _checked_priority(priority)
+        )
+
+    async def preview_backfill(
+        self,
+        schedule_id: str,
+        start: datetime | str,
+        until: datetime | str,
+        count: int = 100,
+    ) -> Sequence[BackfillMoment]:
+        """For which moments ``backfill_schedule`` would fire; nothing is started.
+
+        Args:
+            schedule_id: Which one.
+            start: As for ``backfill_schedule``.
+            until: As for ``backfill_schedule``.
+            count: How many moments at most.
+
+        Returns:
+            The moments in their order, each with its run's status if that exists already.
+
+        Raises:
+            NotFoundError: No such schedule.
+            UsageError: ``until`` is not past.
+        """
+        return await self._engine.schedules.preview_backfill(
+            ScheduleId(schedule_id), *self._past(start, until), count
+        )
+
+    async def cancel_backfill(self, schedule_id: str) -> bool:
+        """Leave out what its backfill has not started yet; what runs goes on.
+
+        Returns:
+            False if there is none.
+
+        Raises:
+            NotFoundError: No such schedule.
+        """
+        return await self._engine.schedules.cancel_backfill(ScheduleId(schedule_id))
+
     async def delete_schedule(self, schedule_id: str) -> None:
         """Remove it; the runs it has started stay. Raises ``NotFoundError``."""
         await self._engine.schedules.delete(ScheduleId(schedule_id))
@@ -535,6 +608,13 @@ class TaskScheduler(Runs[TaskSnapshot]):
             ready_at=ready_at,
         )
 
+    def _past(self, start: datetime | str, until: datetime | str) -> tuple[Micros, Micros]:
+        first = self._definitions.moment(start, "start")
+        last = self._definitions.moment(until, "until")
+        if last < first:
+            raise UsageError(f"until ({until}) lies before start ({start})")
+        return first, last
+
     async def _schedule_run(
         self,
         schedule_id: str,
@@ -607,6 +687,15 @@ _UNNAMED: Final = "task"
 
 _ARGUMENTS: Final = ("task_id", "task_data", "scheduled_time", "priority", "tags")
 """What an item of ``schedule_tasks`` may say."""
+
+
+def _checked_priority(priority: int | None) -> int | None:
+    if priority is None:
+        return None
+    problems = Problems()
+    checked = fields.priority(priority, problems)
+    problems.raise_if_any("the request")
+    return checked
 
 
 def _schedule_status(status: ScheduleStatus | str | None) -> ScheduleStatus | None:

@@ -142,6 +142,34 @@ def test_the_next_firings_show_what_the_clocks_do(folder: Path, typed: Typist) -
     assert len(answer) - len(lost) == 3
 
 
+def test_a_backfill_is_shown_begun_and_left_out(folder: Path, typed: Typist) -> None:
+    """A preview starts nothing; what is begun twice or left out twice says so."""
+    with Kallista.sync(worker=False) as app:
+        nap = {"type": "sleep", "seconds": 1}
+        app.scheduler.schedule_task("nightly", nap, cron="0 3 * * *", timezone="UTC")
+    past = ("nightly", "--start", "2026-01-01T00:00Z", "--until", "2026-01-05T00:00Z")
+    shown = typed("schedule", "backfill", *past, "--preview").out
+    assert shown.count("would start") == 4
+    assert "nightly@2026-01-04T03:00:00Z" in shown
+    assert "more than 2" in typed("schedule", "backfill", *past, "--preview", "-n", "2").out
+    moments = typed("schedule", "backfill", *past, "--preview", "-o", "json").answer
+    assert moments[0] == {
+        "moment": "2026-01-01T03:00:00+00:00",
+        "run_id": "nightly@2026-01-01T03:00:00Z",
+        "status": None,
+    }
+    begun = typed("schedule", "backfill", *past, "--priority", "-3").out
+    assert begun.startswith("nightly fires for 2026-01-01T00:00Z to 2026-01-05T00:00Z\n")
+    assert "no worker is alive" in begun
+    again = typed("schedule", "backfill", *past, "--priority", "-3").out
+    assert again == "nightly: nothing to backfill, that is under way already\n"
+    words = " ".join(typed("schedule", "show", "nightly").out.split())
+    assert "next: 2026-01-01 03:00:00" in words
+    assert typed("schedule", "cancel-backfill", "nightly").out == "nightly backfills no more\n"
+    assert "nothing to" in typed("schedule", "cancel-backfill", "nightly").out
+    assert typed("schedule", "backfill", *past[:-1], "2999-01-01").code == 2
+
+
 WRONG: Sequence[tuple[tuple[str, ...], str, str]] = [
     (("workflow", "show", "nix"), "NotFoundError", "'nix'"),
     (("process", "show", "hello"), "NotFoundError", "workflow"),
