@@ -204,7 +204,8 @@ def _act_on_many(session: Session, deed: Deed, which: Which, told: Told, *, yes:
     if not which:
         session.fail(
             UsageError(
-                f"give an ID, or say which {deed.plural} are meant: --tag, --name, --status, --since"
+                f"give an ID, or say which {deed.plural} are meant:"
+                " --tag, --name, --status, --since"
             )
         )
     preview = session.ask(lambda app: deed.many(app, which, replace(told, dry_run=True)))

@@ -35,7 +35,9 @@ WORKFLOW_CANCEL: Final = Deed(
     verb="cancel",
     help="End it; tasks in flight are told to stop.",
     done="is cancelled",
-    one=lambda app, id, told: app.workflow_manager.cancel_workflow(id, told.reason, rollback=told.rollback),
+    one=lambda app, id, told: app.workflow_manager.cancel_workflow(
+        id, told.reason, rollback=told.rollback
+    ),
     many=lambda app, which, told: app.workflow_manager.cancel_workflows(
         reason=told.reason, rollback=told.rollback, dry_run=told.dry_run, **which
     ),
@@ -82,7 +84,9 @@ PROCESS_CANCEL: Final = Deed(
     verb="cancel",
     help="End it and what it has started.",
     done="is cancelled",
-    one=lambda app, id, told: app.orchestrator.cancel_process(id, told.reason, rollback=told.rollback),
+    one=lambda app, id, told: app.orchestrator.cancel_process(
+        id, told.reason, rollback=told.rollback
+    ),
     many=lambda app, which, told: app.orchestrator.cancel_processes(
         reason=told.reason, rollback=told.rollback, dry_run=told.dry_run, **which
     ),

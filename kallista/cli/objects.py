@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, TypedDict
 
 import typer
@@ -37,6 +37,7 @@ from kallista.cli.session import Format, OutputOption, Session, StoreOption
 if TYPE_CHECKING:
     from kallista.app import Kallista
     from kallista.core.snapshots import AnySnapshot, HistoryEvent, Page, RunSummary
+
 
 class Filter(TypedDict):
     """Which runs a list shows."""
@@ -208,9 +209,9 @@ def add_verb_with_reason(
         output: OutputOption = Format.TEXT,
     ) -> None:
         session = Session(store, output)
-        act_on_one(session, word, id, verb, done, lambda app: act(app, id, reason), makes_work=makes_work)
-
-
+        act_on_one(
+            session, word, id, verb, done, lambda app: act(app, id, reason), makes_work=makes_work
+        )
 
 
 def workflow_commands() -> typer.Typer:

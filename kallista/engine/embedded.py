@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from kallista.core.snapshots import Replay
-
 import asyncio
 import logging
 import os
@@ -23,6 +21,7 @@ from kallista.core.snapshots import (
     Explanation,
     HistoryEvent,
     Page,
+    Replay,
     RunSummary,
 )
 from kallista.core.states import (

@@ -14,13 +14,13 @@ from kallista.core.expressions import Scope
 from kallista.core.parsing import SingleTask
 from kallista.core.schedules import FiringRules
 from kallista.core.snapshots import (
-    Replay,
     AnySnapshot,
     BackfillMoment,
     Explanation,
     HistoryEvent,
     NextFiring,
     Page,
+    Replay,
     RunSummary,
     ScheduleSnapshot,
 )

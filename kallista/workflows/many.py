@@ -53,7 +53,11 @@ def check_which(which: Which) -> None:
     """
     for key in which.keys() - Which.__annotations__.keys():
         near = get_close_matches(key, Which.__annotations__, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(Which.__annotations__)}"
+        hint = (
+            f"did you mean {near[0]!r}?"
+            if near
+            else f"there are {', '.join(Which.__annotations__)}"
+        )
         raise UsageError(f"runs cannot be chosen by {key!r}; {hint}")
     if all(value is None for value in which.values()):
         raise UsageError(f"say which runs are meant: by {', '.join(Which.__annotations__)}")

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Unpack
-from kallista.core.commands import Command, Verb
-from kallista.core.snapshots import Commanded
-from kallista.workflows.many import Which
-
 from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime
-from typing import Final, cast
+from typing import Final, Unpack, cast
 
-from kallista.core.commands import Verb
-from kallista.core.snapshots import HistoryEvent, Page, ProcessSnapshot, RunError, RunSummary
+from kallista.core.commands import Command, Verb
+from kallista.core.snapshots import (
+    Commanded,
+    HistoryEvent,
+    Page,
+    ProcessSnapshot,
+    RunError,
+    RunSummary,
+)
 from kallista.core.states import ProcessStatus, RunKind
 from kallista.core.types import Json
 from kallista.engine.port import RunRequest
 from kallista.errors import UsageError
 from kallista.workflows.bulk import arguments
+from kallista.workflows.many import Which
 from kallista.workflows.runs import Runs, agreed
 
 _ARGUMENTS: Final = ("definition", "process_id", "priority", "tags", "inputs")
@@ -239,7 +242,12 @@ class ProcessOrchestrator(Runs[ProcessSnapshot]):
         return await self._command_all(command, which, dry_run=dry_run)
 
     async def cancel_processes(
-        self, *, reason: str | None = None, rollback: bool = False, dry_run: bool = False, **which: Unpack[Which]
+        self,
+        *,
+        reason: str | None = None,
+        rollback: bool = False,
+        dry_run: bool = False,
+        **which: Unpack[Which],
     ) -> Commanded:
         """Cancel all processes that match, and what they have started.
 

@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Unpack
-from kallista.core.commands import Command, Verb
-from kallista.core.snapshots import Commanded
-from kallista.workflows.many import Which
-
 from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime
 from typing import Final, Unpack, cast
@@ -21,6 +16,7 @@ from kallista.core.ids import check_id
 from kallista.core.problems import Problems
 from kallista.core.snapshots import (
     BackfillMoment,
+    Commanded,
     HistoryEvent,
     NextFiring,
     Page,
@@ -34,6 +30,7 @@ from kallista.core.types import Json, Micros, RunId, ScheduleId
 from kallista.engine.port import RunRequest, ScheduleRequest
 from kallista.errors import NotFoundError, StateError, UsageError
 from kallista.workflows.bulk import arguments
+from kallista.workflows.many import Which
 from kallista.workflows.runs import Runs, agreed, agreed_priority, agreed_tags
 from kallista.workflows.schedule_options import (
     ScheduleOptions,

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Unpack
-from kallista.core.commands import Command, Verb
-from kallista.core.snapshots import Commanded
-from kallista.workflows.many import Which
-
 from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime
-from typing import Final, cast
+from typing import Final, Unpack, cast
 
-from kallista.core.commands import Verb
-from kallista.core.snapshots import HistoryEvent, Page, RunSummary, WorkflowSnapshot
+from kallista.core.commands import Command, Verb
+from kallista.core.snapshots import Commanded, HistoryEvent, Page, RunSummary, WorkflowSnapshot
 from kallista.core.states import RunKind, WorkflowStatus
 from kallista.engine.port import RunRequest
 from kallista.errors import UsageError
 from kallista.workflows.bulk import arguments
+from kallista.workflows.many import Which
 from kallista.workflows.runs import Runs
 
 _ARGUMENTS: Final = ("name", "tasks", "config", "workflow_id", "priority", "tags", "inputs")
@@ -248,7 +244,12 @@ class WorkflowManager(Runs[WorkflowSnapshot]):
         return await self._command_all(command, which, dry_run=dry_run)
 
     async def cancel_workflows(
-        self, *, reason: str | None = None, rollback: bool = False, dry_run: bool = False, **which: Unpack[Which]
+        self,
+        *,
+        reason: str | None = None,
+        rollback: bool = False,
+        dry_run: bool = False,
+        **which: Unpack[Which],
     ) -> Commanded:
         """Cancel all workflows that match.
 

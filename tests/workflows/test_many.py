@@ -65,9 +65,7 @@ async def test_what_failed_is_retried_together(any_world: World) -> None:
             raise ValueError("not yet")
 
     app = await any_world.app(fragile)
-    await app.scheduler.schedule_tasks(
-        [{"id": f"t{n}", "type": "fragile"} for n in range(3)]
-    )
+    await app.scheduler.schedule_tasks([{"id": f"t{n}", "type": "fragile"} for n in range(3)])
     await any_world.settle()
     broken.clear()
     broken.append(False)

@@ -25,7 +25,16 @@ from kallista.core.decide.lines import (
 from kallista.core.decide.turns import end_step, fail_step, launch, settle_after, start_attempt
 from kallista.core.decide.winding import is_over
 from kallista.core.json_text import from_json, to_json
-from kallista.core.outcomes import Asleep, Completed, Failed, Failure, HandedBack, Stopped
+from kallista.core.outcomes import (
+    Asleep,
+    CalledOff,
+    Completed,
+    Failed,
+    Failure,
+    HandedBack,
+    Snoozed,
+    Stopped,
+)
 from kallista.core.plan import Grant
 from kallista.core.retry import delay_before, noise, retryable
 from kallista.core.run import Draft
@@ -118,9 +127,7 @@ def _attempt_not_completed(
             _start_or_queue(draft, position, now, now, capacity)
 
 
-def _snooze(
-    draft: Draft, position: int, ready_at: Micros, now: Micros, capacity: Capacity
-) -> None:
+def _snooze(draft: Draft, position: int, ready_at: Micros, now: Micros, capacity: Capacity) -> None:
     """Try a step again later that has not failed, unless its time is over by then."""
     step, task = draft.step(position), task_at(draft, position)
     ends_at = deadline_of(task, step.since)
@@ -131,9 +138,7 @@ def _snooze(
     _start_or_queue(draft, position, ready_at, now, capacity)
 
 
-def _call_off(
-    draft: Draft, position: int, reason: str, now: Micros, capacity: Capacity
-) -> None:
+def _call_off(draft: Draft, position: int, reason: str, now: Micros, capacity: Capacity) -> None:
     """End a step about which there is nothing to do any more."""
     end_step(draft, EventKind.TASK_CANCELLED, position, now, to_json({"reason": reason}))
     settle_after(draft, position, now, capacity)

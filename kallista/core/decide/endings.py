@@ -42,7 +42,7 @@ def finish(draft: Draft, now: Micros, capacity: Capacity) -> None:
 
 
 def _end_of_main(draft: Draft) -> EventKind:
-    """How a run ends in which not all has passed: a failure counts more than what was called off."""
+    """How a run ends in which not all has passed: a failure counts more than a calling off."""
     main = map(draft.step, range(draft.run.definition.main_count))
     ends = {step.status for step in main if not step.passed}
     if TaskStatus.FAILED in ends:
