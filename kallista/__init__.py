@@ -31,7 +31,7 @@ if TYPE_CHECKING:
         UsageError,
         WaitTimeoutError,
     )
-    from kallista.tasks import TaskContext, task
+    from kallista.tasks import Cancel, FailForGood, Snooze, TaskContext, task
 
 _HOMES = {
     "kallista.app": ("Kallista",),
@@ -44,18 +44,20 @@ _HOMES = {
         "NotFoundError", "RunFailedError", "StateError", "StoreError", "StoreUnavailableError",
         "StoreUncertainError", "UsageError", "WaitTimeoutError",
     ),
-    "kallista.tasks": ("TaskContext", "task"),
+    "kallista.tasks": ("Cancel", "FailForGood", "Snooze", "TaskContext", "task"),
 }  # fmt: skip
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
     "AnyOf",
     "At",
+    "Cancel",
     "ConflictError",
     "Cron",
     "DefinitionError",
     "Every",
     "ExpressionError",
+    "FailForGood",
     "Kallista",
     "KallistaError",
     "LeaseLost",
@@ -64,6 +66,7 @@ __all__ = [
     "RunFailedError",
     "RunKind",
     "ScheduleStatus",
+    "Snooze",
     "StateError",
     "StoreError",
     "StoreUnavailableError",

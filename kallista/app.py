@@ -16,6 +16,7 @@ from collections.abc import (
 )
 from contextlib import ExitStack
 from datetime import datetime
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, TypeVar
@@ -27,11 +28,9 @@ from kallista.core.handlers import Handler
 from kallista.core.ids import check_id
 from kallista.core.parsing import CheckTask, Document, Limits, parse_workflow
 from kallista.core.plan import lane, queue_of_lane, type_of_lane
-from kallista.core.retention import parse_retention
 from kallista.core.snapshots import Snapshot
 from kallista.core.states import RunKind
 from kallista.core.types import Json, JsonText, Micros, RunId, TaskType
-from kallista.engine.care import StoreCare
 from kallista.engine.clock import Clock, SystemClock
 from kallista.engine.definitions import StoredDefinitions
 from kallista.engine.embedded import EmbeddedEngine, Options
@@ -54,6 +53,8 @@ from kallista.wpf import HANDLERS, SYSTEM_DESIGN_WORKFLOW
 if TYPE_CHECKING:
     from anyio.from_thread import BlockingPortal
 
+    from kallista.core.retention import Rule
+    from kallista.engine.care import StoreCare
     from kallista.workflows.sync import (
         SyncProcessOrchestrator,
         SyncStoreCare,
@@ -138,8 +139,6 @@ class Kallista:
     workflow_manager: WorkflowManager
     scheduler: TaskScheduler
     orchestrator: ProcessOrchestrator
-    store: StoreCare
-    """Care of the store: how much is in it, whether it is sound."""
 
     def __init__(
         self,
@@ -166,7 +165,7 @@ class Kallista:
                 grace=Micros(round(settings.grace * 1_000_000)),
                 within=None if within is None else RunId(within),
                 max_payload_bytes=settings.max_payload_bytes,
-                retention=parse_retention(settings.retention),
+                retention=_retention(settings),
             ),
             settings=settings,
             threads=None,
@@ -233,7 +232,6 @@ class Kallista:
         self.workflow_manager = WorkflowManager(self._engine, definitions)
         self.scheduler = TaskScheduler(self._engine, definitions)
         self.orchestrator = ProcessOrchestrator(self._engine, definitions)
-        self.store = StoreCare(store, clock.now)
 
     @classmethod
     def sync(
@@ -386,6 +384,13 @@ class Kallista:
         found = (self._handlers.get(type) for type in sorted(self._handlers.types()))
         return [_type_info(handler) for handler in found if handler is not None]
 
+    @cached_property
+    def store(self) -> StoreCare:
+        """Care of the store: how much is in it, whether it is sound, backups, old runs."""
+        from kallista.engine.care import StoreCare
+
+        return StoreCare(self._store, self._clock.now)
+
     async def diagnose(self) -> Diagnosis:
         """How the store and its workers are."""
         counts = await self._store.count_runs()
@@ -426,11 +431,11 @@ class SyncKallista:
     workflow_manager: SyncWorkflowManager
     scheduler: SyncTaskScheduler
     orchestrator: SyncProcessOrchestrator
-    store: SyncStoreCare
 
     def __init__(self, app: Kallista) -> None:
         self._app = app
         self._stack = ExitStack()
+        self._portal: _Portal | None = None
 
     def __enter__(self) -> Self:
         """Open the store and begin to work.
@@ -443,7 +448,6 @@ class SyncKallista:
 
         from kallista.workflows.sync import (
             SyncProcessOrchestrator,
-            SyncStoreCare,
             SyncTaskScheduler,
             SyncWorkflowManager,
         )
@@ -458,8 +462,17 @@ class SyncKallista:
         self.workflow_manager = SyncWorkflowManager(self._app.workflow_manager, portal)
         self.scheduler = SyncTaskScheduler(self._app.scheduler, portal)
         self.orchestrator = SyncProcessOrchestrator(self._app.orchestrator, portal)
-        self.store = SyncStoreCare(self._app.store, portal)
+        self._portal = portal
         return self
+
+    @cached_property
+    def store(self) -> SyncStoreCare:
+        """Care of the store; see ``Kallista``."""
+        from kallista.workflows.sync import SyncStoreCare
+
+        if self._portal is None:
+            raise UsageError("the store is cared for while it is open: with Kallista.sync() as app")
+        return SyncStoreCare(self._app.store, self._portal)
 
     def __exit__(
         self,
@@ -521,6 +534,15 @@ def _postgres_store(url: str) -> Store:
     from kallista.store.postgres import PostgresStore
 
     return PostgresStore(url)
+
+
+def _retention(settings: Config) -> tuple[Rule, ...]:
+    """For how long runs are kept; who says nothing of it does not pay for reading it."""
+    if not settings.retention:
+        return ()
+    from kallista.core.retention import parse_retention
+
+    return parse_retention(settings.retention)
 
 
 def _shipped_handlers() -> Registry:

@@ -158,3 +158,18 @@ def test_a_context_tells_where_it_is(tmp_path: Path) -> None:
     log = (Path("logs") / "kallista.log").read_text(encoding="utf-8")
     assert '"looked"' in log
     assert '"attempt"' in log
+
+
+def test_the_store_is_cared_for_without_an_event_loop(tmp_path: Path) -> None:
+    """By the synchronous door as by the other; before it is open, it says so."""
+    url = f"sqlite:///{(tmp_path / 'k.db').as_posix()}"
+    closed = Kallista.sync(url, config={"logs_dir": str(tmp_path / "logs")})
+    with pytest.raises(UsageError, match="while it is open"):
+        closed.store  # noqa: B018
+    with Kallista.sync(url, config={"logs_dir": str(tmp_path / "logs")}) as app:
+        app.workflow_manager.run_workflow("w", [{"type": "sleep", "seconds": 0}], workflow_id="w")
+        assert app.store.stats().runs == {"workflow COMPLETED": 1}
+        assert app.store.check().ok
+        assert app.store.backup(tmp_path / "copy.db").size_bytes > 0
+        assert app.store.export("w")["format"] == 1
+        assert app.store.purge(0) == 1

@@ -37,14 +37,17 @@ import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Protocol, TypeVar, Unpack
+from typing import TYPE_CHECKING, Protocol, TypeVar, Unpack
 
 from kallista.core.snapshots import (
+    BackfillMoment,
+    Commanded,
     Explanation,
     HistoryEvent,
     NextFiring,
     Page,
     ProcessSnapshot,
+    Replay,
     RunError,
     RunSummary,
     ScheduleSnapshot,
@@ -54,11 +57,14 @@ from kallista.core.snapshots import (
 from kallista.core.states import ProcessStatus, ScheduleStatus, TaskStatus, WorkflowStatus
 from kallista.core.triggers import Trigger
 from kallista.core.types import Json
-from kallista.engine.care import StoreBackup, StoreCare, StoreCheck, StoreStats
+from kallista.workflows.many import Which
 from kallista.workflows.process_orchestrator import ProcessOrchestrator
 from kallista.workflows.schedule_options import ScheduleOptions
 from kallista.workflows.task_scheduler import TaskScheduler
 from kallista.workflows.workflow_manager import WorkflowManager
+
+if TYPE_CHECKING:
+    from kallista.engine.care import StoreBackup, StoreCare, StoreCheck, StoreStats
 
 ResultT = TypeVar("ResultT")
 

@@ -17,6 +17,7 @@ from kallista.cli.objects import (
 )
 from kallista.cli.session import (
     DEBUG,
+    FAILED,
     Format,
     OutputOption,
     Session,
@@ -127,6 +128,25 @@ def explain(
     else:
         for explanation in told:
             print(explanation)
+
+
+@app.command(epilog="Example: kallista replay my-process")
+def replay(
+    id: Annotated[str, typer.Argument(metavar="ID", help="A run.")],
+    store: StoreOption = None,
+    output: OutputOption = Format.TEXT,
+) -> None:
+    """Follow the history of a run, and say whether it leads to where the run is."""
+    from kallista.cli.output import print_json
+
+    session = Session(store, output)
+    told = session.ask(lambda app: app.workflow_manager.replay(id))
+    if session.as_json:
+        print_json(told)
+    else:
+        print(told)
+    if not told.agrees:
+        raise typer.Exit(FAILED)
 
 
 @app.command(epilog="Example: kallista types shell sleep")

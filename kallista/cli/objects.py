@@ -3,34 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, TypedDict
 
 import typer
 
+from kallista.cli.commanding import act_on_one, add_deed
+from kallista.cli.deeds import (
+    PROCESS_CANCEL,
+    PROCESS_PAUSE,
+    PROCESS_RESUME,
+    PROCESS_RETRY,
+    TASK_CANCEL,
+    TASK_RETRY,
+    WORKFLOW_CANCEL,
+    WORKFLOW_PAUSE,
+    WORKFLOW_RESUME,
+    WORKFLOW_RETRY,
+)
+from kallista.cli.options import (
+    CursorOption,
+    IdArgument,
+    LimitOption,
+    NameOption,
+    ReasonOption,
+    SinceOption,
+    StatusOption,
+    TagOption,
+)
+from kallista.cli.options import since as read_since
 from kallista.cli.session import Format, OutputOption, Session, StoreOption
 
 if TYPE_CHECKING:
     from kallista.app import Kallista
     from kallista.core.snapshots import AnySnapshot, HistoryEvent, Page, RunSummary
-
-IdArgument = Annotated[str, typer.Argument(metavar="ID", help="Its id.", show_default=False)]
-StatusOption = Annotated[
-    list[str] | None, typer.Option("--status", help="In this status; several are possible.")
-]
-NameOption = Annotated[str | None, typer.Option("--name", help="Of exactly this name.")]
-TagOption = Annotated[str | None, typer.Option("--tag", help="With this tag.")]
-SinceOption = Annotated[
-    str | None,
-    typer.Option("--since", help="Created since a moment (2026-01-31) or for a length (2h, 7d)."),
-]
-CursorOption = Annotated[
-    str | None, typer.Option("--cursor", help="Where the page before ended, as that says.")
-]
-LimitOption = Annotated[
-    int, typer.Option("--limit", min=1, max=1000, help="How many at most.", show_default=True)
-]
-ReasonOption = Annotated[str | None, typer.Option("--reason", help="Kept in the history.")]
 
 
 class Filter(TypedDict):
@@ -90,7 +96,7 @@ def object_commands(
             status=status or None,
             name=name,
             tag=tag,
-            created_from=session.guard(lambda: _since(since)),
+            created_from=session.guard(lambda: read_since(since)),
             cursor=cursor,
             limit=limit,
         )
@@ -151,18 +157,6 @@ def object_commands(
     return commands
 
 
-def _since(text: str | None) -> datetime | None:
-    """A moment, from a moment or from how long ago it was."""
-    if text is None:
-        return None
-    try:
-        return datetime.fromisoformat(text).astimezone()
-    except ValueError:
-        from kallista.core.durations import parse_duration
-
-        return datetime.now(UTC) - timedelta(microseconds=parse_duration(text))
-
-
 def add_verb(
     commands: typer.Typer,
     word: str,
@@ -190,7 +184,7 @@ def add_verb(
         id: IdArgument, store: StoreOption = None, output: OutputOption = Format.TEXT
     ) -> None:
         session = Session(store, output)
-        _act(session, word, id, verb, done, lambda app: act(app, id), makes_work=makes_work)
+        act_on_one(session, word, id, verb, done, lambda app: act(app, id), makes_work=makes_work)
 
 
 def add_verb_with_reason(
@@ -215,64 +209,9 @@ def add_verb_with_reason(
         output: OutputOption = Format.TEXT,
     ) -> None:
         session = Session(store, output)
-        _act(session, word, id, verb, done, lambda app: act(app, id, reason), makes_work=makes_work)
-
-
-def add_cancel(
-    commands: typer.Typer,
-    word: str,
-    help: str,
-    act: Callable[[Kallista, str, str | None, bool], Awaitable[object]],
-) -> None:
-    """How a workflow or process is cancelled; arguments as for ``add_verb``."""
-
-    @commands.command(
-        "cancel", help=help, epilog=f"Example: kallista {word} cancel my-{word} --rollback"
-    )
-    def command(
-        id: IdArgument,
-        reason: ReasonOption = None,
-        rollback: Annotated[
-            bool, typer.Option("--rollback", help="Undo what has completed (compensate).")
-        ] = False,
-        store: StoreOption = None,
-        output: OutputOption = Format.TEXT,
-    ) -> None:
-        session = Session(store, output)
-        done = "is being rolled back" if rollback else "is cancelled"
-        _act(
-            session, word, id, "cancel", done,
-            lambda app: act(app, id, reason, rollback), makes_work=rollback,
-        )  # fmt: skip
-
-
-def _act(
-    session: Session,
-    word: str,
-    id: str,
-    verb: str,
-    done: str,
-    act: Callable[[Kallista], Awaitable[object]],
-    *,
-    makes_work: bool,
-) -> None:
-    async def acted(app: Kallista) -> tuple[object, bool]:
-        answer = await act(app)
-        return answer, makes_work and not any(worker.alive for worker in await app.workers())
-
-    answer, nobody = session.ask(acted)
-    if session.as_json:
-        from kallista.cli.output import print_json
-
-        print_json({"id": id, "verb": verb, "answer": answer})
-    elif answer is False:
-        print(f"{id}: nothing to {verb}, it had finished before")
-    else:
-        print(f"{id} {done}" if answer in (None, True) else f"{id} {done} {answer}")
-        if nobody:
-            print(f"no worker is alive; start one with: {session.command('worker')}")
-            if word in ("workflow", "process"):
-                print("or run its file again: that goes on with it")
+        act_on_one(
+            session, word, id, verb, done, lambda app: act(app, id, reason), makes_work=makes_work
+        )
 
 
 def workflow_commands() -> typer.Typer:
@@ -288,22 +227,10 @@ def workflow_commands() -> typer.Typer:
         commands, "workflow", "start", "Start a PENDING workflow.", "is started",
         lambda app, id: app.workflow_manager.start_workflow(id), makes_work=True,
     )  # fmt: skip
-    add_verb_with_reason(
-        commands, "workflow", "pause", "Start nothing new in it; what is in flight finishes.",
-        "is paused", lambda app, id, why: app.workflow_manager.pause_workflow(id, why),
-    )  # fmt: skip
-    add_verb(
-        commands, "workflow", "resume", "Let a paused workflow go on.", "goes on",
-        lambda app, id: app.workflow_manager.resume_workflow(id), makes_work=True,
-    )  # fmt: skip
-    add_cancel(
-        commands, "workflow", "End it; tasks in flight are told to stop.",
-        lambda app, id, why, back: app.workflow_manager.cancel_workflow(id, why, rollback=back),
-    )  # fmt: skip
-    add_verb(
-        commands, "workflow", "retry", "Go on from what did not complete.", "goes on",
-        lambda app, id: app.workflow_manager.retry_workflow(id), makes_work=True,
-    )  # fmt: skip
+    add_deed(commands, WORKFLOW_PAUSE)
+    add_deed(commands, WORKFLOW_RESUME)
+    add_deed(commands, WORKFLOW_CANCEL)
+    add_deed(commands, WORKFLOW_RETRY)
     add_verb(
         commands, "workflow", "delete", "Remove a finished workflow.", "is deleted",
         lambda app, id: app.workflow_manager.delete_workflow(id),
@@ -324,22 +251,10 @@ def process_commands() -> typer.Typer:
         commands, "process", "start", "Start a PENDING process.", "is started",
         lambda app, id: app.orchestrator.start_process(id), makes_work=True,
     )  # fmt: skip
-    add_verb_with_reason(
-        commands, "process", "pause", "Start nothing new in it; what is in flight finishes.",
-        "is paused", lambda app, id, why: app.orchestrator.pause_process(id, why),
-    )  # fmt: skip
-    add_verb(
-        commands, "process", "resume", "Let a paused process go on.", "goes on",
-        lambda app, id: app.orchestrator.resume_process(id), makes_work=True,
-    )  # fmt: skip
-    add_cancel(
-        commands, "process", "End it and what it has started.",
-        lambda app, id, why, back: app.orchestrator.cancel_process(id, why, rollback=back),
-    )  # fmt: skip
-    add_verb(
-        commands, "process", "retry", "Run again what failed or was skipped.", "goes on",
-        lambda app, id: app.orchestrator.retry_process(id), makes_work=True,
-    )  # fmt: skip
+    add_deed(commands, PROCESS_PAUSE)
+    add_deed(commands, PROCESS_RESUME)
+    add_deed(commands, PROCESS_CANCEL)
+    add_deed(commands, PROCESS_RETRY)
     add_verb(
         commands, "process", "delete", "Remove a finished process and the runs it started.",
         "is deleted", lambda app, id: app.orchestrator.delete_process(id),
@@ -369,19 +284,55 @@ def task_commands() -> typer.Typer:
 
         print_json(Session(store, output).ask(lambda app: app.scheduler.get_task_result(id)))
 
-    add_verb_with_reason(
-        commands, "task", "cancel", "Cancel a task, or end a recurring one.", "is cancelled",
-        lambda app, id, why: app.scheduler.cancel_task(id, why),
-    )  # fmt: skip
-    add_verb(
-        commands, "task", "retry", "Run a FAILED or CANCELLED task again.", "goes on",
-        lambda app, id: app.scheduler.retry_task(id), makes_work=True,
-    )  # fmt: skip
+    add_deed(commands, TASK_CANCEL)
+    add_deed(commands, TASK_RETRY)
     add_verb(
         commands, "task", "delete", "Remove a finished task.", "is deleted",
         lambda app, id: app.scheduler.delete_task(id),
     )  # fmt: skip
     return commands
+
+
+def _add_backfill(commands: typer.Typer) -> None:
+    @commands.command(
+        "backfill",
+        help="Let it fire for moments of the past, one after the other.",
+        epilog="Example: kallista schedule backfill nightly --start 2026-01-01"
+        " --until 2026-01-31 --preview",
+    )
+    def backfill(
+        id: IdArgument,
+        start: Annotated[str, typer.Option("--start", help="The first moment that counts.")],
+        until: Annotated[str, typer.Option("--until", help="The last one; it is past.")],
+        preview: Annotated[
+            bool, typer.Option("--preview", help="Show the moments, and start nothing.")
+        ] = False,
+        priority: Annotated[
+            int | None, typer.Option("--priority", help="Of the runs; by default one less.")
+        ] = None,
+        count: Annotated[
+            int, typer.Option("-n", min=1, max=1000, help="How many moments to show.")
+        ] = 20,
+        store: StoreOption = None,
+        output: OutputOption = Format.TEXT,
+    ) -> None:
+        session = Session(store, output)
+        if not preview:
+            act_on_one(
+                session, "schedule", id, "backfill", f"fires for {start} to {until}",
+                lambda app: app.scheduler.backfill_schedule(id, start, until, priority=priority),
+                makes_work=True, otherwise="that is under way already",
+            )  # fmt: skip
+            return
+        found = session.ask(lambda app: app.scheduler.preview_backfill(id, start, until, count))
+        if session.as_json:
+            from kallista.cli.output import print_json
+
+            print_json(list(found))
+        else:
+            from kallista.cli.views import show_backfill
+
+            show_backfill(id, found, count)
 
 
 def schedule_commands() -> typer.Typer:
@@ -466,6 +417,11 @@ def schedule_commands() -> typer.Typer:
     add_verb(
         commands, "schedule", "trigger", "Fire it once, now; its rhythm stays.", "has started",
         lambda app, id: app.scheduler.trigger_schedule(id), makes_work=True,
+    )  # fmt: skip
+    _add_backfill(commands)
+    add_verb(
+        commands, "schedule", "cancel-backfill", "Leave out what its backfill has not started.",
+        "backfills no more", lambda app, id: app.scheduler.cancel_backfill(id),
     )  # fmt: skip
     add_verb(
         commands, "schedule", "delete", "Remove it; the tasks it has started stay.", "is deleted",

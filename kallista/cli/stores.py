@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kallista.cli.objects import IdArgument, group
+from kallista.cli.objects import group
+from kallista.cli.options import IdArgument
 from kallista.cli.session import FAILED, Format, OutputOption, Session, StoreOption
 
 if TYPE_CHECKING:

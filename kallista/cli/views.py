@@ -14,12 +14,14 @@ from kallista.core.durations import to_datetime
 from kallista.core.plan import DEFAULT_QUEUE, queue_of_lane, type_of_lane
 from kallista.core.snapshots import (
     AnySnapshot,
+    BackfillMoment,
     Explanation,
     HistoryEvent,
     NextFiring,
     Page,
     RunSummary,
     ScheduleSnapshot,
+    Snapshot,
     TaskSnapshot,
 )
 from kallista.core.types import Json, Micros
@@ -168,7 +170,7 @@ def told_by(event: HistoryEvent) -> str:
         case "task.ready", int(moment):
             at = to_datetime(Micros(moment))
             return f"due at {local(at)}" if at > event.at else ""
-        case "task.waiting", int(moment):
+        case "task.waiting" | "task.snoozed", int(moment):
             return f"until {local(to_datetime(Micros(moment)))}"
         case "task.waiting", str(child):
             return f"for {child}"
@@ -195,7 +197,7 @@ def show_schedule(schedule: ScheduleSnapshot, told: Explanation) -> None:
     say(f"{told}\n")
     values = {name: getattr(schedule, name) for name in schedule.__struct_fields__}
     rows = [
-        (name.replace("_", " "), value if isinstance(value, str | int | datetime) else short(value))
+        (name.replace("_", " "), _field(value))
         for name, value in values.items()
         if value not in (None, (), {})
     ]
@@ -215,9 +217,23 @@ def show_next(schedule: ScheduleSnapshot, firings: Sequence[NextFiring]) -> None
         print(f"{when:25}  {', '.join(told)}".rstrip())
 
 
+def show_backfill(id: str, found: Sequence[BackfillMoment], count: int) -> None:
+    """For which moments a backfill would fire, and which of them have a run already."""
+    rows = [(item.moment, item.run_id, item.status or "would start") for item in found]
+    print_table(("moment", "run", "status"), rows, empty=f"{id} has no moment there", flexible=1)
+    if len(found) == count:
+        say(f"there may be more than {count}: -n shows more", style="dim")
+
+
 def _with_offset(moment: datetime) -> str:
     """A moment in its own zone, or in the machine's if it has none."""
     return (moment.astimezone() if moment.tzinfo is UTC else moment).isoformat(" ", "seconds")
+
+
+def _field(value: object) -> object:
+    if isinstance(value, Snapshot):
+        return str(value)
+    return value if isinstance(value, str | int | datetime) else short(value)
 
 
 def show_types(types: Sequence[TypeInfo]) -> None:

@@ -11,11 +11,13 @@ from typing import Final, NamedTuple, TypeAlias
 from msgspec.structs import replace
 
 from kallista.core.change_overs import ChangeOver, Effect, change_overs
+from kallista.core.durations import to_datetime
 from kallista.core.ids import firing_id
-from kallista.core.schedules import CatchUp, Overlap, Schedule
+from kallista.core.schedules import Backfill, CatchUp, Overlap, Schedule
 from kallista.core.states import ScheduleStatus
-from kallista.core.triggers import Cron, Trigger, parts_of, trigger_from_data
+from kallista.core.triggers import Cron, Trigger, next_fire_times, parts_of, trigger_from_data
 from kallista.core.types import Micros, RunId, ScheduleId
+from kallista.errors import UsageError
 
 _FIRST_WINDOW: Final = 1_000_000
 _WINDOW_GROWTH: Final = 16
@@ -44,11 +46,29 @@ class Look(NamedTuple):
             firing before, or CANCEL that run and wait.
         schedule: The schedule afterwards; who waits leaves it as it was.
         run: The id of the run to start.
+        moment: The moment that it is started for.
+        priority: The priority of that run.
     """
 
     step: Step
     schedule: Schedule
     run: RunId | None = None
+    moment: Micros = Micros(0)
+    priority: int = 0
+
+
+class Others(NamedTuple):
+    """What has become of runs that a schedule has started before.
+
+    Args:
+        busy: Whether the run of its last firing is unfinished.
+        backfilling: Whether the run that its backfill has started last is unfinished.
+        exists: Whether there is a run of the moment that its backfill comes to next.
+    """
+
+    busy: bool
+    backfilling: bool = False
+    exists: bool = False
 
 
 _WHEN_BUSY: Final[Mapping[Overlap, Step]] = {
@@ -60,19 +80,31 @@ _WHEN_BUSY: Final[Mapping[Overlap, Step]] = {
 """What a firing does that is due while the run of the one before is unfinished."""
 
 
-def fire(schedule: Schedule, now: Micros, *, busy: bool) -> Look:
-    """What becomes of a schedule whose moment has come.
+def fire(schedule: Schedule, now: Micros, others: Others) -> Look:
+    """What becomes of a schedule that is to be looked at.
 
     Which of the moments that have come it fires for is said by its rules; so is what it does while
     the run of the firing before is unfinished. What waits then counts like what was missed. Its
     rhythm is the trigger's own: the next moment counts from the trigger, never from now.
 
+    While no moment of its own is due it goes on with its backfill. A backfill keeps to the overlap
+    rule: unless runs may overlap it waits for whatever is unfinished, and no firing is skipped or
+    replaces anything because of it, but waits until its run has ended.
+
     Args:
         schedule: As it is stored; its ``look_at`` is not in the future.
         now: The moment.
-        busy: Whether the run of its last firing is unfinished.
+        others: What has become of the runs that it has started before.
     """
     trigger = trigger_of(schedule)
+    if schedule.next_at is None or starts_at(schedule, trigger, schedule.next_at) > now:
+        return _go_on_with_backfill(schedule, trigger, others)
+    look = _fire_own(schedule, trigger, now, busy=others.busy)
+    is_held = others.backfilling and schedule.rules.overlap is not Overlap.ALLOW
+    return Look(Step.WAIT, schedule) if is_held and look.step is Step.START else look
+
+
+def _fire_own(schedule: Schedule, trigger: Trigger, now: Micros, *, busy: bool) -> Look:
     due, after = _DUE[schedule.rules.catch_up](schedule, trigger, now)
     if due is None:
         return Look(Step.MISS, waiting_for(schedule, trigger, after))
@@ -84,7 +116,60 @@ def fire(schedule: Schedule, now: Micros, *, busy: bool) -> Look:
         return Look(step, waiting_for(skipped, trigger, after))
     run = RunId(firing_id(schedule.id, due))
     fired = replace(schedule, fired=schedule.fired + 1, last_at=due, last_run=run)
-    return Look(step, waiting_for(fired, trigger, after), run)
+    return Look(step, waiting_for(fired, trigger, after), run, due, schedule.priority)
+
+
+def _go_on_with_backfill(schedule: Schedule, trigger: Trigger, others: Others) -> Look:
+    backfill = schedule.backfill
+    assert backfill is not None, "it is not due yet"
+    may_overlap = schedule.rules.overlap is Overlap.ALLOW
+    if (others.busy or others.backfilling) and not may_overlap:
+        return Look(Step.WAIT, schedule)
+    moment = backfill.at
+    if moment is None:
+        return Look(Step.MISS, without_backfill(schedule))
+    following = trigger.next_after_us(moment)
+    if following is not None and following > backfill.until:
+        following = None
+    if others.exists or moment == schedule.next_at:  # which is its own, and waits for its jitter
+        return Look(Step.MISS, replace(schedule, backfill=replace(backfill, at=following)))
+    run = RunId(firing_id(schedule.id, moment))
+    started = replace(
+        schedule,
+        backfill=replace(backfill, at=following, run=run),
+        backfilled=schedule.backfilled + 1,
+    )
+    return Look(Step.START, started, run, moment, backfill.priority)
+
+
+def backfill_moments(
+    schedule: Schedule, start: Micros, until: Micros, count: int
+) -> Sequence[Micros]:
+    """The moments of the past that a backfill comes to, at most so many."""
+    found = next_fire_times(trigger_of(schedule), start - 1, count)
+    return [moment for moment in found if moment <= until]
+
+
+def with_backfill(schedule: Schedule, start: Micros, until: Micros, priority: int) -> Schedule:
+    """A schedule that fires for moments of the past, too.
+
+    Raises:
+        UsageError: There are none between these two.
+    """
+    first = backfill_moments(schedule, start, until, 1)
+    if not first:
+        raise UsageError(
+            f"schedule {schedule.id!r} has no moment between {to_datetime(start)} and"
+            f" {to_datetime(until)}; an interval has none before its start"
+        )
+    backfill = Backfill(start, until, priority, first[0])
+    return replace(schedule, backfill=backfill, look_at=Micros(0))
+
+
+def without_backfill(schedule: Schedule) -> Schedule:
+    """A schedule that fires for its own moments alone."""
+    without = replace(schedule, backfill=None)
+    return waiting_for(without, trigger_of(schedule), schedule.next_at)
 
 
 def fire_by_hand(schedule: Schedule, now: Micros) -> tuple[Schedule, RunId]:
@@ -102,7 +187,8 @@ def waiting_for(schedule: Schedule, trigger: Trigger, moment: Micros | None) -> 
     """A schedule that fires next at a moment, or is over if it must not or there is none."""
     if moment is None or _is_late(schedule, moment) or _is_exhausted(schedule):
         return over(schedule)
-    return replace(schedule, next_at=moment, look_at=starts_at(schedule, trigger, moment))
+    look_at = Micros(0) if schedule.backfill else starts_at(schedule, trigger, moment)
+    return replace(schedule, next_at=moment, look_at=look_at)
 
 
 def paused_by_failures(schedule: Schedule, last: RunId, now: Micros) -> Schedule:
@@ -120,8 +206,17 @@ def paused_by_failures(schedule: Schedule, last: RunId, now: Micros) -> Schedule
 
 
 def over(schedule: Schedule) -> Schedule:
-    """A schedule that fires no more."""
-    return replace(schedule, status=ScheduleStatus.FINISHED, next_at=None, look_at=None)
+    """A schedule that has no moments of its own left; it is FINISHED once its backfill is, too."""
+    if schedule.backfill is not None:
+        return replace(schedule, next_at=None, look_at=Micros(0))
+    return ended(schedule)
+
+
+def ended(schedule: Schedule) -> Schedule:
+    """A schedule that fires no more, whatever was left."""
+    return replace(
+        schedule, status=ScheduleStatus.FINISHED, next_at=None, look_at=None, backfill=None
+    )
 
 
 def starts_at(schedule: Schedule, trigger: Trigger, moment: Micros) -> Micros:
@@ -136,6 +231,13 @@ def starts_at(schedule: Schedule, trigger: Trigger, moment: Micros) -> Micros:
     following = trigger.next_after_us(moment)
     span = jitter if following is None else min(jitter, following - moment)
     return Micros(moment + _noise(schedule.id, moment) % span)
+
+
+def next_start(schedule: Schedule) -> Micros | None:
+    """When the next firing for a moment of its own starts; None if there is none."""
+    if schedule.next_at is None:
+        return None
+    return starts_at(schedule, trigger_of(schedule), schedule.next_at)
 
 
 def _noise(schedule: ScheduleId, moment: Micros) -> int:

@@ -8,7 +8,7 @@ from typing import Protocol
 from msgspec import Struct
 
 from kallista.core.ids import idempotency_key
-from kallista.core.outcomes import Asleep
+from kallista.core.outcomes import Outcome
 from kallista.core.types import MAX_PAYLOAD_BYTES, Json, JsonText, RunId, StepId, TaskType
 
 
@@ -68,7 +68,7 @@ class Handler(Protocol):
         """How many attempts of it this program may run at once."""
         ...
 
-    def call(self, invocation: Invocation) -> JsonText | Asleep | Awaitable[JsonText | Asleep]:
+    def call(self, invocation: Invocation) -> JsonText | Outcome | Awaitable[JsonText | Outcome]:
         """Validate the config, run the handler, and encode what it returns.
 
         A blocking handler must be called on a thread and returns the answer itself, or an

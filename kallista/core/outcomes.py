@@ -34,15 +34,28 @@ class Completed(Struct, frozen=True, gc=False):
 
 
 class Failed(Struct, frozen=True, gc=False):
-    """It raised, or ran out of its time."""
+    """It raised, or ran out of its time; what failed for good is not tried again."""
 
     failure: Failure
+    for_good: bool = False
 
 
 class Asleep(Struct, frozen=True, gc=False):
     """It asks to be completed after a while, with no worker held meanwhile."""
 
     length: Micros
+
+
+class Snoozed(Struct, frozen=True, gc=False):
+    """It asks to be tried again after a while, with no worker held meanwhile."""
+
+    length: Micros
+
+
+class CalledOff(Struct, frozen=True, gc=False):
+    """It says that there is nothing to do any more, and why."""
+
+    reason: str
 
 
 class Stopped(Struct, frozen=True, gc=False):
@@ -55,7 +68,7 @@ class HandedBack(Struct, frozen=True, gc=False):
     """Its worker closed down before it finished; the next worker starts it again."""
 
 
-Outcome: TypeAlias = Completed | Failed | Asleep | Stopped | HandedBack
+Outcome: TypeAlias = Completed | Failed | Asleep | Snoozed | CalledOff | Stopped | HandedBack
 
 
 def outcome_text(outcome: Outcome) -> JsonText:
@@ -64,17 +77,20 @@ def outcome_text(outcome: Outcome) -> JsonText:
     match outcome:
         case Completed(result):
             data = {"completed": result}
-        case Failed(failure):
-            data = {
-                "failed": {
-                    "type": failure.type,
-                    "message": failure.message,
-                    "traceback": failure.traceback,
-                    "kinds": failure.kinds,
-                }
+        case Failed(failure, for_good):
+            told = {
+                "type": failure.type,
+                "message": failure.message,
+                "traceback": failure.traceback,
+                "kinds": failure.kinds,
             }
+            data = {"failed_for_good" if for_good else "failed": told}
         case Asleep(length):
             data = {"asleep": length}
+        case Snoozed(length):
+            data = {"snoozed": length}
+        case CalledOff(reason):
+            data = {"called_off": reason}
         case Stopped(note):
             data = {"stopped": note}
         case HandedBack():
@@ -88,10 +104,15 @@ def outcome_of(text: JsonText) -> Outcome:
     match kind:
         case "completed":
             return Completed(JsonText(data))
-        case "failed":
-            return Failed(Failure(**{**data, "kinds": tuple(data["kinds"])}))
+        case "failed" | "failed_for_good":
+            failure = Failure(**{**data, "kinds": tuple(data["kinds"])})
+            return Failed(failure, for_good=kind == "failed_for_good")
         case "asleep":
             return Asleep(Micros(data))
+        case "snoozed":
+            return Snoozed(Micros(data))
+        case "called_off":
+            return CalledOff(data)
         case "stopped":
             return Stopped(data)
         case _:

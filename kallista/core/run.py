@@ -438,6 +438,11 @@ def _retrying(draft: Draft, event: Event, step: StepState, status: TaskStatus) -
     return replace(step, status=status, failures=step.failures + 1, ready_at=ready_at, worker=None)
 
 
+def _snoozed(draft: Draft, event: Event, step: StepState, status: TaskStatus) -> StepState:
+    ready_at = Micros(int(event.data or 0))
+    return replace(step, status=status, ready_at=ready_at, worker=None)
+
+
 def _interrupted(draft: Draft, event: Event, step: StepState, status: TaskStatus) -> StepState:
     crashes = step.crashes + (event.data is None)
     return replace(step, status=status, crashes=crashes, ready_at=event.at, worker=None)
@@ -485,6 +490,7 @@ _STEP_CHANGES: Final[Mapping[EventKind, _Change]] = {
     EventKind.TASK_WAITING: _waiting,
     EventKind.TASK_COMPLETED: _completed,
     EventKind.TASK_RETRYING: _retrying,
+    EventKind.TASK_SNOOZED: _snoozed,
     EventKind.TASK_INTERRUPTED: _interrupted,
     EventKind.TASK_FAILED: _failed,
     EventKind.TASK_SKIPPED: _skipped,

@@ -51,6 +51,24 @@ USUAL_RULES = FiringRules()
 """Those of a schedule that says nothing about them."""
 
 
+class Backfill(Struct, frozen=True, gc=False):
+    """Moments of the past for which a schedule is to fire, one run after the other.
+
+    Args:
+        start: From which moment on.
+        until: Up to which.
+        priority: Of the runs it starts.
+        at: The next one; None when the last one has been started.
+        run: The run that it has started last.
+    """
+
+    start: Micros
+    until: Micros
+    priority: int
+    at: Micros | None
+    run: RunId | None = None
+
+
 class Schedule(Struct, frozen=True, gc=False):
     """A trigger and what it starts: a task, a workflow or a process.
 
@@ -72,10 +90,13 @@ class Schedule(Struct, frozen=True, gc=False):
         last_run: The run that the last firing started.
         created_at: When.
         rules: How it treats its moments.
-        look_at: When the next firing starts: its moment and the jitter; None when there is none.
+        look_at: When the next firing starts: its moment and the jitter; 0, which is always, while
+            there is a backfill; None when there is neither.
         note: Why it is in its status, where somebody or something said so.
         since: From when on it is in its status.
         inputs: The arguments of what it starts, a JSON object in which the firing may be named.
+        backfill: Which moments of the past it fires for beside.
+        backfilled: How many runs backfills have started.
         version: Rises with every change; shown by who changes it.
     """
 
@@ -100,6 +121,8 @@ class Schedule(Struct, frozen=True, gc=False):
     note: str | None
     since: Micros
     inputs: JsonText
+    backfill: Backfill | None
+    backfilled: int
     version: int = 0
 
 

@@ -248,6 +248,26 @@ class Page(Snapshot, Generic[ItemT], frozen=True):
     cursor: str | None
 
 
+class Commanded(Snapshot, frozen=True):
+    """What has become of a command to many runs.
+
+    Args:
+        verb: What was asked, such as ``pause``.
+        matched: How many runs were meant.
+        changed: For how many it has changed something; 0 of a preview.
+        ids: The first of those that were meant.
+        refusals: How many could not be told.
+        refused: Why, of the first of them.
+    """
+
+    verb: str
+    matched: int
+    changed: int
+    ids: tuple[RunId, ...]
+    refusals: int
+    refused: Mapping[RunId, str]
+
+
 class HistoryEvent(Snapshot, frozen=True):
     """One thing that happened to a run.
 
@@ -268,6 +288,41 @@ class HistoryEvent(Snapshot, frozen=True):
     task_id: StepId | None
     attempt: int
     data: Json
+
+
+class BackfillSnapshot(Snapshot, frozen=True):
+    """Moments of the past for which a schedule fires.
+
+    Args:
+        start: From which moment on.
+        until: Up to which.
+        next_fire_time: The next one; None when the last one has been started.
+        priority: Of the runs it starts.
+    """
+
+    start: datetime
+    until: datetime
+    next_fire_time: datetime | None
+    priority: int
+
+    def __str__(self) -> str:
+        following = "the last has started" if self.next_fire_time is None else self.next_fire_time
+        return f"{self.start} to {self.until}, next: {following}"
+
+
+class BackfillMoment(Snapshot, frozen=True):
+    """A moment of the past that a backfill comes to.
+
+    Args:
+        moment: Which one, in UTC.
+        run_id: The run of that moment.
+        status: Its status if it exists, or that which it had when it was deleted: such a moment
+            is left as it is. None: it would be started.
+    """
+
+    moment: datetime
+    run_id: RunId
+    status: str | None
 
 
 class ScheduleSnapshot(Snapshot, frozen=True):
@@ -292,6 +347,8 @@ class ScheduleSnapshot(Snapshot, frozen=True):
         pause_on_failure: After so many failures in a row it is PAUSED; None: never.
         note: Why it is in its status, where somebody or something said so.
         since: From when on it is in its status.
+        backfill: Which moments of the past it fires for beside.
+        backfilled: How many runs backfills have started.
     """
 
     id: ScheduleId
@@ -319,6 +376,8 @@ class ScheduleSnapshot(Snapshot, frozen=True):
     pause_on_failure: int | None
     note: str | None
     since: datetime
+    backfill: BackfillSnapshot | None
+    backfilled: int
 
 
 class ChangeOverSnapshot(Snapshot, frozen=True):
@@ -377,6 +436,33 @@ class Explanation(Snapshot, frozen=True):
 
     def __str__(self) -> str:
         return self.sentence
+
+
+class Replay(Snapshot, frozen=True):
+    """What the history of a run leads to when it is followed from its beginning.
+
+    Args:
+        id: The run.
+        status: Where it is.
+        events: How many events were followed.
+        difference: The first thing that is otherwise than the history tells; None: all agrees.
+    """
+
+    id: RunId
+    status: str
+    events: int
+    difference: str | None
+
+    @property
+    def agrees(self) -> bool:
+        """Whether the history leads to where the run is."""
+        return self.difference is None
+
+    def __str__(self) -> str:
+        told = f"{self.events} events of {self.id!r}"
+        if self.difference is None:
+            return f"{told} lead to where it is: {self.status}."
+        return f"{told} do not lead to where it is: {self.difference}."
 
 
 def as_json(snapshot: Snapshot) -> str:

@@ -106,6 +106,7 @@ class EventKind(StrEnum):
     TASK_WAITING = "task.waiting"
     TASK_COMPLETED = "task.completed"
     TASK_RETRYING = "task.retrying"
+    TASK_SNOOZED = "task.snoozed"
     TASK_INTERRUPTED = "task.interrupted"
     TASK_FAILED = "task.failed"
     TASK_SKIPPED = "task.skipped"
@@ -166,6 +167,7 @@ STEP_TRANSITIONS: Final[Mapping[tuple[TaskStatus, EventKind], TaskStatus]] = {
     (_T.RUNNING, _E.TASK_COMPLETED): _T.COMPLETED,
     (_T.RUNNING, _E.TASK_WAITING): _T.WAITING,
     (_T.RUNNING, _E.TASK_RETRYING): _T.SCHEDULED,
+    (_T.RUNNING, _E.TASK_SNOOZED): _T.SCHEDULED,
     (_T.RUNNING, _E.TASK_INTERRUPTED): _T.SCHEDULED,
     (_T.RUNNING, _E.TASK_FAILED): _T.FAILED,
     (_T.RUNNING, _E.TASK_CANCELLED): _T.CANCELLED,

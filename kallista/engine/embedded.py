@@ -9,19 +9,19 @@ import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from kallista.core.commands import AttemptEnded, Command, Verb
 from kallista.core.durations import to_datetime
 from kallista.core.handlers import Handlers
 from kallista.core.ids import may_exist
 from kallista.core.plan import DEFAULT_QUEUE, type_of_lane
-from kallista.core.retention import Rule
 from kallista.core.snapshots import (
     AnySnapshot,
     Explanation,
     HistoryEvent,
     Page,
+    Replay,
     RunSummary,
 )
 from kallista.core.states import (
@@ -50,7 +50,6 @@ from kallista.engine.knowledge import Knowledge
 from kallista.engine.notices import Notices
 from kallista.engine.paging import checked_limit, checked_statuses, cursor_of, read_cursor
 from kallista.engine.port import ListRequest, RunRequest, Schedules
-from kallista.engine.retention import Retention
 from kallista.engine.scheduling import StoredSchedules
 from kallista.engine.services import Firings, TakeOver
 from kallista.engine.slots import Slots
@@ -66,6 +65,9 @@ from kallista.errors import (
     WaitTimeoutError,
 )
 from kallista.store.port import RunFilter, RunRecord, Store
+
+if TYPE_CHECKING:
+    from kallista.core.retention import Rule
 
 _log = logging.getLogger("kallista.engine")
 
@@ -264,6 +266,8 @@ class EmbeddedEngine:
         self._serve(self._take_over.once, self._take_over_alarm, "taking over")
         self._serve(self._borrower.once, self._borrower.alarm, "looking after loans")
         if self._options.retention and self._options.within is None:
+            from kallista.engine.retention import Retention
+
             retention = Retention(self._store, self._clock, self._options.retention)
             self._serve(retention.once, self._retention_alarm, "letting go of old runs")
             self._retention_alarm.ring()
@@ -597,6 +601,15 @@ class EmbeddedEngine:
         if schedule is not None:
             return await self._explainer.schedule(schedule)
         raise await self._nothing("run or schedule", id)
+
+    async def replay(self, id: str) -> Replay:
+        """What the history of a run leads to."""
+        record = await self._find(id)
+        if record is None:
+            raise await self._nothing("run", id)
+        from kallista.engine.promises import Promises  # only who replays pays for it
+
+        return await Promises(self._store, self._definitions).replayed(record)
 
     async def kind_of(self, id: str) -> RunKind | None:
         """Which kind of run has this id, or None."""

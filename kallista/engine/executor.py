@@ -15,7 +15,6 @@ from kallista.core.commands import AttemptEnded
 from kallista.core.definitions import Definition, Phase, TaskSpec
 from kallista.core.handlers import Handler, Handlers, Invocation
 from kallista.core.outcomes import (
-    Asleep,
     Completed,
     Failed,
     Failure,
@@ -39,7 +38,7 @@ from kallista.store.port import Store
 
 ResultT = TypeVar("ResultT")
 
-_Answering: TypeAlias = "Awaitable[JsonText | Asleep]"
+_Answering: TypeAlias = "Awaitable[JsonText | Outcome]"
 
 _log = logging.getLogger("kallista.engine")
 
@@ -157,7 +156,7 @@ class Executor:
                         answer = await self._on_thread(handler, invocation, attempt)
                     else:
                         answer = await cast("_Answering", handler.call(invocation))
-                    outcome = answer if isinstance(answer, Asleep) else Completed(answer)
+                    outcome = Completed(answer) if isinstance(answer, str) else answer
             except asyncio.CancelledError:
                 outcome = self._with_note(attempt.outcome or _cancelled(), active, position)
             except BaseException as error:
@@ -239,7 +238,7 @@ class Executor:
 
     async def _on_thread(
         self, handler: Handler, invocation: Invocation, attempt: _Attempt
-    ) -> JsonText | Asleep:
+    ) -> JsonText | Outcome:
         """Call a blocking handler, after an earlier attempt of it that could not be stopped."""
         place = (attempt.active.key, attempt.position)
         earlier = self._outliving.get(place)

@@ -34,6 +34,26 @@ _WAITS: Final = (Overlap.QUEUE, Overlap.REPLACE)
 """What lets a firing wait for the end of the one before."""
 
 
+def _awaits(schedule: Schedule) -> str:
+    """What an ACTIVE schedule does that waits for no run."""
+    starts = _starts(schedule)
+    told = [] if starts is None else [f"waits for its next firing at {_shown(starts)}"]
+    if schedule.backfill is not None:
+        at, until = schedule.backfill.at, _shown(schedule.backfill.until)
+        what = "the last has started" if at is None else f"the next is that of {_shown(at)}"
+        told.append(f"fires for moments of the past until {until}, {what}")
+    return " and ".join(told)
+
+
+def _starts(schedule: Schedule) -> Micros | None:
+    """When its next firing starts, also on a machine that does not know its zone."""
+    return schedule.look_at if schedule.backfill is None else schedule.next_at
+
+
+def _shown(moment: Micros) -> str:
+    return f"{to_datetime(moment):%Y-%m-%d %H:%M:%S} UTC"
+
+
 class Explainer:
     """Looks at a run, and at what it waits for.
 
@@ -85,14 +105,13 @@ class Explainer:
                         schedule.id, schedule.status.value, f"{sentence}.", "waits_for_firing",
                         (waits_for,),
                     )  # fmt: skip
-                at = None if schedule.look_at is None else to_datetime(schedule.look_at)
-                sentence = f"{what} waits for its next firing at {at:%Y-%m-%d %H:%M:%S} UTC"
-                reason = "waits_for_moment"
+                sentence, reason = f"{what} {_awaits(schedule)}", "waits_for_moment"
         return Explanation(schedule.id, schedule.status.value, f"{sentence}.", reason)
 
     async def _waits_for(self, schedule: Schedule) -> RunId | None:
         """The unfinished run that a firing waits for whose moment has come."""
-        is_due = schedule.look_at is not None and schedule.look_at <= self._now()
+        starts = _starts(schedule)
+        is_due = starts is not None and starts <= self._now()
         if schedule.last_run is None or not is_due or schedule.rules.overlap not in _WAITS:
             return None
         last = await self._store.load(schedule.last_run)

@@ -15,10 +15,12 @@ from kallista.core.parsing import SingleTask
 from kallista.core.schedules import FiringRules
 from kallista.core.snapshots import (
     AnySnapshot,
+    BackfillMoment,
     Explanation,
     HistoryEvent,
     NextFiring,
     Page,
+    Replay,
     RunSummary,
     ScheduleSnapshot,
 )
@@ -117,6 +119,27 @@ class Schedules(Protocol):
         """Fire it once, now, whatever its trigger and status say; its rhythm stays."""
         ...
 
+    async def backfill(
+        self, id: ScheduleId, start: Micros, until: Micros, priority: int | None
+    ) -> bool:
+        """Let it fire for moments of the past, at a lower priority; false for a repeat.
+
+        Raises:
+            UsageError: There are none, or they are not past.
+            StateError: It is over, or another backfill is not.
+        """
+        ...
+
+    async def preview_backfill(
+        self, id: ScheduleId, start: Micros, until: Micros, count: int
+    ) -> Sequence[BackfillMoment]:
+        """For which moments a backfill would fire, at most so many. Raises ``UsageError``."""
+        ...
+
+    async def cancel_backfill(self, id: ScheduleId) -> bool:
+        """Leave out what a backfill has not started yet; false if there is none."""
+        ...
+
     async def delete(self, id: ScheduleId) -> None:
         """Remove it; the tasks it has started stay. Raises ``NotFoundError``."""
         ...
@@ -204,6 +227,10 @@ class Engine(Protocol):
 
     async def explain(self, id: str) -> Explanation:
         """Why the run or schedule is where it is. Raises ``NotFoundError``."""
+        ...
+
+    async def replay(self, id: str) -> Replay:
+        """What the history of a run leads to. Raises ``NotFoundError``."""
         ...
 
 

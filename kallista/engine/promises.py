@@ -10,6 +10,7 @@ from kallista.core.events import Event, RunHead, StepState
 from kallista.core.ids import child_id
 from kallista.core.plan import WAKE, WHOLE_RUN, Entry, alone, lane
 from kallista.core.run import Run, fold
+from kallista.core.snapshots import Replay
 from kallista.core.states import ACTIVE_RUN, FINISHED_RUN, ProcessStatus, RunKind, TaskStatus
 from kallista.core.types import Micros, RunId, RunKey, TaskType
 from kallista.engine.active import DefinitionCache
@@ -51,6 +52,18 @@ class Promises:
                 what = f"{record.kind} {record.id!r}"
                 return [f"{what}: {problem}" for problem in problems]
         return ()  # whatever moves so fast is driven by somebody
+
+    async def replayed(self, run: RunRecord) -> Replay:
+        """What the history of a run leads to; workers may go on meanwhile."""
+        for _ in range(LOOKS):
+            events = await self._history(run.key)
+            again = await self._store.load(run.key)
+            if again is None or again.version == run.version:
+                break
+            run = again
+        definition = self._definitions.get(run.definition, run.definition_content)
+        told = next(told_otherwise(run, definition, events[: run.head.seq]), None)
+        return Replay(run.id, run.status, len(events), told)
 
     async def _of(self, record: RunRecord) -> AsyncIterator[str]:
         try:

@@ -8,19 +8,28 @@ from collections.abc import Callable, Sequence
 from msgspec import to_builtins
 from msgspec.structs import replace
 
+from kallista.core.durations import to_datetime
 from kallista.core.encoding import definition_hash, definition_text
-from kallista.core.firing import next_moments, over, upcoming, waiting_for
-from kallista.core.ids import content_hash, may_exist
+from kallista.core.firing import (
+    backfill_moments,
+    ended,
+    next_moments,
+    upcoming,
+    waiting_for,
+    with_backfill,
+    without_backfill,
+)
+from kallista.core.ids import content_hash, firing_id, may_exist
 from kallista.core.json_text import to_json
 from kallista.core.schedules import Firing, Schedule
-from kallista.core.snapshots import NextFiring, Page, ScheduleSnapshot
+from kallista.core.snapshots import BackfillMoment, NextFiring, Page, ScheduleSnapshot
 from kallista.core.states import ScheduleStatus
 from kallista.core.types import JsonText, Micros, RunId, ScheduleId
 from kallista.engine.clock import Clock
 from kallista.engine.knowledge import Knowledge
 from kallista.engine.paging import checked_limit, cursor_of, read_cursor
 from kallista.engine.port import ScheduleRequest
-from kallista.engine.services import Firings
+from kallista.engine.services import Firings, status_of
 from kallista.engine.snapshots import SnapshotBuilder, next_firing
 from kallista.errors import ConflictError, NotFoundError, StateError, UsageError
 from kallista.store.port import Store
@@ -81,7 +90,7 @@ class StoredSchedules:
             if schedule.status is ScheduleStatus.FINISHED:
                 raise StateError(f"schedule {id!r} is over; schedule it anew under another id")
             changed = replace(schedule, status=status, note=reason, since=self._clock.now())
-            changed = over(changed) if status is ScheduleStatus.FINISHED else changed
+            changed = ended(changed) if status is ScheduleStatus.FINISHED else changed
             if await self._write_schedule(changed, None):
                 self._on_changed()
                 return True
@@ -96,6 +105,59 @@ class StoredSchedules:
             if await self._write_schedule(firing.schedule, firing):
                 self._on_queued(now, schedule.priority)
                 return firing.run.id
+
+    async def backfill(
+        self, id: ScheduleId, start: Micros, until: Micros, priority: int | None
+    ) -> bool:
+        """Fire for moments of the past; false for a repeat."""
+        while True:
+            schedule = await self._schedule(id)
+            if schedule.status is ScheduleStatus.FINISHED:
+                raise StateError(f"schedule {id!r} is over; schedule it anew under another id")
+            lower = schedule.priority - 1 if priority is None else priority
+            changed = with_backfill(schedule, start, self._past(until), lower)
+            wanted, there = changed.backfill, schedule.backfill
+            assert wanted is not None, "it was just given one"
+            if there is not None:
+                if there == replace(wanted, at=there.at, run=there.run):
+                    return False
+                raise StateError(
+                    f"schedule {id!r} is still backfilling until {to_datetime(there.until)}; wait"
+                    " for it, or cancel_backfill"
+                )
+            if await self._write_schedule(changed, None):
+                self._on_changed()
+                return True
+
+    async def preview_backfill(
+        self, id: ScheduleId, start: Micros, until: Micros, count: int
+    ) -> Sequence[BackfillMoment]:
+        """For which moments a backfill would fire."""
+        schedule = await self._schedule(id)
+        moments = backfill_moments(schedule, start, self._past(until), checked_limit(count))
+        return [await self._backfill_moment(id, moment) for moment in moments]
+
+    async def _backfill_moment(self, id: ScheduleId, moment: Micros) -> BackfillMoment:
+        run = RunId(firing_id(id, moment))
+        return BackfillMoment(to_datetime(moment), run, await status_of(self._store, run))
+
+    async def cancel_backfill(self, id: ScheduleId) -> bool:
+        """Leave out what a backfill has not started yet; false if there is none."""
+        while True:
+            schedule = await self._schedule(id)
+            if schedule.backfill is None:
+                return False
+            if await self._write_schedule(without_backfill(schedule), None):
+                self._on_changed()
+                return True
+
+    def _past(self, until: Micros) -> Micros:
+        if until > self._clock.now():
+            raise UsageError(
+                f"a backfill is for moments of the past, and {to_datetime(until)} has not come yet;"
+                " the schedule fires for those to come by itself"
+            )
+        return until
 
     async def delete(self, id: ScheduleId) -> None:
         """Remove it; the tasks it has started stay."""
@@ -162,6 +224,8 @@ def _schedule(request: ScheduleRequest, now: Micros) -> Schedule:
         note=None,
         since=now,
         inputs=to_json(dict(request.inputs)),
+        backfill=None,
+        backfilled=0,
     )
     schedule = waiting_for(schedule, trigger, first)
     if schedule.status is ScheduleStatus.FINISHED:

@@ -7,8 +7,17 @@ from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import NamedTuple
 
 from kallista.core.birth import Wanted, newborn, started
-from kallista.core.firing import Step, fire, fire_by_hand, paused_by_failures, trigger_of
+from kallista.core.firing import (
+    Others,
+    Step,
+    fire,
+    fire_by_hand,
+    next_start,
+    paused_by_failures,
+    trigger_of,
+)
 from kallista.core.firing_values import filled_in, scope_of
+from kallista.core.ids import firing_id
 from kallista.core.json_text import from_json
 from kallista.core.plan import NewRun
 from kallista.core.schedules import Firing, Schedule
@@ -36,6 +45,15 @@ RETURNS_WITHIN = Micros(100_000)
 
 LOOKS_AGAIN_AFTER = Micros(RETURNS_WITHIN + 5_000)
 """When to see whether it has; a timer may come a little early."""
+
+
+async def status_of(store: Store, id: RunId) -> str | None:
+    """The status of a run, or the last one of a deleted run; None if there never was one."""
+    there = await store.load(id)
+    if there is not None:
+        return there.status
+    gone = await store.tombstone(id)
+    return None if gone is None else gone.status
 
 
 class Firings:
@@ -68,7 +86,7 @@ class Firings:
         self._on_fired = on_fired
         self._cancel = cancel
         self._failing: dict[ScheduleId, str] = {}
-        self._waiting: set[ScheduleId] = set()
+        self._waiting: dict[ScheduleId, Micros | None] = {}
         self._failed: set[ScheduleId] = set()
 
     def has_ended(self, schedule: ScheduleId | None, *, failed: bool) -> bool:
@@ -84,7 +102,7 @@ class Firings:
 
     async def once(self) -> Micros | None:
         """Fire all that is due; returns when to look again."""
-        before, self._failing, self._waiting = self._failing, {}, set()
+        before, self._failing, self._waiting = self._failing, {}, {}
         await self._pause_failed()
         now = self._clock.now()
         while due := await self._due(now):
@@ -94,11 +112,12 @@ class Firings:
         later = [] if next_at is None else [next_at]
         later += [Micros(now + TRY_AGAIN_AFTER)] if self._failing else []
         later += [Micros(now + ENDED_UNSEEN_AFTER)] if self._waiting else []
+        later += [at for at in self._waiting.values() if at is not None and at > now]
         return min(later, default=None)
 
     async def _due(self, now: Micros) -> Sequence[tuple[Schedule, bool]]:
         """What is due and has neither failed just now nor been found to wait."""
-        aside = self._failing.keys() | self._waiting
+        aside = self._failing.keys() | self._waiting.keys()
         found = await self._store.due_schedules(now, FIRINGS_AT_ONCE + len(aside))
         return [(schedule, busy) for schedule, busy in found if schedule.id not in aside]
 
@@ -151,9 +170,11 @@ class Firings:
                     _log.error("schedule %r cannot be fired here: %s", schedule.id, why)
             else:
                 if firing is None:
-                    self._waiting.add(schedule.id)
+                    self._waiting[schedule.id] = next_start(schedule)
                 else:
                     firings.append(firing)
+        if not firings:
+            return  # an empty group is written, too, and makes other programs look
         written = await self._store.fire(firings)
         for firing, done in zip(firings, written, strict=True):
             if done and firing.run is not None:
@@ -161,25 +182,40 @@ class Firings:
 
     async def _looked_at(self, schedule: Schedule, busy: bool, now: Micros) -> Firing | None:
         """What a due schedule writes; None: it waits for the run of its last firing."""
+        others = await self._others(schedule, busy)
+        # Asked afterwards, so that no run whose end is known by now is missing.
         paused = await self._paused(schedule, now)
         if paused is not None:
             return Firing(paused, None)
-        look = fire(schedule, now, busy=busy)
+        look = fire(schedule, now, others)
         if look.step is Step.CANCEL and schedule.last_run is not None:
             await self._cancel(schedule.last_run, f"the next firing of {schedule.id!r} is due")
         if look.step in (Step.CANCEL, Step.WAIT):
             return None
-        due = look.schedule.last_at
-        if look.run is None or due is None:
+        if look.run is None:
             return Firing(look.schedule, None)
-        return Firing(look.schedule, self._run(schedule, look.run, due, now))
+        run = self._run(schedule, look.run, look.moment, now, look.priority)
+        return Firing(look.schedule, run)
+
+    async def _others(self, schedule: Schedule, busy: bool) -> Others:
+        """What has become of the runs that a schedule has started before."""
+        backfill = schedule.backfill
+        if backfill is None:
+            return Others(busy)
+        last = None if backfill.run is None else await self._store.load(backfill.run)
+        is_over = last is None or (last.head.ended_at is not None and not last.head.in_flight)
+        at = None if backfill.at is None else RunId(firing_id(schedule.id, backfill.at))
+        exists = at is not None and await status_of(self._store, at) is not None
+        return Others(busy, not is_over, exists)
 
     def by_hand(self, schedule: Schedule, now: Micros) -> Firing:
         """What a firing writes that a user asks for; the schedule's rhythm stays."""
         after, run = fire_by_hand(schedule, now)
-        return Firing(after, self._run(schedule, run, now, now))
+        return Firing(after, self._run(schedule, run, now, now, schedule.priority))
 
-    def _run(self, schedule: Schedule, id: RunId, moment: Micros, now: Micros) -> NewRun:
+    def _run(
+        self, schedule: Schedule, id: RunId, moment: Micros, now: Micros, priority: int
+    ) -> NewRun:
         """The run that a firing starts.
 
         Args:
@@ -187,6 +223,7 @@ class Firings:
             id: The id of the run.
             moment: The moment of the firing.
             now: When it starts.
+            priority: The priority of the run.
         """
         inputs: Mapping[str, Json] = from_json(schedule.inputs)
         if inputs:
@@ -195,7 +232,7 @@ class Firings:
             id=id,
             definition=self._definitions.get(schedule.definition, schedule.definition_content),
             inputs=inputs,
-            priority=schedule.priority,
+            priority=priority,
             tags=schedule.tags,
             schedule=schedule.id,
         )

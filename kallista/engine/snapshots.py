@@ -19,9 +19,10 @@ from kallista.core.ids import child_id
 from kallista.core.json_text import from_json
 from kallista.core.plain import own
 from kallista.core.plan import WHOLE_RUN
-from kallista.core.schedules import Schedule
+from kallista.core.schedules import Backfill, Schedule
 from kallista.core.snapshots import (
     AnySnapshot,
+    BackfillSnapshot,
     ChangeOverSnapshot,
     HistoryEvent,
     NextFiring,
@@ -201,7 +202,18 @@ class SnapshotBuilder:
             pause_on_failure=schedule.rules.pause_on_failure or None,
             note=schedule.note,
             since=to_datetime(schedule.since),
+            backfill=None if schedule.backfill is None else _backfill(schedule.backfill),
+            backfilled=schedule.backfilled,
         )
+
+
+def _backfill(backfill: Backfill) -> BackfillSnapshot:
+    return BackfillSnapshot(
+        start=to_datetime(backfill.start),
+        until=to_datetime(backfill.until),
+        next_fire_time=_moment(backfill.at),
+        priority=backfill.priority,
+    )
 
 
 def _length_text(length: Micros) -> str | None:

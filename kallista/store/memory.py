@@ -581,6 +581,8 @@ class MemoryStore:
             look_at=schedule.look_at,
             note=schedule.note,
             since=schedule.since,
+            backfill=schedule.backfill,
+            backfilled=schedule.backfilled,
             version=schedule.version + 1,
         )
         if firing.run is not None:

@@ -504,8 +504,8 @@ class Store(Protocol):
     def fire(self, firings: Sequence[Firing]) -> asyncio.Future[Sequence[bool]]:
         """Write what firings changed; false for each whose schedule has another version by now.
 
-        Of the schedule its status with note and since, counts, moments and last run are written;
-        what it starts and when it fires stay as they were created.
+        Of the schedule its status with note and since, counts, moments, backfill and last run are
+        written; what it starts and when it fires stay as they were created.
         """
         ...
 

@@ -11,7 +11,7 @@ from msgspec.structs import astuple
 
 from kallista.core.events import Event, RunHead, StepState
 from kallista.core.plan import Entry, NewRun
-from kallista.core.schedules import FiringRules, Schedule
+from kallista.core.schedules import Backfill, FiringRules, Schedule
 from kallista.core.states import (
     Ending,
     EventKind,
@@ -38,7 +38,8 @@ NEW_STEP: Final = StepState()
 """What a step without a row is."""
 
 _read_rules: Final = msgspec.json.Decoder(FiringRules).decode
-_write_rules: Final = msgspec.json.Encoder().encode
+_read_backfill: Final = msgspec.json.Decoder(Backfill).decode
+_write_json: Final = msgspec.json.Encoder().encode
 
 _TASK: Final = 31
 """Where the step of a single task begins in a row of ``run_records``; its status is the run's."""
@@ -149,12 +150,14 @@ def schedule(row: Row) -> Schedule:
     """A row of ``schedule`` and its like."""
     (
         id, status, trigger, definition, definition_content, content, priority, tags, max_runs,
-        until, fired, skipped, next_at, last_at, last_run, created_at, rules, *rest
+        until, fired, skipped, next_at, last_at, last_run, created_at, rules, look_at, note, since,
+        inputs, backfill, *rest
     ) = row  # fmt: skip
     return Schedule(
         ScheduleId(id), ScheduleStatus(status), trigger, definition, definition_content, content,
         priority, tags_of(tags), max_runs, until, fired, skipped, next_at, last_at, last_run,
-        created_at, _read_rules(rules), *rest,
+        created_at, _read_rules(rules), look_at, note, since, inputs,
+        None if backfill is None else _read_backfill(backfill), *rest,
     )  # fmt: skip
 
 
@@ -175,11 +178,13 @@ def schedule_values(schedule: Schedule) -> dict[str, Any]:
         "last_at": schedule.last_at,
         "last_run": schedule.last_run,
         "created_at": schedule.created_at,
-        "rules": _write_rules(schedule.rules).decode(),
+        "rules": _write_json(schedule.rules).decode(),
         "look_at": schedule.look_at,
         "note": schedule.note,
         "since": schedule.since,
         "inputs": schedule.inputs,
+        "backfill": None if schedule.backfill is None else _write_json(schedule.backfill).decode(),
+        "backfilled": schedule.backfilled,
         "version": schedule.version,
     }
 

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from kallista.tasks.checking import TaskChecker
 from kallista.tasks.context import TaskContext
+from kallista.tasks.endings import Cancel, FailForGood, Snooze
 from kallista.tasks.general import general_handlers, http_handler
 from kallista.tasks.handler import FunctionHandler
 from kallista.tasks.loading import load_module, load_plugins
 from kallista.tasks.registry import Registry, program_registry, task
 
 __all__ = [
+    "Cancel",
+    "FailForGood",
     "FunctionHandler",
     "Registry",
+    "Snooze",
     "TaskChecker",
     "TaskContext",
     "general_handlers",

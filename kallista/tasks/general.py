@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from kallista.core.handlers import Handler
 from kallista.tasks import python, shell, sleep
 from kallista.tasks.handler import FunctionHandler
 from kallista.tasks.http import HttpHandler
-from kallista.tasks.reach import Reach
+
+if TYPE_CHECKING:
+    from kallista.tasks.reach import Reach
 
 
 def general_handlers() -> Sequence[Handler]:
@@ -26,4 +29,10 @@ def http_handler(allowed: Sequence[str]) -> Handler:
     Args:
         allowed: Networks that are open to requests besides the public ones, like ``10.1.0.0/16``.
     """
-    return HttpHandler(Reach(allowed))
+
+    def reach() -> Reach:
+        from kallista.tasks.reach import Reach
+
+        return Reach(allowed)
+
+    return HttpHandler(reach)

@@ -9,12 +9,13 @@ from typing import Final, TypeAlias
 
 from kallista.core.handlers import Invocation
 from kallista.core.ids import check_id
-from kallista.core.outcomes import Asleep
+from kallista.core.outcomes import Asleep, Outcome
 from kallista.core.types import Json, JsonText, TaskType
 from kallista.errors import UsageError
 from kallista.tasks.binding import Binder, binder, outline, surplus_problems
 from kallista.tasks.context import TaskContext
 from kallista.tasks.encoding import NULL, encode
+from kallista.tasks.endings import Ending, outcome_of_ending
 from kallista.tasks.parameters import Function, parameters_of
 
 Check: TypeAlias = Callable[[Mapping[str, Json], Collection[str]], Sequence[str]]
@@ -72,7 +73,7 @@ class FunctionHandler:
         text = inspect.getdoc(self.function) or ""
         return " ".join(text.split("\n\n", 1)[0].split())
 
-    def call(self, invocation: Invocation) -> JsonText | Asleep | Awaitable[JsonText | Asleep]:
+    def call(self, invocation: Invocation) -> JsonText | Outcome | Awaitable[JsonText | Outcome]:
         """Validate the config, run the function, and encode what it returns.
 
         Raises:
@@ -123,7 +124,7 @@ class FunctionHandler:
             raise UsageError(f"the config does not fit {self._name}: {problems}")
         return {}
 
-    async def _awaited(self, coming: object, invocation: Invocation) -> JsonText | Asleep:
+    async def _awaited(self, coming: object, invocation: Invocation) -> JsonText | Outcome:
         return _answer(await coming, invocation)  # type: ignore[misc]  # it was just asked for
 
     def __repr__(self) -> str:
@@ -139,11 +140,13 @@ def origin(function: Function) -> tuple[str, str]:
     return (code.co_filename if code else module), f"{module}.{name}"
 
 
-def _answer(result: object, invocation: Invocation) -> JsonText | Asleep:
+def _answer(result: object, invocation: Invocation) -> JsonText | Outcome:
     if result is None:
         return NULL
     if isinstance(result, Asleep):
         return result
+    if isinstance(result, Ending):
+        return outcome_of_ending(result)
     return encode(result, invocation.task_id, invocation.max_result_bytes)
 
 

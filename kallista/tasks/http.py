@@ -3,29 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import base64
-import ssl
-from email.message import Message
-from json import loads
-from typing import TYPE_CHECKING, Final, NoReturn
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import TYPE_CHECKING
 
-from kallista.core.durations import format_duration
-from kallista.core.plain import shown
-from kallista.errors import KallistaError, UsageError
+from kallista.core.types import Json
+from kallista.errors import KallistaError
 from kallista.tasks.context import TaskContext
 from kallista.tasks.handler import FunctionHandler
-from kallista.tasks.reach import AddressRefusedError, Reach
-from kallista.tasks.request import FOLLOWING, Request, check, request_of
 
 if TYPE_CHECKING:
-    from kallista.tasks.sending import Answer
+    import ssl
 
-PASSING: Final = frozenset((408, 425, 429, 500, 502, 503, 504))
-"""Statuses by which a server says that another attempt may be answered otherwise."""
-
-REDIRECTS: Final = frozenset((301, 302, 303, 307, 308))
-
-_TOLD: Final = 500
+    from kallista.tasks.reach import Reach
 
 
 class HttpError(KallistaError):
@@ -63,15 +52,18 @@ class HttpRefusedError(HttpError):
 class HttpHandler(FunctionHandler):
     """The handler of ``http``.
 
+    What it needs to send anything is imported with the first request.
+
     Args:
-        reach: Says which addresses requests may go to.
+        reach: Called once, says which addresses requests may go to.
         tls: Which certificates count; None: those of the usual authorities.
     """
 
-    def __init__(self, reach: Reach, tls: ssl.SSLContext | None = None) -> None:
-        self._reach = reach
+    def __init__(self, reach: Callable[[], Reach], tls: ssl.SSLContext | None = None) -> None:
+        self._make_reach = reach
+        self._reach: Reach | None = None
         self._tls = tls
-        super().__init__("http", self.http, check=check)
+        super().__init__("http", self.http, check=_check)
         # Of the context only the attempt's key is used: no results need to be loaded for it.
         self.wants_context = False
 
@@ -120,109 +112,25 @@ class HttpHandler(FunctionHandler):
             "body": body, "expected_status": expected_status, "redirects": redirects,
             "patience": patience,
         }  # fmt: skip
+        from kallista.core.durations import format_duration
+        from kallista.tasks.asking import asked
+        from kallista.tasks.request import request_of
+
         request = request_of(config, ctx.idempotency_key)  # type: ignore[arg-type]
+        if self._reach is None:
+            self._reach = self._make_reach()
         try:
             async with asyncio.timeout(request.patience / 1e6):
-                return await self._answered(request, ctx.max_result_bytes)
+                return await asked(request, ctx.max_result_bytes, self._reach, self._tls)
         except TimeoutError:
             raise HttpTimeoutError(
                 f"{request.target} had not answered in full within"
                 f" {format_duration(request.patience)} (patience)"
             ) from None
 
-    async def _answered(self, request: Request, limit: int) -> dict[str, object]:
-        """The answer, after all redirects; each is looked at as if it had been asked for."""
-        from kallista.tasks.sending import FAILURES, sent
 
-        while True:
-            try:
-                async with sent(self._reach, request, self._tls) as answer:
-                    if not _leads_on(request, answer):
-                        return await _result(request, answer, limit)
-                    location = answer.headers["location"]
-            except AddressRefusedError as error:
-                raise HttpRefusedError(str(error)) from None
-            except FAILURES as error:
-                raise HttpConnectionError(
-                    f"{request.target} could not be asked: {error or type(error).__name__}"
-                ) from None
-            request = _redirected(request, location)
+def _check(config: Mapping[str, Json], unresolved: Collection[str]) -> Sequence[str]:
+    """What is wrong with a config beyond its types."""
+    from kallista.tasks.request import check
 
-
-def _leads_on(request: Request, answer: Answer) -> bool:
-    """Whether an answer is a redirect to follow."""
-    return (
-        answer.status in REDIRECTS
-        and "location" in answer.headers
-        and not request.expects(answer.status)
-        and request.method in FOLLOWING
-        and request.redirects > 0
-    )
-
-
-def _redirected(request: Request, location: str) -> Request:
-    try:
-        return request.redirected(location)
-    except UsageError as problem:
-        raise HttpRefusedError(f"{request.target} redirects, but {problem}") from None
-
-
-async def _result(request: Request, answer: Answer, limit: int) -> dict[str, object]:
-    """What the task returns for an answer.
-
-    Raises:
-        HttpStatusError: Its status is not expected.
-        HttpAnswerError: Its body is too large or cannot be unpacked.
-    """
-    expected = request.expects(answer.status)
-    try:
-        body, complete = await answer.read(limit if expected else _TOLD)
-    except ValueError as error:
-        raise HttpAnswerError(f"the answer of {request.target} cannot be read: {error}") from None
-    if not expected:
-        _fail(request, answer, body)
-    if not complete:
-        raise HttpAnswerError(
-            f"the answer of {request.target} has more than {limit:,} bytes, which is what a"
-            " payload may have; ask for less at once, or raise the limit (max_payload_bytes)"
-        )
-    return {"status": answer.status, "headers": answer.headers, **_read(answer, body)}
-
-
-def _fail(request: Request, answer: Answer, body: bytes) -> NoReturn:
-    told = " ".join(body.decode(errors="replace").split())
-    message = f"{request.method} {request.target} was answered {answer.status}"
-    message += f", and {', '.join(request.expected)} was expected"
-    if answer.status in REDIRECTS and "location" in answer.headers:
-        message += f"; it redirects to {shown(answer.headers['location'].partition('?')[0])}"
-        message += _unfollowed(request)
-    elif "retry-after" in answer.headers:
-        message += f"; it asks to come again after {shown(answer.headers['retry-after'])}"
-    kind = HttpBusyError if answer.status in PASSING else HttpStatusError
-    raise kind(f"{message}: {told}" if told else message)
-
-
-def _unfollowed(request: Request) -> str:
-    if request.method not in FOLLOWING:
-        return f", and a {request.method} is not sent on: give that URL if it is right"
-    return ", and that was one redirect too many (redirects)"
-
-
-def _read(answer: Answer, body: bytes) -> dict[str, object]:
-    """The body as what its type says it is."""
-    kind = Message()
-    kind["content-type"] = answer.headers.get("content-type", "")
-    name = kind.get_content_type()
-    try:
-        if body and (name == "application/json" or name.endswith("+json")):
-            return {"json": loads(body, parse_constant=_no_json)}
-    except (ValueError, RecursionError):
-        pass
-    try:
-        return {"text": body.decode(kind.get_content_charset("utf-8"))}
-    except (UnicodeDecodeError, LookupError):
-        return {"bytes": base64.b64encode(body).decode()}
-
-
-def _no_json(word: str) -> NoReturn:
-    raise ValueError(f"{word} is no JSON")
+    return check(config, unresolved)

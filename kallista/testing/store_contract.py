@@ -18,7 +18,7 @@ from msgspec.structs import replace
 
 from kallista.core.events import Event, RunHead, StepState
 from kallista.core.plan import WAKE, WHOLE_RUN, Entry, Fence, Grant, NewRun, Ownership, Plan, alone
-from kallista.core.schedules import CatchUp, Firing, FiringRules, Overlap, Schedule
+from kallista.core.schedules import Backfill, CatchUp, Firing, FiringRules, Overlap, Schedule
 from kallista.core.states import EventKind, ProcessStatus, RunKind, ScheduleStatus, TaskStatus
 from kallista.core.types import JsonText, Micros, RunId, RunKey, ScheduleId, TaskType, WorkerKey
 from kallista.errors import ConflictError, LeaseLost, NotFoundError, StateError, StoreError
@@ -141,6 +141,8 @@ def new_schedule(
         note=None,
         since=NOW,
         inputs=JsonText('{"day":"${firing.date}"}'),
+        backfill=None,
+        backfilled=0,
     )
 
 
@@ -1170,6 +1172,8 @@ class StoreContract(ABC):
                     look_at=Micros(NOW + 61),
                     note="fired",
                     since=Micros(NOW + 1),
+                    backfill=Backfill(Micros(1), Micros(9), -1, Micros(5), RunId("nightly@4")),
+                    backfilled=2,
                 ),
                 new_task("nightly@1", schedule="nightly"),
             )

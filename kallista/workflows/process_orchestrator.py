@@ -4,15 +4,23 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime
-from typing import Final, cast
+from typing import Final, Unpack, cast
 
-from kallista.core.commands import Verb
-from kallista.core.snapshots import HistoryEvent, Page, ProcessSnapshot, RunError, RunSummary
+from kallista.core.commands import Command, Verb
+from kallista.core.snapshots import (
+    Commanded,
+    HistoryEvent,
+    Page,
+    ProcessSnapshot,
+    RunError,
+    RunSummary,
+)
 from kallista.core.states import ProcessStatus, RunKind
 from kallista.core.types import Json
 from kallista.engine.port import RunRequest
 from kallista.errors import UsageError
 from kallista.workflows.bulk import arguments
+from kallista.workflows.many import Which
 from kallista.workflows.runs import Runs, agreed
 
 _ARGUMENTS: Final = ("definition", "process_id", "priority", "tags", "inputs")
@@ -154,14 +162,14 @@ class ProcessOrchestrator(Runs[ProcessSnapshot]):
         """
         await self._command(process_id, Verb.PAUSE, reason)
 
-    async def resume_process(self, process_id: str) -> None:
-        """Let a paused process go on.
+    async def resume_process(self, process_id: str, reason: str | None = None) -> None:
+        """Let a paused process go on; the reason is kept in its history.
 
         Raises:
             NotFoundError: No such process.
             StateError: It is not under way.
         """
-        await self._command(process_id, Verb.RESUME)
+        await self._command(process_id, Verb.RESUME, reason)
 
     async def cancel_process(
         self, process_id: str, reason: str | None = None, *, rollback: bool = False
@@ -180,14 +188,106 @@ class ProcessOrchestrator(Runs[ProcessSnapshot]):
         """
         await self._command(process_id, Verb.CANCEL, reason, rollback=rollback)
 
-    async def retry_process(self, process_id: str) -> None:
+    async def retry_process(self, process_id: str, reason: str | None = None) -> None:
         """Run again what failed or was skipped in a FAILED or CANCELLED process, nothing else.
+
+        The reason is kept in its history.
 
         Raises:
             NotFoundError: No such process.
             StateError: It has not failed.
         """
-        await self._command(process_id, Verb.RETRY)
+        await self._command(process_id, Verb.RETRY, reason)
+
+    async def pause_processes(
+        self, *, reason: str | None = None, dry_run: bool = False, **which: Unpack[Which]
+    ) -> Commanded:
+        """Pause all processes that match, and what they have started.
+
+        Args:
+            reason: Why, for their histories.
+            dry_run: Only say how many there are, and which are the first.
+            which: By ``status``, ``name``, ``tag``, ``created_from``, ``created_until``,
+                ``schedule_id``, as for ``list_processes``; at least one of them. Without a status
+                all that the command is for. What others have started is told by those.
+
+        Returns:
+            How many there were, for how many it changed something, and who refused it.
+
+        Raises:
+            UsageError: It is not said which are meant.
+        """
+        command = Command(Verb.PAUSE, reason)
+        return await self._command_all(command, which, dry_run=dry_run)
+
+    async def resume_processes(
+        self, *, reason: str | None = None, dry_run: bool = False, **which: Unpack[Which]
+    ) -> Commanded:
+        """Let all paused processes go on that match.
+
+        Args:
+            reason: Why, for their histories.
+            dry_run: Only say how many there are, and which are the first.
+            which: By ``status``, ``name``, ``tag``, ``created_from``, ``created_until``,
+                ``schedule_id``, as for ``list_processes``; at least one of them. Without a status
+                all that the command is for. What others have started is told by those.
+
+        Returns:
+            How many there were, for how many it changed something, and who refused it.
+
+        Raises:
+            UsageError: It is not said which are meant.
+        """
+        command = Command(Verb.RESUME, reason)
+        return await self._command_all(command, which, dry_run=dry_run)
+
+    async def cancel_processes(
+        self,
+        *,
+        reason: str | None = None,
+        rollback: bool = False,
+        dry_run: bool = False,
+        **which: Unpack[Which],
+    ) -> Commanded:
+        """Cancel all processes that match, and what they have started.
+
+        Args:
+            reason: Why, for their histories.
+            rollback: Undo what has completed, as for one.
+            dry_run: Only say how many there are, and which are the first.
+            which: By ``status``, ``name``, ``tag``, ``created_from``, ``created_until``,
+                ``schedule_id``, as for ``list_processes``; at least one of them. Without a status
+                all that the command is for. What others have started is told by those.
+
+        Returns:
+            How many there were, for how many it changed something, and who refused it.
+
+        Raises:
+            UsageError: It is not said which are meant.
+        """
+        command = Command(Verb.CANCEL, reason, rollback=rollback)
+        return await self._command_all(command, which, dry_run=dry_run)
+
+    async def retry_processes(
+        self, *, reason: str | None = None, dry_run: bool = False, **which: Unpack[Which]
+    ) -> Commanded:
+        """Retry all failed processes that match.
+
+        Args:
+            reason: Why, for their histories.
+            dry_run: Only say how many there are, and which are the first.
+            which: By ``status``, ``name``, ``tag``, ``created_from``, ``created_until``,
+                ``schedule_id``, as for ``list_processes``; at least one of them. Without a status
+                all that the command is for. What others have started is told by those.
+
+        Returns:
+            How many there were, for how many it changed something, and who refused it.
+
+        Raises:
+            UsageError: It is not said which are meant.
+        """
+        command = Command(Verb.RETRY, reason)
+        return await self._command_all(command, which, dry_run=dry_run)
 
     async def get_process(self, process_id: str) -> ProcessSnapshot:
         """The process as it is now. Raises ``NotFoundError``."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from typing import ClassVar, Generic, TypeVar, cast
@@ -11,12 +12,21 @@ from kallista.core.commands import Command, Verb
 from kallista.core.definitions import Definition
 from kallista.core.ids import check_id
 from kallista.core.problems import Problems
-from kallista.core.snapshots import AnySnapshot, Explanation, HistoryEvent, Page, RunSummary
+from kallista.core.snapshots import (
+    AnySnapshot,
+    Commanded,
+    Explanation,
+    HistoryEvent,
+    Page,
+    Replay,
+    RunSummary,
+)
 from kallista.core.states import RunKind
 from kallista.core.types import Micros, RunId, ScheduleId
 from kallista.engine.port import Definitions, Engine, ListRequest, RunRequest
-from kallista.errors import UsageError
+from kallista.errors import NotFoundError, StateError, UsageError
 from kallista.workflows.bulk import read_all
+from kallista.workflows.many import MEANT, TOGETHER, Tally, Which, check_which
 
 SnapshotT = TypeVar("SnapshotT", bound=AnySnapshot)
 ValueT = TypeVar("ValueT")
@@ -91,6 +101,20 @@ class Runs(Generic[SnapshotT]):
         """
         return await self._engine.explain(id)
 
+    async def replay(self, id: str) -> Replay:
+        """Follow the history of a run from its beginning, and compare where that leads to.
+
+        Args:
+            id: A run of any kind.
+
+        Returns:
+            How many events there are, and the first thing that is otherwise than they tell.
+
+        Raises:
+            NotFoundError: No run has this id.
+        """
+        return await self._engine.replay(id)
+
     def _run_request(
         self,
         definition: Definition,
@@ -125,6 +149,41 @@ class Runs(Generic[SnapshotT]):
             self.kind, RunId(id), Command(verb, reason, rollback=rollback)
         )
 
+    async def _command_all(
+        self,
+        command: Command,
+        which: Which,
+        *,
+        dry_run: bool,
+    ) -> Commanded:
+        """Command all runs that are meant, but for those that others have started."""
+        check_which(which)
+        tally, cursor = Tally(command.verb), None
+        while True:
+            page = await self._list(
+                status=which.get("status") or MEANT[command.verb, self.kind],
+                name=which.get("name"),
+                tag=which.get("tag"),
+                created_from=which.get("created_from"),
+                created_until=which.get("created_until"),
+                schedule=which.get("schedule_id"),
+                cursor=cursor,
+                limit=TOGETHER,
+            )
+            meant = [run for run in page.items if run.parent_id is None]
+            tally.match(meant)
+            if not dry_run:
+                await asyncio.gather(*(self._tell(run.id, command, tally) for run in meant))
+            if page.cursor is None:
+                return tally.result
+            cursor = page.cursor
+
+    async def _tell(self, id: RunId, command: Command, tally: Tally) -> None:
+        try:
+            tally.answer(changed=await self._engine.command(self.kind, id, command))
+        except (StateError, NotFoundError) as error:
+            tally.refuse(id, str(error))
+
     async def _get(self, id: str) -> SnapshotT:
         return cast(SnapshotT, await self._engine.get(self.kind, RunId(id)))
 
@@ -146,8 +205,8 @@ class Runs(Generic[SnapshotT]):
         status: str | Sequence[str] | None,
         name: str | None,
         tag: str | None,
-        created_from: datetime | None,
-        created_until: datetime | None,
+        created_from: datetime | str | None,
+        created_until: datetime | str | None,
         cursor: str | None,
         limit: int,
         schedule: str | None = None,

@@ -9,12 +9,12 @@ import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Protocol, TypeVar, Unpack
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from kallista.core.snapshots import (
+    BackfillMoment,
     Explanation,
     HistoryEvent,
-    NextFiring,
     Page,
     ProcessSnapshot,
     RunError,
@@ -24,12 +24,14 @@ from kallista.core.snapshots import (
     WorkflowSnapshot,
 )
 from kallista.core.states import ProcessStatus, ScheduleStatus, TaskStatus, WorkflowStatus
+from kallista.core.triggers import Trigger
 from kallista.core.types import Json
-from kallista.engine.care import StoreBackup, StoreCare, StoreCheck, StoreStats
 from kallista.workflows.process_orchestrator import ProcessOrchestrator
-from kallista.workflows.schedule_options import ScheduleOptions
 from kallista.workflows.task_scheduler import TaskScheduler
 from kallista.workflows.workflow_manager import WorkflowManager
+
+if TYPE_CHECKING:
+    from kallista.engine.care import StoreBackup, StoreCare, StoreCheck, StoreStats
 
 ResultT = TypeVar("ResultT")
 
@@ -268,7 +270,6 @@ class SyncWorkflowManager:
         tag: str | None = None,
         created_from: datetime | None = None,
         created_until: datetime | None = None,
-        schedule_id: str | None = None,
         cursor: str | None = None,
         limit: int = 100,
     ) -> Page[RunSummary]:
@@ -280,7 +281,6 @@ class SyncWorkflowManager:
             tag: With this tag.
             created_from: Created at this moment or later.
             created_until: Created before this moment.
-            schedule_id: Only firings of this schedule.
             cursor: Where the page before ended.
             limit: How many at most, up to 1,000.
 
@@ -295,7 +295,6 @@ class SyncWorkflowManager:
                 tag=tag,
                 created_from=created_from,
                 created_until=created_until,
-                schedule_id=schedule_id,
                 cursor=cursor,
                 limit=limit,
             )
@@ -347,20 +346,23 @@ class SyncTaskScheduler:
         priority: int | None = None,
         *,
         recurring: bool = False,
+        interval: float | str | timedelta | None = None,
+        cron: str | None = None,
+        timezone: str | None = None,
+        trigger: Trigger | None = None,
+        max_runs: int | None = None,
+        until: datetime | str | None = None,
         tags: Sequence[str] = (),
-        **options: Unpack[ScheduleOptions],
     ) -> str:
         """Let a task run once at a time, or again and again.
 
         With ``interval``, ``cron`` or a recurring ``trigger`` the id names a schedule; each firing
         is a task of its own, ``task_id@moment``. By default a recurring task runs once for any
-        number of firings missed, and a firing is skipped while the one before is unfinished;
-        ``catch_up`` and ``overlap`` say otherwise.
+        number of firings missed, and a firing is skipped while the one before is unfinished.
 
         Args:
             task_id: Its id; scheduling the same content again returns the first.
-            task_data: ``{"type", "config"?, "retry"?, "timeout"?, …}``. Texts in the config of a
-                recurring task may name the firing, as those of ``schedule_workflow`` do.
+            task_data: ``{"type", "config"?, "retry"?, "timeout"?, …}``.
             scheduled_time: When (of a recurring task: the first time); a naive datetime is in the
                 configured time zone. None: now, or the trigger's own first moment.
             priority: Higher runs first among what is due; 0 unless ``task_data`` says otherwise.
@@ -368,26 +370,9 @@ class SyncTaskScheduler:
             interval: Seconds, "1m30s", ISO 8601 or a timedelta.
             cron: A cron expression, read in ``timezone``.
             timezone: An IANA name; the configured time zone when it is None.
-            dst: What happens where the clocks of that zone are changed, as for ``Cron``: one word
-                of ``after``, ``skip`` for a time that is left out, one of ``first``, ``second``,
-                ``both`` for a time that comes twice, or one of each.
-            trigger: ``Cron``, ``Every`` or ``At`` instead of the arguments above, or a list of
-                them: it fires whenever one of them is due, and once where several are.
-            start: No firing before this moment; an interval begins there. Unlike with
-                ``scheduled_time``, the first firing is one of the trigger's own.
+            trigger: ``Cron``, ``Every`` or ``At`` instead of the arguments above.
+            max_runs: After so many firings it is over.
             until: No firing after this moment.
-            max_runs: After so many firings it is over, those by hand included.
-            jitter: A length (as for ``interval``): each firing starts later by a part of it, but
-                before the moment after it. The part is another one for each schedule and moment,
-                and the same whichever program fires it.
-            catch_up: Which firings are made up for that were missed while nothing ran: ``latest``
-                (the default: one, for the latest of them), ``all``, ``none`` (what is more than a
-                minute late), or a length (as for ``interval``): all that are no older.
-            overlap: What becomes of a firing while the run of the one before is unfinished:
-                ``skip`` it (the default), ``queue`` it until that has ended (the default where
-                more than one is made up for), ``replace`` that run, which is cancelled, or
-                ``allow`` both. A firing that waits counts like one that was missed.
-            pause_on_failure: After so many failures in a row the schedule is PAUSED.
             tags: To find it by.
 
         Returns:
@@ -406,103 +391,13 @@ class SyncTaskScheduler:
                 scheduled_time,
                 priority,
                 recurring=recurring,
+                interval=interval,
+                cron=cron,
+                timezone=timezone,
+                trigger=trigger,
+                max_runs=max_runs,
+                until=until,
                 tags=tags,
-                **options,
-            )
-        )
-
-    def schedule_workflow(
-        self,
-        schedule_id: str,
-        name: str,
-        tasks: Sequence[Mapping[str, object]] | None = None,
-        config: Mapping[str, object] | None = None,
-        scheduled_time: datetime | str | None = None,
-        *,
-        inputs: Mapping[str, object] | None = None,
-        priority: int | None = None,
-        tags: Sequence[str] = (),
-        **options: Unpack[ScheduleOptions],
-    ) -> str:
-        """Let a workflow run at a time, or again and again; each run is ``schedule_id@moment``.
-
-        The schedule keeps the definition that it is created with.
-
-        Args:
-            schedule_id: Names the schedule; the same content again returns the first.
-            name: Of the workflow; with ``tasks`` and ``config`` as for ``create_workflow``.
-            tasks: Its tasks; None: those of the workflow that is defined under this name.
-            config: Its options.
-            scheduled_time: The first time, or the only one without ``interval``, ``cron`` and
-                ``trigger``; a naive datetime is in the configured time zone.
-            inputs: Its arguments. Texts in them may name the firing: ``${firing.moment}`` (in UTC),
-                ``${firing.local}`` and ``${firing.date}`` (in the zone of the cron expression),
-                ``${firing.schedule}``; then ``$${`` stands for a plain ``${``.
-            priority: Higher runs first; 0 unless ``config`` says otherwise.
-            tags: To find the runs by.
-            options: ``interval``, ``cron`` and the others that ``schedule_task`` has.
-
-        Returns:
-            The id of the schedule.
-
-        Raises:
-            DefinitionError: The workflow has problems; all of them are listed.
-            ExpressionError: A text names something else than the firing.
-            UsageError: The arguments contradict each other, or do not fit the workflow's inputs.
-            ConflictError: Something else has this id.
-        """
-        return self._portal.call(
-            partial(
-                self._inner.schedule_workflow,
-                schedule_id,
-                name,
-                tasks,
-                config,
-                scheduled_time,
-                inputs=inputs,
-                priority=priority,
-                tags=tags,
-                **options,
-            )
-        )
-
-    def schedule_process(
-        self,
-        schedule_id: str,
-        process: Mapping[str, object] | str,
-        scheduled_time: datetime | str | None = None,
-        *,
-        inputs: Mapping[str, object] | None = None,
-        priority: int | None = None,
-        tags: Sequence[str] = (),
-        **options: Unpack[ScheduleOptions],
-    ) -> str:
-        """Let a process run at a time, or again and again; each run is ``schedule_id@moment``.
-
-        Args:
-            schedule_id: Names the schedule; the same content again returns the first.
-            process: What describes it, as for ``create_process``, or the name of a defined one.
-            scheduled_time: As for ``schedule_workflow``, and so are the others.
-
-        Returns:
-            The id of the schedule.
-
-        Raises:
-            DefinitionError: The process has problems; all of them are listed.
-            ExpressionError: A text names something else than the firing.
-            UsageError: The arguments contradict each other, or do not fit the process's inputs.
-            ConflictError: Something else has this id.
-        """
-        return self._portal.call(
-            partial(
-                self._inner.schedule_process,
-                schedule_id,
-                process,
-                scheduled_time,
-                inputs=inputs,
-                priority=priority,
-                tags=tags,
-                **options,
             )
         )
 
@@ -527,7 +422,7 @@ class SyncTaskScheduler:
         return self._portal.call(partial(self._inner.schedule_tasks, tasks))
 
     def cancel_task(self, task_id: str, reason: str | None = None) -> bool:
-        """Cancel a task, or end a schedule together with the firing that is under way.
+        """Cancel a task, or end a recurring one together with the firing that is under way.
 
         A running async task is cancelled; a running thread cannot be stopped, which the task's
         ``note`` then says.
@@ -648,45 +543,103 @@ class SyncTaskScheduler:
         """
         return self._portal.iterate(self._inner.watch(task_id))
 
-    def pause_schedule(self, schedule_id: str, reason: str | None = None) -> None:
+    def pause_schedule(self, schedule_id: str) -> None:
         """Let it fire no more until it is resumed; a firing under way goes on.
 
-        Args:
-            schedule_id: Which one.
-            reason: Kept as its note.
+        Raises:
+            NotFoundError: No such schedule.
+            StateError: It is over.
+        """
+        return self._portal.call(partial(self._inner.pause_schedule, schedule_id))
+
+    def resume_schedule(self, schedule_id: str) -> None:
+        """Let it fire again, in its own rhythm; what it missed counts as one firing.
 
         Raises:
             NotFoundError: No such schedule.
             StateError: It is over.
         """
-        return self._portal.call(partial(self._inner.pause_schedule, schedule_id, reason))
-
-    def resume_schedule(self, schedule_id: str, reason: str | None = None) -> None:
-        """Let it fire again, in its own rhythm; what it missed is made up for by its ``catch_up``.
-
-        Args:
-            schedule_id: Which one.
-            reason: Kept as its note.
-
-        Raises:
-            NotFoundError: No such schedule.
-            StateError: It is over.
-        """
-        return self._portal.call(partial(self._inner.resume_schedule, schedule_id, reason))
+        return self._portal.call(partial(self._inner.resume_schedule, schedule_id))
 
     def trigger_schedule(self, schedule_id: str) -> str:
         """Fire it once now, whatever its trigger says; its rhythm stays.
 
         Returns:
-            The id of the run that was started.
+            The id of the task that was started.
 
         Raises:
             NotFoundError: No such schedule.
         """
         return self._portal.call(partial(self._inner.trigger_schedule, schedule_id))
 
+    def backfill_schedule(
+        self,
+        schedule_id: str,
+        start: datetime | str,
+        until: datetime | str,
+        *,
+        priority: int | None = None,
+    ) -> bool:
+        """Let it fire for moments of the past: those of its trigger between two moments.
+
+        Its own firings come first. Each moment gets the run that its firing would have had, under
+        the same id; one that exists, or was deleted, stays as it is. Unless ``overlap`` is
+        ``allow``, one runs after the other, and a firing that is due meanwhile waits.
+        ``preview_backfill`` shows the moments.
+
+        Args:
+            schedule_id: Which one.
+            start: The first moment that counts; a naive datetime is in the configured time zone.
+            until: The last one; it is past.
+            priority: Of the runs; one less than the schedule's own by default.
+
+        Returns:
+            False if the same backfill is under way already.
+
+        Raises:
+            NotFoundError: No such schedule.
+            UsageError: No moment lies between, or ``until`` is not past.
+            StateError: It is over, or another backfill is under way.
+        """
+        return self._portal.call(
+            partial(self._inner.backfill_schedule, schedule_id, start, until, priority=priority)
+        )
+
+    def preview_backfill(
+        self, schedule_id: str, start: datetime | str, until: datetime | str, count: int = 100
+    ) -> Sequence[BackfillMoment]:
+        """For which moments ``backfill_schedule`` would fire; nothing is started.
+
+        Args:
+            schedule_id: Which one.
+            start: As for ``backfill_schedule``.
+            until: As for ``backfill_schedule``.
+            count: How many moments at most.
+
+        Returns:
+            The moments in their order, each with its run's status if that exists already.
+
+        Raises:
+            NotFoundError: No such schedule.
+            UsageError: ``until`` is not past.
+        """
+        return self._portal.call(
+            partial(self._inner.preview_backfill, schedule_id, start, until, count)
+        )
+
+    def cancel_backfill(self, schedule_id: str) -> bool:
+        """Leave out what its backfill has not started yet; what runs goes on.
+
+        Returns:
+            False if there is none.
+
+        Raises:
+            NotFoundError: No such schedule.
+        """
+        return self._portal.call(partial(self._inner.cancel_backfill, schedule_id))
+
     def delete_schedule(self, schedule_id: str) -> None:
-        """Remove it; the runs it has started stay. Raises ``NotFoundError``."""
+        """Remove it; the tasks it has started stay. Raises ``NotFoundError``."""
         return self._portal.call(partial(self._inner.delete_schedule, schedule_id))
 
     def get_schedule(self, schedule_id: str) -> ScheduleSnapshot:
@@ -720,22 +673,6 @@ class SyncTaskScheduler:
             NotFoundError: No such schedule.
         """
         return self._portal.call(partial(self._inner.next_fire_times, schedule_id, count))
-
-    def next_firings(self, schedule_id: str, count: int = 10) -> Sequence[NextFiring]:
-        """When it will fire next, if nothing changes, and what changes of the clocks do to that.
-
-        Args:
-            schedule_id: Which one.
-            count: How many firings at most; those that a change leaves out come on top.
-
-        Returns:
-            Firings in their order, each in the schedule's zone; ``change_over`` says of one what
-            becomes of it, and why.
-
-        Raises:
-            NotFoundError: No such schedule.
-        """
-        return self._portal.call(partial(self._inner.next_firings, schedule_id, count))
 
     def explain(self, id: str) -> Explanation:
         """Why a run (or schedule) is where it is.
@@ -970,7 +907,6 @@ class SyncProcessOrchestrator:
         tag: str | None = None,
         created_from: datetime | None = None,
         created_until: datetime | None = None,
-        schedule_id: str | None = None,
         cursor: str | None = None,
         limit: int = 100,
     ) -> Page[RunSummary]:
@@ -987,7 +923,6 @@ class SyncProcessOrchestrator:
                 tag=tag,
                 created_from=created_from,
                 created_until=created_until,
-                schedule_id=schedule_id,
                 cursor=cursor,
                 limit=limit,
             )

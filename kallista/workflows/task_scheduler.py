@@ -6,13 +6,17 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime
 from typing import Final, Unpack, cast
 
+from kallista.core import fields
 from kallista.core.commands import Command, Verb
 from kallista.core.definitions import Definition
 from kallista.core.durations import to_datetime
 from kallista.core.expressions import Scope
 from kallista.core.firing_values import scope_of
 from kallista.core.ids import check_id
+from kallista.core.problems import Problems
 from kallista.core.snapshots import (
+    BackfillMoment,
+    Commanded,
     HistoryEvent,
     NextFiring,
     Page,
@@ -26,6 +30,7 @@ from kallista.core.types import Json, Micros, RunId, ScheduleId
 from kallista.engine.port import RunRequest, ScheduleRequest
 from kallista.errors import NotFoundError, StateError, UsageError
 from kallista.workflows.bulk import arguments
+from kallista.workflows.many import Which
 from kallista.workflows.runs import Runs, agreed, agreed_priority, agreed_tags
 from kallista.workflows.schedule_options import (
     ScheduleOptions,
@@ -242,14 +247,58 @@ class TaskScheduler(Runs[TaskSnapshot]):
             firing is not None and await self._cancel_one(firing, reason, schedule.kind)
         ) or ended
 
-    async def retry_task(self, task_id: str) -> None:
+    async def retry_task(self, task_id: str, reason: str | None = None) -> None:
         """Let a FAILED or CANCELLED task run again, with the same idempotency key.
+
+        The reason is kept in its history.
 
         Raises:
             NotFoundError: No such task.
             StateError: It has not failed.
         """
-        await self._command(task_id, Verb.RETRY)
+        await self._command(task_id, Verb.RETRY, reason)
+
+    async def cancel_tasks(
+        self, *, reason: str | None = None, dry_run: bool = False, **which: Unpack[Which]
+    ) -> Commanded:
+        """Cancel all single tasks that match; schedules go on.
+
+        Args:
+            reason: Why, for their histories.
+            dry_run: Only say how many there are, and which are the first.
+            which: By ``status``, ``name``, ``tag``, ``created_from``, ``created_until``,
+                ``schedule_id``, as for ``list_tasks``; at least one of them. Without a status
+                all that the command is for. What others have started is told by those.
+
+        Returns:
+            How many there were, for how many it changed something, and who refused it.
+
+        Raises:
+            UsageError: It is not said which are meant.
+        """
+        command = Command(Verb.CANCEL, reason)
+        return await self._command_all(command, which, dry_run=dry_run)
+
+    async def retry_tasks(
+        self, *, reason: str | None = None, dry_run: bool = False, **which: Unpack[Which]
+    ) -> Commanded:
+        """Retry all failed single tasks that match.
+
+        Args:
+            reason: Why, for their histories.
+            dry_run: Only say how many there are, and which are the first.
+            which: By ``status``, ``name``, ``tag``, ``created_from``, ``created_until``,
+                ``schedule_id``, as for ``list_tasks``; at least one of them. Without a status
+                all that the command is for. What others have started is told by those.
+
+        Returns:
+            How many there were, for how many it changed something, and who refused it.
+
+        Raises:
+            UsageError: It is not said which are meant.
+        """
+        command = Command(Verb.RETRY, reason)
+        return await self._command_all(command, which, dry_run=dry_run)
 
     async def delete_task(self, task_id: str) -> None:
         """Remove a finished task; who waits for it learns how it ended.
@@ -392,6 +441,76 @@ class TaskScheduler(Runs[TaskSnapshot]):
         """
         return await self._engine.schedules.trigger(ScheduleId(schedule_id))
 
+    async def backfill_schedule(
+        self,
+        schedule_id: str,
+        start: datetime | str,
+        until: datetime | str,
+        *,
+        priority: int | None = None,
+    ) -> bool:
+        """Let it fire for moments of the past: those of its trigger between two moments.
+
+        Its own firings come first. Each moment gets the run that its firing would have had, under
+        the same id; one that exists, or was deleted, stays as it is. Unless ``overlap`` is
+        ``allow``, one runs after the other, and a firing that is due meanwhile waits.
+        ``preview_backfill`` shows the moments.
+
+        Args:
+            schedule_id: Which one.
+            start: The first moment that counts; a naive datetime is in the configured time zone.
+            until: The last one; it is past.
+            priority: Of the runs; one less than the schedule's own by default.
+
+        Returns:
+            False if the same backfill is under way already.
+
+        Raises:
+            NotFoundError: No such schedule.
+            UsageError: No moment lies between, or ``until`` is not past.
+            StateError: It is over, or another backfill is under way.
+        """
+        return await self._engine.schedules.backfill(
+            ScheduleId(schedule_id), *self._past(start, until), _checked_priority(priority)
+        )
+
+    async def preview_backfill(
+        self,
+        schedule_id: str,
+        start: datetime | str,
+        until: datetime | str,
+        count: int = 100,
+    ) -> Sequence[BackfillMoment]:
+        """For which moments ``backfill_schedule`` would fire; nothing is started.
+
+        Args:
+            schedule_id: Which one.
+            start: As for ``backfill_schedule``.
+            until: As for ``backfill_schedule``.
+            count: How many moments at most.
+
+        Returns:
+            The moments in their order, each with its run's status if that exists already.
+
+        Raises:
+            NotFoundError: No such schedule.
+            UsageError: ``until`` is not past.
+        """
+        return await self._engine.schedules.preview_backfill(
+            ScheduleId(schedule_id), *self._past(start, until), count
+        )
+
+    async def cancel_backfill(self, schedule_id: str) -> bool:
+        """Leave out what its backfill has not started yet; what runs goes on.
+
+        Returns:
+            False if there is none.
+
+        Raises:
+            NotFoundError: No such schedule.
+        """
+        return await self._engine.schedules.cancel_backfill(ScheduleId(schedule_id))
+
     async def delete_schedule(self, schedule_id: str) -> None:
         """Remove it; the runs it has started stay. Raises ``NotFoundError``."""
         await self._engine.schedules.delete(ScheduleId(schedule_id))
@@ -486,6 +605,13 @@ class TaskScheduler(Runs[TaskSnapshot]):
             ready_at=ready_at,
         )
 
+    def _past(self, start: datetime | str, until: datetime | str) -> tuple[Micros, Micros]:
+        first = self._definitions.moment(start, "start")
+        last = self._definitions.moment(until, "until")
+        if last < first:
+            raise UsageError(f"until ({until}) lies before start ({start})")
+        return first, last
+
     async def _schedule_run(
         self,
         schedule_id: str,
@@ -558,6 +684,15 @@ _UNNAMED: Final = "task"
 
 _ARGUMENTS: Final = ("task_id", "task_data", "scheduled_time", "priority", "tags")
 """What an item of ``schedule_tasks`` may say."""
+
+
+def _checked_priority(priority: int | None) -> int | None:
+    if priority is None:
+        return None
+    problems = Problems()
+    checked = fields.priority(priority, problems)
+    problems.raise_if_any("the request")
+    return checked
 
 
 def _schedule_status(status: ScheduleStatus | str | None) -> ScheduleStatus | None:

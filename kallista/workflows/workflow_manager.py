@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime
-from typing import Final, cast
+from typing import Final, Unpack, cast
 
-from kallista.core.commands import Verb
-from kallista.core.snapshots import HistoryEvent, Page, RunSummary, WorkflowSnapshot
+from kallista.core.commands import Command, Verb
+from kallista.core.snapshots import Commanded, HistoryEvent, Page, RunSummary, WorkflowSnapshot
 from kallista.core.states import RunKind, WorkflowStatus
 from kallista.engine.port import RunRequest
 from kallista.errors import UsageError
 from kallista.workflows.bulk import arguments
+from kallista.workflows.many import Which
 from kallista.workflows.runs import Runs
 
 _ARGUMENTS: Final = ("name", "tasks", "config", "workflow_id", "priority", "tags", "inputs")
@@ -163,14 +164,14 @@ class WorkflowManager(Runs[WorkflowSnapshot]):
         """
         await self._command(workflow_id, Verb.PAUSE, reason)
 
-    async def resume_workflow(self, workflow_id: str) -> None:
-        """Let a paused workflow go on.
+    async def resume_workflow(self, workflow_id: str, reason: str | None = None) -> None:
+        """Let a paused workflow go on; the reason is kept in its history.
 
         Raises:
             NotFoundError: No such workflow.
             StateError: It is not under way.
         """
-        await self._command(workflow_id, Verb.RESUME)
+        await self._command(workflow_id, Verb.RESUME, reason)
 
     async def cancel_workflow(
         self, workflow_id: str, reason: str | None = None, *, rollback: bool = False
@@ -189,14 +190,106 @@ class WorkflowManager(Runs[WorkflowSnapshot]):
         """
         await self._command(workflow_id, Verb.CANCEL, reason, rollback=rollback)
 
-    async def retry_workflow(self, workflow_id: str) -> None:
+    async def retry_workflow(self, workflow_id: str, reason: str | None = None) -> None:
         """Let a FAILED or CANCELLED workflow go on from what did not complete.
+
+        The reason is kept in its history.
 
         Raises:
             NotFoundError: No such workflow.
             StateError: It has not failed.
         """
-        await self._command(workflow_id, Verb.RETRY)
+        await self._command(workflow_id, Verb.RETRY, reason)
+
+    async def pause_workflows(
+        self, *, reason: str | None = None, dry_run: bool = False, **which: Unpack[Which]
+    ) -> Commanded:
+        """Pause all workflows that match.
+
+        Args:
+            reason: Why, for their histories.
+            dry_run: Only say how many there are, and which are the first.
+            which: By ``status``, ``name``, ``tag``, ``created_from``, ``created_until``,
+                ``schedule_id``, as for ``list_workflows``; at least one of them. Without a status
+                all that the command is for. What others have started is told by those.
+
+        Returns:
+            How many there were, for how many it changed something, and who refused it.
+
+        Raises:
+            UsageError: It is not said which are meant.
+        """
+        command = Command(Verb.PAUSE, reason)
+        return await self._command_all(command, which, dry_run=dry_run)
+
+    async def resume_workflows(
+        self, *, reason: str | None = None, dry_run: bool = False, **which: Unpack[Which]
+    ) -> Commanded:
+        """Let all paused workflows go on that match.
+
+        Args:
+            reason: Why, for their histories.
+            dry_run: Only say how many there are, and which are the first.
+            which: By ``status``, ``name``, ``tag``, ``created_from``, ``created_until``,
+                ``schedule_id``, as for ``list_workflows``; at least one of them. Without a status
+                all that the command is for. What others have started is told by those.
+
+        Returns:
+            How many there were, for how many it changed something, and who refused it.
+
+        Raises:
+            UsageError: It is not said which are meant.
+        """
+        command = Command(Verb.RESUME, reason)
+        return await self._command_all(command, which, dry_run=dry_run)
+
+    async def cancel_workflows(
+        self,
+        *,
+        reason: str | None = None,
+        rollback: bool = False,
+        dry_run: bool = False,
+        **which: Unpack[Which],
+    ) -> Commanded:
+        """Cancel all workflows that match.
+
+        Args:
+            reason: Why, for their histories.
+            rollback: Undo what has completed, as for one.
+            dry_run: Only say how many there are, and which are the first.
+            which: By ``status``, ``name``, ``tag``, ``created_from``, ``created_until``,
+                ``schedule_id``, as for ``list_workflows``; at least one of them. Without a status
+                all that the command is for. What others have started is told by those.
+
+        Returns:
+            How many there were, for how many it changed something, and who refused it.
+
+        Raises:
+            UsageError: It is not said which are meant.
+        """
+        command = Command(Verb.CANCEL, reason, rollback=rollback)
+        return await self._command_all(command, which, dry_run=dry_run)
+
+    async def retry_workflows(
+        self, *, reason: str | None = None, dry_run: bool = False, **which: Unpack[Which]
+    ) -> Commanded:
+        """Retry all failed workflows that match.
+
+        Args:
+            reason: Why, for their histories.
+            dry_run: Only say how many there are, and which are the first.
+            which: By ``status``, ``name``, ``tag``, ``created_from``, ``created_until``,
+                ``schedule_id``, as for ``list_workflows``; at least one of them. Without a status
+                all that the command is for. What others have started is told by those.
+
+        Returns:
+            How many there were, for how many it changed something, and who refused it.
+
+        Raises:
+            UsageError: It is not said which are meant.
+        """
+        command = Command(Verb.RETRY, reason)
+        return await self._command_all(command, which, dry_run=dry_run)
 
     async def get_workflow(self, workflow_id: str) -> WorkflowSnapshot:
         """The workflow as it is now. Raises ``NotFoundError``."""

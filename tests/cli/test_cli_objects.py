@@ -142,6 +142,34 @@ def test_the_next_firings_show_what_the_clocks_do(folder: Path, typed: Typist) -
     assert len(answer) - len(lost) == 3
 
 
+def test_a_backfill_is_shown_begun_and_left_out(folder: Path, typed: Typist) -> None:
+    """A preview starts nothing; what is begun twice or left out twice says so."""
+    with Kallista.sync(worker=False) as app:
+        nap = {"type": "sleep", "seconds": 1}
+        app.scheduler.schedule_task("nightly", nap, cron="0 3 * * *", timezone="UTC")
+    past = ("nightly", "--start", "2026-01-01T00:00Z", "--until", "2026-01-05T00:00Z")
+    shown = typed("schedule", "backfill", *past, "--preview").out
+    assert shown.count("would start") == 4
+    assert "nightly@2026-01-04T03:00:00Z" in shown
+    assert "more than 2" in typed("schedule", "backfill", *past, "--preview", "-n", "2").out
+    moments = typed("schedule", "backfill", *past, "--preview", "-o", "json").answer
+    assert moments[0] == {
+        "moment": "2026-01-01T03:00:00+00:00",
+        "run_id": "nightly@2026-01-01T03:00:00Z",
+        "status": None,
+    }
+    begun = typed("schedule", "backfill", *past, "--priority", "-3").out
+    assert begun.startswith("nightly fires for 2026-01-01T00:00Z to 2026-01-05T00:00Z\n")
+    assert "no worker is alive" in begun
+    again = typed("schedule", "backfill", *past, "--priority", "-3").out
+    assert again == "nightly: nothing to backfill, that is under way already\n"
+    words = " ".join(typed("schedule", "show", "nightly").out.split())
+    assert "next: 2026-01-01 03:00:00" in words
+    assert typed("schedule", "cancel-backfill", "nightly").out == "nightly backfills no more\n"
+    assert "nothing to" in typed("schedule", "cancel-backfill", "nightly").out
+    assert typed("schedule", "backfill", *past[:-1], "2999-01-01").code == 2
+
+
 WRONG: Sequence[tuple[tuple[str, ...], str, str]] = [
     (("workflow", "show", "nix"), "NotFoundError", "'nix'"),
     (("process", "show", "hello"), "NotFoundError", "workflow"),
@@ -244,3 +272,18 @@ def test_init_writes_a_project_that_runs(folder: Path, typed: Typist) -> None:
     assert again.code == 2
     assert "hello.yaml" in again.err
     assert (folder / "mine" / "hello.yaml").read_bytes() == before
+
+
+def test_many_are_commanded_at_once(folder: Path, typed: Typist) -> None:
+    """After a look at how many there are; without a terminal only by ``--yes``."""
+    for id in ("one", "two"):
+        typed("run", written(folder, HELLO), "--detach", "--id", id)
+    nothing = typed("workflow", "cancel")
+    assert (nothing.code, "--tag, --name" in nothing.err) == (2, True)
+    preview = typed("workflow", "cancel", "--name", "hello", "--dry-run")
+    assert preview.out.splitlines() == ["2 workflows match", "  two", "  one"]
+    careful = typed("workflow", "cancel", "--name", "hello")
+    assert (careful.code, "add --yes" in careful.err) == (2, True)
+    done = typed("workflow", "cancel", "--name", "hello", "--reason", "enough", "--yes")
+    assert done.out == "2 workflows match; 2: is cancelled\n"
+    assert typed("workflow", "cancel", "--name", "hello", "-y", "-o", "json").answer["matched"] == 0

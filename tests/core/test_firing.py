@@ -14,19 +14,23 @@ from msgspec.structs import replace
 from kallista.core.durations import to_micros
 from kallista.core.firing import (
     IN_TIME,
+    Others,
     Step,
+    backfill_moments,
     fire,
     fire_by_hand,
     next_moments,
     starts_at,
     trigger_of,
     waiting_for,
+    with_backfill,
 )
 from kallista.core.ids import firing_id
 from kallista.core.schedules import CatchUp, FiringRules, Overlap, Schedule
 from kallista.core.states import ScheduleStatus
 from kallista.core.triggers import AnyOf, Cron, Every, Trigger
 from kallista.core.types import JsonText, Micros, ScheduleId
+from kallista.errors import UsageError
 
 SECOND = 1_000_000
 HOUR = 3_600 * SECOND
@@ -71,6 +75,8 @@ def schedule(
         note=None,
         since=Micros(START),
         inputs=JsonText("{}"),
+        backfill=None,
+        backfilled=0,
     )
     return waiting_for(new, trigger, Micros(next_at))
 
@@ -81,7 +87,7 @@ def firings(schedule: Schedule, most: int) -> Iterator[tuple[int, int]]:
         if schedule.look_at is None:
             return
         now = schedule.look_at
-        step, schedule, run = fire(schedule, now, busy=False)
+        step, schedule, run, *_ = fire(schedule, now, Others(busy=False))
         assert step is Step.START
         assert schedule.last_at is not None
         assert run == firing_id(schedule.id, schedule.last_at)
@@ -120,7 +126,7 @@ def test_after_an_absence_the_latest_firing_starts_that_should_have(
     before = schedule(trigger, jitter=jitter)
     assert before.look_at is not None
     now = Micros(before.look_at + absence)
-    after = fire(before, now, busy=False).schedule
+    after = fire(before, now, Others(busy=False)).schedule
     assert after.last_at is not None
     assert starts_at(before, trigger_of(before), after.last_at) <= now
     assert after.look_at is not None
@@ -132,7 +138,7 @@ def made_up(schedule: Schedule, now: int) -> list[float]:
     """What fires if somebody looks at a moment, again and again: hours since the start."""
     fired: list[float] = []
     while schedule.look_at is not None and schedule.look_at <= now:
-        look = fire(schedule, Micros(now), busy=False)
+        look = fire(schedule, Micros(now), Others(busy=False))
         schedule = look.schedule
         if look.step is Step.START:
             assert schedule.last_at is not None
@@ -184,7 +190,7 @@ def test_however_late_somebody_looks_no_moment_fires_twice(
     for pause in [*pauses, 0]:
         now += pause
         while waiting.look_at is not None and waiting.look_at <= now:
-            look = fire(waiting, Micros(now), busy=False)
+            look = fire(waiting, Micros(now), Others(busy=False))
             waiting = look.schedule
             if look.run is not None:
                 fired.append(waiting.last_at)
@@ -212,7 +218,7 @@ def test_what_a_firing_does_while_the_one_before_is_unfinished(
     """Skipped, it is counted and passed; who waits is left as it is; the others start."""
     before = schedule(overlap=overlap)
     now = Micros(START + HOUR // 2)
-    look = fire(before, now, busy=True)
+    look = fire(before, now, Others(busy=True))
     assert look.step is step
     assert (look.run is not None) is (step is Step.START)
     assert (look.schedule.fired, look.schedule.skipped) == (step is Step.START, step is Step.SKIP)
@@ -220,13 +226,13 @@ def test_what_a_firing_does_while_the_one_before_is_unfinished(
         assert look.schedule == before
     else:
         assert look.schedule.next_at == START + HOUR
-    assert fire(before, now, busy=False).step is Step.START
+    assert fire(before, now, Others(busy=False)).step is Step.START
 
 
 def test_nothing_fires_after_the_end_even_if_it_was_missed() -> None:
     """Of what a stopped program has missed only moments up to ``until`` count."""
     before = schedule(until=START + 2 * HOUR)
-    after = fire(before, Micros(START + 9 * HOUR), busy=False).schedule
+    after = fire(before, Micros(START + 9 * HOUR), Others(busy=False)).schedule
     assert (after.last_at, after.status) == (START + 2 * HOUR, ScheduleStatus.FINISHED)
     assert (after.next_at, after.look_at) == (None, None)
 
@@ -245,5 +251,123 @@ def test_firings_by_hand_count() -> None:
 @pytest.mark.parametrize("status", [ScheduleStatus.ACTIVE, ScheduleStatus.PAUSED])
 def test_a_firing_leaves_the_status_as_it_is(status: ScheduleStatus) -> None:
     """Only the end changes it."""
-    look = fire(replace(schedule(), status=status), Micros(START), busy=False)
+    look = fire(replace(schedule(), status=status), Micros(START), Others(busy=False))
     assert look.schedule.status is status
+
+
+def backfilled(
+    overlap: Overlap = Overlap.SKIP, *, start: int = -3 * HOUR, until: int = -HOUR
+) -> Schedule:
+    """An hourly schedule whose first own moment is START, and that is to fire for some before."""
+    hourly = Every("1h", "2023-12-31T00:00:00Z")
+    own = schedule(hourly, overlap=overlap)
+    return with_backfill(own, Micros(START + start), Micros(START + until), -1)
+
+
+@pytest.mark.parametrize(
+    ("overlap", "now", "others", "step", "hour"),
+    [
+        # Nothing of its own is due: it goes on with the backfill, unless something is unfinished.
+        (Overlap.SKIP, -1, Others(False), Step.START, -3),
+        (Overlap.SKIP, -1, Others(True), Step.WAIT, None),
+        (Overlap.SKIP, -1, Others(False, backfilling=True), Step.WAIT, None),
+        (Overlap.REPLACE, -1, Others(False, backfilling=True), Step.WAIT, None),
+        (Overlap.ALLOW, -1, Others(True, backfilling=True), Step.START, -3),
+        (Overlap.SKIP, -1, Others(False, exists=True), Step.MISS, None),
+        # Its own moment comes first, and is neither skipped nor replaces anything for a backfill.
+        (Overlap.SKIP, 0, Others(False), Step.START, 0),
+        (Overlap.SKIP, 0, Others(False, backfilling=True), Step.WAIT, None),
+        (Overlap.QUEUE, 0, Others(False, backfilling=True), Step.WAIT, None),
+        (Overlap.REPLACE, 0, Others(False, backfilling=True), Step.WAIT, None),
+        (Overlap.ALLOW, 0, Others(False, backfilling=True), Step.START, 0),
+        (Overlap.SKIP, 0, Others(True), Step.SKIP, None),
+        (Overlap.REPLACE, 0, Others(True), Step.CANCEL, None),
+    ],
+)
+def test_what_a_look_at_a_schedule_with_a_backfill_leads_to(
+    overlap: Overlap, now: int, others: Others, step: Step, hour: int | None
+) -> None:
+    """The schedule's own moments first, and one run at a time unless they may overlap."""
+    look = fire(backfilled(overlap), Micros(START + now), others)
+    assert look.step is step
+    assert look.run == (None if hour is None else firing_id("s", START + hour * HOUR))
+    if hour is not None:
+        assert (look.moment, look.priority) == (START + hour * HOUR, -1 if hour < 0 else 0)
+    assert look.schedule.look_at == 0
+
+
+@given(st.sampled_from(Overlap), st.lists(st.integers(1, 150), min_size=30, max_size=30))
+def test_a_backfill_reaches_every_moment_once_and_costs_no_firing(
+    overlap: Overlap, minutes: list[int]
+) -> None:
+    """However long the runs take: each moment once, in order, and no two at a time."""
+    waiting = backfilled(overlap, start=-6 * HOUR, until=-2 * HOUR)
+    now, ends, started = START - HOUR, {}, []
+    for length in minutes:
+        ended = {run for run, end in ends.items() if end <= now}
+        at = waiting.backfill.at if waiting.backfill else None
+        others = Others(
+            busy=waiting.last_run is not None and waiting.last_run not in ended,
+            backfilling=bool(waiting.backfill and waiting.backfill.run)
+            and waiting.backfill.run not in ended,
+            exists=at is not None and firing_id("s", at) in ends,
+        )
+        if waiting.look_at is None or waiting.look_at > now:
+            now += HOUR // 10
+            continue
+        look = fire(waiting, Micros(now), others)
+        if look.step is Step.CANCEL:
+            assert waiting.last_run is not None
+            ends[waiting.last_run] = now
+        waiting = look.schedule
+        if look.run is not None:
+            if overlap is not Overlap.ALLOW:
+                assert not [run for run in ends if run not in ended]
+            ends[look.run] = now + length * HOUR // 60
+            started.append(look.run)
+        elif look.step in (Step.WAIT, Step.SKIP):
+            now += HOUR // 10
+    moments = [firing_id("s", START - hour * HOUR) for hour in (6, 5, 4, 3, 2)]
+    mine = [run for run in started if run in moments]
+    assert mine == moments[: len(mine)]
+    assert len(set(started)) == len(started)
+
+
+def test_a_backfill_ends() -> None:
+    """The last run may still be under way; then the schedule is as it was, or over."""
+    look = fire(backfilled(start=-HOUR), Micros(START - 5), Others(False))
+    last = look.schedule
+    assert last.backfill is not None
+    assert last.backfill.at is None
+    assert fire(last, Micros(START - 4), Others(False, backfilling=True)).step is Step.WAIT
+    after = fire(last, Micros(START - 3), Others(False)).schedule
+    assert (after.backfill, after.look_at, after.backfilled) == (None, START, 1)
+    exhausted = replace(last, next_at=None)
+    over = fire(exhausted, Micros(START - 3), Others(False)).schedule
+    assert (over.backfill, over.look_at, over.status) == (None, None, ScheduleStatus.FINISHED)
+
+
+def test_a_schedule_is_over_when_its_backfill_is() -> None:
+    """What is left of the past is not lost with its last own moment."""
+    last = replace(backfilled(), max_runs=1)
+    fired = fire(last, Micros(START), Others(False)).schedule
+    assert (fired.status, fired.next_at, fired.look_at) == (ScheduleStatus.ACTIVE, None, 0)
+    assert fire(fired, Micros(START + 1), Others(False)).moment == START - 3 * HOUR
+
+
+def test_a_moment_that_waits_for_its_jitter_is_left_to_the_schedule() -> None:
+    """A backfill up to now does not start it early."""
+    own = schedule(HOURLY, jitter=HOUR)
+    assert own.look_at is not None
+    assert own.look_at > START
+    to_now = with_backfill(own, Micros(START), Micros(START), -1)
+    assert fire(to_now, Micros(START), Others(False)).step is Step.MISS
+
+
+def test_a_backfill_of_no_moments_is_refused() -> None:
+    """The message says why an interval may have none."""
+    with pytest.raises(UsageError, match="has no moment between .*none before its start"):
+        with_backfill(schedule(), Micros(START - 2 * HOUR), Micros(START - 1), 0)
+    assert list(backfill_moments(backfilled(), Micros(START - HOUR), Micros(START), 9)) == [
+        START - HOUR, START,
+    ]  # fmt: skip

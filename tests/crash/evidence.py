@@ -12,8 +12,8 @@ from kallista.core.ids import idempotency_key
 from kallista.core.snapshots import AnySnapshot, HistoryEvent
 
 ENDS_ATTEMPT: Final = (
-    "task.completed", "task.failed", "task.retrying", "task.interrupted", "task.cancelled",
-    "task.waiting",
+    "task.completed", "task.failed", "task.retrying", "task.snoozed", "task.interrupted",
+    "task.cancelled", "task.waiting",
 )  # fmt: skip
 
 

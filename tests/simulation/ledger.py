@@ -90,6 +90,7 @@ _ENDS = {
     EventKind.TASK_COMPLETED,
     EventKind.TASK_FAILED,
     EventKind.TASK_RETRYING,
+    EventKind.TASK_SNOOZED,
     EventKind.TASK_INTERRUPTED,
 }
 """What only who drives a run may say of an attempt that is under way."""
@@ -127,6 +128,8 @@ class Ledger:
         self.under_way: list[Attempt] = []
         self.failed: Counter[str] = Counter()
         self.killed: Counter[str] = Counter()
+        self.snoozed: Counter[str] = Counter()
+        self.called_off: Counter[str] = Counter()
         self.deaths: Counter[tuple[RunId, str]] = Counter()
         self.only_poison_kills = False
         self.born: set[RunId] = set()
@@ -312,8 +315,9 @@ class Ledger:
             if not seen or seen[-1][1] != schedule.status:
                 seen.append((self.tick, schedule.status))
                 self._machine.note(by.name, f"writes schedule {id} {schedule.status}")
-            if self._fired.get(id) != schedule.fired:
-                self._fired[id] = schedule.fired
+            started = schedule.fired + schedule.backfilled
+            if self._fired.get(id) != started:
+                self._fired[id] = started
                 self._judge_overlap(by, schedule)
                 self.changed_at = self._machine.now
         self.deleted_schedules = self.schedules.keys() - state.schedules.keys()
@@ -323,7 +327,8 @@ class Ledger:
         if schedule.rules.overlap is Overlap.ALLOW or schedule.id in self.fired_by_hand:
             return
         for record in self.state.runs.values():
-            is_earlier = record.schedule == schedule.id and record.id != schedule.last_run
+            newest = (schedule.last_run, schedule.backfill and schedule.backfill.run)
+            is_earlier = record.schedule == schedule.id and record.id not in newest
             if is_earlier and (record.head.ended_at is None or record.head.in_flight):
                 self._machine.accuse(
                     f"{by.name} fires {schedule.id}, and {record.id} is {record.status}"

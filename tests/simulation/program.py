@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, NamedTuple, TypeVar
 
-from kallista import TaskContext
+from kallista import Cancel, Snooze, TaskContext
 from kallista.app import Kallista
 from kallista.core.types import Micros, WorkerKey
 from kallista.engine.embedded import Options
@@ -331,7 +331,9 @@ async def work(
     kills: int = 0,
     stubborn: bool = False,
     reads: object = None,
-) -> dict[str, object]:
+    snoozes: int = 0,
+    calls_off: int = 0,
+) -> dict[str, object] | Snooze | Cancel:
     """A task on the event loop.
 
     Args:
@@ -340,6 +342,8 @@ async def work(
         kills: How many attempts kill their program.
         stubborn: It takes its time to stop.
         reads: What it is given of an earlier result.
+        snoozes: How many attempts put it off.
+        calls_off: How many attempts call it off.
     """
     program, attempt = _begin(ctx, reads, blocking=False)
     ledger = program.around.ledger
@@ -350,6 +354,12 @@ async def work(
             await asyncio.get_running_loop().create_future()
         if length:
             await asyncio.sleep(length / 1000)
+        if ledger.snoozed[attempt.key] < snoozes:
+            ledger.snoozed[attempt.key] += 1
+            return Snooze(0.5)
+        if ledger.called_off[attempt.key] < calls_off:
+            ledger.called_off[attempt.key] += 1
+            return Cancel("nobody wants it")
         _fail(ledger, attempt, fails)
         attempt.returned = True
     except asyncio.CancelledError:

@@ -21,7 +21,14 @@ from kallista.core.plan import WAKE
 from kallista.core.snapshots import Explanation
 from kallista.core.states import FINISHED_RUN, ProcessStatus, RunKind, ScheduleStatus
 from kallista.core.types import RunId, ScheduleId
-from kallista.errors import DefinitionError, KallistaError, NotFoundError, StateError, StoreError
+from kallista.errors import (
+    DefinitionError,
+    KallistaError,
+    NotFoundError,
+    StateError,
+    StoreError,
+    UsageError,
+)
 from kallista.store.memory import MemoryState
 from kallista.store.port import RunRecord
 
@@ -164,6 +171,10 @@ _RULES: tuple[dict[str, Any], ...] = (
     {"pause_on_failure": 2},
 )
 """How schedules treat their moments."""
+
+
+def _moment(seconds: float) -> str:
+    return to_datetime(round(seconds * 1e6)).isoformat()
 
 
 class Story:
@@ -528,7 +539,10 @@ class Story:
         task = self.workload.task()
         task.pop("kills", None)
         every, most = luck.choice((0.5, 2, 5)), luck.randint(1, 4)
-        rules = _RULES[crc32(f"{every}{most}{id}{task}".encode()) % len(_RULES)]
+        drawn = crc32(f"{every}{most}{id}{task}".encode())
+        rules = dict(_RULES[drawn % len(_RULES)])
+        if drawn // len(_RULES) % 2:  # so that a backfill finds moments before now
+            rules["start"] = _moment(self.machine.now / 1e6 - 6)
         how = f"every {every} s, {rules}"
         self.machine.note(program.name, f"is asked to create schedule {id} {how}")
         done = await self.insist(
@@ -545,13 +559,24 @@ class Story:
         id = self.luck.choice(self.schedules)
         verb = self.luck.choice(("pause", "resume", "resume", "trigger"))
         since = self.ledger.tick
+        if verb == "resume" and crc32(f"{id}{since}".encode()) % 2:
+            verb = "backfill"
         self.machine.note(program.name, f"is asked to {verb} schedule {id}")
         if verb == "trigger":
             self.ledger.fired_by_hand.add(ScheduleId(id))
         method = getattr(program.app.scheduler, f"{verb}_schedule")
+        arguments = [id]
+        if verb == "backfill":
+            now = self.machine.now / 1e6
+            arguments += [_moment(now - 9), _moment(max(now - 9, now - 1))]
         try:
-            if not await self.insist(program, lambda: method(id)):
+            if not await self.insist(program, lambda: method(*arguments)):
                 return
+        except UsageError as error:
+            if verb != "backfill":
+                raise
+            self.machine.note(program.name, f"has nothing to backfill: {error}")
+            return
         except NotFoundError as error:
             if ScheduleId(id) in self.state.schedules and self.ledger.schedule_was(
                 ScheduleId(id), {*ScheduleStatus}, since
@@ -559,7 +584,9 @@ class Story:
                 self.machine.note(program.name, f"did not know yet: {error}")
             return
         except StateError as error:
-            if not self.ledger.schedule_was(ScheduleId(id), {"FINISHED"}, since):
+            is_backfilling = verb == "backfill" and "still backfilling" in str(error)
+            is_over = self.ledger.schedule_was(ScheduleId(id), {"FINISHED"}, since)
+            if not is_backfilling and not is_over:
                 self.machine.accuse(f"{verb} was refused without a reason: {error}")
             return
         wanted = {"pause": {"PAUSED"}, "resume": {"ACTIVE"}}.get(verb)
@@ -767,9 +794,10 @@ class Story:
         for schedule in self.state.schedules.values():
             runs = [run for run in self.state.runs.values() if run.schedule == schedule.id]
             deleted = [id for id in self.ledger.deleted if id.startswith(f"{schedule.id}@")]
-            if schedule.fired != len(runs) + len(deleted):
+            started = schedule.fired + schedule.backfilled
+            if started != len(runs) + len(deleted):
                 raise AssertionError(
-                    f"{schedule.id} has fired {schedule.fired} times, and {len(runs)} tasks exist"
+                    f"{schedule.id} has fired {started} times, and {len(runs)} tasks exist"
                 )
             for run in runs:
                 if not run.id.startswith(f"{schedule.id}@"):

@@ -6,6 +6,8 @@ from random import Random
 
 Data = dict[str, object]
 
+COUNTED = ("fails", "kills", "snoozes", "calls_off")
+"""What is counted by the idempotency key of a task."""
 LAST = "last"
 """What the ids of steps begin with that run at the end."""
 RULES = ("all_done", "one_completed", "one_failed", "none_failed", "all_failed", "always")
@@ -39,6 +41,10 @@ class Workload:
             task["kills"] = luck.choice((1, 2, 9))
         if type != "grind" and luck.random() < 0.1:
             task["stubborn"] = True
+        if type != "grind" and luck.random() < 0.1:
+            task["snoozes"] = luck.randint(1, 2)
+        if type != "grind" and luck.random() < 0.05:
+            task["calls_off"] = 1
         if luck.random() < 0.15:
             task["queue"] = "side"
         if luck.random() < 0.5:
@@ -62,9 +68,7 @@ class Workload:
     def _last(self) -> Data:
         """A task that runs at the end; its key, by which failures are counted, is new each time."""
         task = self.task()
-        task.pop("fails", None)
-        task.pop("kills", None)
-        return task
+        return {key: value for key, value in task.items() if key not in COUNTED}
 
     def _undo(self, step: Data) -> bool:
         """Perhaps a step says what undoes it; tells whether it does."""

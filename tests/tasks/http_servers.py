@@ -129,7 +129,7 @@ def handler(
     """The handler of ``http``, which may reach this machine, where ``shop.test`` stands."""
     names = Names({"shop.test": LOCAL, "other.test": LOCAL, **(known or {})})
     tls = ssl.create_default_context(cafile=str(TLS / "authority.pem"))
-    return HttpHandler(Reach(allowed, names), tls)
+    return HttpHandler(lambda: Reach(allowed, names), tls)
 
 
 async def ask(server: Server, path: str = "/", /, **config: Any) -> Any:

@@ -6,6 +6,8 @@ import asyncio
 import gzip
 import json
 import ssl
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -257,7 +259,7 @@ class TestReach:
     async def test_this_machine_is_closed(self) -> None:
         """Nothing of a worker's own network is reached unless its operator says so."""
         async with serving(answer()) as server:
-            closed = HttpHandler(Reach())
+            closed = HttpHandler(Reach)
             for host in ("localhost", LOCAL, "127.1", "[::ffff:127.0.0.1]"):
                 with pytest.raises((HttpRefusedError, HttpConnectionError)):
                     await answered(closed, {"url": f"http://{host}:{server.port}/"})
@@ -268,9 +270,9 @@ class TestReach:
         names = Names({"rebind.test": [[LOCAL], ["10.0.0.1"]]})
         async with serving(answer()) as server:
             url = f"http://rebind.test:{server.port}/"
-            await answered(HttpHandler(Reach([LOCAL], names)), {"url": url})
+            await answered(HttpHandler(lambda: Reach([LOCAL], names)), {"url": url})
             with pytest.raises(HttpRefusedError, match=r"10\.0\.0\.1"):
-                await answered(HttpHandler(Reach([LOCAL], names)), {"url": url})
+                await answered(HttpHandler(lambda: Reach([LOCAL], names)), {"url": url})
         assert names.asked == ["rebind.test", "rebind.test"]
         assert server.only.headers["host"] == f"rebind.test:{server.port}"
 
@@ -364,7 +366,7 @@ class TestTls:
 
     async def test_unknown_authorities_do_not_count(self) -> None:
         """A certificate that no authority has signed is none."""
-        made = HttpHandler(Reach([LOCAL], Names({"shop.test": LOCAL})))
+        made = HttpHandler(lambda: Reach([LOCAL], Names({"shop.test": LOCAL})))
         async with serving(answer(), secure=True) as server:
             with pytest.raises(HttpConnectionError, match="certificate"):
                 await answered(made, {"url": f"https://shop.test:{server.port}/"})
@@ -442,16 +444,26 @@ async def test_retried_until_it_works(tmp_path: Path) -> None:
     assert first.headers["idempotency-key"] == second.headers["idempotency-key"]
 
 
-def test_nothing_is_imported_before_it_is_needed() -> None:
-    """A program without requests does not pay for httpcore."""
-    import subprocess
-    import sys
+def test_nothing_is_imported_before_it_is_needed(tmp_path: Path) -> None:
+    """A program without requests, care and retention pays for none of them."""
+    unwanted = [
+        "httpcore",
+        "kallista.tasks.asking",
+        "kallista.engine.care",
+        "kallista.engine.retention",
+    ]
+    program = f"""
+import sys
+from kallista import Kallista
 
-    program = (
-        "import kallista, kallista.app, sys; kallista.Kallista; print('httpcore' in sys.modules)"
+with Kallista.sync() as app:
+    app.workflow_manager.run_workflow("w", [{{"type": "sleep", "seconds": 0}}])
+print([name for name in {unwanted} if name in sys.modules])
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, cwd=tmp_path
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
-    assert done.stdout.strip() == "False", done.stderr
+    assert done.stdout.strip() == "[]", done.stderr
 
 
 def test_the_usual_authorities(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,8 +14,10 @@ from kallista import (
     ConflictError,
     Cron,
     Every,
+    NotFoundError,
     RunKind,
     ScheduleStatus,
+    StateError,
     TaskContext,
     TaskStatus,
     UsageError,
@@ -175,6 +177,7 @@ async def test_a_firing_waits_in_line(any_world: World) -> None:
     log = Log()
     log.held = asyncio.Event()
     one = await any_world.app(log.note, alert=True)
+    await any_world.app(log.note, alert=True)  # two that wait must not wake each other for ever
     other = await any_world.app(worker=False)
     await one.scheduler.schedule_task("latest", NOTE, interval=10, overlap="queue")
     await one.scheduler.schedule_task("all", NOTE, interval=10, catch_up="all", max_runs=4)
@@ -403,6 +406,148 @@ async def test_cancelling_ends_a_schedule_of_workflows_and_its_firing(any_world:
     [run] = (await app.workflow_manager.list_workflows(schedule_id="s")).items
     assert run.status == "CANCELLED"
     assert (await app.scheduler.get_schedule("s")).note == "enough"
+
+
+async def test_a_backfill_fires_for_moments_of_the_past(any_world: World) -> None:
+    """Each gets the run its firing would have had, one after the other, below what is due."""
+    log = Log()
+    app = await any_world.app(log.note, alert=True)
+    await any_world.app(log.note, alert=True)
+    scheduler = app.scheduler
+    await scheduler.schedule_task("s", NOTE, cron="*/10 * * * * *", start=at(60), priority=5)
+    await any_world.passes(61)
+    assert log.of("s") == ["00:01:00"]
+    shown = await scheduler.preview_backfill("s", at(30), at(61), 100)
+    assert [(f"{one.moment:%M:%S}", one.status) for one in shown] == [
+        ("00:30", None), ("00:40", None), ("00:50", None), ("01:00", "COMPLETED"),
+    ]  # fmt: skip
+    assert shown[0].run_id == "s@2026-01-01T00:00:30Z"
+    assert len(await scheduler.preview_backfill("s", at(0), at(61), 2)) == 2
+    log.held = asyncio.Event()
+    assert await scheduler.backfill_schedule("s", at(30), at(61)) is True
+    assert await scheduler.backfill_schedule("s", at(30), at(61)) is False
+    await any_world.passes(0.2)
+    assert log.of("s") == ["00:01:00", "00:00:30"]
+    first = await scheduler.get_task("s@2026-01-01T00:00:30Z")
+    assert (first.priority, first.schedule_id) == (4, "s")
+    told = str(await scheduler.explain("s"))
+    assert "its next firing at 2026-01-01 00:01:10 UTC" in told
+    assert "for moments of the past until 2026-01-01 00:01:01 UTC, the next is that of" in told
+    assert "00:00:40" in told
+    backfill = (await scheduler.get_schedule("s")).backfill
+    assert backfill is not None
+    assert (backfill.until, backfill.next_fire_time) == (at(61), at(40))
+    with pytest.raises(StateError, match="still backfilling until .* cancel_backfill"):
+        await scheduler.backfill_schedule("s", at(0), at(61))
+    await any_world.passes(10)
+    assert log.of("s") == ["00:01:00", "00:00:30"], "its own firing waits too"
+    log.held.set()
+    await any_world.passes(1)
+    assert log.of("s") == ["00:01:00", "00:00:30", "00:01:10", "00:00:40", "00:00:50"]
+    after = await scheduler.get_schedule("s")
+    assert (after.backfill, after.backfilled, after.fired, after.skipped) == (None, 3, 2, 0)
+    assert log.most == 1
+    await any_world.passes(10)
+    assert log.of("s")[-1] == "00:01:20"
+
+
+async def test_a_backfill_does_nothing_twice(any_world: World) -> None:
+    """What has run stays as it is, also if it was deleted meanwhile."""
+    log = Log()
+    app = await any_world.app(log.note)
+    await app.scheduler.schedule_task("s", NOTE, cron="*/10 * * * * *", start=at(10))
+    await any_world.passes(35)
+    await app.scheduler.delete_task("s@2026-01-01T00:00:20Z")
+    shown = await app.scheduler.preview_backfill("s", at(0), at(30))
+    assert [one.status for one in shown] == [None, "COMPLETED", "COMPLETED", "COMPLETED"]
+    await app.scheduler.backfill_schedule("s", at(0), at(30))
+    await any_world.passes(1)
+    assert log.of("s") == ["00:00:10", "00:00:20", "00:00:30", "00:00:00"]
+    after = await app.scheduler.get_schedule("s")
+    assert (after.backfill, after.backfilled) == (None, 1)
+
+
+async def test_a_backfill_may_overlap_if_firings_may(any_world: World) -> None:
+    """With ``allow`` all of them start; a priority can be given."""
+    log = Log()
+    log.held = asyncio.Event()
+    app = await any_world.app(log.keep, log.note)
+    await app.scheduler.schedule_task("s", NOTE, cron="@hourly", start=at(9), overlap="allow")
+    await any_world.passes("3h")
+    log.held.set()
+    assert await app.scheduler.backfill_schedule("s", at(-4 * 3_600), at(0), priority=-7)
+    await any_world.passes(1)
+    assert sorted(log.of("s")) == [
+        "00:00:00", "01:00:00", "02:00:00", "03:00:00", "20:00:00", "21:00:00", "22:00:00",
+        "23:00:00",
+    ]  # fmt: skip
+    assert (await app.scheduler.get_task("s@2025-12-31T21:00:00Z")).priority == -7
+
+
+async def test_a_backfill_is_told_its_moments(any_world: World) -> None:
+    """What is made up for is the work of that day; also by workflows."""
+    log = Log()
+    app = await any_world.app(log.keep)
+    tasks = [{"type": "keep", "day": "${inputs.day}", "at": "2026-01-01T00:00:00Z"}]
+    declared = {"inputs": {"day": {"type": "string"}}}
+    await app.scheduler.schedule_workflow(
+        "s", "w", tasks, declared, inputs={"day": "${firing.date}"}, cron="@daily", start=at(9)
+    )
+    await app.scheduler.backfill_schedule("s", "2025-12-29", "2025-12-31T12:00:00")
+    await any_world.passes(1)
+    assert [day for day, _ in log.kept] == ["2025-12-29", "2025-12-30", "2025-12-31"]
+
+
+async def test_a_backfill_stops_with_its_schedule(any_world: World) -> None:
+    """Paused it waits, cancelled it is left out; ended with the schedule; failures pause both."""
+    log = Log()
+    app = await any_world.app(log.note)
+    scheduler = app.scheduler
+    await scheduler.schedule_task("s", NOTE, cron="@hourly", start=at(9), pause_on_failure=2)
+    await scheduler.pause_schedule("s")
+    await scheduler.backfill_schedule("s", at(-9 * 3_600), at(0))
+    await any_world.passes(60)
+    assert log.ran == []
+    log.fails = True
+    await scheduler.resume_schedule("s")
+    await any_world.passes(10)
+    assert len(log.ran) == 2
+    assert (await scheduler.get_schedule("s")).status is ScheduleStatus.PAUSED
+    assert await scheduler.cancel_backfill("s") is True
+    assert await scheduler.cancel_backfill("s") is False
+    log.fails = False
+    await scheduler.resume_schedule("s")
+    await any_world.passes(60)
+    assert len(log.ran) == 2
+    await scheduler.backfill_schedule("s", at(-99 * 3_600), at(-90 * 3_600))
+    await scheduler.cancel_task("s")
+    shown = await scheduler.get_schedule("s")
+    assert (shown.status, shown.backfill) == (ScheduleStatus.FINISHED, None)
+    with pytest.raises(StateError, match="is over"):
+        await scheduler.backfill_schedule("s", at(-9 * 3_600), at(0))
+
+
+@pytest.mark.parametrize(
+    ("start", "until", "priority", "message"),
+    [
+        (at(-60), at(60), None, "moments of the past, and .* has not come yet"),
+        (at(0), at(-60), None, "lies before start"),
+        (at(-60), at(-1), None, "has no moment between"),
+        ("soon", at(-1), None, "start: "),
+        (at(-9_000), at(-1), "low", "priority"),
+    ],
+)
+async def test_bad_backfills_say_what_to_change(
+    world: World, start: datetime | str, until: datetime, priority: int | None, message: str
+) -> None:
+    """Nothing is begun of what makes no sense."""
+    app = await world.app(Log().note)
+    await app.scheduler.schedule_task("s", NOTE, cron="@hourly", start=at(9))
+    with pytest.raises(UsageError, match=message):
+        await app.scheduler.backfill_schedule("s", start, until, priority=priority)
+    assert (await app.scheduler.get_schedule("s")).backfill is None
+    with pytest.raises(NotFoundError):
+        await app.scheduler.preview_backfill("t", at(-60), at(-1))
 
 
 @pytest.mark.parametrize(

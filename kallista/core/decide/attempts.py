@@ -25,7 +25,16 @@ from kallista.core.decide.lines import (
 from kallista.core.decide.turns import end_step, fail_step, launch, settle_after, start_attempt
 from kallista.core.decide.winding import is_over
 from kallista.core.json_text import from_json, to_json
-from kallista.core.outcomes import Asleep, Completed, Failed, Failure, HandedBack, Stopped
+from kallista.core.outcomes import (
+    Asleep,
+    CalledOff,
+    Completed,
+    Failed,
+    Failure,
+    HandedBack,
+    Snoozed,
+    Stopped,
+)
 from kallista.core.plan import Grant
 from kallista.core.retry import delay_before, noise, retryable
 from kallista.core.run import Draft
@@ -98,13 +107,17 @@ def _attempt_not_completed(
     position, step = ended.step, draft.step(ended.step)
     over = is_over(draft, position)
     match ended.outcome:
-        case Failed(failure):
-            _attempt_failed(draft, position, failure, now, capacity)
+        case Failed(failure, for_good):
+            _attempt_failed(draft, position, failure, now, capacity, for_good=for_good)
+        case Snoozed(length) if not over:
+            _snooze(draft, position, Micros(now + length), now, capacity)
+        case CalledOff(reason):
+            _call_off(draft, position, reason, now, capacity)
         case Asleep(length) if not over:
             until = Micros(now + length)
             draft.record(EventKind.TASK_WAITING, now, position, step.attempt, to_json(until))
             draft.queue(wake_entry_of(draft, position, until))
-        case Stopped() | HandedBack() | Asleep() if over:
+        case Stopped() | HandedBack() | Asleep() | Snoozed() if over:
             note = ended.outcome.note if isinstance(ended.outcome, Stopped) else None
             data = None if note is None else to_json(note)
             end_step(draft, EventKind.TASK_CANCELLED, position, now, data)
@@ -114,14 +127,37 @@ def _attempt_not_completed(
             _start_or_queue(draft, position, now, now, capacity)
 
 
+def _snooze(draft: Draft, position: int, ready_at: Micros, now: Micros, capacity: Capacity) -> None:
+    """Try a step again later that has not failed, unless its time is over by then."""
+    step, task = draft.step(position), task_at(draft, position)
+    ends_at = deadline_of(task, step.since)
+    if ends_at is not None and ready_at >= ends_at:
+        fail_step(draft, position, too_late(task, None), now, capacity)
+        return
+    draft.record(EventKind.TASK_SNOOZED, now, position, step.attempt, to_json(ready_at))
+    _start_or_queue(draft, position, ready_at, now, capacity)
+
+
+def _call_off(draft: Draft, position: int, reason: str, now: Micros, capacity: Capacity) -> None:
+    """End a step about which there is nothing to do any more."""
+    end_step(draft, EventKind.TASK_CANCELLED, position, now, to_json({"reason": reason}))
+    settle_after(draft, position, now, capacity)
+
+
 def _attempt_failed(
-    draft: Draft, position: int, failure: Failure, now: Micros, capacity: Capacity
+    draft: Draft,
+    position: int,
+    failure: Failure,
+    now: Micros,
+    capacity: Capacity,
+    *,
+    for_good: bool,
 ) -> None:
     step, task = draft.step(position), task_at(draft, position)
     failures = step.failures + 1
     over = is_over(draft, position)
     again = failures < task.retry.max_attempts and retryable(task.retry, failure.kinds)
-    if over or not again:
+    if over or for_good or not again:
         fail_step(draft, position, failure, now, capacity)
         return
     luck = noise(draft.run.id, draft.run.step_id(position), step.attempt)

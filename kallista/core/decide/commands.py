@@ -68,13 +68,20 @@ def _start(draft: Draft, command: Command, now: Micros, capacity: Capacity) -> N
     _begin(draft, _RUN_STARTED, now, capacity)
 
 
-def _begin(draft: Draft, kind: EventKind, now: Micros, capacity: Capacity, driven: int = 0) -> None:
+def _begin(
+    draft: Draft,
+    kind: EventKind,
+    now: Micros,
+    capacity: Capacity,
+    driven: int = 0,
+    reason: JsonText | None = None,
+) -> None:
     """Start or go on, unless other processes have to complete first."""
     if draft.run.definition.dependencies and draft.head.started_at is None:
         draft.record(EventKind.RUN_WAITING, now)
         look_again(draft, now)
         return
-    draft.record(kind, now, attempt=driven)
+    draft.record(kind, now, attempt=driven, data=reason)
     go_on(draft, now, capacity)
 
 
@@ -108,7 +115,10 @@ def resume(draft: Draft, command: Command, now: Micros, capacity: Capacity) -> N
         look_again(draft, now)
         return
     bad = draft.ending is not None and draft.ending is not Ending.COMPLETED
-    draft.record(EventKind.RUN_COMPENSATING if bad else EventKind.RUN_RESUMED, now)
+    if bad:
+        draft.record(EventKind.RUN_COMPENSATING, now)
+    else:
+        draft.record(EventKind.RUN_RESUMED, now, data=_reason(command))
     for position in range(len(draft.run.steps)):
         step = draft.step(position)
         if step.status is TaskStatus.SCHEDULED and step.ready_at is not None:
@@ -167,7 +177,7 @@ def _retry(draft: Draft, command: Command, now: Micros, capacity: Capacity) -> N
     if was_undone(draft):
         _undo_again(draft, now)
     else:
-        go_again(draft, draft.head.driven, now, capacity)
+        go_again(draft, draft.head.driven, now, capacity, _reason(command))
 
 
 def was_undone(draft: Draft) -> bool:
@@ -214,7 +224,13 @@ def refuse_to_go_again(draft: Draft, driven: int, now: Micros) -> None:
     tell(draft)
 
 
-def go_again(draft: Draft, driven: int, now: Micros, capacity: Capacity) -> None:
+def go_again(
+    draft: Draft,
+    driven: int,
+    now: Micros,
+    capacity: Capacity,
+    reason: JsonText | None = None,
+) -> None:
     """Let what did not complete run again; a failure that was let pass stays passed.
 
     What runs whatever the end belongs to that end, and runs again at the next one.
@@ -224,7 +240,7 @@ def go_again(draft: Draft, driven: int, now: Micros, capacity: Capacity) -> None
         step = draft.step(position)
         if step.ended_at is not None and (not step.passed or position >= main_count):
             draft.record(EventKind.TASK_RESET, now, position, step.attempt)
-    _begin(draft, EventKind.RUN_RETRIED, now, capacity, driven)
+    _begin(draft, EventKind.RUN_RETRIED, now, capacity, driven, reason)
 
 
 _COMMANDS: Final = {

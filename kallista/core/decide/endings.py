@@ -18,11 +18,18 @@ _RUN_COMPLETED: Final = EventKind.RUN_COMPLETED
 _PROCESS: Final = RunKind.PROCESS
 
 
+_ENDINGS: Final = {
+    _RUN_COMPLETED: Ending.COMPLETED,
+    EventKind.RUN_CANCELLED: Ending.CANCELLED,
+}
+"""How a run is to end that has not failed."""
+
+
 def finish(draft: Draft, now: Micros, capacity: Capacity) -> None:
     """End a run in which nothing is left to do, or do what is to be done at its end."""
     if draft.unfinished or draft.state not in ACTIVE_RUN:
         return
-    kind = _RUN_FAILED if _has_failed(draft) else _RUN_COMPLETED
+    kind = _end_of_main(draft) if draft.dead_ends else _RUN_COMPLETED
     definition = draft.run.definition
     if len(definition.steps) > definition.main_count:
         last = _last_steps(draft, kind, now, capacity)
@@ -34,17 +41,19 @@ def finish(draft: Draft, now: Micros, capacity: Capacity) -> None:
     tell(draft)
 
 
-def _has_failed(draft: Draft) -> bool:
-    return draft.dead_ends > 0 and any(
-        not draft.step(position).passed and draft.step(position).status is not TaskStatus.SKIPPED
-        for position in range(draft.run.definition.main_count)
-    )
+def _end_of_main(draft: Draft) -> EventKind:
+    """How a run ends in which not all has passed: a failure counts more than a calling off."""
+    main = map(draft.step, range(draft.run.definition.main_count))
+    ends = {step.status for step in main if not step.passed}
+    if TaskStatus.FAILED in ends:
+        return _RUN_FAILED
+    return EventKind.RUN_CANCELLED if TaskStatus.CANCELLED in ends else _RUN_COMPLETED
 
 
 def _last_steps(draft: Draft, kind: EventKind, now: Micros, capacity: Capacity) -> EventKind | None:
     """How a run ends whose main phase is over; None while it is being wound up."""
     if draft.ending is None:
-        ending = Ending.COMPLETED if kind is _RUN_COMPLETED else on_failure(draft)
+        ending = on_failure(draft) if kind is _RUN_FAILED else _ENDINGS[kind]
         if not has_last_steps(draft, ending):
             return kind
         wind_up(draft, ending, {}, now)

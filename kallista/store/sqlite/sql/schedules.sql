@@ -2,7 +2,8 @@
 -- One schedule with its definition.
 SELECT s.id, s.status, s.trigger, d.hash, d.content, s.content, s.priority, s.tags, s.max_runs,
        s.until, s.fired, s.skipped, s.next_at, s.last_at, s.last_run, s.created_at, s.rules,
-       s.look_at, s.note, s.since, s.inputs, s.version
+       s.look_at, s.note, s.since, s.inputs, s.backfill,
+       s.backfilled, s.version
 FROM schedules AS s JOIN definitions AS d ON d.key = s.definition
 WHERE s.id = :id;
 
@@ -10,7 +11,8 @@ WHERE s.id = :id;
 -- The longest due first, each with whether its last firing is still under way.
 SELECT s.id, s.status, s.trigger, d.hash, d.content, s.content, s.priority, s.tags, s.max_runs,
        s.until, s.fired, s.skipped, s.next_at, s.last_at, s.last_run, s.created_at, s.rules,
-       s.look_at, s.note, s.since, s.inputs, s.version,
+       s.look_at, s.note, s.since, s.inputs, s.backfill,
+       s.backfilled, s.version,
        EXISTS (SELECT 1 FROM runs
                WHERE id = s.last_run AND (ended_at IS NULL OR in_flight > 0))
 FROM schedules AS s JOIN definitions AS d ON d.key = s.definition
@@ -25,7 +27,8 @@ SELECT min(look_at) FROM schedules WHERE status = 'ACTIVE' AND look_at > :after;
 -- A page of schedules in the order of their ids.
 SELECT s.id, s.status, s.trigger, d.hash, d.content, s.content, s.priority, s.tags, s.max_runs,
        s.until, s.fired, s.skipped, s.next_at, s.last_at, s.last_run, s.created_at, s.rules,
-       s.look_at, s.note, s.since, s.inputs, s.version
+       s.look_at, s.note, s.since, s.inputs, s.backfill,
+       s.backfilled, s.version
 FROM schedules AS s JOIN definitions AS d ON d.key = s.definition
 WHERE s.id > :after AND (:status IS NULL OR s.status = :status)
 ORDER BY s.id LIMIT :limit;
@@ -39,11 +42,11 @@ SELECT content, definition FROM schedules WHERE id = :id;
 INSERT INTO schedules (
     id, status, trigger, definition, content, priority, tags, max_runs, until, fired, skipped,
     next_at, last_at, last_run, created_at, rules, look_at, note, since,
-    inputs, version
+    inputs, backfill, backfilled, version
 ) VALUES (
     :id, :status, :trigger, :definition, :content, :priority, :tags, :max_runs, :until, :fired,
     :skipped, :next_at, :last_at, :last_run, :created_at, :rules,
-    :look_at, :note, :since, :inputs, :version
+    :look_at, :note, :since, :inputs, :backfill, :backfilled, :version
 );
 
 -- name: advance_schedule
@@ -51,6 +54,7 @@ INSERT INTO schedules (
 UPDATE schedules
 SET status = :status, fired = :fired, skipped = :skipped, next_at = :next_at, last_at = :last_at,
     last_run = :last_run, look_at = :look_at, note = :note, since = :since,
+    backfill = :backfill, backfilled = :backfilled,
     version = version + 1
 WHERE id = :id AND version = :version;
 
