@@ -87,6 +87,8 @@ class Firings:
         self._cancel = cancel
         self._failing: dict[ScheduleId, str] = {}
         self._waiting: dict[ScheduleId, Micros | None] = {}
+        self._looking = False
+        """Meanwhile it may be just about to find that it waits for a run that is ending."""
         self._failed: set[ScheduleId] = set()
 
     def has_ended(self, schedule: ScheduleId | None, *, failed: bool) -> bool:
@@ -98,10 +100,17 @@ class Firings:
         """
         if failed and schedule is not None:
             self._failed.add(schedule)
-        return bool(self._failed or self._waiting)
+        return bool(self._failed or self._waiting or self._looking)
 
     async def once(self) -> Micros | None:
         """Fire all that is due; returns when to look again."""
+        self._looking = True
+        try:
+            return await self._look()
+        finally:
+            self._looking = False
+
+    async def _look(self) -> Micros | None:
         before, self._failing, self._waiting = self._failing, {}, {}
         await self._pause_failed()
         now = self._clock.now()
