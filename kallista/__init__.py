@@ -15,7 +15,7 @@ if TYPE_CHECKING:
         TaskStatus,
         WorkflowStatus,
     )
-    from kallista.core.triggers import At, Cron, Every
+    from kallista.core.triggers import AnyOf, At, Cron, Every
     from kallista.errors import (
         ConflictError,
         DefinitionError,
@@ -38,7 +38,7 @@ _HOMES = {
     "kallista.core.states": (
         "ProcessStatus", "RunKind", "ScheduleStatus", "TaskStatus", "WorkflowStatus",
     ),
-    "kallista.core.triggers": ("At", "Cron", "Every"),
+    "kallista.core.triggers": ("AnyOf", "At", "Cron", "Every"),
     "kallista.errors": (
         "ConflictError", "DefinitionError", "ExpressionError", "KallistaError", "LeaseLost",
         "NotFoundError", "RunFailedError", "StateError", "StoreError", "StoreUnavailableError",
@@ -49,6 +49,7 @@ _HOMES = {
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
+    "AnyOf",
     "At",
     "ConflictError",
     "Cron",

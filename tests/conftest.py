@@ -14,7 +14,6 @@ from world import MemoryWorld, PostgresWorld, SqliteWorld, World
 
 from kallista.tasks import program_registry
 
-# Its helpers are used by tests of several packages, and its assertions have to tell what they saw.
 pytest.register_assert_rewrite("kallista.testing.store_contract")
 
 # How long something takes is the machine's affair: no property test may fail of it.

@@ -37,11 +37,12 @@ import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar, Unpack
 
 from kallista.core.snapshots import (
     Explanation,
     HistoryEvent,
+    NextFiring,
     Page,
     ProcessSnapshot,
     RunError,
@@ -51,9 +52,9 @@ from kallista.core.snapshots import (
     WorkflowSnapshot,
 )
 from kallista.core.states import ProcessStatus, ScheduleStatus, TaskStatus, WorkflowStatus
-from kallista.core.triggers import Trigger
 from kallista.core.types import Json
 from kallista.workflows.process_orchestrator import ProcessOrchestrator
+from kallista.workflows.schedule_options import ScheduleOptions
 from kallista.workflows.task_scheduler import TaskScheduler
 from kallista.workflows.workflow_manager import WorkflowManager
 
@@ -125,6 +126,7 @@ def _method(method: ast.FunctionDef | ast.AsyncFunctionDef) -> str:
     doc = ast.get_docstring(method) or ""
     given = [argument.arg for argument in arguments.args[1:]]
     given += [f"{argument.arg}={argument.arg}" for argument in arguments.kwonlyargs]
+    given += [] if arguments.kwarg is None else [f"**{arguments.kwarg.arg}"]
     inner = f"self._inner.{method.name}"
     if isinstance(method, ast.FunctionDef):
         body = f"return self._portal.iterate({inner}({', '.join(given)}))"

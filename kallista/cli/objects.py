@@ -200,8 +200,10 @@ def add_verb_with_reason(
     help: str,
     done: str,
     act: Callable[[Kallista, str, str | None], Awaitable[object]],
+    *,
+    makes_work: bool = False,
 ) -> None:
-    """A verb whose reason is kept in the history; arguments as for ``add_verb``."""
+    """A verb whose reason is kept; arguments as for ``add_verb``."""
 
     @commands.command(
         verb, help=help, epilog=f'Example: kallista {word} {verb} my-{word} --reason "too slow"'
@@ -213,7 +215,7 @@ def add_verb_with_reason(
         output: OutputOption = Format.TEXT,
     ) -> None:
         session = Session(store, output)
-        _act(session, word, id, verb, done, lambda app: act(app, id, reason), makes_work=False)
+        _act(session, word, id, verb, done, lambda app: act(app, id, reason), makes_work=makes_work)
 
 
 def add_cancel(
@@ -432,7 +434,7 @@ def schedule_commands() -> typer.Typer:
 
     @commands.command(
         "next",
-        help="Show when it fires next, if nothing changes.",
+        help="Show when it fires next, and what changes of the clocks do to that.",
         epilog="Example: kallista schedule next nightly -n 20",
     )
     def next_(
@@ -441,25 +443,25 @@ def schedule_commands() -> typer.Typer:
         store: StoreOption = None,
         output: OutputOption = Format.TEXT,
     ) -> None:
-        from kallista.cli.output import local, print_json
-
         session = Session(store, output)
-        moments = session.ask(lambda app: app.scheduler.next_fire_times(id, count))
+        schedule = session.ask(lambda app: app.scheduler.get_schedule(id))
+        firings = session.ask(lambda app: app.scheduler.next_firings(id, count))
         if session.as_json:
-            print_json(list(moments))
-        elif not moments:
-            print(f"{id} fires no more")
-        else:
-            for moment in moments:
-                print(local(moment))
+            from kallista.cli.output import print_json
 
-    add_verb(
+            print_json(list(firings))
+        else:
+            from kallista.cli.views import show_next
+
+            show_next(schedule, firings)
+
+    add_verb_with_reason(
         commands, "schedule", "pause", "Let it fire no more until it is resumed.", "is paused",
-        lambda app, id: app.scheduler.pause_schedule(id),
+        lambda app, id, why: app.scheduler.pause_schedule(id, why),
     )  # fmt: skip
-    add_verb(
+    add_verb_with_reason(
         commands, "schedule", "resume", "Let it fire again, in its own rhythm.", "fires again",
-        lambda app, id: app.scheduler.resume_schedule(id), makes_work=True,
+        lambda app, id, why: app.scheduler.resume_schedule(id, why), makes_work=True,
     )  # fmt: skip
     add_verb(
         commands, "schedule", "trigger", "Fire it once, now; its rhythm stays.", "has started",

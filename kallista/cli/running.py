@@ -16,6 +16,8 @@ from kallista.cli.live import View, follow, view_for
 from kallista.cli.output import local, print_json, say, say_whole, short, took
 from kallista.cli.session import FAILED, LEFT, OK, Session
 from kallista.cli.tree import OVER, TreeReader, brief, get_run, steps_of
+from kallista.core.definitions import Phase
+from kallista.core.states import TaskStatus
 from kallista.errors import UsageError
 
 if TYPE_CHECKING:
@@ -177,7 +179,8 @@ def _tell_results(run: AnySnapshot) -> None:
     """What the last steps returned: those that nothing depends on."""
     steps = steps_of(run)
     read = {before for step in steps for before in step.depends_on}
-    last = [step for step in steps if step.id not in read and step.result is not None]
+    main = [step for step in steps if step.phase is Phase.MAIN]
+    last = [step for step in main if step.id not in read and step.result is not None]
     for step in last[:_RESULTS]:
         say(f"  {step.id}: {short(step.result, 100)}")
 
@@ -187,9 +190,18 @@ def _tell_errors(session: Session, run: AnySnapshot) -> None:
         say(f"  {error.task_id}: {brief(error)}" if error.task_id else f"  {brief(error)}")
     say("\nAll of it:")
     say_whole("  " + session.command(f"{run.kind} show {run.id}"))
-    if not run.ok:
-        say("To go on from what did not complete, then run the same command again:")
-        say_whole("  " + session.command(f"{run.kind} retry {run.id}"))
+    if run.ok:
+        return
+    undone = {step.status for step in steps_of(run) if step.phase is Phase.UNDO}
+    if undone == {TaskStatus.COMPLETED}:
+        say("What it had done is undone; to try it anew, run it under another id.")
+        return
+    say(
+        "To undo what could not be undone:"
+        if undone
+        else "To go on from what did not complete, then run the same command again:"
+    )
+    say_whole("  " + session.command(f"{run.kind} retry {run.id}"))
 
 
 def _code(run: AnySnapshot | None) -> int:

@@ -16,6 +16,7 @@ from kallista.core.snapshots import (
     AnySnapshot,
     Explanation,
     HistoryEvent,
+    NextFiring,
     Page,
     RunSummary,
     ScheduleSnapshot,
@@ -49,10 +50,10 @@ def _time(run: RunSummary) -> str:
 def show_schedules(page: Page[ScheduleSnapshot]) -> None:
     """A list of schedules, and how to see more of them."""
     rows = [
-        (item.id, item.trigger, item.type, item.status, item.next_fire_time, item.fired)
+        (item.id, item.trigger, item.name, item.status, item.next_fire_time, item.fired)
         for item in page.items
     ]
-    columns = ("id", "trigger", "type", "status", "next", "fired")
+    columns = ("id", "trigger", "starts", "status", "next", "fired")
     print_table(columns, rows, empty="no schedules match", flexible=1)
     _tell_more(page.cursor)
 
@@ -196,9 +197,27 @@ def show_schedule(schedule: ScheduleSnapshot, told: Explanation) -> None:
     rows = [
         (name.replace("_", " "), value if isinstance(value, str | int | datetime) else short(value))
         for name, value in values.items()
-        if value not in (None, ())
+        if value not in (None, (), {})
     ]
     print_table(("", ""), rows, empty="", wrapped=(1,))
+
+
+def show_next(schedule: ScheduleSnapshot, firings: Sequence[NextFiring]) -> None:
+    """When a schedule fires next, in its own zone, and what changes of the clocks do to that."""
+    print(f"{schedule.in_words}\n")
+    if not firings:
+        print(f"{schedule.id} fires no more")
+    for firing in firings:
+        when = _with_offset(firing.moment) if firing.fires else f"({firing.moment:%Y-%m-%d})"
+        told = [] if firing.change_over is None else [str(firing.change_over)]
+        if firing.starts_at != firing.moment:
+            told.append(f"starts at {_with_offset(firing.starts_at).split()[1]}")
+        print(f"{when:25}  {', '.join(told)}".rstrip())
+
+
+def _with_offset(moment: datetime) -> str:
+    """A moment in its own zone, or in the machine's if it has none."""
+    return (moment.astimezone() if moment.tzinfo is UTC else moment).isoformat(" ", "seconds")
 
 
 def show_types(types: Sequence[TypeInfo]) -> None:

@@ -11,7 +11,7 @@ from kallista.core.cel_syntax import Kind, Node, plain_position, plain_text
 from kallista.core.types import Json
 from kallista.errors import ExpressionError
 
-ROOTS = ("tasks", "steps", "inputs", "processes", "run")
+ROOTS = ("tasks", "steps", "inputs", "processes", "firing", "run")
 
 _SHOWN_KEYS = 10
 _SHOWN_LENGTH = 100
@@ -25,7 +25,7 @@ class Reference:
     """What an expression reads: ``tasks.design`` or ``inputs.name``.
 
     Args:
-        root: ``tasks``, ``steps``, ``inputs``, ``processes`` or ``run``.
+        root: ``tasks``, ``steps``, ``inputs``, ``processes``, ``firing`` or ``run``.
         name: The id or name behind it.
     """
 

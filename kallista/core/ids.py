@@ -104,9 +104,14 @@ def firing_id(schedule_id: str, moment: int) -> str:
         schedule_id: The schedule's id.
         moment: The due moment in microseconds since 1970.
     """
+    return _bounded(f"{schedule_id}@{moment_text(moment)}")
+
+
+def moment_text(moment: int) -> str:
+    """A moment (microseconds since 1970) in UTC as ids show it: ``2030-05-01T09:00:00Z``."""
     due = to_datetime(moment)
     form = "%Y-%m-%dT%H:%M:%S.%fZ" if due.microsecond else "%Y-%m-%dT%H:%M:%SZ"
-    return _bounded(f"{schedule_id}@{due.strftime(form)}")
+    return due.strftime(form)
 
 
 def _bounded(text: str) -> str:

@@ -1,43 +1,81 @@
-"""When a schedule fires and what that writes."""
+"""What is stored of a schedule, and what a firing of it writes."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
+from enum import StrEnum
 
 from msgspec import Struct
-from msgspec.structs import replace
 
-from kallista.core.ids import firing_id
 from kallista.core.plan import NewRun
 from kallista.core.states import ScheduleStatus
-from kallista.core.triggers import Trigger, trigger_from_data
 from kallista.core.types import JsonText, Micros, RunId, ScheduleId
 
-_FIRST_WINDOW = 1_000_000
-_WINDOW_GROWTH = 16
+
+class CatchUp(StrEnum):
+    """Which firings are made up for that nobody started in time, or that had to wait."""
+
+    NONE = "none"
+    LATEST = "latest"
+    ALL = "all"
+    WITHIN = "within"
+
+
+class Overlap(StrEnum):
+    """What becomes of a firing whose moment comes while the run of the one before is unfinished."""
+
+    SKIP = "skip"
+    QUEUE = "queue"
+    REPLACE = "replace"
+    ALLOW = "allow"
+
+
+class FiringRules(Struct, frozen=True, gc=False, omit_defaults=True):
+    """How a schedule treats its moments; it never changes. Stored without what is usual.
+
+    Args:
+        jitter: A firing may start so much later than its moment, but before the one after it.
+        catch_up: Which firings are made up for.
+        within: How old a moment may be that is made up for; of ``CatchUp.WITHIN`` alone.
+        overlap: What becomes of a firing while the run of the one before is unfinished.
+        pause_on_failure: After so many failures in a row it is PAUSED; 0: never.
+    """
+
+    jitter: Micros = Micros(0)
+    catch_up: CatchUp = CatchUp.LATEST
+    within: Micros = Micros(0)
+    overlap: Overlap = Overlap.SKIP
+    pause_on_failure: int = 0
+
+
+USUAL_RULES = FiringRules()
+"""Those of a schedule that says nothing about them."""
 
 
 class Schedule(Struct, frozen=True, gc=False):
-    """A trigger and what it starts.
+    """A trigger and what it starts: a task, a workflow or a process.
 
     Args:
         id: Unique over schedules.
         status: ACTIVE fires, PAUSED keeps its rhythm but fires nothing, FINISHED is over.
         trigger: The trigger as data (``trigger_from_data`` reads it).
-        definition: The hash of the task it starts.
+        definition: The hash of what it starts.
         definition_content: That definition itself.
         content: The hash of the request; the same id with another content is a conflict.
-        priority: Of the tasks it starts.
-        tags: Of the tasks it starts.
+        priority: Of the runs it starts.
+        tags: Of the runs it starts.
         max_runs: After so many firings it is FINISHED.
         until: No firing after this moment.
-        fired: How many firings have started a task.
+        fired: How many firings have started a run.
         skipped: How many were left out because the one before was still unfinished.
         next_at: The next due moment; None when there is none.
         last_at: The moment of the last firing.
         last_run: The run that the last firing started.
         created_at: When.
+        rules: How it treats its moments.
+        look_at: When the next firing starts: its moment and the jitter; None when there is none.
+        note: Why it is in its status, where somebody or something said so.
+        since: From when on it is in its status.
+        inputs: The arguments of what it starts, a JSON object in which the firing may be named.
         version: Rises with every change; shown by who changes it.
     """
 
@@ -57,6 +95,11 @@ class Schedule(Struct, frozen=True, gc=False):
     last_at: Micros | None
     last_run: RunId | None
     created_at: Micros
+    rules: FiringRules
+    look_at: Micros | None
+    note: str | None
+    since: Micros
+    inputs: JsonText
     version: int = 0
 
 
@@ -65,78 +108,9 @@ class Firing(Struct, frozen=True, gc=False):
 
     Args:
         schedule: The schedule afterwards, its version not yet raised.
-        run: The task to create, which nobody drives yet; None when the firing is skipped. One that
+        run: The run to create, which nobody drives yet; None when the firing is skipped. One that
             exists under this id already is left as it is: a firing is named by its moment.
     """
 
     schedule: Schedule
     run: NewRun | None
-
-
-def fire(schedule: Schedule, now: Micros, *, busy: bool) -> tuple[Schedule, RunId | None]:
-    """What becomes of a schedule whose moment has come.
-
-    However many moments were missed, it fires once, for the latest of them; while the task of the
-    firing before is unfinished it skips. Its rhythm is the trigger's own: the next moment counts
-    from the trigger, never from now.
-
-    Args:
-        schedule: As it is stored; its ``next_at`` is not in the future.
-        now: The moment.
-        busy: Whether the task of its last firing is unfinished.
-
-    Returns:
-        The schedule afterwards, and the id of the task to start, None when it skips.
-    """
-    assert schedule.next_at is not None, "only a schedule with a moment can be due"
-    assert schedule.next_at <= now, "it is not due yet"
-    trigger = trigger_from_data(json.loads(schedule.trigger))
-    due, after = _latest(trigger, schedule.next_at, now)
-    fired = schedule.fired + (not busy)
-    exhausted = schedule.max_runs is not None and fired >= schedule.max_runs
-    late = after is not None and schedule.until is not None and after > schedule.until
-    over = exhausted or late or after is None
-    task = None if busy else RunId(firing_id(schedule.id, due))
-    changed = replace(
-        schedule,
-        status=ScheduleStatus.FINISHED if over else schedule.status,
-        fired=fired,
-        skipped=schedule.skipped + busy,
-        next_at=None if over else after,
-        last_at=due,
-        last_run=schedule.last_run if task is None else task,
-    )
-    return changed, task
-
-
-def _latest(trigger: Trigger, due: Micros, now: Micros) -> tuple[Micros, Micros | None]:
-    """The latest due moment, and the one after it.
-
-    Looks back from now in growing windows, so that a long absence costs no more than a short one.
-    """
-    window = _FIRST_WINDOW
-    latest: Micros | None = None
-    while latest is None:
-        back = now - window
-        latest = due if back <= due else trigger.next_after_us(back)
-        if latest is not None and latest > now:
-            latest = None
-        window *= _WINDOW_GROWTH
-    after = trigger.next_after_us(latest)
-    while after is not None and after <= now:
-        latest, after = after, trigger.next_after_us(after)
-    return latest, after
-
-
-def next_moments(schedule: Schedule, count: int) -> Sequence[Micros]:
-    """When it fires next if nothing changes, ``count`` moments at most."""
-    found: list[Micros] = []
-    left = count if schedule.max_runs is None else min(count, schedule.max_runs - schedule.fired)
-    trigger = trigger_from_data(json.loads(schedule.trigger))
-    moment = schedule.next_at
-    while moment is not None and len(found) < left:
-        if schedule.until is not None and moment > schedule.until:
-            break
-        found.append(moment)
-        moment = trigger.next_after_us(moment)
-    return found

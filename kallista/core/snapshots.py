@@ -274,17 +274,35 @@ class ScheduleSnapshot(Snapshot, frozen=True):
     """A schedule at one moment.
 
     Args:
-        trigger: In words, such as ``every 30s`` or ``cron 0 9 * * * (Europe/Berlin)``.
-        fired: How many firings have started a task.
+        trigger: In short, such as ``every 30s`` or ``cron 0 9 * * * (Europe/Berlin)``.
+        in_words: What that means, such as ``at 09:00 every day, Europe/Berlin``.
+        kind: What it starts: a task, a workflow or a process.
+        name: The name of what it starts; of a task without one its type.
+        type: The task type, if it starts a task.
+        config: What the task is given; texts in it may name the firing.
+        inputs: What the workflow or process is given; texts in it may name the firing.
+        fired: How many firings have started a run.
         skipped: How many were left out because the one before was still unfinished.
-        last_run_id: The task that the last firing started.
+        last_run_id: The run that the last firing started.
+        jitter: A firing may start so much later than its moment, such as ``5m``; None: not at all.
+        catch_up: Which missed firings are made up for: ``none``, ``latest``, ``all``, or those
+            that are no older than a length, such as ``1h``.
+        overlap: What becomes of a firing while the run of the one before is unfinished: ``skip``,
+            ``queue``, ``replace`` or ``allow``.
+        pause_on_failure: After so many failures in a row it is PAUSED; None: never.
+        note: Why it is in its status, where somebody or something said so.
+        since: From when on it is in its status.
     """
 
     id: ScheduleId
     status: ScheduleStatus
     trigger: str
-    type: TaskType
+    in_words: str
+    kind: RunKind
+    name: str
+    type: TaskType | None
     config: Mapping[str, Json]
+    inputs: Mapping[str, Json]
     priority: int
     tags: tuple[str, ...]
     max_runs: int | None
@@ -295,6 +313,49 @@ class ScheduleSnapshot(Snapshot, frozen=True):
     last_fire_time: datetime | None
     last_run_id: RunId | None
     created_at: datetime
+    jitter: str | None
+    catch_up: str
+    overlap: str
+    pause_on_failure: int | None
+    note: str | None
+    since: datetime
+
+
+class ChangeOverSnapshot(Snapshot, frozen=True):
+    """What a change of the clocks does to a firing; ``str()`` of it is the sentence.
+
+    Args:
+        effect: ``moved`` (behind a gap), ``left out``, ``first of two`` or ``second of two``.
+        wall_times: Which times of the wall clock it is about, in ISO 8601 without an offset.
+        offset_before: By how much the clock is ahead of UTC before the change, as ``+01:00``.
+        offset_after: And afterwards.
+        sentence: All of that for people.
+    """
+
+    effect: str
+    wall_times: tuple[str, ...]
+    offset_before: str
+    offset_after: str
+    sentence: str
+
+    def __str__(self) -> str:
+        return self.sentence
+
+
+class NextFiring(Snapshot, frozen=True):
+    """A firing that lies ahead, or one that a change of the clocks leaves out.
+
+    Args:
+        moment: When, in the schedule's zone; of one that is left out, the end of the gap.
+        starts_at: When it starts: its moment, and the jitter of the schedule.
+        fires: False for one that is left out.
+        change_over: What a change of the clocks does to it; None: nothing, as nearly always.
+    """
+
+    moment: datetime
+    starts_at: datetime
+    fires: bool
+    change_over: ChangeOverSnapshot | None
 
 
 class Explanation(Snapshot, frozen=True):

@@ -1,4 +1,4 @@
-"""When a schedule is due: once, at an interval, or by a cron expression.
+"""When a schedule is due: once, at an interval, by a cron expression, or by several of these.
 
 Triggers are plain values. Each defines a set of due moments; ``next_after`` gives the first of them
 strictly after a moment, and nothing but its arguments decides which. ADR 0005 says what happens
@@ -7,14 +7,12 @@ where a zone's clocks change.
 
 from __future__ import annotations
 
-import heapq
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
-from difflib import get_close_matches
-from typing import TypeAlias
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
+from typing import TypeAlias, cast
 
+from kallista.core.cron_text import check_expression, is_every_hour, spelled_out
 from kallista.core.durations import (
     format_duration,
     parse_duration,
@@ -23,31 +21,10 @@ from kallista.core.durations import (
     to_micros,
 )
 from kallista.core.types import Json, Micros
+from kallista.core.wall_clock import ONCE_A_TIME, RHYTHM, next_moment, read_dst, zone_named
 from kallista.errors import UsageError
 
 SHORTEST_INTERVAL = Micros(1_000)
-
-_WORDS = {
-    "@yearly": "0 0 1 1 *",
-    "@annually": "0 0 1 1 *",
-    "@monthly": "0 0 1 * *",
-    "@weekly": "0 0 * * 0",
-    "@daily": "0 0 * * *",
-    "@midnight": "0 0 * * *",
-    "@hourly": "0 * * * *",
-}
-_FIELDS = {
-    "second": "0-59",
-    "minute": "0-59",
-    "hour": "0-23",
-    "day-of-month": "1-31, L (the last day) or LW (the last weekday), and a day its months have",
-    "month": "1-12 or JAN-DEC",
-    "day-of-week": "0-7 or SUN-SAT (0 and 7 are Sunday), 5L (the last Friday) or 1#2 "
-    "(the second Monday)",
-}
-_FIRST_YEAR = datetime(2000, 1, 1)
-_NAIVE_EPOCH = datetime(1970, 1, 1)
-_MICROSECOND = timedelta(microseconds=1)
 
 
 @dataclass(frozen=True, slots=True, init=False, repr=False)
@@ -60,28 +37,38 @@ class Cron:
             ``L``, ``LW`` and ``#`` are understood. Where both days are restricted either will do.
         timezone: The IANA name of the zone whose wall clock is meant; None: the configured one,
             which ``localized`` fills in.
+        dst: What happens where that clock is changed. One word for a time that is left out:
+            ``after`` (it runs at the first moment after the gap) or ``skip``; one for a time that
+            comes twice: ``first``, ``second`` or ``both``; or one of each, as in ``"skip both"``.
+            What is not said is ``after first``, so that every time counts once; for an expression
+            whose hour is ``*`` it is ``skip both``, so that its rhythm follows real time.
 
     Raises:
-        UsageError: The expression or the zone cannot be read, or no date ever fits.
+        UsageError: The expression, the zone or ``dst`` cannot be read, or no date ever fits.
     """
 
     expression: str
     timezone: str | None
+    dst: str
 
-    def __init__(self, expression: str, timezone: str | None = None) -> None:
+    def __init__(
+        self, expression: str, timezone: str | None = None, dst: str | None = None
+    ) -> None:
         if timezone is not None:
             zone_named(timezone)
-        _check_expression(expression)
+        check_expression(expression)
         object.__setattr__(self, "expression", " ".join(expression.split()))
         object.__setattr__(self, "timezone", timezone)
+        object.__setattr__(self, "dst", read_dst(dst, self._usual_dst()))
 
     def __repr__(self) -> str:
         zone = "" if self.timezone is None else f", timezone={self.timezone!r}"
-        return f"Cron({self.expression!r}{zone})"
+        dst = "" if self.dst == self._usual_dst() else f", dst={self.dst!r}"
+        return f"Cron({self.expression!r}{zone}{dst})"
 
     def localized(self, timezone: str) -> Cron:
         """The same with this zone, unless it names one already."""
-        return self if self.timezone is not None else Cron(self.expression, timezone)
+        return self if self.timezone is not None else Cron(self.expression, timezone, self.dst)
 
     def anchored(self, moment: int) -> Cron:
         """The same: a wall clock needs no anchor."""
@@ -100,18 +87,21 @@ class Cron:
         return self._next(moment, self._zone(UTC))
 
     def to_data(self) -> dict[str, Json]:
-        """Plain data that ``trigger_from_data`` reads back."""
-        return {"type": "cron", "expression": self.expression, "timezone": self.timezone}
+        """Plain data that ``trigger_from_data`` reads back; a usual ``dst`` goes without saying."""
+        data: dict[str, Json] = {
+            "type": "cron", "expression": self.expression, "timezone": self.timezone,
+        }  # fmt: skip
+        return data if self.dst == self._usual_dst() else {**data, "dst": self.dst}
 
     def _zone(self, otherwise: tzinfo) -> tzinfo:
         return otherwise if self.timezone is None else zone_named(self.timezone)
 
+    def _usual_dst(self) -> str:
+        return RHYTHM if is_every_hour(spelled_out(self.expression)) else ONCE_A_TIME
+
     def _next(self, moment: int, zone: tzinfo) -> Micros | None:
-        fields = _spelled_out(self.expression)
         try:
-            if _every_hour(fields):
-                return _next_by_rhythm(fields, moment, zone)
-            return _next_by_wall_clock(fields, moment, zone)
+            return next_moment(spelled_out(self.expression), self.dst, moment, zone)
         except OverflowError:
             return None
 
@@ -234,7 +224,66 @@ class At:
         return due if due > moment else None
 
 
-Trigger: TypeAlias = Cron | Every | At
+@dataclass(frozen=True, slots=True, init=False, repr=False)
+class AnyOf:
+    """Due whenever one of several triggers is; a moment that several of them have is one moment.
+
+    Args:
+        triggers: ``Cron``, ``Every``, ``At`` or further unions, at least one.
+
+    Raises:
+        UsageError: There is none, or something else stands among them.
+    """
+
+    triggers: tuple[SingleTrigger, ...]
+
+    def __init__(self, *triggers: Trigger) -> None:
+        found: dict[SingleTrigger, None] = {}
+        for trigger in triggers:
+            if not isinstance(trigger, Cron | Every | At | AnyOf):
+                raise UsageError(f"{trigger!r} is no trigger; give Cron(…), Every(…) or At(…)")
+            found |= dict.fromkeys(parts_of(trigger))
+        if not found:
+            raise UsageError("a union of no triggers is never due; give at least one")
+        object.__setattr__(self, "triggers", tuple(found))
+
+    def __repr__(self) -> str:
+        return f"AnyOf({', '.join(map(repr, self.triggers))})"
+
+    def localized(self, timezone: str) -> AnyOf:
+        """The same, each trigger with this zone unless it names one already."""
+        return AnyOf(*(trigger.localized(timezone) for trigger in self.triggers))
+
+    def anchored(self, moment: int) -> AnyOf:
+        """The same, each interval without a start started at this moment (microseconds)."""
+        return AnyOf(*(trigger.anchored(moment) for trigger in self.triggers))
+
+    def next_after(self, moment: datetime) -> datetime | None:
+        """The first due moment strictly after an aware one, in the zone of its trigger."""
+        found = [trigger.next_after(moment) for trigger in self.triggers]
+        return min((due for due in found if due is not None), default=None)
+
+    def next_after_us(self, moment: int) -> Micros | None:
+        """The first due moment strictly after one, in microseconds."""
+        found = [trigger.next_after_us(moment) for trigger in self.triggers]
+        return min((due for due in found if due is not None), default=None)
+
+    def to_data(self) -> dict[str, Json]:
+        """Plain data that ``trigger_from_data`` reads back.
+
+        Raises:
+            UsageError: A moment is naive; ``localized`` comes first.
+        """
+        return {"type": "any", "of": [trigger.to_data() for trigger in self.triggers]}
+
+
+SingleTrigger: TypeAlias = Cron | Every | At
+Trigger: TypeAlias = SingleTrigger | AnyOf
+
+
+def parts_of(trigger: Trigger) -> tuple[SingleTrigger, ...]:
+    """The triggers that a union is made of; of any other one itself."""
+    return trigger.triggers if isinstance(trigger, AnyOf) else (trigger,)
 
 
 def trigger_from_data(data: Mapping[str, Json]) -> Trigger:
@@ -245,11 +294,13 @@ def trigger_from_data(data: Mapping[str, Json]) -> Trigger:
     """
     match data:
         case {"type": "cron", "expression": str(expression), "timezone": str() | None as timezone}:
-            return Cron(expression, timezone)
+            return Cron(expression, timezone, cast("str | None", data.get("dst")))
         case {"type": "every", "interval": int(interval), "start": int() | None as start}:
             return Every(_length(interval), None if start is None else to_datetime(start))
         case {"type": "at", "moment": int(moment)}:
             return At(to_datetime(moment))
+        case {"type": "any", "of": [dict(), *_] as parts}:
+            return AnyOf(*(trigger_from_data(cast("dict[str, Json]", part)) for part in parts))
         case _:
             raise UsageError(f"this is no stored trigger: {data!r}")
 
@@ -263,20 +314,6 @@ def next_fire_times(trigger: Trigger, after: int, count: int) -> list[Micros]:
         if moment is not None:
             found.append(moment)
     return found
-
-
-def zone_named(name: str) -> ZoneInfo:
-    """The zone of an IANA name.
-
-    Raises:
-        UsageError: There is none of this name; the nearest names are given.
-    """
-    try:
-        return ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError, TypeError):
-        near = get_close_matches(str(name), sorted(available_timezones()), n=3, cutoff=0.5)
-        hint = f"did you mean {', '.join(near)}?" if near else 'write it like "Europe/Berlin"'
-        raise UsageError(f"there is no time zone {name!r}; {hint}") from None
 
 
 def _moment(value: datetime | str) -> datetime:
@@ -304,125 +341,3 @@ def _in_zone(moment: Micros | None, zone: tzinfo) -> datetime | None:
         return to_datetime(moment).astimezone(zone)
     except (UsageError, OverflowError):
         return None
-
-
-def _check_expression(expression: object) -> None:
-    if not isinstance(expression, str) or not expression.isascii():
-        raise UsageError(f'a cron expression is a text like "0 9 * * MON-FRI", not {expression!r}')
-    fields = _spelled_out(expression)
-    if next(_wall_times(fields, _FIRST_YEAR), None) is None:
-        raise UsageError(f"no date ever fits the cron expression {expression!r}")
-
-
-def _spelled_out(expression: str) -> str:
-    stripped = expression.strip()
-    if not stripped.startswith("@"):
-        return stripped
-    if stripped.lower() in _WORDS:
-        return _WORDS[stripped.lower()]
-    raise UsageError(f"there is no cron word {stripped!r}; there are {', '.join(_WORDS)}")
-
-
-def _every_hour(fields: str) -> bool:
-    return fields.split()[-4] in {"*", "*/1"}
-
-
-def _wall_times(fields: str, after: datetime) -> Iterator[datetime]:
-    """The naive wall-clock times that fit, strictly after one, each once and ascending."""
-    # Imported here: only who uses cron pays for it at start.
-    from cronsim import CronSim, CronSimError
-
-    try:
-        return iter(CronSim(fields, after))
-    except (CronSimError, AssertionError, TypeError, ValueError) as problem:
-        raise UsageError(_explained(fields, str(problem))) from None
-
-
-def _explained(fields: str, problem: str) -> str:
-    parts = fields.split()
-    names = list(_FIELDS)[-len(parts) :]
-    name = problem.removeprefix("Bad ")
-    if len(parts) not in (5, 6):
-        return (
-            f"the cron expression {fields!r} has {len(parts)} fields; it needs five "
-            "(minute hour day-of-month month day-of-week), or six with seconds first"
-        )
-    if name not in names:
-        return f"the cron expression {fields!r} cannot be read"
-    part = parts[names.index(name)]
-    return f"{name} {part!r} in the cron expression {fields!r} does not fit: {_FIELDS[name]}"
-
-
-def _next_by_wall_clock(fields: str, moment: int, zone: tzinfo) -> Micros | None:
-    """Each wall-clock time once: after the gap where it is missing, first where it is double."""
-    for wall in _wall_times(fields, _wall(moment, zone)):
-        due = _first_occurrence(wall, zone)
-        if due > moment:
-            return due
-    return None
-
-
-def _wall(moment: int, zone: tzinfo) -> datetime:
-    return to_datetime(moment).astimezone(zone).replace(tzinfo=None, fold=0)
-
-
-def _first_occurrence(wall: datetime, zone: tzinfo) -> Micros:
-    early = to_micros(wall, zone)
-    if _wall(early, zone) == wall:
-        return early
-    # In a gap fold=0 counts by the offset before it, which lands behind it by as much as the
-    # time lies inside; fold=1 counts by the offset after it, which lands before it.
-    return _change_between(to_micros(wall.replace(fold=1), zone), early, zone)
-
-
-def _change_between(before: int, after: int, zone: tzinfo) -> Micros:
-    """The first moment at which the offset of ``after`` holds."""
-    settled = _offset(after, zone)
-    while after - before > 1:
-        middle = (before + after) // 2
-        if _offset(middle, zone) == settled:
-            after = middle
-        else:
-            before = middle
-    return Micros(after)
-
-
-def _offset(moment: int, zone: tzinfo) -> int:
-    return _micros_of(_wall(moment, zone)) - moment
-
-
-def _micros_of(wall: datetime) -> int:
-    return (wall - _NAIVE_EPOCH) // _MICROSECOND
-
-
-def _next_by_rhythm(fields: str, moment: int, zone: tzinfo) -> Micros | None:
-    """Every moment at which the wall clock shows a fitting time, however often it shows it.
-
-    For each offset that the zone has hereabouts, the fitting times are laid out by that offset
-    alone; the earliest one at which its offset really holds is the answer.
-    """
-    day = 86_400_000_000
-    waiting: list[tuple[int, int, Callable[[], datetime | None]]] = []
-    known: set[int] = set()
-
-    def follow(offset: int) -> None:
-        if offset not in known:
-            known.add(offset)
-            walls = _wall_times(fields, _NAIVE_EPOCH + (moment + offset) * _MICROSECOND)
-            push(offset, lambda: next(walls, None))
-
-    def push(offset: int, draw: Callable[[], datetime | None]) -> None:
-        wall = draw()
-        if wall is not None:
-            heapq.heappush(waiting, (_micros_of(wall) - offset, offset, draw))
-
-    follow(_offset(moment, zone))
-    follow(_offset(moment + day, zone))
-    while waiting:
-        due, offset, draw = heapq.heappop(waiting)
-        holds = _offset(due, zone)
-        if holds == offset:
-            return Micros(due)
-        follow(holds)
-        push(offset, draw)
-    return None

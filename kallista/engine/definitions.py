@@ -6,12 +6,14 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
 from functools import cached_property
-from typing import TypeVar
+from typing import TypeVar, cast
 from zoneinfo import ZoneInfo
 
 from kallista.core.definitions import Definition
 from kallista.core.durations import parse_moment
 from kallista.core.encoding import definition_from_data, definition_hash, definition_text
+from kallista.core.expressions import Scope
+from kallista.core.firing_values import compile_firing_value, template_of
 from kallista.core.inputs import check_inputs
 from kallista.core.parsing import (
     CheckTask,
@@ -28,10 +30,11 @@ from kallista.core.parsing import (
     parse_task,
     parse_workflow,
 )
+from kallista.core.plain import plain
 from kallista.core.plan import type_of_lane
 from kallista.core.states import RunKind
-from kallista.core.triggers import zone_named
 from kallista.core.types import Json, JsonText, Micros, TaskType
+from kallista.core.wall_clock import zone_named
 from kallista.engine.clock import Clock
 from kallista.errors import DefinitionError, NotFoundError, UsageError
 from kallista.store.port import Store
@@ -124,6 +127,32 @@ class StoredDefinitions:
             self._single_tasks.remember(data, known)
         return known
 
+    async def firing_task(self, id: str, data: Mapping[str, object], example: Scope) -> SingleTask:
+        """A task that a schedule starts; texts of its config may name the firing."""
+        compiled = compile_firing_value(dict(data))
+        if compiled is None:
+            return SingleTask(await self.task(id, data), {})
+        task = divided(await self.task(id, cast("dict[str, object]", compiled.evaluate(example))))
+        if not task.config:
+            raise DefinitionError(
+                f"the config of what {id!r} starts names the firing and holds a plain ${{ too;"
+                " give one of them another form"
+            )
+        config = data.get("config")
+        given = {**data, **(config if isinstance(config, Mapping) else {})}
+        return SingleTask(task.definition, template_of(_plain(given), task.config))
+
+    def firing_inputs(
+        self, definition: Definition, values: Mapping[str, object] | None, example: Scope
+    ) -> Mapping[str, Json]:
+        """The arguments of runs that a schedule starts; texts in them may name the firing."""
+        given = dict(values or {})
+        compiled = compile_firing_value(given)
+        if compiled is None:
+            return self.inputs(definition, given)
+        filled = cast("Mapping[str, object]", compiled.evaluate(example))
+        return template_of(_plain(given), self.inputs(definition, filled))
+
     def inputs(
         self, definition: Definition, values: Mapping[str, object] | None
     ) -> Mapping[str, Json]:
@@ -187,3 +216,10 @@ class StoredDefinitions:
         if content is not None:
             return definition_from_data(json.loads(content))
         return self._shipped.get((kind, name))
+
+
+def _plain(values: Mapping[str, object]) -> dict[str, Json]:
+    """What of some values is plain data; the others name no firing."""
+    problems: list[str] = []
+    found = {key: plain(value, key, problems) for key, value in values.items()}
+    return {key: value for key, value in found.items() if value is not None}

@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from kallista.core.commands import AttemptEnded, Command
+from kallista.core.commands import AttemptEnded, Command, Verb
 from kallista.core.durations import to_datetime
 from kallista.core.handlers import Handlers
 from kallista.core.ids import may_exist
@@ -25,6 +25,7 @@ from kallista.core.snapshots import (
 )
 from kallista.core.states import (
     FINISHED_RUN,
+    ProcessStatus,
     RunKind,
 )
 from kallista.core.types import (
@@ -184,7 +185,10 @@ class EmbeddedEngine:
             self._borrower,
             self._refused,
         )
-        self._firings = Firings(store, clock, self._definitions, self._queued)
+        self._firings = Firings(
+            store, clock, self._definitions, self._queued, self._cancel_for_firing
+        )
+        self._notices.on_over = self._run_is_over
         self._fire_alarm = Alarm(clock)
         self._take_over = TakeOver(
             store,
@@ -424,6 +428,20 @@ class EmbeddedEngine:
     def _schedules_changed(self) -> None:
         if self._options.worker:
             self._fire_alarm.ring()
+
+    def _run_is_over(self, ended: ActiveRun | None) -> None:
+        origin = None if ended is None else ended.origin
+        failed = ended is not None and ended.run.head.state is ProcessStatus.FAILED
+        schedule = None if origin is None else origin.schedule
+        if self._options.worker and self._firings.has_ended(schedule, failed=failed):
+            self._fire_alarm.ring()
+
+    async def _cancel_for_firing(self, id: RunId, reason: str) -> None:
+        """Cancel a run that makes room; one that has ended or is gone has made room already."""
+        record = await self._store.load(id)
+        if record is not None:
+            with suppress(StateError, NotFoundError):
+                await self._driver.command(record.key, Command(Verb.CANCEL, reason), record)
 
     def _queued(self, ready_at: Micros, priority: int) -> None:
         if self._options.worker:

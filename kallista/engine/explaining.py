@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection, Sequence
+from typing import Final
 
 from msgspec.structs import replace
 
-from kallista.core.definitions import ChildSpec, Definition, TaskSpec
+from kallista.core.definitions import ChildSpec, Definition, Phase, TaskSpec
 from kallista.core.durations import to_datetime
 from kallista.core.events import StepState
 from kallista.core.ids import child_id
 from kallista.core.plan import DEFAULT_QUEUE, lane, queue_of_lane, type_of_lane
-from kallista.core.schedules import Schedule
+from kallista.core.schedules import Overlap, Schedule
 from kallista.core.snapshots import Explanation
 from kallista.core.states import (
     UNDOING,
@@ -28,6 +29,9 @@ from kallista.engine.snapshots import as_seen, shown
 from kallista.store.port import RunRecord, Store
 
 _SHOWN_AT_MOST = 3
+
+_WAITS: Final = (Overlap.QUEUE, Overlap.REPLACE)
+"""What lets a firing wait for the end of the one before."""
 
 
 class Explainer:
@@ -59,7 +63,7 @@ class Explainer:
             case ProcessStatus.PAUSED:
                 return self._said(record, f"{what} is paused{_in_flight(record)}", "paused")
             case ProcessStatus.COMPLETED | ProcessStatus.FAILED | ProcessStatus.CANCELLED:
-                return await self._finished(record, what)
+                return await self._finished(record, definition, what)
             case _:
                 explained = await self._running(record, definition, what)
                 return _with_ending(explained, record)
@@ -69,14 +73,31 @@ class Explainer:
         what = f"Schedule {schedule.id!r}"
         match schedule.status:
             case ScheduleStatus.PAUSED:
-                sentence, reason = f"{what} is paused and fires nothing", "paused"
+                why = f": {schedule.note}" if schedule.note else ""
+                sentence, reason = f"{what} is paused and fires nothing{why}", "paused"
             case ScheduleStatus.FINISHED:
                 sentence, reason = f"{what} is over and fires no more", "finished"
             case ScheduleStatus.ACTIVE:
-                at = None if schedule.next_at is None else to_datetime(schedule.next_at)
+                waits_for = await self._waits_for(schedule)
+                if waits_for is not None:
+                    sentence = f"{what} waits until its firing {waits_for!r} has ended"
+                    return Explanation(
+                        schedule.id, schedule.status.value, f"{sentence}.", "waits_for_firing",
+                        (waits_for,),
+                    )  # fmt: skip
+                at = None if schedule.look_at is None else to_datetime(schedule.look_at)
                 sentence = f"{what} waits for its next firing at {at:%Y-%m-%d %H:%M:%S} UTC"
                 reason = "waits_for_moment"
         return Explanation(schedule.id, schedule.status.value, f"{sentence}.", reason)
+
+    async def _waits_for(self, schedule: Schedule) -> RunId | None:
+        """The unfinished run that a firing waits for whose moment has come."""
+        is_due = schedule.look_at is not None and schedule.look_at <= self._now()
+        if schedule.last_run is None or not is_due or schedule.rules.overlap not in _WAITS:
+            return None
+        last = await self._store.load(schedule.last_run)
+        is_over = last is None or (last.head.ended_at is not None and not last.head.in_flight)
+        return None if is_over else schedule.last_run
 
     def _said(
         self, record: RunRecord, sentence: str, reason: str, waits_for: Sequence[str] = ()
@@ -114,7 +135,7 @@ class Explainer:
             return "which does not exist yet"
         return f"which was deleted when it was {gone.status}: create it again, or cancel this one"
 
-    async def _finished(self, record: RunRecord, what: str) -> Explanation:
+    async def _finished(self, record: RunRecord, definition: Definition, what: str) -> Explanation:
         state = record.head.state.value
         outcomes = await self._store.outcomes(record.key)
         told = [
@@ -125,7 +146,7 @@ class Explainer:
         why = (
             f" because of {'; '.join(told[:_SHOWN_AT_MOST])}" if told and state == "FAILED" else ""
         )
-        how = "; retry lets it go on" if state in ("FAILED", "CANCELLED") else ""
+        how = _what_next(record, definition) if state in ("FAILED", "CANCELLED") else ""
         sentence = f"{what} is {state}{why}{_in_flight(record)}{how}"
         return self._said(record, sentence, "finished")
 
@@ -214,6 +235,20 @@ class Explainer:
             return self._said(record, sentence, "waits_for_worker")
         at = f"{to_datetime(min(moments)):%Y-%m-%d %H:%M:%S} UTC"
         return self._said(record, f"{what} waits until {at}", "waits_for_moment", [at])
+
+
+def _what_next(record: RunRecord, definition: Definition) -> str:
+    """What a retry would do."""
+    undone = [
+        step.passed
+        for spec, step in zip(definition.steps, record.steps, strict=True)
+        if spec.phase is Phase.UNDO and step.attempt
+    ]
+    if not undone:
+        return "; retry lets it go on"
+    if all(undone):
+        return "; what it had done is undone"
+    return "; retry undoes what could not be undone"
 
 
 def _with_ending(explained: Explanation, record: RunRecord) -> Explanation:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Self, TypeAlias
 
 from kallista.core.types import RunId
@@ -65,6 +66,8 @@ class Notices:
     def __init__(self) -> None:
         # told in the order of asking: what a set's order follows differs from one time to the next
         self._subscribers: _Subscribers = {}
+        self.on_over: Callable[[ActiveRun | None], None] | None = None
+        """Called when a run has ended, with what is known of it, or may have ended elsewhere."""
 
     def subscribed(self, run: RunId, *, to_its_end: bool = False) -> News:
         """News for as long as the block lasts.
@@ -83,6 +86,8 @@ class Notices:
             over: Whether it has ended, or may have ended where this program does not see it.
             final: It has ended here, and this is what is known of it.
         """
+        if over and self.on_over is not None:
+            self.on_over(final)
         for news in self._subscribers.get(run, ()):
             if over or not news.to_its_end:
                 news.final = final

@@ -10,11 +10,14 @@ from msgspec import Struct
 
 from kallista.core.commands import Command
 from kallista.core.definitions import Definition
+from kallista.core.expressions import Scope
 from kallista.core.parsing import SingleTask
+from kallista.core.schedules import FiringRules
 from kallista.core.snapshots import (
     AnySnapshot,
     Explanation,
     HistoryEvent,
+    NextFiring,
     Page,
     RunSummary,
     ScheduleSnapshot,
@@ -50,21 +53,27 @@ class ScheduleRequest:
 
     Args:
         id: Names the schedule.
-        definition: The task it starts.
+        definition: What it starts.
+        inputs: The arguments of what it starts; texts in them may name the firing.
         trigger: When it fires, with zone and anchor filled in.
         first: The first firing, where it is not the trigger's own.
+        start: No firing before this moment; an interval without a start of its own begins there.
         max_runs: After so many firings it is over.
         until: No firing after this moment.
+        rules: How it treats its moments.
     """
 
     id: ScheduleId
     definition: Definition
+    inputs: Mapping[str, Json]
     trigger: Trigger
     first: Micros | None
+    start: Micros | None
     priority: int
     tags: tuple[str, ...]
     max_runs: int | None
     until: Micros | None
+    rules: FiringRules
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +92,7 @@ class ListRequest:
 
 
 class Schedules(Protocol):
-    """Fires tasks again and again, durably."""
+    """Starts runs again and again, durably."""
 
     async def create(self, request: ScheduleRequest) -> ScheduleId:
         """Create a schedule. Raises ``ConflictError``."""
@@ -93,8 +102,10 @@ class Schedules(Protocol):
         """The schedule as it is now. Raises ``NotFoundError``."""
         ...
 
-    async def set(self, id: ScheduleId, status: ScheduleStatus) -> bool:
+    async def set(self, id: ScheduleId, status: ScheduleStatus, reason: str | None) -> bool:
         """Pause (PAUSED), resume (ACTIVE) or end (FINISHED) it; false for a repeat.
+
+        The reason is its note from then on.
 
         Raises:
             NotFoundError: No such schedule.
@@ -118,6 +129,10 @@ class Schedules(Protocol):
 
     async def next_fire_times(self, id: ScheduleId, count: int) -> Sequence[Micros]:
         """When it will fire next, if nothing changes."""
+        ...
+
+    async def next_firings(self, id: ScheduleId, count: int) -> Sequence[NextFiring]:
+        """The same, with what changes of the clocks do to it."""
         ...
 
 
@@ -214,6 +229,27 @@ class Definitions(Protocol):
 
     async def single_task(self, id: str, data: Mapping[str, object]) -> SingleTask:
         """A task that runs once: the definition that alike ones share, and its own config."""
+        ...
+
+    async def firing_task(self, id: str, data: Mapping[str, object], example: Scope) -> SingleTask:
+        """A task that a schedule starts; texts of its config may name the firing.
+
+        The config is empty where none does: it is in the definition then.
+
+        Args:
+            id: The schedule's id.
+            data: What describes it.
+            example: What the config of one firing may read, to check it by.
+        """
+        ...
+
+    def firing_inputs(
+        self, definition: Definition, values: Mapping[str, object] | None, example: Scope
+    ) -> Mapping[str, Json]:
+        """The arguments of runs that a schedule starts; texts in them may name the firing.
+
+        They are checked for one firing, whose scope is the example.
+        """
         ...
 
     def inputs(

@@ -5,21 +5,23 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 
+from msgspec import to_builtins
 from msgspec.structs import replace
 
 from kallista.core.encoding import definition_hash, definition_text
+from kallista.core.firing import next_moments, over, upcoming, waiting_for
 from kallista.core.ids import content_hash, may_exist
-from kallista.core.schedules import Firing, Schedule, next_moments
-from kallista.core.snapshots import Page, ScheduleSnapshot
+from kallista.core.json_text import to_json
+from kallista.core.schedules import Firing, Schedule
+from kallista.core.snapshots import NextFiring, Page, ScheduleSnapshot
 from kallista.core.states import ScheduleStatus
-from kallista.core.triggers import Every
 from kallista.core.types import JsonText, Micros, RunId, ScheduleId
 from kallista.engine.clock import Clock
 from kallista.engine.knowledge import Knowledge
 from kallista.engine.paging import checked_limit, cursor_of, read_cursor
 from kallista.engine.port import ScheduleRequest
 from kallista.engine.services import Firings
-from kallista.engine.snapshots import SnapshotBuilder
+from kallista.engine.snapshots import SnapshotBuilder, next_firing
 from kallista.errors import ConflictError, NotFoundError, StateError, UsageError
 from kallista.store.port import Store
 
@@ -70,7 +72,7 @@ class StoredSchedules:
         """The schedule as it is now."""
         return self._snapshots.schedule(await self._schedule(id))
 
-    async def set(self, id: ScheduleId, status: ScheduleStatus) -> bool:
+    async def set(self, id: ScheduleId, status: ScheduleStatus, reason: str | None) -> bool:
         """Pause, resume or end it; false for a repeat."""
         while True:
             schedule = await self._schedule(id)
@@ -78,7 +80,9 @@ class StoredSchedules:
                 return False
             if schedule.status is ScheduleStatus.FINISHED:
                 raise StateError(f"schedule {id!r} is over; schedule it anew under another id")
-            if await self._write_schedule(_with_status(schedule, status), None):
+            changed = replace(schedule, status=status, note=reason, since=self._clock.now())
+            changed = over(changed) if status is ScheduleStatus.FINISHED else changed
+            if await self._write_schedule(changed, None):
                 self._on_changed()
                 return True
 
@@ -113,6 +117,11 @@ class StoredSchedules:
         """When it will fire next, if nothing changes."""
         return next_moments(await self._schedule(id), checked_limit(count))
 
+    async def next_firings(self, id: ScheduleId, count: int) -> Sequence[NextFiring]:
+        """The same, with what changes of the clocks do to it."""
+        firings = upcoming(await self._schedule(id), checked_limit(count), self._clock.now())
+        return [next_firing(firing) for firing in firings]
+
     async def _schedule(self, id: ScheduleId) -> Schedule:
         schedule = await self._store.schedule(id) if may_exist(id) else None
         if schedule is None:
@@ -124,40 +133,57 @@ class StoredSchedules:
         return written
 
 
-def _with_status(schedule: Schedule, status: ScheduleStatus) -> Schedule:
-    over = status is ScheduleStatus.FINISHED
-    return replace(schedule, status=status, next_at=None if over else schedule.next_at)
-
-
 def _schedule(request: ScheduleRequest, now: Micros) -> Schedule:
+    begin = _begin(request, now)
+    trigger = request.trigger.anchored(begin)
     first = request.first
-    trigger = request.trigger
-    if isinstance(trigger, Every):
-        trigger = trigger.anchored(now if first is None else first)
     if first is None:
-        first = trigger.next_after_us(now - 1)
-    if first is None or (request.until is not None and first > request.until):
-        raise UsageError(f"schedule {request.id!r} would never fire: its time is over already")
+        first = trigger.next_after_us(max(begin, now) - 1)
     data = json.dumps(trigger.to_data(), sort_keys=True)
-    content = [
-        definition_hash(request.definition), request.trigger.to_data(), request.priority,
-        list(request.tags), request.max_runs, request.until,
-    ]  # fmt: skip
-    return Schedule(
+    schedule = Schedule(
         id=request.id,
         status=ScheduleStatus.ACTIVE,
         trigger=JsonText(data),
         definition=definition_hash(request.definition),
         definition_content=definition_text(request.definition),
-        content=content_hash(content),
+        content=content_hash(_content(request)),
         priority=request.priority,
         tags=request.tags,
         max_runs=request.max_runs,
         until=request.until,
         fired=0,
         skipped=0,
-        next_at=first,
+        next_at=None,
         last_at=None,
         last_run=None,
         created_at=now,
+        rules=request.rules,
+        look_at=None,
+        note=None,
+        since=now,
+        inputs=to_json(dict(request.inputs)),
     )
+    schedule = waiting_for(schedule, trigger, first)
+    if schedule.status is ScheduleStatus.FINISHED:
+        raise UsageError(f"schedule {request.id!r} would never fire: its time is over already")
+    return schedule
+
+
+def _begin(request: ScheduleRequest, now: Micros) -> Micros:
+    """From when on intervals count that have no start of their own."""
+    given = [moment for moment in (request.first, request.start) if moment is not None]
+    return given[0] if given else now
+
+
+def _content(request: ScheduleRequest) -> list[object]:
+    """What tells one request from another; what is usual goes without saying."""
+    content: list[object] = [
+        definition_hash(request.definition), request.trigger.to_data(), request.priority,
+        list(request.tags), request.max_runs, request.until,
+    ]  # fmt: skip
+    unusual = to_builtins(request.rules)
+    if request.start is not None:
+        unusual |= {"start": request.start}
+    if request.inputs:
+        unusual |= {"inputs": request.inputs}
+    return [*content, unusual] if unusual else content

@@ -3,24 +3,33 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import NamedTuple
 
-from msgspec.structs import replace
-
 from kallista.core.birth import Wanted, newborn, started
-from kallista.core.ids import firing_id
+from kallista.core.firing import Step, fire, fire_by_hand, paused_by_failures, trigger_of
+from kallista.core.firing_values import filled_in, scope_of
+from kallista.core.json_text import from_json
 from kallista.core.plan import NewRun
-from kallista.core.schedules import Firing, Schedule, fire
-from kallista.core.types import Micros, RunId, ScheduleId, WorkerKey
+from kallista.core.schedules import Firing, Schedule
+from kallista.core.states import ScheduleStatus, TaskStatus
+from kallista.core.types import Json, Micros, RunId, ScheduleId, WorkerKey
 from kallista.engine.active import DefinitionCache
 from kallista.engine.alarm import TRY_AGAIN_AFTER
 from kallista.engine.clock import Clock
-from kallista.store.port import Store, WorkerRecord
+from kallista.errors import StoreError
+from kallista.store.port import RunFilter, Store, WorkerRecord
 
 _log = logging.getLogger("kallista.engine")
 
 FIRINGS_AT_ONCE = 500
+
+ENDED_UNSEEN_AFTER = Micros(5_000_000)
+"""When to look again after a firing that waits: its end is heard of at once, or nearly always."""
+
+_FAILED = TaskStatus.FAILED.value
+_COMPLETED = TaskStatus.COMPLETED.value
+"""The words are the same for runs of every kind."""
 
 RETURNS_WITHIN = Micros(100_000)
 """Who has lost its connection and not its life has the next one by then, if there is one."""
@@ -34,13 +43,15 @@ class Firings:
 
     Any number of programs may do so: a firing is named by its moment, and whoever is second
     finds the schedule changed. One that cannot be fired here (its time zone is not known on this
-    machine, say) is left to other programs, and holds up no other schedule.
+    machine, say) is left to other programs, and holds up no other schedule. One that waits for the
+    run of its last firing is looked at again when that ends.
 
     Args:
         store: Where schedules are.
         clock: What time it is.
         definitions: Definitions already read.
         on_fired: Called when tasks were queued, with their moment and priority.
+        cancel: Cancels a run that is to make room for the next firing, for a reason.
     """
 
     def __init__(
@@ -49,28 +60,71 @@ class Firings:
         clock: Clock,
         definitions: DefinitionCache,
         on_fired: Callable[[Micros, int], None],
+        cancel: Callable[[RunId, str], Awaitable[None]],
     ) -> None:
         self._store = store
         self._clock = clock
         self._definitions = definitions
         self._on_fired = on_fired
+        self._cancel = cancel
         self._failing: dict[ScheduleId, str] = {}
+        self._waiting: set[ScheduleId] = set()
+        self._failed: set[ScheduleId] = set()
+
+    def has_ended(self, schedule: ScheduleId | None, *, failed: bool) -> bool:
+        """A run has ended; whether that makes it worth a look at the schedules.
+
+        Args:
+            schedule: Whose firing it was, if that is known.
+            failed: Whether it has failed.
+        """
+        if failed and schedule is not None:
+            self._failed.add(schedule)
+        return bool(self._failed or self._waiting)
 
     async def once(self) -> Micros | None:
-        """Fire all that is due; returns when the next one is."""
-        before, self._failing = self._failing, {}
+        """Fire all that is due; returns when to look again."""
+        before, self._failing, self._waiting = self._failing, {}, set()
+        await self._pause_failed()
         now = self._clock.now()
         while due := await self._due(now):
             await self._fire(due, now, before)
             now = self._clock.now()
-        if self._failing:
-            return Micros(now + TRY_AGAIN_AFTER)
-        return await self._store.next_schedule_at()
+        next_at = await self._store.next_schedule_at(now)
+        later = [] if next_at is None else [next_at]
+        later += [Micros(now + TRY_AGAIN_AFTER)] if self._failing else []
+        later += [Micros(now + ENDED_UNSEEN_AFTER)] if self._waiting else []
+        return min(later, default=None)
 
     async def _due(self, now: Micros) -> Sequence[tuple[Schedule, bool]]:
-        """What is due and has not failed just now."""
-        found = await self._store.due_schedules(now, FIRINGS_AT_ONCE + len(self._failing))
-        return [(schedule, busy) for schedule, busy in found if schedule.id not in self._failing]
+        """What is due and has neither failed just now nor been found to wait."""
+        aside = self._failing.keys() | self._waiting
+        found = await self._store.due_schedules(now, FIRINGS_AT_ONCE + len(aside))
+        return [(schedule, busy) for schedule, busy in found if schedule.id not in aside]
+
+    async def _pause_failed(self) -> None:
+        """Pause those whose firings fail, as soon as the last one has."""
+        failed, self._failed = self._failed, set()
+        for id in sorted(failed):
+            schedule = await self._store.schedule(id)
+            if schedule is not None and schedule.status is ScheduleStatus.ACTIVE:
+                paused = await self._paused(schedule, self._clock.now())
+                if paused is not None:
+                    await self._store.fire([Firing(paused, None)])
+
+    async def _paused(self, schedule: Schedule, now: Micros) -> Schedule | None:
+        """The schedule PAUSED, if as many of its firings have failed as may; None otherwise."""
+        most = schedule.rules.pause_on_failure
+        if not most:
+            return None
+        ended = RunFilter(
+            now, statuses=(_FAILED, _COMPLETED), schedule=schedule.id,
+            created_from=schedule.since, limit=most,
+        )  # fmt: skip
+        last = await self._store.list_runs(ended)
+        if len(last) < most or any(run.status != _FAILED for run in last):
+            return None
+        return paused_by_failures(schedule, last[0].id, now)
 
     async def _fire(
         self,
@@ -88,32 +142,59 @@ class Firings:
         firings = []
         for schedule, busy in due:
             try:
-                firings.append(self.firing(schedule, busy, now))
+                firing = await self._looked_at(schedule, busy, now)
+            except StoreError:
+                raise
             except Exception as error:
                 why = self._failing[schedule.id] = f"{type(error).__name__}: {error}"
                 if told.get(schedule.id) != why:
                     _log.error("schedule %r cannot be fired here: %s", schedule.id, why)
+            else:
+                if firing is None:
+                    self._waiting.add(schedule.id)
+                else:
+                    firings.append(firing)
         written = await self._store.fire(firings)
         for firing, done in zip(firings, written, strict=True):
             if done and firing.run is not None:
                 self._on_fired(now, firing.run.priority)
 
-    def firing(self, schedule: Schedule, busy: bool, now: Micros) -> Firing:
-        """What one due schedule writes."""
-        after, task = fire(schedule, now, busy=busy)
-        return Firing(after, None if task is None else self._task(schedule, task, now))
+    async def _looked_at(self, schedule: Schedule, busy: bool, now: Micros) -> Firing | None:
+        """What a due schedule writes; None: it waits for the run of its last firing."""
+        paused = await self._paused(schedule, now)
+        if paused is not None:
+            return Firing(paused, None)
+        look = fire(schedule, now, busy=busy)
+        if look.step is Step.CANCEL and schedule.last_run is not None:
+            await self._cancel(schedule.last_run, f"the next firing of {schedule.id!r} is due")
+        if look.step in (Step.CANCEL, Step.WAIT):
+            return None
+        due = look.schedule.last_at
+        if look.run is None or due is None:
+            return Firing(look.schedule, None)
+        return Firing(look.schedule, self._run(schedule, look.run, due, now))
 
     def by_hand(self, schedule: Schedule, now: Micros) -> Firing:
         """What a firing writes that a user asks for; the schedule's rhythm stays."""
-        task = RunId(firing_id(schedule.id, now))
-        after = replace(schedule, fired=schedule.fired + 1, last_at=now, last_run=task)
-        return Firing(after, self._task(schedule, task, now))
+        after, run = fire_by_hand(schedule, now)
+        return Firing(after, self._run(schedule, run, now, now))
 
-    def _task(self, schedule: Schedule, id: RunId, now: Micros) -> NewRun:
+    def _run(self, schedule: Schedule, id: RunId, moment: Micros, now: Micros) -> NewRun:
+        """The run that a firing starts.
+
+        Args:
+            schedule: Which schedule fires.
+            id: The id of the run.
+            moment: The moment of the firing.
+            now: When it starts.
+        """
+        inputs: Mapping[str, Json] = from_json(schedule.inputs)
+        if inputs:
+            inputs = filled_in(inputs, scope_of(schedule.id, trigger_of(schedule), moment))
         wanted = Wanted(
             id=id,
             definition=self._definitions.get(schedule.definition, schedule.definition_content),
-            inputs={},
+            inputs=inputs,
             priority=schedule.priority,
             tags=schedule.tags,
             schedule=schedule.id,

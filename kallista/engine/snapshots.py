@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import lru_cache
 from typing import NamedTuple, TypeAlias
 
 from msgspec.structs import replace
 
+from kallista.core.change_overs import offset_text, told
 from kallista.core.definitions import ChildSpec, Definition, Phase, TaskSpec
 from kallista.core.durations import format_duration, to_datetime
 from kallista.core.events import Event, StepState
+from kallista.core.firing import Upcoming
 from kallista.core.ids import child_id
 from kallista.core.json_text import from_json
 from kallista.core.plain import own
@@ -20,7 +22,9 @@ from kallista.core.plan import WHOLE_RUN
 from kallista.core.schedules import Schedule
 from kallista.core.snapshots import (
     AnySnapshot,
+    ChangeOverSnapshot,
     HistoryEvent,
+    NextFiring,
     ProcessSnapshot,
     RunError,
     RunSummary,
@@ -30,7 +34,9 @@ from kallista.core.snapshots import (
     WorkflowSnapshot,
 )
 from kallista.core.states import ProcessStatus, RunKind, TaskStatus, WorkflowStatus
+from kallista.core.trigger_words import in_short, in_words
 from kallista.core.types import Json, JsonText, Micros, RunId, RunKey, StepId, TaskType
+from kallista.core.wall_clock import zone_named
 from kallista.engine.active import ActiveRun, DefinitionCache, Progress
 from kallista.engine.facts import Facts
 from kallista.engine.slots import CLAIM_AHEAD
@@ -164,14 +170,21 @@ class SnapshotBuilder:
     def schedule(self, schedule: Schedule) -> ScheduleSnapshot:
         """A schedule."""
         definition = self._definitions.get(schedule.definition, schedule.definition_content)
-        work = definition.steps[0].work
-        assert isinstance(work, TaskSpec), "a schedule starts a task"
+        is_task = definition.kind is RunKind.TASK
+        work = definition.steps[0].work if is_task else None
+        task = work if isinstance(work, TaskSpec) else None
+        inputs = from_json(schedule.inputs)
+        trigger = json.loads(schedule.trigger)
         return ScheduleSnapshot(
             id=schedule.id,
             status=schedule.status,
-            trigger=_in_words(json.loads(schedule.trigger)),
-            type=work.type,
-            config=_own(work.config),
+            trigger=in_short(trigger),
+            in_words=in_words(trigger),
+            kind=definition.kind,
+            name=definition.name or (task.type if task else schedule.id),
+            type=task.type if task else None,
+            config=_own(task.config if task and task.config else inputs if task else {}),
+            inputs={} if task else inputs,
             priority=schedule.priority,
             tags=schedule.tags,
             max_runs=schedule.max_runs,
@@ -182,7 +195,37 @@ class SnapshotBuilder:
             last_fire_time=_moment(schedule.last_at),
             last_run_id=schedule.last_run,
             created_at=to_datetime(schedule.created_at),
+            jitter=_length_text(schedule.rules.jitter),
+            catch_up=_length_text(schedule.rules.within) or schedule.rules.catch_up.value,
+            overlap=schedule.rules.overlap.value,
+            pause_on_failure=schedule.rules.pause_on_failure or None,
+            note=schedule.note,
+            since=to_datetime(schedule.since),
         )
+
+
+def _length_text(length: Micros) -> str | None:
+    return format_duration(length) if length else None
+
+
+def next_firing(firing: Upcoming) -> NextFiring:
+    """A firing that lies ahead."""
+    zone = UTC if firing.zone is None else zone_named(firing.zone)
+    change = firing.change
+    return NextFiring(
+        moment=to_datetime(firing.moment).astimezone(zone),
+        starts_at=to_datetime(firing.starts_at).astimezone(zone),
+        fires=firing.fires,
+        change_over=None
+        if change is None
+        else ChangeOverSnapshot(
+            effect=change.effect.value,
+            wall_times=tuple(wall.isoformat() for wall in change.walls),
+            offset_before=offset_text(change.before),
+            offset_after=offset_text(change.after),
+            sentence=told(change),
+        ),
+    )
 
 
 def _without(steps: Sequence[StepState], results: Mapping[int, JsonText]) -> Iterator[StepState]:
@@ -222,19 +265,6 @@ def shown(step: StepState, now: Micros) -> TaskStatus:
     """The status that users see: a SCHEDULED step whose moment has come is READY."""
     due = step.ready_at is not None and step.ready_at <= now
     return TaskStatus.READY if step.status is TaskStatus.SCHEDULED and due else step.status
-
-
-def _in_words(trigger: Mapping[str, Json]) -> str:
-    """What a stored trigger says, also on a machine that does not know its zone."""
-    match trigger:
-        case {"type": "cron", "expression": str(expression), "timezone": str() | None as timezone}:
-            return f"cron {expression} ({timezone or 'UTC'})"
-        case {"type": "every", "interval": int(interval)}:
-            return f"every {format_duration(interval)}"
-        case {"type": "at", "moment": int(moment)}:
-            return f"at {to_datetime(moment)}"
-        case _:
-            return json.dumps(trigger)
 
 
 class _Always(NamedTuple):

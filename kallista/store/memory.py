@@ -578,6 +578,9 @@ class MemoryStore:
             next_at=schedule.next_at,
             last_at=schedule.last_at,
             last_run=schedule.last_run,
+            look_at=schedule.look_at,
+            note=schedule.note,
+            since=schedule.since,
             version=schedule.version + 1,
         )
         if firing.run is not None:
@@ -591,24 +594,29 @@ class MemoryStore:
     async def due_schedules(self, now: Micros, limit: int) -> Sequence[tuple[Schedule, bool]]:
         """See the port."""
         due = sorted(
-            (schedule.next_at, schedule.id, schedule)
+            (schedule.look_at, schedule.id, schedule)
             for schedule in self._read.schedules.values()
             if schedule.status is ScheduleStatus.ACTIVE
-            and schedule.next_at is not None
-            and schedule.next_at <= now
+            and schedule.look_at is not None
+            and schedule.look_at <= now
         )
         return [(schedule, self._unfinished(schedule.last_run)) for _, _, schedule in due[:limit]]
 
     def _unfinished(self, id: RunId | None) -> bool:
         key = None if id is None else self._state.keys.get(id)
-        return key is not None and self._state.runs[key].head.ended_at is None
+        if key is None:
+            return False
+        head = self._state.runs[key].head
+        return head.ended_at is None or head.in_flight > 0
 
-    async def next_schedule_at(self) -> Micros | None:
+    async def next_schedule_at(self, after: Micros) -> Micros | None:
         """See the port."""
         moments = (
-            schedule.next_at
+            schedule.look_at
             for schedule in self._read.schedules.values()
-            if schedule.status is ScheduleStatus.ACTIVE and schedule.next_at is not None
+            if schedule.status is ScheduleStatus.ACTIVE
+            and schedule.look_at is not None
+            and schedule.look_at > after
         )
         return min(moments, default=None)
 

@@ -504,8 +504,8 @@ class Store(Protocol):
     def fire(self, firings: Sequence[Firing]) -> asyncio.Future[Sequence[bool]]:
         """Write what firings changed; false for each whose schedule has another version by now.
 
-        Of the schedule its status, counts, moments and last run are written; what it starts and
-        when it fires stay as they were created.
+        Of the schedule its status with note and since, counts, moments and last run are written;
+        what it starts and when it fires stay as they were created.
         """
         ...
 
@@ -514,14 +514,15 @@ class Store(Protocol):
         ...
 
     async def due_schedules(self, now: Micros, limit: int) -> Sequence[tuple[Schedule, bool]]:
-        """ACTIVE schedules whose moment has come, the longest due first.
+        """ACTIVE schedules that have to be looked at by now, the longest due first.
 
-        Each comes with whether the run of its last firing is still unfinished.
+        Each comes with whether the run of its last firing is still unfinished, or an attempt of it
+        in flight.
         """
         ...
 
-    async def next_schedule_at(self) -> Micros | None:
-        """When the next ACTIVE schedule is due."""
+    async def next_schedule_at(self, after: Micros) -> Micros | None:
+        """When the next ACTIVE schedule has to be looked at, after a moment."""
         ...
 
     async def list_schedules(

@@ -6,11 +6,12 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
+import msgspec
 from msgspec.structs import astuple
 
 from kallista.core.events import Event, RunHead, StepState
 from kallista.core.plan import Entry, NewRun
-from kallista.core.schedules import Schedule
+from kallista.core.schedules import FiringRules, Schedule
 from kallista.core.states import (
     Ending,
     EventKind,
@@ -35,6 +36,9 @@ Row: TypeAlias = tuple[Any, ...]
 
 NEW_STEP: Final = StepState()
 """What a step without a row is."""
+
+_read_rules: Final = msgspec.json.Decoder(FiringRules).decode
+_write_rules: Final = msgspec.json.Encoder().encode
 
 _TASK: Final = 31
 """Where the step of a single task begins in a row of ``run_records``; its status is the run's."""
@@ -144,11 +148,13 @@ def tags_of(text: str) -> tuple[str, ...]:
 def schedule(row: Row) -> Schedule:
     """A row of ``schedule`` and its like."""
     (
-        id, status, trigger, definition, definition_content, content, priority, tags, *rest
+        id, status, trigger, definition, definition_content, content, priority, tags, max_runs,
+        until, fired, skipped, next_at, last_at, last_run, created_at, rules, *rest
     ) = row  # fmt: skip
     return Schedule(
         ScheduleId(id), ScheduleStatus(status), trigger, definition, definition_content, content,
-        priority, tags_of(tags), *rest,
+        priority, tags_of(tags), max_runs, until, fired, skipped, next_at, last_at, last_run,
+        created_at, _read_rules(rules), *rest,
     )  # fmt: skip
 
 
@@ -169,6 +175,11 @@ def schedule_values(schedule: Schedule) -> dict[str, Any]:
         "last_at": schedule.last_at,
         "last_run": schedule.last_run,
         "created_at": schedule.created_at,
+        "rules": _write_rules(schedule.rules).decode(),
+        "look_at": schedule.look_at,
+        "note": schedule.note,
+        "since": schedule.since,
+        "inputs": schedule.inputs,
         "version": schedule.version,
     }
 

@@ -18,7 +18,7 @@ from msgspec.structs import replace
 
 from kallista.core.events import Event, RunHead, StepState
 from kallista.core.plan import WAKE, WHOLE_RUN, Entry, Fence, Grant, NewRun, Ownership, Plan, alone
-from kallista.core.schedules import Firing, Schedule
+from kallista.core.schedules import CatchUp, Firing, FiringRules, Overlap, Schedule
 from kallista.core.states import EventKind, ProcessStatus, RunKind, ScheduleStatus, TaskStatus
 from kallista.core.types import JsonText, Micros, RunId, RunKey, ScheduleId, TaskType, WorkerKey
 from kallista.errors import ConflictError, LeaseLost, NotFoundError, StateError, StoreError
@@ -136,6 +136,11 @@ def new_schedule(
         last_at=None,
         last_run=None,
         created_at=NOW,
+        rules=FiringRules(Micros(5), CatchUp.WITHIN, Micros(9), Overlap.QUEUE, 3),
+        look_at=next_at,
+        note=None,
+        since=NOW,
+        inputs=JsonText('{"day":"${firing.date}"}'),
     )
 
 
@@ -294,7 +299,7 @@ class StoreContract(ABC):
         assert await store.definition_names(RunKind.TASK) == []
         assert await store.schedule(ScheduleId("nightly")) is None
         assert await store.due_schedules(NOW, 10) == []
-        assert await store.next_schedule_at() is None
+        assert await store.next_schedule_at(NOW) is None
         assert await store.list_schedules(None, None, 10) == []
         assert await store.workers() == []
         assert await store.type_schemas() == {}
@@ -1157,7 +1162,15 @@ class StoreContract(ABC):
         looks = [await handle.due_schedules(NOW, 10) for handle in (store, other)]
         firings = [
             Firing(
-                replace(schedule, fired=1, last_run=RunId("nightly@1"), next_at=Micros(NOW + 60)),
+                replace(
+                    schedule,
+                    fired=1,
+                    last_run=RunId("nightly@1"),
+                    next_at=Micros(NOW + 60),
+                    look_at=Micros(NOW + 61),
+                    note="fired",
+                    since=Micros(NOW + 1),
+                ),
                 new_task("nightly@1", schedule="nightly"),
             )
             for ((schedule, _),) in looks
@@ -1209,9 +1222,31 @@ class StoreContract(ABC):
         assert await due(NOW) == [("b", True), ("a", False)]
         assert await due(NOW, 1) == [("b", True)]
         assert await due(Micros(NOW - 2)) == []
-        assert await store.next_schedule_at() == NOW - 1
-        await store.commit(finished(record))
+        assert await store.next_schedule_at(Micros(0)) == NOW - 1
+        assert await store.next_schedule_at(Micros(NOW - 1)) == NOW
+        assert await store.next_schedule_at(NOW) == NOW + 1
+        assert await store.next_schedule_at(Micros(NOW + 1)) is None
+        ended = finished(record)
+        busy = replace(ended, head=replace(ended.head, in_flight=1))
+        await store.commit(busy)
+        assert await due(NOW) == [("b", True), ("a", False)], "what it began has not ended"
+        await store.commit(replace(ended, fence=fence(await found(store, "b@1"))))
         assert await due(NOW) == [("b", False), ("a", False)]
+
+    @pytest.mark.anyio
+    async def test_a_schedule_is_looked_at_when_it_says(self, store: Store) -> None:
+        """A moment alone makes nothing due: what counts is when its firing starts."""
+        late, later = Micros(NOW + 5), Micros(NOW + 9)
+        await store.create_schedule(replace(new_schedule("a"), look_at=later))
+        await store.create_schedule(replace(new_schedule("b", next_at=Micros(1)), look_at=late))
+        assert await store.due_schedules(NOW, 9) == []
+        assert await store.next_schedule_at(NOW) == late
+        [(first, _), (second, _)] = await store.due_schedules(later, 9)
+        assert (first.id, second.id) == ("b", "a")
+        assert await store.fire([Firing(replace(first, look_at=None, next_at=None), None)]) == [
+            True
+        ]
+        assert await store.next_schedule_at(NOW) == later
 
     @pytest.mark.anyio
     async def test_schedules_are_listed_by_id(self, store: Store) -> None:

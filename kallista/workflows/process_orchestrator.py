@@ -218,6 +218,7 @@ class ProcessOrchestrator(Runs[ProcessSnapshot]):
         tag: str | None = None,
         created_from: datetime | None = None,
         created_until: datetime | None = None,
+        schedule_id: str | None = None,
         cursor: str | None = None,
         limit: int = 100,
     ) -> Page[RunSummary]:
@@ -234,6 +235,7 @@ class ProcessOrchestrator(Runs[ProcessSnapshot]):
             created_until=created_until,
             cursor=cursor,
             limit=limit,
+            schedule=schedule_id,
         )
 
     async def delete_process(self, process_id: str) -> None:

@@ -3,24 +3,44 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from datetime import datetime, timedelta
-from typing import Final, cast
+from datetime import datetime
+from typing import Final, Unpack, cast
 
-from kallista.core.commands import Verb
+from kallista.core.commands import Command, Verb
+from kallista.core.definitions import Definition
 from kallista.core.durations import to_datetime
+from kallista.core.expressions import Scope
+from kallista.core.firing_values import scope_of
 from kallista.core.ids import check_id
-from kallista.core.snapshots import HistoryEvent, Page, RunSummary, ScheduleSnapshot, TaskSnapshot
+from kallista.core.snapshots import (
+    HistoryEvent,
+    NextFiring,
+    Page,
+    RunSummary,
+    ScheduleSnapshot,
+    TaskSnapshot,
+)
 from kallista.core.states import RunKind, ScheduleStatus, TaskStatus
-from kallista.core.triggers import At, Cron, Every, Trigger
+from kallista.core.triggers import At, Cron, Trigger
 from kallista.core.types import Json, Micros, RunId, ScheduleId
 from kallista.engine.port import RunRequest, ScheduleRequest
 from kallista.errors import NotFoundError, StateError, UsageError
 from kallista.workflows.bulk import arguments
 from kallista.workflows.runs import Runs, agreed, agreed_priority, agreed_tags
+from kallista.workflows.schedule_options import (
+    ScheduleOptions,
+    read_max_runs,
+    read_rules,
+    read_trigger,
+    refuse,
+)
 
 
 class TaskScheduler(Runs[TaskSnapshot]):
-    """Runs single tasks when their time has come, the highest priority first."""
+    """Runs single tasks when their time has come, the highest priority first.
+
+    Also keeps the schedules, which start tasks, workflows and processes again and again.
+    """
 
     kind = RunKind.TASK
 
@@ -32,23 +52,20 @@ class TaskScheduler(Runs[TaskSnapshot]):
         priority: int | None = None,
         *,
         recurring: bool = False,
-        interval: float | str | timedelta | None = None,
-        cron: str | None = None,
-        timezone: str | None = None,
-        trigger: Trigger | None = None,
-        max_runs: int | None = None,
-        until: datetime | str | None = None,
         tags: Sequence[str] = (),
+        **options: Unpack[ScheduleOptions],
     ) -> str:
         """Let a task run once at a time, or again and again.
 
         With ``interval``, ``cron`` or a recurring ``trigger`` the id names a schedule; each firing
         is a task of its own, ``task_id@moment``. By default a recurring task runs once for any
-        number of firings missed, and a firing is skipped while the one before is unfinished.
+        number of firings missed, and a firing is skipped while the one before is unfinished;
+        ``catch_up`` and ``overlap`` say otherwise.
 
         Args:
             task_id: Its id; scheduling the same content again returns the first.
-            task_data: ``{"type", "config"?, "retry"?, "timeout"?, …}``.
+            task_data: ``{"type", "config"?, "retry"?, "timeout"?, …}``. Texts in the config of a
+                recurring task may name the firing, as those of ``schedule_workflow`` do.
             scheduled_time: When (of a recurring task: the first time); a naive datetime is in the
                 configured time zone. None: now, or the trigger's own first moment.
             priority: Higher runs first among what is due; 0 unless ``task_data`` says otherwise.
@@ -56,9 +73,26 @@ class TaskScheduler(Runs[TaskSnapshot]):
             interval: Seconds, "1m30s", ISO 8601 or a timedelta.
             cron: A cron expression, read in ``timezone``.
             timezone: An IANA name; the configured time zone when it is None.
-            trigger: ``Cron``, ``Every`` or ``At`` instead of the arguments above.
-            max_runs: After so many firings it is over.
+            dst: What happens where the clocks of that zone are changed, as for ``Cron``: one word
+                of ``after``, ``skip`` for a time that is left out, one of ``first``, ``second``,
+                ``both`` for a time that comes twice, or one of each.
+            trigger: ``Cron``, ``Every`` or ``At`` instead of the arguments above, or a list of
+                them: it fires whenever one of them is due, and once where several are.
+            start: No firing before this moment; an interval begins there. Unlike with
+                ``scheduled_time``, the first firing is one of the trigger's own.
             until: No firing after this moment.
+            max_runs: After so many firings it is over, those by hand included.
+            jitter: A length (as for ``interval``): each firing starts later by a part of it, but
+                before the moment after it. The part is another one for each schedule and moment,
+                and the same whichever program fires it.
+            catch_up: Which firings are made up for that were missed while nothing ran: ``latest``
+                (the default: one, for the latest of them), ``all``, ``none`` (what is more than a
+                minute late), or a length (as for ``interval``): all that are no older.
+            overlap: What becomes of a firing while the run of the one before is unfinished:
+                ``skip`` it (the default), ``queue`` it until that has ended (the default where
+                more than one is made up for), ``replace`` that run, which is cancelled, or
+                ``allow`` both. A firing that waits counts like one that was missed.
+            pause_on_failure: After so many failures in a row the schedule is PAUSED.
             tags: To find it by.
 
         Returns:
@@ -69,7 +103,7 @@ class TaskScheduler(Runs[TaskSnapshot]):
             UsageError: The arguments contradict each other.
             ConflictError: Something else has this id.
         """
-        chosen = _trigger(interval, cron, timezone, trigger)
+        chosen = read_trigger(options) if options else None
         if recurring and (chosen is None or isinstance(chosen, At)):
             raise UsageError("a recurring task needs interval=, cron= or a trigger that recurs")
         if isinstance(chosen, At):
@@ -77,21 +111,93 @@ class TaskScheduler(Runs[TaskSnapshot]):
             chosen = None
         moment = self._moment(scheduled_time, "scheduled_time")
         if chosen is None:
-            _refuse("only a recurring task has", max_runs=max_runs, until=until, timezone=timezone)
+            if options:
+                refuse(options, "only a recurring task has")
             request = await self._task_request(task_id, task_data, priority, tags, moment)
             return await self._engine.create(request, start=True)
-        definition = await self._definitions.task(task_id, task_data)
-        schedule = ScheduleRequest(
-            id=ScheduleId(check_id(task_id, "task id")),
-            definition=definition,
-            trigger=self._settled(chosen),
-            first=moment,
-            priority=agreed_priority(priority, definition),
-            tags=agreed_tags(tags, definition),
-            max_runs=_positive("max_runs", max_runs),
-            until=self._moment(until, "until"),
+        id = ScheduleId(check_id(task_id, "task id"))
+        settled = self._settled(chosen)
+        task = await self._definitions.firing_task(id, task_data, self._example(id, settled))
+        return await self._create_schedule(
+            id, task.definition, task.config, settled, moment, priority, tags, options
         )
-        return await self._engine.schedules.create(schedule)
+
+    async def schedule_workflow(
+        self,
+        schedule_id: str,
+        name: str,
+        tasks: Sequence[Mapping[str, object]] | None = None,
+        config: Mapping[str, object] | None = None,
+        scheduled_time: datetime | str | None = None,
+        *,
+        inputs: Mapping[str, object] | None = None,
+        priority: int | None = None,
+        tags: Sequence[str] = (),
+        **options: Unpack[ScheduleOptions],
+    ) -> str:
+        """Let a workflow run at a time, or again and again; each run is ``schedule_id@moment``.
+
+        The schedule keeps the definition that it is created with.
+
+        Args:
+            schedule_id: Names the schedule; the same content again returns the first.
+            name: Of the workflow; with ``tasks`` and ``config`` as for ``create_workflow``.
+            tasks: Its tasks; None: those of the workflow that is defined under this name.
+            config: Its options.
+            scheduled_time: The first time, or the only one without ``interval``, ``cron`` and
+                ``trigger``; a naive datetime is in the configured time zone.
+            inputs: Its arguments. Texts in them may name the firing: ``${firing.moment}`` (in UTC),
+                ``${firing.local}`` and ``${firing.date}`` (in the zone of the cron expression),
+                ``${firing.schedule}``; then ``$${`` stands for a plain ``${``.
+            priority: Higher runs first; 0 unless ``config`` says otherwise.
+            tags: To find the runs by.
+            options: ``interval``, ``cron`` and the others that ``schedule_task`` has.
+
+        Returns:
+            The id of the schedule.
+
+        Raises:
+            DefinitionError: The workflow has problems; all of them are listed.
+            ExpressionError: A text names something else than the firing.
+            UsageError: The arguments contradict each other, or do not fit the workflow's inputs.
+            ConflictError: Something else has this id.
+        """
+        definition = await self._definitions.workflow(name, tasks, config)
+        return await self._schedule_run(
+            schedule_id, definition, inputs, scheduled_time, priority, tags, options
+        )
+
+    async def schedule_process(
+        self,
+        schedule_id: str,
+        process: Mapping[str, object] | str,
+        scheduled_time: datetime | str | None = None,
+        *,
+        inputs: Mapping[str, object] | None = None,
+        priority: int | None = None,
+        tags: Sequence[str] = (),
+        **options: Unpack[ScheduleOptions],
+    ) -> str:
+        """Let a process run at a time, or again and again; each run is ``schedule_id@moment``.
+
+        Args:
+            schedule_id: Names the schedule; the same content again returns the first.
+            process: What describes it, as for ``create_process``, or the name of a defined one.
+            scheduled_time: As for ``schedule_workflow``, and so are the others.
+
+        Returns:
+            The id of the schedule.
+
+        Raises:
+            DefinitionError: The process has problems; all of them are listed.
+            ExpressionError: A text names something else than the firing.
+            UsageError: The arguments contradict each other, or do not fit the process's inputs.
+            ConflictError: Something else has this id.
+        """
+        definition = await self._definitions.process(process)
+        return await self._schedule_run(
+            schedule_id, definition, inputs, scheduled_time, priority, tags, options
+        )
 
     async def schedule_tasks(self, tasks: Sequence[Mapping[str, object]]) -> Sequence[str]:
         """Let many tasks run, each once: all of them are scheduled in one commit, or none is.
@@ -114,7 +220,7 @@ class TaskScheduler(Runs[TaskSnapshot]):
         return await self._create_all(tasks, "tasks", self._one_of_many, start=True)
 
     async def cancel_task(self, task_id: str, reason: str | None = None) -> bool:
-        """Cancel a task, or end a recurring one together with the firing that is under way.
+        """Cancel a task, or end a schedule together with the firing that is under way.
 
         A running async task is cancelled; a running thread cannot be stopped, which the task's
         ``note`` then says.
@@ -129,10 +235,12 @@ class TaskScheduler(Runs[TaskSnapshot]):
         if schedule is None:
             return await self._cancel_one(task_id, reason)
         ended = schedule.status is not ScheduleStatus.FINISHED and await self._engine.schedules.set(
-            schedule.id, ScheduleStatus.FINISHED
+            schedule.id, ScheduleStatus.FINISHED, reason
         )
         firing = schedule.last_run_id
-        return (firing is not None and await self._cancel_one(firing, reason)) or ended
+        return (
+            firing is not None and await self._cancel_one(firing, reason, schedule.kind)
+        ) or ended
 
     async def retry_task(self, task_id: str) -> None:
         """Let a FAILED or CANCELLED task run again, with the same idempotency key.
@@ -247,29 +355,37 @@ class TaskScheduler(Runs[TaskSnapshot]):
         """
         return self._watch(task_id)
 
-    async def pause_schedule(self, schedule_id: str) -> None:
+    async def pause_schedule(self, schedule_id: str, reason: str | None = None) -> None:
         """Let it fire no more until it is resumed; a firing under way goes on.
 
-        Raises:
-            NotFoundError: No such schedule.
-            StateError: It is over.
-        """
-        await self._engine.schedules.set(ScheduleId(schedule_id), ScheduleStatus.PAUSED)
-
-    async def resume_schedule(self, schedule_id: str) -> None:
-        """Let it fire again, in its own rhythm; what it missed counts as one firing.
+        Args:
+            schedule_id: Which one.
+            reason: Kept as its note.
 
         Raises:
             NotFoundError: No such schedule.
             StateError: It is over.
         """
-        await self._engine.schedules.set(ScheduleId(schedule_id), ScheduleStatus.ACTIVE)
+        await self._engine.schedules.set(ScheduleId(schedule_id), ScheduleStatus.PAUSED, reason)
+
+    async def resume_schedule(self, schedule_id: str, reason: str | None = None) -> None:
+        """Let it fire again, in its own rhythm; what it missed is made up for by its ``catch_up``.
+
+        Args:
+            schedule_id: Which one.
+            reason: Kept as its note.
+
+        Raises:
+            NotFoundError: No such schedule.
+            StateError: It is over.
+        """
+        await self._engine.schedules.set(ScheduleId(schedule_id), ScheduleStatus.ACTIVE, reason)
 
     async def trigger_schedule(self, schedule_id: str) -> str:
         """Fire it once now, whatever its trigger says; its rhythm stays.
 
         Returns:
-            The id of the task that was started.
+            The id of the run that was started.
 
         Raises:
             NotFoundError: No such schedule.
@@ -277,7 +393,7 @@ class TaskScheduler(Runs[TaskSnapshot]):
         return await self._engine.schedules.trigger(ScheduleId(schedule_id))
 
     async def delete_schedule(self, schedule_id: str) -> None:
-        """Remove it; the tasks it has started stay. Raises ``NotFoundError``."""
+        """Remove it; the runs it has started stay. Raises ``NotFoundError``."""
         await self._engine.schedules.delete(ScheduleId(schedule_id))
 
     async def get_schedule(self, schedule_id: str) -> ScheduleSnapshot:
@@ -311,9 +427,25 @@ class TaskScheduler(Runs[TaskSnapshot]):
         moments = await self._engine.schedules.next_fire_times(ScheduleId(schedule_id), count)
         return [to_datetime(moment) for moment in moments]
 
-    async def _cancel_one(self, task_id: str, reason: str | None) -> bool:
+    async def next_firings(self, schedule_id: str, count: int = 10) -> Sequence[NextFiring]:
+        """When it will fire next, if nothing changes, and what changes of the clocks do to that.
+
+        Args:
+            schedule_id: Which one.
+            count: How many firings at most; those that a change leaves out come on top.
+
+        Returns:
+            Firings in their order, each in the schedule's zone; ``change_over`` says of one what
+            becomes of it, and why.
+
+        Raises:
+            NotFoundError: No such schedule.
+        """
+        return await self._engine.schedules.next_firings(ScheduleId(schedule_id), count)
+
+    async def _cancel_one(self, id: str, reason: str | None, kind: RunKind = RunKind.TASK) -> bool:
         try:
-            return await self._command(task_id, Verb.CANCEL, reason)
+            return await self._engine.command(kind, RunId(id), Command(Verb.CANCEL, reason))
         except StateError:
             return False
 
@@ -354,6 +486,68 @@ class TaskScheduler(Runs[TaskSnapshot]):
             ready_at=ready_at,
         )
 
+    async def _schedule_run(
+        self,
+        schedule_id: str,
+        definition: Definition,
+        inputs: Mapping[str, object] | None,
+        scheduled_time: datetime | str | None,
+        priority: int | None,
+        tags: Sequence[str],
+        options: ScheduleOptions,
+    ) -> str:
+        moment = self._moment(scheduled_time, "scheduled_time")
+        chosen = read_trigger(options)
+        if chosen is None:
+            if moment is None:
+                raise UsageError(
+                    f"schedule {schedule_id!r} has no trigger; give interval=, cron= or trigger=,"
+                    " or a scheduled_time to run once"
+                )
+            chosen = At(to_datetime(moment))
+        settled = self._settled(chosen)
+        id = ScheduleId(check_id(schedule_id, "schedule id"))
+        values = self._definitions.firing_inputs(definition, inputs, self._example(id, settled))
+        return await self._create_schedule(
+            id, definition, values, settled, moment, priority, tags, options
+        )
+
+    async def _create_schedule(
+        self,
+        id: ScheduleId,
+        definition: Definition,
+        inputs: Mapping[str, Json],
+        trigger: Trigger,
+        first: Micros | None,
+        priority: int | None,
+        tags: Sequence[str],
+        options: ScheduleOptions,
+    ) -> str:
+        start = options.get("start")
+        if start is not None and first is not None:
+            raise UsageError(
+                "scheduled_time and start exclude each other: scheduled_time is the first firing"
+                " itself, start is from when on the trigger's own moments count"
+            )
+        request = ScheduleRequest(
+            id=id,
+            definition=definition,
+            inputs=inputs,
+            trigger=trigger,
+            first=first,
+            start=self._moment(start, "start"),
+            priority=agreed_priority(priority, definition),
+            tags=agreed_tags(tags, definition),
+            max_runs=read_max_runs(options),
+            until=self._moment(options.get("until"), "until"),
+            rules=read_rules(options),
+        )
+        return await self._engine.schedules.create(request)
+
+    def _example(self, id: ScheduleId, trigger: Trigger) -> Scope:
+        """What the values of a firing of this moment would read."""
+        return scope_of(id, trigger, self._engine.now())
+
     def _settled(self, trigger: Trigger) -> Trigger:
         """The trigger with what depends on this moment and machine filled in."""
         named = trigger.timezone if isinstance(trigger, Cron) else None
@@ -364,38 +558,6 @@ _UNNAMED: Final = "task"
 
 _ARGUMENTS: Final = ("task_id", "task_data", "scheduled_time", "priority", "tags")
 """What an item of ``schedule_tasks`` may say."""
-
-
-def _trigger(
-    interval: float | str | timedelta | None,
-    cron: str | None,
-    timezone: str | None,
-    trigger: Trigger | None,
-) -> Trigger | None:
-    if interval is None and cron is None:
-        return trigger
-    given = [
-        name
-        for name, value in (("interval", interval), ("cron", cron), ("trigger", trigger))
-        if value is not None
-    ]
-    if len(given) > 1:
-        raise UsageError(f"{' and '.join(given)} exclude each other; give one of them")
-    if interval is not None:
-        return Every(interval)
-    return trigger if cron is None else Cron(cron, timezone)
-
-
-def _refuse(why: str, **arguments: object) -> None:
-    given = [name for name, value in arguments.items() if value is not None]
-    if given:
-        raise UsageError(f"{why} {', '.join(given)}; add interval=, cron= or trigger=")
-
-
-def _positive(name: str, value: int | None) -> int | None:
-    if value is not None and value < 1:
-        raise UsageError(f"{name} must be at least 1, not {value}")
-    return value
 
 
 def _schedule_status(status: ScheduleStatus | str | None) -> ScheduleStatus | None:

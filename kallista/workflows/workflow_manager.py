@@ -218,6 +218,7 @@ class WorkflowManager(Runs[WorkflowSnapshot]):
         tag: str | None = None,
         created_from: datetime | None = None,
         created_until: datetime | None = None,
+        schedule_id: str | None = None,
         cursor: str | None = None,
         limit: int = 100,
     ) -> Page[RunSummary]:
@@ -229,6 +230,7 @@ class WorkflowManager(Runs[WorkflowSnapshot]):
             tag: With this tag.
             created_from: Created at this moment or later.
             created_until: Created before this moment.
+            schedule_id: Only firings of this schedule.
             cursor: Where the page before ended.
             limit: How many at most, up to 1,000.
 
@@ -243,6 +245,7 @@ class WorkflowManager(Runs[WorkflowSnapshot]):
             created_until=created_until,
             cursor=cursor,
             limit=limit,
+            schedule=schedule_id,
         )
 
     async def delete_workflow(self, workflow_id: str) -> None:

@@ -119,6 +119,29 @@ def test_tasks_and_schedules_have_their_verbs(typed: Typist) -> None:
     assert typed("schedule", "show", "nightly").code == 2
 
 
+def test_the_next_firings_show_what_the_clocks_do(folder: Path, typed: Typist) -> None:
+    """In words, in the schedule's zone, and which firings a change of its clocks touches."""
+    with Kallista.sync(worker=False) as app:
+        for name, dst in (("usual", None), ("odd", "skip both")):
+            app.scheduler.schedule_task(
+                name, {"type": "sleep", "seconds": 1},
+                cron="30 2 * 3,10 0L", timezone="Europe/Berlin", dst=dst,
+            )  # fmt: skip
+    usual = typed("schedule", "next", "usual", "-n", "2").out
+    assert usual.startswith("at 02:30 on the last Sunday of the month in March and October, Europe")
+    assert "03:00:00+02:00  moved: 02:30 does not exist (+01:00 to +02:00)\n" in usual
+    assert "02:30:00+02:00  first of two: 02:30 comes twice (+02:00 to +01:00)\n" in usual
+    odd = typed("schedule", "next", "odd", "-n", "3")
+    assert "where clocks change, a time that does not exist is left out, one that" in odd.out
+    assert "02:30:00+01:00  second of two: 02:30 comes twice (+02:00 to +01:00)\n" in odd.out
+    assert ")               left out: 02:30 does not exist (+01:00 to +02:00)\n" in odd.out
+    answer = typed("schedule", "next", "odd", "-n", "3", "-o", "json").answer
+    lost = [row for row in answer if not row["fires"]]
+    assert lost[0]["change_over"]["effect"] == "left out"
+    assert lost[0]["change_over"]["offset_after"] == "+02:00"
+    assert len(answer) - len(lost) == 3
+
+
 WRONG: Sequence[tuple[tuple[str, ...], str, str]] = [
     (("workflow", "show", "nix"), "NotFoundError", "'nix'"),
     (("process", "show", "hello"), "NotFoundError", "workflow"),

@@ -92,6 +92,37 @@ def test_after_a_retry_the_same_command_goes_on(folder: Path, typed: Typist) -> 
     assert (completed, failed) == (["first"], [1, 2])
 
 
+TRIP = """
+id: trip
+on_failure: rollback
+tasks:
+  - {id: car, type: sleep, seconds: 0, compensate: {type: sleep, seconds: 0}}
+  - {id: room, type: python, function: "json:loads", args: ["no json"]}
+"""
+
+
+def test_a_run_that_was_rolled_back_says_so(folder: Path, typed: Typist) -> None:
+    """What was undone is shown, and nobody is told to go on with it."""
+    ran = typed("run", written(folder, TRIP))
+    assert ran.code == 1
+    assert "COMPLETED  undo:car" in ran.out
+    assert "What it had done is undone" in ran.out
+    assert "retry" not in ran.out
+    refused = typed("workflow", "retry", "trip")
+    assert (refused.code, "nothing to go on from" in refused.err) == (2, True)
+
+
+def test_cancelling_can_undo_what_has_completed(folder: Path, typed: Typist) -> None:
+    """The reason and the ending are kept in the history."""
+    typed("run", written(folder, TRIP.replace("seconds: 0, c", "seconds: 9, c")), "--detach")
+    typed("workflow", "pause", "trip")
+    cancelled = typed("workflow", "cancel", "trip", "--rollback", "--reason", "too dear")
+    assert "trip is being rolled back" in cancelled.out
+    history = typed("workflow", "history", "trip", "-o", "json").answer
+    [told] = [event["data"] for event in history if event["kind"] == "run.compensating"]
+    assert told == {"ending": "UNDONE_CANCELLED", "reason": "too dear"}
+
+
 def test_detached_it_is_only_submitted(folder: Path, typed: Typist) -> None:
     """Nothing is executed, and it is told when nobody would."""
     file = written(folder, HELLO)

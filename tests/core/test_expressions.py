@@ -135,7 +135,7 @@ def test_references_are_found(value: str, expected: set[str]) -> None:
     ("value", "says"),
     [
         ("${tsks.a}", "did you mean 'tasks'"),
-        ("${a.b}", "tasks, steps, inputs, processes"),
+        ("${a.b}", "tasks, steps, inputs, processes, firing"),
         ("${tasks.my-task.result}", 'quoted: tasks\\["my-task"\\]'),
         ("${tasks[inputs.x].result}", "spelled out"),
         ("${tasks['a' + 'b']}", "spelled out"),

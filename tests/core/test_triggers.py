@@ -8,6 +8,7 @@ exists twice runs once, the first time. Expressions for every hour follow real t
 from __future__ import annotations
 
 import itertools
+from collections import defaultdict
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, timezone
 from zoneinfo import ZoneInfo
@@ -18,6 +19,7 @@ from hypothesis import strategies as st
 
 from kallista.core.durations import to_datetime, to_micros
 from kallista.core.triggers import (
+    AnyOf,
     At,
     Cron,
     Every,
@@ -25,9 +27,11 @@ from kallista.core.triggers import (
     next_fire_times,
     trigger_from_data,
 )
+from kallista.core.wall_clock import MISSING, TWICE
 from kallista.errors import UsageError
 
 MINUTE = 60_000_000
+MINUTES = timedelta(minutes=1)
 NOON = to_micros(datetime(2024, 1, 1, 12, tzinfo=UTC))
 
 
@@ -308,47 +312,51 @@ def fires(expression: str, wall: datetime) -> bool:
 
 
 def expected_firings(
-    expression: str, zone: ZoneInfo, start: datetime, hours: int
+    expression: str, zone: ZoneInfo, start: datetime, hours: int, dst: str
 ) -> list[datetime]:
-    """Every due moment of some hours, found by looking at each minute."""
-    minutes = [start + timedelta(minutes=number) for number in range(hours * 60)]
-    shown = [minute.astimezone(zone).replace(tzinfo=None, fold=0) for minute in minutes]
-    every_hour = expression.split()[1] == "*"
-    seen: set[datetime] = set()
-    found: list[datetime] = []
-    for minute, wall, before in zip(minutes[1:], shown[1:], shown, strict=False):
-        skipped = [
-            before + timedelta(minutes=number)
-            for number in range(1, (wall - before) // timedelta(minutes=1))
-        ]
-        late = not every_hour and any(fires(expression, missing) for missing in skipped)
-        fresh = every_hour or wall not in seen
-        seen.add(wall)
-        if (fires(expression, wall) and fresh) or late:
-            found.append(minute)
-    return found
+    """Every due moment of some hours, found by looking at each minute of them and around them."""
+    around = [start + timedelta(minutes=number) for number in range(-180, (hours + 3) * 60)]
+    shown: dict[datetime, list[datetime]] = defaultdict(list)
+    last = around[0].astimezone(zone).replace(tzinfo=None, fold=0)
+    due: set[datetime] = set()
+    for minute in around:
+        wall = minute.astimezone(zone).replace(tzinfo=None, fold=0)
+        left_out = [last + timedelta(minutes=n) for n in range(1, (wall - last) // MINUTES)]
+        if dst.startswith("after") and any(fires(expression, missing) for missing in left_out):
+            due.add(minute)
+        shown[wall].append(minute)
+        last = wall
+    pick = {"first": slice(0, 1), "second": slice(-1, None), "both": slice(None)}[dst.split()[1]]
+    for wall, minutes in shown.items():
+        due |= set(minutes[pick]) if fires(expression, wall) else set()
+    return sorted(minute for minute in due if start < minute <= start + timedelta(hours=hours))
 
 
-@settings(max_examples=60)
+DAYS = ["2018-02-17", "2018-11-03", "2018-10-27", "2018-03-24", "2018-03-31"]
+POLICIES = [None, *(f"{missing} {twice}" for missing in MISSING for twice in TWICE)]
+
+
+@settings(max_examples=150)
 @given(
     st.sampled_from(ZONES),
     st.sampled_from(EXPRESSIONS),
-    st.sampled_from(["2018-02-17", "2018-11-03", "2018-10-27", "2018-03-24", "2018-03-31"])
+    st.sampled_from(DAYS)
     | st.dates(datetime(1975, 1, 1).date(), datetime(2037, 1, 1).date()).map(str),
+    st.sampled_from(POLICIES),
 )
-@example("Australia/Lord_Howe", "30 * * * *", "2018-03-31")
-@example("Europe/Berlin", "*/10 1-3 * * *", "2018-10-27")
-@example("America/Sao_Paulo", "0 0 * * *", "2018-11-03")
-def test_cron_finds_what_looking_at_each_minute_finds(zone: str, text: str, day: str) -> None:
+@example("Australia/Lord_Howe", "30 * * * *", "2018-03-31", None)
+@example("Europe/Berlin", "*/10 1-3 * * *", "2018-10-27", None)
+@example("Europe/Berlin", "*/10 1-3 * * *", "2018-10-27", "skip second")
+@example("Europe/Berlin", "*/10 1-3 * * *", "2018-03-24", "after both")
+@example("Europe/Berlin", "30 * * * *", "2018-03-24", "after first")
+@example("America/Sao_Paulo", "0 0 * * *", "2018-11-03", None)
+def test_cron_finds_what_looking_at_each_minute_finds(
+    zone: str, text: str, day: str, dst: str | None
+) -> None:
     """Over whole days with and without change-overs, no firing is lost, doubled or displaced."""
     start = datetime.fromisoformat(day).replace(tzinfo=UTC)
-    # The hours before tell which wall-clock times have been shown already.
-    expected = [
-        moment
-        for moment in expected_firings(text, ZoneInfo(zone), start - timedelta(hours=3), 51)
-        if moment > start
-    ]
-    cron = Cron(text, zone)
+    cron = Cron(text, zone, dst)
+    expected = expected_firings(text, ZoneInfo(zone), start, 48, cron.dst)
     moments = next_fire_times(cron, to_micros(start), len(expected))
     assert [to_datetime(moment) for moment in moments] == expected
 
@@ -358,18 +366,80 @@ def test_cron_finds_what_looking_at_each_minute_finds(zone: str, text: str, day:
     st.sampled_from(EXPRESSIONS),
     st.integers(0, 2_000_000_000_000_000),
     st.integers(0, 3 * 3_600_000_000),
+    st.sampled_from(POLICIES),
 )
 def test_where_one_starts_to_look_does_not_matter(
-    zone: str, text: str, moment: int, before: int
+    zone: str, text: str, moment: int, before: int, dst: str | None
 ) -> None:
     """Due moments are a fixed set: a later start never finds an earlier or another one."""
-    cron = Cron(text, zone)
+    cron = Cron(text, zone, dst)
     first = cron.next_after_us(moment)
     assert first is not None
     assert first > moment
     # Between the earlier start and the moment there may be many: each is skipped in turn.
     assert first in itertools.islice(firings(cron, moment - before), 400)
     assert cron.next_after_us(first - 1) == first
+
+
+@pytest.mark.parametrize(
+    ("dst", "spring", "autumn"),
+    [
+        # Europe/Berlin: 2024-03-31 02:00+01:00 becomes 03:00, 2024-10-27 03:00+02:00 becomes 02:00.
+        (None, ["03-31 03:00+0200"], ["10-27 02:30+0200"]),
+        ("after", ["03-31 03:00+0200"], ["10-27 02:30+0200"]),
+        ("skip", ["04-01 02:30+0200"], ["10-27 02:30+0200"]),
+        ("second", ["03-31 03:00+0200"], ["10-27 02:30+0100"]),
+        ("both", ["03-31 03:00+0200"], ["10-27 02:30+0200", "10-27 02:30+0100"]),
+        ("skip both", ["04-01 02:30+0200"], ["10-27 02:30+0200", "10-27 02:30+0100"]),
+        ("second skip", ["04-01 02:30+0200"], ["10-27 02:30+0100"]),
+    ],
+)
+def test_what_happens_at_a_change_over_can_be_chosen(
+    dst: str | None, spring: list[str], autumn: list[str]
+) -> None:
+    """A missing time runs after the gap or not at all, a doubled one first, second or twice."""
+    cron = Cron("30 2 * * *", "Europe/Berlin", dst)
+    assert walls(cron, "Europe/Berlin", "2024-03-30T12:00", len(spring)) == spring
+    next_day = "10-28 02:30+0100"
+    found = walls(cron, "Europe/Berlin", "2024-10-26T12:00", len(autumn) + 1)
+    assert found == [*autumn, next_day]
+    again = trigger_from_data(cron.to_data())
+    assert walls(again, "Europe/Berlin", "2024-10-26T12:00", len(autumn) + 1) == found
+
+
+def test_a_rare_time_that_comes_twice_is_found_from_afar() -> None:
+    """In January nothing tells yet that the clock will show this time by summer's offset first."""
+    cron = Cron("30 2 27 10 *", "Europe/Berlin", dst="both")
+    assert walls(cron, "Europe/Berlin", "2024-01-01T00:00", 3) == [
+        "10-27 02:30+0200", "10-27 02:30+0100", "10-27 02:30+0100",
+    ]  # fmt: skip
+
+
+def test_a_rhythm_may_be_told_to_keep_to_the_wall_clock() -> None:
+    """What is said of change-overs holds for every expression; only what goes unsaid differs."""
+    assert walls(
+        Cron("30 * * * *", dst="after first", timezone="Europe/Berlin"),
+        "Europe/Berlin", "2024-10-27T01:30", 2,
+    ) == ["10-27 02:30+0200", "10-27 03:30+0100"]  # fmt: skip
+    assert Cron("30 * * * *", dst="skip both") == Cron("30 * * * *")
+    assert Cron("30 2 * * *", dst="first") == Cron("30 2 * * *")
+    assert Cron("30 2 * * *").dst == "after first"
+
+
+@pytest.mark.parametrize(
+    "dst", ["", "late", "after skip", "first second", "skip skip", 1, ["skip"]]
+)
+def test_a_wrong_word_for_change_overs_says_which_there_are(dst: str) -> None:
+    """Who mistypes it is told every word there is and what it does."""
+    with pytest.raises(UsageError, match="after, skip .*first, second, both .*'skip both'"):
+        Cron("@daily", dst=dst)
+
+
+def test_a_trigger_that_was_stored_before_there_was_a_choice_is_read() -> None:
+    """What says nothing of change-overs does what was always done."""
+    data = {"type": "cron", "expression": "30 2 * * *", "timezone": "Europe/Berlin"}
+    assert trigger_from_data(data) == Cron("30 2 * * *", "Europe/Berlin", dst="after first")
+    assert Cron("30 2 * * *", "Europe/Berlin").to_data() == data
 
 
 def test_the_second_pass_of_an_hour_finds_nothing_that_ran_in_the_first() -> None:
@@ -462,6 +532,58 @@ def test_naive_moments_take_the_zone_that_is_filled_in() -> None:
         every.to_data()
 
 
+NOON_DAILY = Cron("0 12 * * *", "UTC")
+SIX_HOURS = Every("6h", "2024-01-01T00:00:00Z")
+
+
+def test_a_union_is_due_whenever_one_of_its_triggers_is() -> None:
+    """A moment that several of them have is one moment."""
+    union = AnyOf(NOON_DAILY, SIX_HOURS, At("2024-01-01T13:00:00Z"))
+    assert walls(union, "UTC", "2024-01-01T00:00", 6) == [
+        "01-01 06:00+0000", "01-01 12:00+0000", "01-01 13:00+0000", "01-01 18:00+0000",
+        "01-02 00:00+0000", "01-02 06:00+0000",
+    ]  # fmt: skip
+    assert union.next_after(to_datetime(NOON)) == to_datetime(NOON + 60 * MINUTE)
+    assert AnyOf(At("2024-01-01T13:00:00Z")).next_after_us(NOON + 60 * MINUTE) is None
+
+
+@given(
+    st.lists(
+        st.builds(Every, st.integers(60, 90_000), st.just("2024-01-01T00:00:00Z"))
+        | st.sampled_from([NOON_DAILY, Cron("30 2 * * *", "Europe/Berlin"), At("2024-01-02")])
+        .map(lambda trigger: trigger.localized("UTC")),
+        min_size=1, max_size=4,
+    ),
+    st.integers(NOON - 86_400_000_000, NOON),
+)  # fmt: skip
+def test_a_union_is_the_union_of_its_moments(triggers: list[Trigger], moment: int) -> None:
+    """Whatever the triggers: their moments in order, each once, and no other."""
+    union = AnyOf(*triggers)
+    each = [due for trigger in triggers for due in next_fire_times(trigger, moment, 20)]
+    expected = sorted(set(each))[:20]
+    assert next_fire_times(union, moment, len(expected)) == expected
+    assert trigger_from_data(union.to_data()) == union
+
+
+def test_a_union_fills_in_what_its_triggers_lack() -> None:
+    """Zones and anchors reach each of them; unions within are laid open, equal triggers are one."""
+    union = AnyOf(Cron("@daily"), AnyOf(Every("1h"), Cron("@daily")), Every("1h"))
+    assert union.triggers == (Cron("@daily"), Every("1h"))
+    assert union.localized("Asia/Tokyo").anchored(NOON) == AnyOf(
+        Cron("@daily", "Asia/Tokyo"), Every("1h", "2024-01-01T12:00:00Z")
+    )
+
+
+@pytest.mark.parametrize(
+    ("triggers", "says"),
+    [((), "at least one"), ((5,), "5 is no trigger"), ((Every(5), "@daily"), "'@daily' is no tr")],
+)
+def test_a_union_of_something_else_is_refused(triggers: tuple[Trigger, ...], says: str) -> None:
+    """What is no trigger is named."""
+    with pytest.raises(UsageError, match=says):
+        AnyOf(*triggers)
+
+
 @pytest.mark.parametrize("trigger", [Cron("@daily"), Every(5), At("2024-01-01T00:00:00Z")])
 def test_naive_questions_are_refused(trigger: Trigger) -> None:
     """A question without a zone has no answer."""
@@ -474,24 +596,28 @@ def test_naive_questions_are_refused(trigger: Trigger) -> None:
     [
         (Cron("0  9 * * *"), "Cron('0 9 * * *')"),
         (Cron("@daily", "Asia/Tokyo"), "Cron('@daily', timezone='Asia/Tokyo')"),
+        (Cron("@daily", dst="skip"), "Cron('@daily', dst='skip first')"),
         (Every(90), "Every('1m 30s')"),
         (
             Every("1h", "2024-01-01T00:00:00+00:00"),
             "Every('1h', start='2024-01-01T00:00:00+00:00')",
         ),
         (At("2024-01-01T00:00:00+00:00"), "At('2024-01-01T00:00:00+00:00')"),
+        (AnyOf(Every(90), Cron("@daily")), "AnyOf(Every('1m 30s'), Cron('@daily'))"),
     ],
 )
 def test_triggers_are_values(trigger: Trigger, shown: str) -> None:
     """They show as what makes them, compare and hash by content, and survive storing."""
-    again: Trigger = eval(shown, {"Cron": Cron, "Every": Every, "At": At})
+    again: Trigger = eval(shown, {"AnyOf": AnyOf, "Cron": Cron, "Every": Every, "At": At})
     assert repr(trigger) == shown
     assert again == trigger
     assert hash(again) == hash(trigger)
     assert trigger_from_data(trigger.to_data()) == trigger
 
 
-@pytest.mark.parametrize("data", [{}, {"type": "every"}, {"type": "at", "moment": "noon"}])
+@pytest.mark.parametrize(
+    "data", [{}, {"type": "any", "of": []}, {"type": "every"}, {"type": "at", "moment": "noon"}]
+)
 def test_what_is_no_stored_trigger_is_refused(data: dict[str, None]) -> None:
     """A row that another program wrote is not taken on trust."""
     with pytest.raises(UsageError, match="no stored trigger"):

@@ -11,7 +11,7 @@ import pytest
 from world import MemoryWorld, World, ids
 
 from kallista import Cron, Every
-from kallista.core import triggers
+from kallista.core import triggers, wall_clock
 from kallista.core.types import Micros
 from kallista.engine.alarm import TRY_AGAIN_AFTER, Alarm, repeat
 from kallista.errors import StoreError, UsageError
@@ -35,7 +35,7 @@ def paint(color: str) -> None:
 
 def without(zone: str) -> Callable[[str], tzinfo]:
     """What finds all zones but one."""
-    found = triggers.zone_named
+    found = wall_clock.zone_named
 
     def zone_named(name: str) -> tzinfo:
         if name == zone:

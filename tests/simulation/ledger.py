@@ -15,6 +15,7 @@ from typing import Final, Protocol
 from kallista.core.definitions import Definition, Phase, TaskSpec
 from kallista.core.encoding import definition_from_data
 from kallista.core.events import Event, StepState
+from kallista.core.schedules import Overlap, Schedule
 from kallista.core.states import (
     FINISHED_RUN,
     FINISHED_STEP,
@@ -133,6 +134,7 @@ class Ledger:
         self.states: dict[RunId, list[tuple[int, str]]] = defaultdict(list)
         self.schedules: dict[ScheduleId, list[tuple[int, str]]] = defaultdict(list)
         self.deleted_schedules: set[ScheduleId] = set()
+        self.fired_by_hand: set[ScheduleId] = set()
         self.changed_at = 0
         self.busy_at: dict[str, int] = {}
         """When each program last began to work, or to execute something, or was done with it."""
@@ -312,8 +314,20 @@ class Ledger:
                 self._machine.note(by.name, f"writes schedule {id} {schedule.status}")
             if self._fired.get(id) != schedule.fired:
                 self._fired[id] = schedule.fired
+                self._judge_overlap(by, schedule)
                 self.changed_at = self._machine.now
         self.deleted_schedules = self.schedules.keys() - state.schedules.keys()
+
+    def _judge_overlap(self, by: Worker, schedule: Schedule) -> None:
+        """Unless it may, or somebody asked for it, no firing starts before the last has ended."""
+        if schedule.rules.overlap is Overlap.ALLOW or schedule.id in self.fired_by_hand:
+            return
+        for record in self.state.runs.values():
+            is_earlier = record.schedule == schedule.id and record.id != schedule.last_run
+            if is_earlier and (record.head.ended_at is None or record.head.in_flight):
+                self._machine.accuse(
+                    f"{by.name} fires {schedule.id}, and {record.id} is {record.status}"
+                )
 
     def _forget_deleted(self, by: Worker) -> None:
         for key in self._runs.keys() - self.state.runs.keys():

@@ -12,9 +12,12 @@ from typing import Any
 import msgspec
 import pytest
 
+from kallista.core import firing
 from kallista.core.decide import moments
+from kallista.core.firing import Step
 from kallista.core.plan import WAKE, Fence, Plan
 from kallista.core.run import Draft
+from kallista.core.schedules import Overlap
 from kallista.engine.driver import Driver
 from kallista.engine.slots import Slots
 from kallista.store.memory import MemoryStore
@@ -95,11 +98,18 @@ def unrestored_limit(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Driver, "_launch_late", launch_late)
 
 
+def overlapping_firings(patch: pytest.MonkeyPatch) -> None:
+    """A firing starts whatever has become of the one before."""
+    start = Step.START
+    patch.setattr(firing, "_WHEN_BUSY", dict.fromkeys(Overlap, start))
+
+
 MUTATIONS: Mapping[str, Plant] = {
     "a missing fence": no_fence,
     "a lost wake-up": lost_wake_up,
     "a result acknowledged before its commit": early_acknowledgement,
     "a timer forgotten at recovery": forgotten_timer,
     "a limit not restored": unrestored_limit,
+    "firings that overlap": overlapping_firings,
 }
-"""The five mistakes."""
+"""The six mistakes."""

@@ -275,9 +275,9 @@ class SimulatedStore(MemoryStore):
         """See the port."""
         return await self._read_slowly(super().due_schedules(now, limit))
 
-    async def next_schedule_at(self) -> Micros | None:
+    async def next_schedule_at(self, after: Micros) -> Micros | None:
         """See the port."""
-        return await self._read_slowly(super().next_schedule_at())
+        return await self._read_slowly(super().next_schedule_at(after))
 
     async def list_schedules(
         self, status: ScheduleStatus | None, after: ScheduleId | None, limit: int

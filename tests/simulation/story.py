@@ -11,6 +11,7 @@ from datetime import timedelta
 from functools import partial
 from random import Random
 from typing import Any
+from zlib import crc32
 
 from audit import audit
 
@@ -149,6 +150,20 @@ _GOES_ON_BY: Mapping[str, str] = {
     "CANCELLED": "retry",
 }
 """What lets a run go on that waits for a person."""
+
+
+_RULES: tuple[dict[str, Any], ...] = (
+    {},
+    {"jitter": 0.3},
+    {"overlap": "queue"},
+    {"overlap": "replace", "jitter": 1},
+    {"overlap": "allow", "catch_up": "all"},
+    {"catch_up": "all"},
+    {"catch_up": 3},
+    {"catch_up": "none", "overlap": "queue", "pause_on_failure": 1},
+    {"pause_on_failure": 2},
+)
+"""How schedules treat their moments."""
 
 
 class Story:
@@ -513,10 +528,14 @@ class Story:
         task = self.workload.task()
         task.pop("kills", None)
         every, most = luck.choice((0.5, 2, 5)), luck.randint(1, 4)
-        self.machine.note(program.name, f"is asked to create schedule {id} every {every} s")
+        rules = _RULES[crc32(f"{every}{most}{id}{task}".encode()) % len(_RULES)]
+        how = f"every {every} s, {rules}"
+        self.machine.note(program.name, f"is asked to create schedule {id} {how}")
         done = await self.insist(
             program,
-            lambda: program.app.scheduler.schedule_task(id, task, interval=every, max_runs=most),
+            lambda: program.app.scheduler.schedule_task(
+                id, task, interval=every, max_runs=most, **rules
+            ),
         )
         if done and ScheduleId(id) not in self.ledger.schedules:
             self.machine.accuse(f"{program.name} says that {id} is created, and it is not")
@@ -527,6 +546,8 @@ class Story:
         verb = self.luck.choice(("pause", "resume", "resume", "trigger"))
         since = self.ledger.tick
         self.machine.note(program.name, f"is asked to {verb} schedule {id}")
+        if verb == "trigger":
+            self.ledger.fired_by_hand.add(ScheduleId(id))
         method = getattr(program.app.scheduler, f"{verb}_schedule")
         try:
             if not await self.insist(program, lambda: method(id)):

@@ -384,7 +384,7 @@ QUESTIONS: Sequence[Question] = (
     lambda store: store.queued_types(),
     lambda store: store.tombstone(RunId("a")),
     lambda store: store.due_schedules(NOW, 9),
-    lambda store: store.next_schedule_at(),
+    lambda store: store.next_schedule_at(Micros(0)),
     lambda store: store.list_schedules(None, None, 9),
     lambda store: store.definition(RunKind.TASK, "name"),
     lambda store: store.workers(),

@@ -13,6 +13,7 @@ from programs import content, ended, heard, start
 
 from kallista.core.events import StepState
 from kallista.core.plan import WAKE, Entry, Grant, Plan
+from kallista.core.schedules import USUAL_RULES
 from kallista.core.states import TaskStatus
 from kallista.core.types import JsonText, Micros, RunId, RunKey, WorkerKey
 from kallista.errors import StoreError, StoreUnavailableError
@@ -214,6 +215,22 @@ async def test_tasks_of_version_2_are_the_same_afterwards(path: Path) -> None:
         assert over.steps == (StepState(status, 3, 1, 2, 10, 20, 30, 40, 5, 8, True),)
         assert new.steps == (StepState(),)
         assert await store.outcomes(over.key) == {0: '{"value": 1}'}
+
+
+async def test_schedules_of_version_3_are_due_afterwards(path: Path) -> None:
+    """Who waited for a moment is looked at then, and treats it as it always did."""
+    ready(path, migrations()[:3])
+    with closing(apsw.Connection(str(path))) as db:
+        db.execute(
+            "INSERT INTO definitions VALUES (1, 'd', '{}');"
+            "INSERT INTO schedules VALUES"
+            " ('s', 'ACTIVE', '{}', 1, 'c', 0, '[]', NULL, NULL, 4, 0, 70, 60, 's@60', 5, 4)"
+        )
+    async with opened(lambda: SqliteStore(path)) as store:
+        assert await store.next_schedule_at(Micros(0)) == 70
+        [(schedule, _)] = await store.due_schedules(Micros(70), 9)
+        assert (schedule.look_at, schedule.rules) == (70, USUAL_RULES)
+        assert (schedule.note, schedule.since) == (None, 5)
 
 
 def test_a_migration_that_fails_changes_nothing(path: Path) -> None:

@@ -13,6 +13,7 @@ import psycopg
 import pytest
 from servers import empty_database, new_database, server
 
+from kallista.core.schedules import USUAL_RULES
 from kallista.core.types import Micros
 from kallista.errors import StoreError, StoreUnavailableError
 from kallista.store.postgres import PostgresStore
@@ -69,6 +70,24 @@ async def test_an_older_store_is_migrated() -> None:
         assert await found(store, "run") == record, "an older program that is running goes on"
     async with opened(lambda: PostgresStore(url)) as store:
         assert await found(store, "run") == record, "an older program that may, opens it"
+
+
+async def test_schedules_of_version_1_are_due_afterwards() -> None:
+    """Who waited for a moment is looked at then, and treats it as it always did."""
+    url = empty_database()
+    with closing(Connection(read_url(url))) as db:
+        prepare(db, read_url(url), migrations()[:1])
+    said(url, "INSERT INTO kallista.definitions (hash, content) VALUES ('d', '{}')")
+    said(
+        url,
+        "INSERT INTO kallista.schedules SELECT 's', 'ACTIVE', '{}', key, 'c', 0, '[]', NULL, NULL,"
+        " 4, 0, 70, 60, 's@60', 5, 4 FROM kallista.definitions",
+    )
+    async with opened(lambda: PostgresStore(url)) as store:
+        assert await store.next_schedule_at(Micros(0)) == 70
+        [(schedule, _)] = await store.due_schedules(Micros(70), 9)
+        assert (schedule.look_at, schedule.rules) == (70, USUAL_RULES)
+        assert (schedule.note, schedule.since) == (None, 5)
 
 
 async def test_a_migration_that_fails_changes_nothing() -> None:

@@ -295,6 +295,26 @@ async def test_cron_reads_the_wall_clock_of_its_zone(world: World) -> None:
     assert log.ran == ["c@2026-01-01T08:00:00Z"]
 
 
+async def test_a_schedule_keeps_what_it_does_at_change_overs(any_world: World) -> None:
+    """The choice is stored with the trigger; another one under the same id is another schedule."""
+    app = await any_world.app(Log().note)
+
+    async def early(dst: str | None) -> str:
+        return await app.scheduler.schedule_task(
+            "early", NOTE, cron="30 2 28,29,30 3 *", timezone="Europe/Berlin", dst=dst
+        )
+
+    await early("skip both")
+    times = await app.scheduler.next_fire_times("early", 2)
+    assert [f"{time:%d %H:%M}" for time in times] == ["28 01:30", "30 00:30"]
+    assert (await app.scheduler.get_schedule("early")).trigger.endswith(
+        "(Europe/Berlin, skip both)"
+    )
+    assert await early("both skip") == "early"
+    with pytest.raises(ConflictError):
+        await early(None)
+
+
 async def test_triggers_are_values(world: World) -> None:
     """``Every``, ``Cron`` and ``At`` say the same as the arguments."""
     log = Log()
@@ -398,6 +418,9 @@ async def test_a_durable_sleep_holds_no_place(any_world: World) -> None:
         ({"cron": "61 * * * *"}, "minute|61"),
         ({"cron": "nonsense"}, "cron|field"),
         ({"cron": "* * * * *", "timezone": "Mars/Base"}, "Mars/Base"),
+        ({"cron": "@daily", "dst": "never"}, "after, skip .* first, second, both"),
+        ({"interval": 5, "dst": "skip"}, r"dst belongs to cron=.*Cron\(…, dst=…\)"),
+        ({"dst": "skip"}, "dst belongs to cron="),
         ({"interval": 5, "max_runs": 0}, "max_runs must be at least 1"),
         ({"interval": 5, "until": START - timedelta(1)}, "would never fire"),
         ({"priority": "high"}, "priority"),

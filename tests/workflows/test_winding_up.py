@@ -120,11 +120,13 @@ async def test_what_cannot_be_undone_is_told_and_the_rest_is_undone(any_world: W
         "bad: ValueError: broken cannot be done",
         "undo:room: ValueError: room cannot be undone",
     ]
+    assert "retry undoes what could not be undone" in str(await manager.explain("w"))
     agency.broken.clear()
     agency.done.clear()
     await manager.retry_workflow("w")
     run = await any_world.after(manager.wait_workflow("w"))
     assert (run.status, agency.done) == (WorkflowStatus.FAILED, ["undo room"])
+    assert "what it had done is undone" in str(await manager.explain("w"))
     with pytest.raises(StateError, match="nothing to go on from"):
         await manager.retry_workflow("w")
 

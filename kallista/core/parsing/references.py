@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 from kallista.core.definitions import Definition, Phase
 from kallista.core.expressions import Reference, compile_condition
+from kallista.core.firing_values import FIRING
 from kallista.core.parsing.graph import ancestors
 from kallista.core.plain import some
 from kallista.core.problems import Problems
@@ -84,6 +85,11 @@ def _problem(
         if definition.steps[position].phase is not Phase.FINALLY:
             return f"{reference} is known when the run has come to its end: use it in finally"
         return None if name == "status" else f"{reference} is not there; there is run.status"
+    if reference.root == FIRING:
+        return (
+            f"{reference} is known where a schedule starts something: in the config of its task, or"
+            " in the inputs of its workflow or process"
+        )
     if definition.kind is RunKind.TASK:
         return f"{reference} means nothing here: a single task runs after no other"
     if reference.root != root:

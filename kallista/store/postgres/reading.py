@@ -188,9 +188,9 @@ class Reading:
             for row in self._db.ask(_DUE_SCHEDULES, (now, limit))
         ]
 
-    def next_schedule_at(self) -> Micros | None:
-        """When the next schedule is due."""
-        moment = self._db.ask(_NEXT_SCHEDULE_AT)[0][0]
+    def next_schedule_at(self, after: Micros) -> Micros | None:
+        """When the next schedule has to be looked at."""
+        moment = self._db.ask(_NEXT_SCHEDULE_AT, (after,))[0][0]
         return None if moment is None else Micros(moment)
 
     def list_schedules(

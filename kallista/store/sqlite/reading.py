@@ -170,9 +170,9 @@ class Reading:
             for *row, unfinished in self._db.execute(_DUE_SCHEDULES, (now, limit))
         ]
 
-    def next_schedule_at(self) -> Micros | None:
-        """When the next schedule is due."""
-        moment = self._db.execute(_NEXT_SCHEDULE_AT).get
+    def next_schedule_at(self, after: Micros) -> Micros | None:
+        """When the next schedule has to be looked at."""
+        moment = self._db.execute(_NEXT_SCHEDULE_AT, (after,)).get
         return None if moment is None else Micros(cast(int, moment))
 
     def list_schedules(

@@ -237,9 +237,9 @@ class SqliteStore:
         """See the port."""
         return await self._reading.ask(lambda reading: reading.due_schedules(now, limit))
 
-    async def next_schedule_at(self) -> Micros | None:
+    async def next_schedule_at(self, after: Micros) -> Micros | None:
         """See the port."""
-        return await self._reading.ask(lambda reading: reading.next_schedule_at())
+        return await self._reading.ask(lambda reading: reading.next_schedule_at(after))
 
     async def list_schedules(
         self, status: ScheduleStatus | None, after: ScheduleId | None, limit: int
