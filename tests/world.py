@@ -133,6 +133,7 @@ class World:
         if error is None:
             await self.settle()
             await self.check()
+            await self._check_as_users_do()
         await self._stack.aclose()
         if error is None:
             for app in self.apps:
@@ -140,6 +141,17 @@ class World:
 
     async def check(self) -> None:
         """Whether what is remembered is sound."""
+
+    async def _check_as_users_do(self) -> None:
+        """The check that users have finds nothing wrong after any story, on any store."""
+        for app in self.apps:
+            if app not in self._left:
+                checking = asyncio.ensure_future(app.store.check())
+                while not checking.done():
+                    await self.settle()
+                    await asyncio.sleep(0)
+                assert (await checking).problems == ()
+                return
 
 
 class MemoryWorld(World):

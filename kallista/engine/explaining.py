@@ -134,7 +134,7 @@ class Explainer:
         for id in definition.dependencies:
             head = heads.get(id)
             if head is None:
-                missing.append((id, f"{id!r}, which does not exist yet"))
+                missing.append((id, f"{id!r}, {await self._absent(id)}"))
             elif head.kind is not RunKind.PROCESS:
                 missing.append((id, f"{id!r}, but that is the id of a {head.kind}"))
             elif head.head.state in (ProcessStatus.FAILED, ProcessStatus.CANCELLED):
@@ -146,6 +146,13 @@ class Explainer:
             record, f"{what} waits for process {told}", "waits_for_process",
             [id for id, _ in missing],
         )  # fmt: skip
+
+    async def _absent(self, id: RunId) -> str:
+        """Why a run that another waits for is not there."""
+        gone = await self._store.tombstone(id)
+        if gone is None:
+            return "which does not exist yet"
+        return f"which was deleted when it was {gone.status}: create it again, or cancel this one"
 
     async def _finished(self, record: RunRecord, definition: Definition, what: str) -> Explanation:
         state = record.head.state.value

@@ -10,6 +10,7 @@ from typing import Final, NoReturn
 
 from kallista.core.plain import shown
 from kallista.errors import UsageError
+from kallista.logs import mask_text
 from kallista.tasks.http import (
     HttpAnswerError,
     HttpBusyError,
@@ -99,7 +100,7 @@ async def _result(request: Request, answer: Answer, limit: int) -> dict[str, obj
 
 
 def _fail(request: Request, answer: Answer, body: bytes) -> NoReturn:
-    told = " ".join(body.decode(errors="replace").split())
+    told = mask_text(" ".join(body.decode(errors="replace").split()), request.target.secrets)
     message = f"{request.method} {request.target} was answered {answer.status}"
     message += f", and {', '.join(request.expected)} was expected"
     if answer.status in REDIRECTS and "location" in answer.headers:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from typing import Any, Final
-from urllib.parse import quote, urlencode, urljoin, urlsplit
+from urllib.parse import parse_qsl, quote, urlencode, urljoin, urlsplit
 
 import msgspec
 
@@ -15,6 +15,7 @@ from kallista.core.durations import parse_duration
 from kallista.core.plain import shown
 from kallista.core.types import Json, Micros
 from kallista.errors import UsageError
+from kallista.logs import secret_values
 
 METHODS: Final = ("GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE")
 SAFE_METHODS: Final = ("GET", "HEAD", "OPTIONS")
@@ -69,6 +70,11 @@ class Target:
     def url(self) -> str:
         """All of it, the query included."""
         return f"{self.scheme}://{self.host_header}{self.path}"
+
+    @property
+    def secrets(self) -> Sequence[str]:
+        """What stands in the query under names that say that it is secret."""
+        return secret_values(dict(parse_qsl(self.path.partition("?")[2])))
 
     def __str__(self) -> str:
         """For people: without the query, which may hold secrets."""
@@ -221,7 +227,7 @@ def _merged(ours: Mapping[str, str], theirs: Mapping[str, str]) -> tuple[tuple[s
     """All headers; where both have one, theirs counts, however it is written."""
     taken = {name.lower() for name in theirs}
     kept = [(name, value) for name, value in ours.items() if name.lower() not in taken]
-    return (*kept, *theirs.items())
+    return (*kept, *((name, value.strip()) for name, value in theirs.items()))
 
 
 def _listed(value: Json) -> list[Json]:

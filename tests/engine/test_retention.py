@@ -112,6 +112,26 @@ async def test_what_others_depend_on_stays(any_world: World) -> None:
     assert await left(app) == []
 
 
+async def test_who_comes_too_late_is_told(any_world: World) -> None:
+    """A process that depends on one that is gone waits, and it is said what for."""
+    app = await any_world.app(note)
+    steps = [{"id": "first", **NOTE}]
+    base = {"id": "base", "name": "base", "steps": steps}
+    await app.orchestrator.create_process(base)
+    await app.orchestrator.start_process("base")
+    await any_world.passes("1h")
+    assert await any_world.after(app.store.purge("30m")) == 1
+    await app.orchestrator.create_process({**base, "id": "late", "dependencies": ["base"]})
+    await app.orchestrator.start_process("late")
+    await any_world.settle()
+    told = str(await app.orchestrator.explain("late"))
+    assert "waits for process 'base', which was deleted when it was COMPLETED: create it" in told
+    await app.orchestrator.create_process(base)
+    await app.orchestrator.start_process("base")
+    await any_world.settle()
+    assert (await app.orchestrator.get_process("late")).status == "COMPLETED"
+
+
 async def test_who_does_not_use_it_pays_nothing(world: World) -> None:
     """Without the setting nobody ever looks for old runs, nor does who executes nothing."""
     app = await keeping(world)

@@ -407,7 +407,7 @@ class TestFailures:
 
         async with serving(echo) as server:
             config: Any = {
-                "url": f"http://shop.test:{server.port}/x",
+                "url": f"http://shop.test:{server.port}/x?access_token=s3cr3t-three",
                 "headers": {"Authorization": "Bearer s3cr3t-one"},
                 "params": {"api_key": "s3cr3t-two"},
             }
