@@ -87,9 +87,8 @@ class Firings:
         self._cancel = cancel
         self._failing: dict[ScheduleId, str] = {}
         self._waiting: dict[ScheduleId, Micros | None] = {}
-        self._looking = False
-        """Meanwhile it may be just about to find that it waits for a run that is ending."""
         self._failed: set[ScheduleId] = set()
+        self._some_ended = False
 
     def has_ended(self, schedule: ScheduleId | None, *, failed: bool) -> bool:
         """A run has ended; whether that makes it worth a look at the schedules.
@@ -98,20 +97,15 @@ class Firings:
             schedule: Whose firing it was, if that is known.
             failed: Whether it has failed.
         """
+        self._some_ended = True
         if failed and schedule is not None:
             self._failed.add(schedule)
-        return bool(self._failed or self._waiting or self._looking)
+        return bool(self._failed or self._waiting)
 
     async def once(self) -> Micros | None:
         """Fire all that is due; returns when to look again."""
-        self._looking = True
-        try:
-            return await self._look()
-        finally:
-            self._looking = False
-
-    async def _look(self) -> Micros | None:
         before, self._failing, self._waiting = self._failing, {}, {}
+        self._some_ended = False
         await self._pause_failed()
         now = self._clock.now()
         while due := await self._due(now):
@@ -121,6 +115,8 @@ class Firings:
         later = [] if next_at is None else [next_at]
         later += [Micros(now + TRY_AGAIN_AFTER)] if self._failing else []
         later += [Micros(now + ENDED_UNSEEN_AFTER)] if self._waiting else []
+        if self._waiting and self._some_ended:
+            later.append(now)  # it may have ended after it was found to be under way
         later += [at for at in self._waiting.values() if at is not None and at > now]
         return min(later, default=None)
 

@@ -27,7 +27,6 @@ from kallista.core.snapshots import (
     WorkflowSnapshot,
 )
 from kallista.core.states import ProcessStatus, ScheduleStatus, TaskStatus, WorkflowStatus
-from kallista.core.triggers import Trigger
 from kallista.core.types import Json
 from kallista.workflows.many import Which
 from kallista.workflows.process_orchestrator import ProcessOrchestrator

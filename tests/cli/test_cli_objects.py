@@ -280,10 +280,10 @@ def test_many_are_commanded_at_once(folder: Path, typed: Typist) -> None:
         typed("run", written(folder, HELLO), "--detach", "--id", id)
     nothing = typed("workflow", "cancel")
     assert (nothing.code, "--tag, --name" in nothing.err) == (2, True)
-    preview = typed("workflow", "cancel", "--name", "hello", "--dry-run")
+    preview = typed("workflow", "cancel", "--name", "Hello", "--dry-run")
     assert preview.out.splitlines() == ["2 workflows match", "  two", "  one"]
-    careful = typed("workflow", "cancel", "--name", "hello")
+    careful = typed("workflow", "cancel", "--name", "Hello")
     assert (careful.code, "add --yes" in careful.err) == (2, True)
-    done = typed("workflow", "cancel", "--name", "hello", "--reason", "enough", "--yes")
+    done = typed("workflow", "cancel", "--name", "Hello", "--reason", "enough", "--yes")
     assert done.out == "2 workflows match; 2: is cancelled\n"
-    assert typed("workflow", "cancel", "--name", "hello", "-y", "-o", "json").answer["matched"] == 0
+    assert typed("workflow", "cancel", "--name", "Hello", "-y", "-o", "json").answer["matched"] == 0

@@ -22,6 +22,8 @@ from kallista import (
     TaskStatus,
     UsageError,
 )
+from kallista.core.types import Micros
+from kallista.store.memory import MemoryStore
 
 pytestmark = pytest.mark.anyio
 
@@ -193,6 +195,31 @@ async def test_a_firing_waits_in_line(any_world: World) -> None:
     await any_world.settle()
     assert log.of("all") == ["00:00:00", "00:00:10", "00:00:20", "00:00:30"]
     assert (await one.scheduler.get_schedule("all")).skipped == 0
+
+
+async def test_an_end_amid_a_look_is_not_missed(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was found to be under way, and ended before the look was over, is looked at again."""
+    log = Log()
+    log.held = asyncio.Event()
+    app = await world.app(log.note)
+    await app.scheduler.schedule_task("s", NOTE, interval=10, overlap="queue")
+    await world.settle()
+    due = MemoryStore.due_schedules
+
+    async def due_and_then_it_ends(self: MemoryStore, now: Micros, limit: int) -> object:
+        found = await due(self, now, limit)
+        assert log.held is not None
+        log.held.set()
+        for _ in range(50):  # turns of the loop, in which the run ends and its end is written
+            await asyncio.sleep(0)
+        assert not log.running
+        return found
+
+    monkeypatch.setattr(MemoryStore, "due_schedules", due_and_then_it_ends)
+    await world.passes(10)
+    assert log.of("s") == ["00:00:00", "00:00:10"]
 
 
 async def test_a_firing_takes_the_place_of_the_one_before(any_world: World) -> None:
