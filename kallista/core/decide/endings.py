@@ -22,28 +22,32 @@ def finish(draft: Draft, now: Micros, capacity: Capacity) -> None:
     """End a run in which nothing is left to do, or do what is to be done at its end."""
     if draft.unfinished or draft.state not in ACTIVE_RUN:
         return
-    kind = _RUN_FAILED if _has_failed(draft) else _RUN_COMPLETED
     definition = draft.run.definition
-    if len(definition.steps) > definition.main_count:
-        last = _last_steps(draft, kind, now, capacity)
+    if len(definition.steps) > definition.main_count or draft.ending is not None:
+        last = _last_steps(draft, now, capacity)
         if last is None:
             return
         kind = last
+    else:
+        kind = _kind(draft)
     drop_deadline(draft)
     draft.record(kind, now)
     tell(draft)
 
 
-def _has_failed(draft: Draft) -> bool:
-    return draft.dead_ends > 0 and any(
+def _kind(draft: Draft) -> EventKind:
+    """How a run ends whose main phase is over, for all that is to be done at its end."""
+    has_failed = draft.dead_ends > 0 and any(
         not draft.step(position).passed and draft.step(position).status is not TaskStatus.SKIPPED
         for position in range(draft.run.definition.main_count)
     )
+    return _RUN_FAILED if has_failed else _RUN_COMPLETED
 
 
-def _last_steps(draft: Draft, kind: EventKind, now: Micros, capacity: Capacity) -> EventKind | None:
+def _last_steps(draft: Draft, now: Micros, capacity: Capacity) -> EventKind | None:
     """How a run ends whose main phase is over; None while it is being wound up."""
     if draft.ending is None:
+        kind = _kind(draft)
         ending = Ending.COMPLETED if kind is _RUN_COMPLETED else on_failure(draft)
         if not has_last_steps(draft, ending):
             return kind
