@@ -52,7 +52,6 @@ from kallista.core.snapshots import (
     WorkflowSnapshot,
 )
 from kallista.core.states import ProcessStatus, ScheduleStatus, TaskStatus, WorkflowStatus
-from kallista.core.triggers import Trigger
 from kallista.core.types import Json
 from kallista.engine.care import StoreBackup, StoreCare, StoreCheck, StoreStats
 from kallista.workflows.process_orchestrator import ProcessOrchestrator

@@ -170,12 +170,13 @@ def _stop_steps(draft: Draft, now: Micros, *, awaits_children: bool) -> None:
                 if step.ready_at is not None:
                     draft.unqueue(entry_of(draft, position, step.ready_at))
                 end_step(draft, EventKind.TASK_CANCELLED, position, now, None)
-            case TaskStatus.WAITING if step.ready_at is None:
-                draft.wake_up(child_of(draft, position))
-                if not awaits_children:
-                    end_step(draft, EventKind.TASK_CANCELLED, position, now, None)
             case TaskStatus.WAITING:
-                draft.unqueue(wake_entry_of(draft, position, step.ready_at))
+                if step.ready_at is None:
+                    draft.wake_up(child_of(draft, position))
+                    if awaits_children:
+                        continue
+                else:
+                    draft.unqueue(wake_entry_of(draft, position, step.ready_at))
                 end_step(draft, EventKind.TASK_CANCELLED, position, now, None)
             case _:
                 pass
