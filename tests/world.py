@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
+from concurrent.futures import Future
 from contextlib import AsyncExitStack
 from datetime import timedelta
 from pathlib import Path
@@ -32,6 +33,34 @@ ResultT = TypeVar("ResultT")
 Handler = Callable[..., object]
 
 NEVER = Micros(10**17)
+
+
+class HeldThreads:
+    """Threads that come to an end when they are told to."""
+
+    def __init__(self) -> None:
+        self.calls: list[Callable[[], None]] = []
+
+    def submit(self, call: Callable[[], ResultT]) -> Future[ResultT]:
+        """Begin a call that ends later."""
+        future: Future[ResultT] = Future()
+        future.set_running_or_notify_cancel()
+
+        def end() -> None:
+            try:
+                future.set_result(call())
+            except Exception as error:
+                future.set_exception(error)
+
+        self.calls.append(end)
+        return future
+
+    def end(self) -> None:
+        """Let the oldest call end."""
+        self.calls.pop(0)()
+
+    def close(self) -> None:
+        """Nothing is open."""
 
 
 class World:

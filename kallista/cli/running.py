@@ -192,8 +192,9 @@ def _tell_errors(session: Session, run: AnySnapshot) -> None:
     say_whole("  " + session.command(f"{run.kind} show {run.id}"))
     if run.ok:
         return
-    undone = {step.status for step in steps_of(run) if step.phase is Phase.UNDO}
-    if undone == {TaskStatus.COMPLETED}:
+    undoing = [step for step in steps_of(run) if step.phase is Phase.UNDO]
+    undone = any(step.attempt for step in undoing)
+    if undone and all(step.status is TaskStatus.COMPLETED for step in undoing):
         say("What it had done is undone; to try it anew, run it under another id.")
         return
     say(

@@ -9,7 +9,7 @@ from typing import TypeAlias
 from msgspec import Struct
 
 from kallista.core.outcomes import Outcome
-from kallista.core.states import ProcessStatus
+from kallista.core.states import Ending, ProcessStatus
 from kallista.core.types import Json, Micros, RunId, WorkerKey
 
 
@@ -127,12 +127,14 @@ class ParentSeen(Struct, frozen=True, gc=False):
         attempt: The attempt of the parent's step that should drive this run.
         waiting: Whether the parent's step still waits for this run.
         cause: The parent's id, for the history.
+        ending: How the parent will end, if it is being wound up.
     """
 
     state: ProcessStatus
     attempt: int
     waiting: bool
     cause: RunId
+    ending: Ending | None = None
 
 
 class DependenciesSeen(Struct, frozen=True, gc=False):

@@ -152,6 +152,11 @@ class Definition:
         return sum(step.phase is Phase.MAIN for step in self.steps)
 
     @cached_property
+    def tolerates_failures(self) -> bool:
+        """Whether it has steps whose failure lets pass what depends on them."""
+        return any(step.continue_on_error for step in self.steps)
+
+    @cached_property
     def dependents(self) -> tuple[tuple[int, ...], ...]:
         """For each step, the positions of the steps that depend on it, ascending."""
         found: list[list[int]] = [[] for _ in self.steps]

@@ -124,6 +124,12 @@ class Run:
             head.ending is not None and position < self.definition.main_count
         )
 
+    def can_undo(self, position: int) -> bool:
+        """Whether there is something that undoes a step."""
+        definition = self.definition
+        last = definition.steps[definition.main_count :]
+        return any(spec.undoes == position for spec in last)
+
     def step_id(self, position: int) -> StepId:
         """What the step at a position is called; that of a single task is called as its run is."""
         return self.definition.steps[position].id or StepId(self.id)
@@ -366,7 +372,7 @@ def _winding(head: RunHead, event: Event, outcome: int | None) -> tuple[int | No
     """Why the run fails, and how it will end, where an event may have told that before its end."""
     if event.kind in _WIND and event.data is not None:
         told = from_json(event.data)
-        why = event.seq if len(told) > 1 else None
+        why = event.seq if len(told) > 1 else head.outcome
         return why, Ending(told["ending"])
     ended = event.kind in _RUN_ENDS
     return head.outcome if outcome is None else outcome, None if ended else head.ending

@@ -11,6 +11,7 @@ from typing import Final
 from kallista.core.definitions import OnFailure
 from kallista.core.fields import MAX_COUNT, MAX_NAME, MAX_PRIORITY
 from kallista.core.inputs import TYPES
+from kallista.core.parsing.last import NOT_IN_FINALLY, NOT_IN_UNDOING
 from kallista.core.trigger_rules import TriggerRule
 from kallista.core.types import Json
 
@@ -33,6 +34,8 @@ def definition_schema() -> Schema:
             "config": _object(_settings(), "What holds for the run and for its steps."),
             "task": _task(),
             "undoing": _undoing(),
+            "final": _final(),
+            "finalStep": _final_step(),
             "step": _step(),
             "taskStep": _task_step(),
             "workflowStep": _child_step("workflow", {"tasks": _ref("tasks")}),
@@ -110,7 +113,10 @@ def _settings() -> Schema:
             "description": "rollback: what has completed is undone (compensate).",
         },
         "finally": {
-            "anyOf": [{"type": "array", "items": _ref("task")}, {"type": "null"}],
+            "anyOf": [
+                {"type": "array", "items": {"oneOf": [_ref("final"), _ref("finalStep")]}},
+                {"type": "null"},
+            ],
             "description": "Tasks that run whatever the end; ${run.status} says which it is.",
         },
     }
@@ -188,13 +194,33 @@ def _task() -> Schema:
 
 
 def _undoing() -> Schema:
-    none = ("id", "name", "when", "depends_on", "trigger_rule", "compensate", "tags")
     return {
         "type": "object",
         "description": "A task that undoes another one.",
-        "properties": {**_task_keys(), **dict.fromkeys(none, False)},
+        "properties": {**_task_keys(), **dict.fromkeys(NOT_IN_UNDOING, False)},
         "required": ["type"],
     }
+
+
+def _final() -> Schema:
+    return {
+        "type": "object",
+        "description": "A task that runs whatever the end.",
+        "properties": {**_task_keys(), **dict.fromkeys(NOT_IN_FINALLY, False)},
+        "required": ["type"],
+    }
+
+
+def _final_step() -> Schema:
+    properties: Schema = {
+        **_common(),
+        **_limits(),
+        **dict.fromkeys(NOT_IN_FINALLY, False),
+        "type": {"const": "task"},
+        "task_data": _ref("final"),
+    }
+    what = "A task that runs whatever the end of a process, written as its steps are."
+    return _object(properties, what, required=["type", "task_data"])
 
 
 def _step() -> Schema:

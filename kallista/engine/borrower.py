@@ -152,7 +152,7 @@ class Borrower:
             self._slots.give_back(wish)
         active = self._running.pop(place, None)
         if active is not None:
-            self.attempts.stop(active, place[1])
+            self.attempts.stop(active, place[1], lost=True)
 
     async def _begin(self, record: RunRecord, loans: Sequence[Loan]) -> None:
         definition = self._definitions.get(record.definition, record.definition_content)

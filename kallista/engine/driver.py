@@ -73,8 +73,14 @@ class Attempts(Protocol):
         """Execute the step's running attempt."""
         ...
 
-    def stop(self, active: ActiveRun, position: int) -> None:
-        """Tell the step's attempt to stop."""
+    def stop(self, active: ActiveRun, position: int, *, lost: bool = False) -> None:
+        """Tell the step's attempt to stop.
+
+        Args:
+            active: The run.
+            position: The step.
+            lost: What it reports would be dropped, for it is not this program's any more.
+        """
         ...
 
 
@@ -723,8 +729,9 @@ class Driver:
         """Do what was written meanwhile: stop what should not run, start what should."""
         run = active.run
         for position in list(active.attempts):
-            if run.is_over(position) or active.run.steps[position].status is not TaskStatus.RUNNING:
-                self.attempts.stop(active, position)
+            lost = run.steps[position].status is not TaskStatus.RUNNING
+            if lost or run.is_over(position):
+                self.attempts.stop(active, position, lost=lost)
         for position, step in enumerate(active.run.steps):
             here = step.worker == self._slots.worker and position not in active.on_loan
             mine = step.status is TaskStatus.RUNNING and here
@@ -754,7 +761,7 @@ class Driver:
         active.mailbox, active.looks = [], frozenset()
         self._forget(active)
         for position in list(active.attempts):
-            self.attempts.stop(active, position)
+            self.attempts.stop(active, position, lost=True)
         if owned:
             _log.warning("run %s is driven by another worker now", active.run.id)
         self._pass_on(active, left, looks)
@@ -889,9 +896,14 @@ _ENDS = frozenset(
 
 def _remember_results(active: ActiveRun, draft: Draft) -> None:
     """Keep what the store says of finished steps, so that it need not be asked."""
+    outcome = active.run.head.outcome
     for event in draft.events:
-        place = WHOLE_RUN if event.step is None else event.step
-        if event.data is not None and (event.kind in _ENDS or place == WHOLE_RUN):
-            active.results[place] = event.data
-        elif event.kind is _RESET or place == WHOLE_RUN:
-            active.results.pop(place, None)
+        if event.step is None:
+            if outcome is None:
+                active.results.pop(WHOLE_RUN, None)
+            elif event.seq == outcome and event.data is not None:
+                active.results[WHOLE_RUN] = event.data
+        elif event.data is not None and event.kind in _ENDS:
+            active.results[event.step] = event.data
+        elif event.kind is _RESET:
+            active.results.pop(event.step, None)

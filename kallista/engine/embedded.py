@@ -579,8 +579,11 @@ class EmbeddedEngine:
         """Remove a run; false when it has changed since it was read."""
         record = await self._record(kind, id)
         if not _is_over(record):
-            ended = record.head.state in FINISHED_RUN
-            advice = "wait until what is in flight has ended" if ended else "cancel it first"
+            advice = "cancel it first"
+            if record.head.state in FINISHED_RUN:
+                advice = "wait until what is in flight has ended"
+            elif record.head.state is ProcessStatus.COMPENSATING:
+                advice = "wait until it has come to its end"
             raise StateError(f"{kind} {id!r} is {record.status} and cannot be deleted; {advice}")
         if record.parent_id is not None:
             raise StateError(f"{kind} {id!r} belongs to {record.parent_id!r}; delete that")

@@ -23,7 +23,7 @@ from kallista.core.outcomes import (
     Stopped,
 )
 from kallista.core.run import Run
-from kallista.core.states import ProcessStatus, RunKind, TaskStatus
+from kallista.core.states import UNDOING, ProcessStatus, RunKind, TaskStatus
 from kallista.core.types import Json, JsonText, Micros, RunKey
 from kallista.core.wiring import evaluate, reads, wiring
 from kallista.engine.active import ActiveRun, Progress
@@ -94,10 +94,23 @@ class Executor:
         self._attempts[task] = attempt
         active.attempts[position] = task
 
-    def stop(self, active: ActiveRun, position: int) -> None:
-        """Tell the step's attempt to stop; it reports ``Stopped``."""
+    def stop(self, active: ActiveRun, position: int, *, lost: bool = False) -> None:
+        """Tell the step's attempt to stop; it reports ``Stopped``.
+
+        What runs on a thread goes on nevertheless. Where it would be undone, it is waited for: who
+        does not know whether it has completed cannot undo it.
+        """
         task = active.attempts.get(position)
-        if task is not None:
+        if task is None:
+            return
+        attempt = self._attempts.get(task)
+        call = None if attempt is None else attempt.call
+        is_called = not lost and call is not None and (call.running() or call.done())
+        # Who executes it on loan does not know how the run will end.
+        is_undone = active.lent or active.run.head.ending in UNDOING
+        if attempt and is_called and is_undone and active.run.can_undo(position):
+            attempt.asked_to_stop = True
+        else:
             self._end(task, Stopped())
 
     def close(self) -> None:
@@ -158,7 +171,7 @@ class Executor:
                         answer = await cast("_Answering", handler.call(invocation))
                     outcome = Completed(answer) if isinstance(answer, str) else answer
             except asyncio.CancelledError:
-                outcome = self._with_note(attempt.outcome or _cancelled(), active, position)
+                outcome = self._with_note(attempt.outcome or _cancelled(attempt), active, position)
             except BaseException as error:
                 on_main_thread = not on_thread and current_thread() is main_thread()
                 if isinstance(error, KeyboardInterrupt) and on_main_thread:
@@ -245,13 +258,14 @@ class Executor:
         if earlier is not None:
             await _over(earlier)
         future = self._threads.submit(lambda: handler.call(invocation))
+        attempt.call = cast("Future[object]", future)
         answer = asyncio.wrap_future(future)
         try:
             returned = await asyncio.shield(answer)
         except asyncio.CancelledError:
             answer.add_done_callback(_unheard)
             if not future.cancel() and not future.done():
-                attempt.left_behind = self._outliving[place] = cast("Future[object]", future)
+                attempt.left_behind = self._outliving[place] = attempt.call
             raise
         return await returned if isawaitable(returned) else returned
 
@@ -331,13 +345,17 @@ class _Attempt:
         outcome: What somebody else decided about it; None: the handler decides.
     """
 
-    __slots__ = ("active", "begun", "left_behind", "outcome", "position")
+    __slots__ = (
+        "active", "asked_to_stop", "begun", "call", "left_behind", "outcome", "position",
+    )  # fmt: skip
 
     def __init__(self, active: ActiveRun, position: int, outcome: Outcome | None) -> None:
         self.active = active
         self.position = position
         self.outcome = outcome
         self.begun = False
+        self.call: Future[object] | None = None
+        self.asked_to_stop = False
         self.left_behind: Future[object] | None = None
         """The call that could not be stopped when the attempt ended."""
 
@@ -350,7 +368,7 @@ class _Attempt:
 
     def cancelled(self) -> bool:
         """Whether it should stop."""
-        return self.outcome is not None
+        return self.asked_to_stop or self.outcome is not None
 
 
 async def _over(call: Future[object]) -> None:
@@ -449,11 +467,13 @@ def _qualified(type: type) -> str:
     return f"{type.__module__}.{type.__qualname__}"
 
 
-def _cancelled() -> Outcome:
+def _cancelled(attempt: _Attempt) -> Outcome:
     """Nobody here asked for it: the program is being torn down, or the handler did it itself."""
     task = asyncio.current_task()
     if task is not None and task.cancelling():
         return HandedBack()
+    if attempt.asked_to_stop:
+        return Stopped()
     message = "the handler raised CancelledError although nobody cancelled it"
     return Failed(Failure("CancelledError", message, None, _kinds(asyncio.CancelledError)))
 

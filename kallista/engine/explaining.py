@@ -81,7 +81,8 @@ class Explainer:
             case ProcessStatus.WAITING:
                 return await self._dependencies(record, definition, what)
             case ProcessStatus.PAUSED:
-                return self._said(record, f"{what} is paused{_in_flight(record)}", "paused")
+                paused = self._said(record, f"{what} is paused{_in_flight(record)}", "paused")
+                return _with_ending(paused, record)
             case ProcessStatus.COMPLETED | ProcessStatus.FAILED | ProcessStatus.CANCELLED:
                 return await self._finished(record, definition, what)
             case _:
@@ -258,14 +259,14 @@ class Explainer:
 
 def _what_next(record: RunRecord, definition: Definition) -> str:
     """What a retry would do."""
-    undone = [
-        step.passed
+    undoing = [
+        step
         for spec, step in zip(definition.steps, record.steps, strict=True)
-        if spec.phase is Phase.UNDO and step.attempt
+        if spec.phase is Phase.UNDO and step.ended_at is not None
     ]
-    if not undone:
+    if not any(step.attempt for step in undoing):
         return "; retry lets it go on"
-    if all(undone):
+    if all(step.passed for step in undoing):
         return "; what it had done is undone"
     return "; retry undoes what could not be undone"
 

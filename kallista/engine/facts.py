@@ -103,7 +103,8 @@ class Facts:
             return []
         step = record.steps[position]
         waiting = step.status is TaskStatus.WAITING
-        return [ParentSeen(record.head.state, step.attempt, waiting, record.id)]
+        head = record.head
+        return [ParentSeen(head.state, step.attempt, waiting, record.id, head.ending)]
 
     async def of_dependencies(self, run: Run) -> Sequence[Stimulus]:
         """Where the processes are that this one waits for."""

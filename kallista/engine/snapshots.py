@@ -109,7 +109,7 @@ class SnapshotBuilder:
                 for position, (always, state) in enumerate(
                     zip(_outline(definition), record.steps, strict=True)
                 )
-                if always.phase is not _UNDO or state.attempt
+                if always.phase is not _UNDO or state.since is not None or state.attempt
             ]
         )
         errors = _errors(record, steps, outcomes.get(WHOLE_RUN), moments)

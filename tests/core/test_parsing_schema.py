@@ -34,6 +34,20 @@ def test_shipped_definitions_fit() -> None:
     schema.validate(SYSTEM_DESIGN_WORKFLOW)
 
 
+@pytest.mark.parametrize(
+    "data",
+    [
+        {"steps": [{"type": "x"}], "finally": [{"type": "task", "task_data": {"type": "y"}}]},
+        {"tasks": [{"type": "x", "compensate": {"type": "y", "retry": 3}}], "finally": []},
+        {"tasks": [{"type": "x", "compensate": None}], "finally": None, "on_failure": None},
+    ],
+)
+def test_what_is_done_at_the_end_fits(data: Mapping[str, object]) -> None:
+    """In all ways in which it may be written."""
+    parse_document(data, nothing, accept, LIMITS)
+    schema.validate(data)
+
+
 @given(documents)
 def test_what_is_read_fits(data: Mapping[str, object]) -> None:
     """An editor never complains about what Kallista accepts."""
@@ -52,6 +66,9 @@ def test_what_is_read_fits(data: Mapping[str, object]) -> None:
         {"steps": [{"type": "workflow", "tasks": [{"type": "x"}], "when": 5}]},
         {"tasks": [{"type": "x"}], "config": {"retri": 1}},
         {"tasks": [{"type": "workflow"}]},
+        {"tasks": [{"type": "x"}], "finally": [{"type": "x", "trigger_rule": "always"}]},
+        {"tasks": [{"type": "x"}], "finally": [{"type": "x", "compensate": {"type": "y"}}]},
+        {"tasks": [{"type": "x", "compensate": {"type": "y", "continue_on_error": True}}]},
     ],
 )
 def test_slips_are_seen(data: Mapping[str, object]) -> None:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Callable
-from concurrent.futures import Future
 from pathlib import Path
 from random import Random
 from typing import TypeVar
 
 import pytest
 from flaky import FlakyStore
-from world import MemoryWorld, World, places_taken
+from world import HeldThreads, MemoryWorld, World, places_taken
 
 from kallista import Kallista, StoreError, TaskContext, TaskStatus
 from kallista.core.types import Micros
@@ -24,34 +23,6 @@ from kallista.testing.running import InlineThreads
 pytestmark = pytest.mark.anyio
 
 ResultT = TypeVar("ResultT")
-
-
-class HeldThreads:
-    """Threads that come to an end when they are told to."""
-
-    def __init__(self) -> None:
-        self.calls: list[Callable[[], None]] = []
-
-    def submit(self, call: Callable[[], ResultT]) -> Future[ResultT]:
-        """Begin a call that ends later."""
-        future: Future[ResultT] = Future()
-        future.set_running_or_notify_cancel()
-
-        def end() -> None:
-            try:
-                future.set_result(call())
-            except Exception as error:
-                future.set_exception(error)
-
-        self.calls.append(end)
-        return future
-
-    def end(self) -> None:
-        """Let the oldest call end."""
-        self.calls.pop(0)()
-
-    def close(self) -> None:
-        """Nothing is open."""
 
 
 def block() -> str:

@@ -6,7 +6,7 @@ import asyncio
 from typing import Any
 
 import pytest
-from world import World
+from world import HeldThreads, World
 
 from kallista import (
     DefinitionError,
@@ -312,6 +312,235 @@ async def test_a_child_that_was_rolled_back_fails_its_parent_once_more(world: Wo
     assert "nothing to go on from" in str(run.errors[0])
 
 
+async def test_a_cancelled_run_is_rolled_back_later(world: World) -> None:
+    """Whoever asks for a rollback gets one; once."""
+    agency = Agency()
+    agency.hold("room")
+    app = await world.app(agency.do, agency.undo)
+    manager = app.workflow_manager
+    id = await manager.create_workflow("w", [booking("car"), booking("room")])
+    await manager.start_workflow(id)
+    await world.settle()
+    await manager.cancel_workflow(id)
+    await world.after(manager.wait_workflow(id))
+    for _ in range(2):
+        await manager.cancel_workflow(id, rollback=True)
+        run = await world.after(manager.wait_workflow(id))
+        assert run.status is WorkflowStatus.CANCELLED
+        assert agency.done == ["do car", "do room", "undo car"]
+
+
+async def test_cancelling_a_paused_rollback_lets_it_go_on(world: World) -> None:
+    """What is left to undo is not dropped, and nobody is told that it was undone."""
+    agency = Agency()
+    agency.hold("undo room")
+    app = await world.app(agency.do, agency.undo)
+    manager = app.workflow_manager
+    id = await manager.create_workflow("w", [booking("car"), booking("room"), BAD], ROLLBACK)
+    await manager.start_workflow(id)
+    await world.settle()
+    await manager.pause_workflow(id)
+    assert "what it did is undone, and then it will be FAILED" in str(await manager.explain(id))
+    await manager.cancel_workflow(id)
+    agency.held["undo room"].set()
+    run = await world.after(manager.wait_workflow(id))
+    assert (run.status, agency.done[-2:]) == (WorkflowStatus.FAILED, ["undo room", "undo car"])
+
+
+async def test_what_could_not_be_undone_does_not_pass_for_undone(world: World) -> None:
+    """Not even where failures of tasks are let pass."""
+    agency = Agency()
+    agency.broken.add("undo car")
+    agency.hold("room")
+    app = await world.app(agency.do, agency.undo)
+    manager = app.workflow_manager
+    config = {"continue_on_error": True}
+    id = await manager.create_workflow("w", [booking("car"), booking("room")], config)
+    await manager.start_workflow(id)
+    await world.settle()
+    await manager.cancel_workflow(id, rollback=True)
+    await world.after(manager.wait_workflow(id))
+    assert "retry undoes what could not be undone" in str(await manager.explain(id))
+    agency.broken.clear()
+    await manager.retry_workflow(id)
+    run = await world.after(manager.wait_workflow(id))
+    assert (run.status, agency.done[-1]) == (WorkflowStatus.CANCELLED, "undo car")
+    assert statuses(run)["undo:car"] == "COMPLETED"
+
+
+async def test_what_began_before_a_cancellation_ends_before_anything_is_undone(
+    world: World,
+) -> None:
+    """One step after the other, also if the run was to be COMPLETED."""
+    agency = Agency()
+    agency.hold("tell")
+    app = await world.app(agency.do, agency.undo)
+    manager = app.workflow_manager
+    last = [{"id": id, "type": "do", "value": id} for id in ("tell", "tidy")]
+    id = await manager.create_workflow("w", [booking("car")], {"finally": last})
+    await manager.start_workflow(id)
+    await world.settle()
+    await manager.cancel_workflow(id, rollback=True)
+    await world.settle()
+    assert agency.done == ["do car", "do tell"]
+    agency.held["tell"].set()
+    run = await world.after(manager.wait_workflow(id))
+    assert run.status is WorkflowStatus.CANCELLED
+    assert agency.done == ["do car", "do tell", "undo car", "do tidy"]
+
+
+async def test_why_a_run_was_rolled_back_is_told_at_once_and_after_a_retry(world: World) -> None:
+    """Its own failure stands before the rollback in history, and is kept."""
+    agency = Agency()
+    agency.hold("room")
+    agency.broken.add("undo car")
+    app = await world.app(agency.do, agency.undo)
+    manager = app.workflow_manager
+    config = {**ROLLBACK, "deadline": 10}
+    id = await manager.create_workflow("w", [booking("car"), booking("room")], config)
+    await manager.start_workflow(id)
+    waiting = asyncio.ensure_future(manager.wait_workflow(id))
+    await world.passes(11)
+    told = ["ValueError", "DeadlineExceeded"]
+    assert [error.type for error in (await waiting).errors] == told
+    assert [error.type for error in (await manager.get_workflow(id)).errors] == told
+    agency.broken.clear()
+    await manager.retry_workflow(id)
+    run = await world.after(manager.wait_workflow(id))
+    assert [error.type for error in run.errors] == ["DeadlineExceeded"]
+
+
+async def test_what_was_too_late_to_undo_anything_is_seen(world: World) -> None:
+    """Although it was never attempted: no worker served its queue in time."""
+    agency = Agency()
+    app = await world.app(agency.do, agency.undo)
+    undo = {"type": "undo", "value": "room", "queue": "elsewhere", "deadline": 5}
+    tasks = [booking("car"), booking("room", compensate=undo), BAD]
+    manager = app.workflow_manager
+    id = await manager.create_workflow("w", tasks, ROLLBACK)
+    await manager.start_workflow(id)
+    await world.passes(6)
+    run = await world.after(manager.wait_workflow(id))
+    assert statuses(run)["undo:room"] == "FAILED"
+    assert statuses(run)["undo:car"] == "COMPLETED"
+    assert "retry undoes what could not be undone" in str(await manager.explain(id))
+
+
+async def test_a_thread_is_waited_for_where_it_would_be_undone(world: World) -> None:
+    """It cannot be stopped, and what it does may not be forgotten."""
+    done: list[str] = []
+    threads = HeldThreads()
+
+    def book(ctx: TaskContext) -> str:
+        done.append(f"cancelled: {ctx.cancelled}")
+        return "room"
+
+    async def unbook(booking: str) -> None:
+        done.append(f"undo {booking}")
+
+    app = await world.app(book, unbook, threads=threads)
+    manager = app.workflow_manager
+    undo = {"type": "unbook", "booking": "${tasks.book.result}"}
+    id = await manager.create_workflow("w", [{"type": "book", "compensate": undo}])
+    await manager.start_workflow(id)
+    await world.settle()
+    await manager.cancel_workflow(id, rollback=True)
+    await world.settle()
+    assert (await manager.get_workflow(id)).status is WorkflowStatus.COMPENSATING
+    threads.end()
+    run = await world.after(manager.wait_workflow(id))
+    assert run.status is WorkflowStatus.CANCELLED
+    assert done == ["cancelled: True", "undo room"]
+
+
+def trip(**more: object) -> dict[str, object]:
+    """A step that is a whole workflow, of which the second task is held."""
+    return {"id": "trip", "type": "workflow", "tasks": [booking("car"), booking("room")], **more}
+
+
+async def test_a_child_is_rolled_back_before_its_parent(any_world: World) -> None:
+    """Nobody else could undo what it has half done."""
+    agency = Agency()
+    agency.hold("room")
+    app = await any_world.app(agency.do, agency.undo)
+    undo = {"type": "undo", "value": "paid"}
+    steps = [{"id": "pay", "type": "do", "value": "paid", "compensate": undo}, trip()]
+    last = [{"type": "do", "value": "${steps.trip.status}"}]
+    await app.orchestrator.create_process({"id": "p", "steps": steps, "finally": last})
+    await app.orchestrator.start_process("p")
+    await any_world.settle()
+    await app.orchestrator.cancel_process("p", rollback=True)
+    run = await any_world.after(app.orchestrator.wait_process("p"))
+    assert run.status is ProcessStatus.CANCELLED
+    assert agency.done[3:] == ["undo car", "undo paid", "do CANCELLED"]
+
+
+async def test_a_child_is_rolled_back_although_its_parent_undoes_nothing(world: World) -> None:
+    """The parent waits for it all the same."""
+    agency = Agency()
+    agency.hold("room", "undo car")
+    app = await world.app(agency.do, agency.undo)
+    await app.orchestrator.create_process({"id": "p", "steps": [trip()]})
+    await app.orchestrator.start_process("p")
+    await world.settle()
+    await app.orchestrator.cancel_process("p", rollback=True)
+    await world.settle()
+    assert (await app.orchestrator.get_process("p")).status is ProcessStatus.COMPENSATING
+    await app.orchestrator.pause_process("p")
+    await world.settle()
+    await app.orchestrator.resume_process("p")
+    agency.held["undo car"].set()
+    run = await world.after(app.orchestrator.wait_process("p"))
+    assert (run.status, agency.done[-1]) == (ProcessStatus.CANCELLED, "undo car")
+
+
+async def test_a_child_that_completes_all_the_same_is_undone(world: World) -> None:
+    """By what undoes the step that started it."""
+    agency = Agency()
+    stubborn = asyncio.Event()
+
+    async def insist(value: object) -> object:
+        while not stubborn.is_set():
+            try:
+                await stubborn.wait()
+            except asyncio.CancelledError:
+                continue
+        return value
+
+    app = await world.app(agency.do, agency.undo, insist)
+    child = {
+        "id": "trip",
+        "type": "workflow",
+        "tasks": [{"type": "insist", "value": 1}],
+        "compensate": {"type": "undo", "value": "${steps.trip.result.insist}"},
+    }
+    await app.orchestrator.create_process({"id": "p", "steps": [child]})
+    await app.orchestrator.start_process("p")
+    await world.settle()
+    stubborn.set()
+    cancelling = asyncio.ensure_future(app.orchestrator.cancel_process("p", rollback=True))
+    run = await world.after(app.orchestrator.wait_process("p"))
+    await cancelling
+    assert run.status is ProcessStatus.CANCELLED
+    done = run.steps[0].status.value == "COMPLETED"
+    assert agency.done == (["undo 1"] if done else [])
+
+
+async def test_a_retry_that_is_cancelled_at_once_ends(world: World) -> None:
+    """Although the child has not begun to go on yet."""
+    agency = Agency()
+    agency.broken.add("room")
+    app = await world.app(agency.do, agency.undo)
+    other = await world.app(agency.do, agency.undo, worker=False)
+    last = [{"type": "do", "value": "${run.status}"}]
+    process = {"id": "p", "steps": [trip()], "finally": last}
+    await world.after(app.orchestrator.run_process(process))
+    await other.orchestrator.retry_process("p")
+    await other.orchestrator.cancel_process("p", rollback=True)
+    run = await world.after(app.orchestrator.wait_process("p"))
+    assert run.status is ProcessStatus.CANCELLED
+
+
 @pytest.mark.parametrize(
     ("tasks", "config", "told"),
     [
@@ -319,6 +548,9 @@ async def test_a_child_that_was_rolled_back_fails_its_parent_once_more(world: Wo
         ([{"type": "sleep", "seconds": 0}], {"on_failure": "panic"}, "stop, rollback"),
         ([booking("a", compensate={"type": "sleep", "when": "true"})], {}, "'when' has no meaning"),
         ([booking("a"), {"id": "undo:a", "type": "do"}], {}, "'undo:a' is kept"),
+        ([booking("a")], {"finally": [{"id": "undo:a", "type": "do"}]}, "'undo:a' is kept"),
+        ([booking("a", compensate={"type": "undo", "continue_on_error": True})], {},
+         "'continue_on_error' has no meaning"),
         ([booking("a", value="${run.status}")], {}, "use it in finally"),
         ([booking("a")], {"finally": [{"type": "do", "value": "${run.time}"}]}, "run.status"),
         ([booking("a")], {"finally": [{"type": "do", "depends_on": []}]}, "no meaning in finally"),

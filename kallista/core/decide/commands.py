@@ -11,7 +11,7 @@ from kallista.core.decide.endings import tell
 from kallista.core.decide.failures import failure_data
 from kallista.core.decide.lines import child_of, drop_deadline, entry_of, look_again, wake_entry_of
 from kallista.core.decide.turns import end_step, settle
-from kallista.core.decide.winding import has_last_steps, wind_up
+from kallista.core.decide.winding import has_last_steps, is_given_up, wind_up
 from kallista.core.definitions import Phase
 from kallista.core.json_text import to_json
 from kallista.core.outcomes import Failure
@@ -56,6 +56,8 @@ def on_command(draft: Draft, command: Command, now: Micros, capacity: Capacity) 
     state, verb = draft.state, command.verb
     if state in MAY[verb]:
         _COMMANDS[verb](draft, command, now, capacity)
+    elif verb is Verb.CANCEL and command.rollback and state is _P.CANCELLED:
+        _roll_back_late(draft, command, now)
     elif state not in _REPEATS[verb]:
         choice = ", ".join(possible(state)) or "delete"
         raise StateError(
@@ -129,30 +131,45 @@ def resume(draft: Draft, command: Command, now: Micros, capacity: Capacity) -> N
 
 
 def _cancel(draft: Draft, command: Command, now: Micros, capacity: Capacity) -> None:
+    if is_given_up(draft):  # and paused meanwhile: what is left to undo or to end is not dropped
+        resume(draft, command, now, capacity)
+        return
     ending = Ending.UNDONE_CANCELLED if command.rollback else Ending.CANCELLED
-    reason = {} if command.reason is None else {"reason": command.reason}
-    stop(draft, ending, reason, now)
+    stop(draft, ending, _why(command), now)
+
+
+def _roll_back_late(draft: Draft, command: Command, now: Micros) -> None:
+    """Undo what a run had done that was cancelled without; what was tried already is a repeat."""
+    definition = draft.run.definition
+    for position in range(definition.main_count, len(definition.steps)):
+        undoes = definition.steps[position].undoes
+        if undoes is None or draft.step(position).ended_at is not None:
+            continue
+        if draft.step(undoes).status in (TaskStatus.COMPLETED, TaskStatus.RUNNING):
+            wind_up(draft, Ending.UNDONE_CANCELLED, _why(command), now)
+            return
 
 
 def stop(draft: Draft, ending: Ending, why: Mapping[str, Json], now: Micros) -> None:
     """Let nothing begin any more but what is to be done at the end; without that the run is over.
 
-    What is in flight is told to stop and reports later.
+    What is in flight is told to stop and reports later. Child runs are told as well; where there is
+    something to do at the end, it is done after theirs.
     """
     if draft.head.started_at is not None and has_last_steps(draft, ending):
         wind_up(draft, ending, why, now)
-        _stop_steps(draft, range(draft.run.definition.main_count), now)
+        _stop_steps(draft, now, awaits_children=True)
         return
     drop_deadline(draft)
     failed = ending in (Ending.FAILED, Ending.UNDONE_FAILED)
     kind = EventKind.RUN_FAILED if failed else EventKind.RUN_CANCELLED
     draft.record(kind, now, data=to_json(dict(why)) if why else None)
-    _stop_steps(draft, range(draft.run.definition.main_count), now)
+    _stop_steps(draft, now, awaits_children=False)
     tell(draft)
 
 
-def _stop_steps(draft: Draft, positions: range, now: Micros) -> None:
-    for position in positions:
+def _stop_steps(draft: Draft, now: Micros, *, awaits_children: bool) -> None:
+    for position in range(draft.run.definition.main_count):
         step = draft.step(position)
         match step.status:
             case TaskStatus.RUNNING if draft.call_off(position):
@@ -166,6 +183,8 @@ def _stop_steps(draft: Draft, positions: range, now: Micros) -> None:
             case TaskStatus.WAITING:
                 if step.ready_at is None:
                     draft.wake_up(child_of(draft, position))
+                    if awaits_children:
+                        continue
                 else:
                     draft.unqueue(wake_entry_of(draft, position, step.ready_at))
                 end_step(draft, EventKind.TASK_CANCELLED, position, now, None)
@@ -253,4 +272,8 @@ _COMMANDS: Final = {
 
 
 def _reason(command: Command) -> JsonText | None:
-    return None if command.reason is None else to_json({"reason": command.reason})
+    return None if command.reason is None else to_json(_why(command))
+
+
+def _why(command: Command) -> dict[str, Json]:
+    return {} if command.reason is None else {"reason": command.reason}

@@ -29,20 +29,26 @@ def finish(draft: Draft, now: Micros, capacity: Capacity) -> None:
     """End a run in which nothing is left to do, or do what is to be done at its end."""
     if draft.unfinished or draft.state not in ACTIVE_RUN:
         return
-    kind = _end_of_main(draft) if draft.dead_ends else _RUN_COMPLETED
     definition = draft.run.definition
-    if len(definition.steps) > definition.main_count:
-        last = _last_steps(draft, kind, now, capacity)
+    if len(definition.steps) > definition.main_count or draft.ending is not None:
+        last = _last_steps(draft, now, capacity)
         if last is None:
             return
         kind = last
+    else:
+        kind = _kind(draft)
     drop_deadline(draft)
     draft.record(kind, now)
     tell(draft)
 
 
-def _end_of_main(draft: Draft) -> EventKind:
-    """How a run ends in which not all has passed: a failure counts more than a calling off."""
+def _kind(draft: Draft) -> EventKind:
+    """How a run ends whose main phase is over, for all that is to be done at its end.
+
+    A failure counts more than what was called off.
+    """
+    if not draft.dead_ends:
+        return _RUN_COMPLETED
     main = map(draft.step, range(draft.run.definition.main_count))
     ends = {step.status for step in main if not step.passed}
     if TaskStatus.FAILED in ends:
@@ -50,9 +56,10 @@ def _end_of_main(draft: Draft) -> EventKind:
     return EventKind.RUN_CANCELLED if TaskStatus.CANCELLED in ends else _RUN_COMPLETED
 
 
-def _last_steps(draft: Draft, kind: EventKind, now: Micros, capacity: Capacity) -> EventKind | None:
+def _last_steps(draft: Draft, now: Micros, capacity: Capacity) -> EventKind | None:
     """How a run ends whose main phase is over; None while it is being wound up."""
     if draft.ending is None:
+        kind = _kind(draft)
         ending = on_failure(draft) if kind is _RUN_FAILED else _ENDINGS[kind]
         if not has_last_steps(draft, ending):
             return kind

@@ -18,10 +18,18 @@ from kallista.core.decide.commands import (
 )
 from kallista.core.decide.lines import child_of
 from kallista.core.decide.turns import end_step, fail_step, settle_after
+from kallista.core.decide.winding import is_given_up, is_over
 from kallista.core.json_text import to_json
 from kallista.core.outcomes import Failure
 from kallista.core.run import Draft
-from kallista.core.states import FINISHED_RUN, Ending, EventKind, ProcessStatus, TaskStatus
+from kallista.core.states import (
+    FINISHED_RUN,
+    UNDOING,
+    Ending,
+    EventKind,
+    ProcessStatus,
+    TaskStatus,
+)
 from kallista.core.types import Json, Micros
 
 _P = ProcessStatus
@@ -37,6 +45,10 @@ def on_child_seen(draft: Draft, child: ChildSeen, now: Micros, capacity: Capacit
         draft.keep_output(child.step, child.output)
         end_step(draft, EventKind.TASK_COMPLETED, child.step, now, to_json({"run": id}))
         settle_after(draft, child.step, now, capacity)
+    elif is_over(draft, child.step) and (
+        child.state is _P.CANCELLED or child.attempt < step.attempt
+    ):
+        end_step(draft, EventKind.TASK_CANCELLED, child.step, now, None)
     elif child.attempt < step.attempt:
         draft.wake_up(id)
     else:
@@ -48,9 +60,16 @@ def on_child_seen(draft: Draft, child: ChildSeen, now: Micros, capacity: Capacit
 def on_parent_seen(draft: Draft, parent: ParentSeen, now: Micros, capacity: Capacity) -> None:
     """The parent is where it is: this run is paused, resumed, cancelled or retried with it."""
     state = draft.state
-    if parent.state in FINISHED_RUN or not parent.waiting:
+    is_left = parent.state in FINISHED_RUN or not parent.waiting
+    # Being wound up, it waits for this run, which goes on only if no more than `finally` is left.
+    is_left |= parent.ending is not None and draft.ending is None
+    if is_left and not is_given_up(draft):
         if state in MAY[Verb.CANCEL]:
-            stop(draft, Ending.CANCELLED, _by_parent(parent), now)
+            undone = parent.ending in UNDOING
+            ending = Ending.UNDONE_CANCELLED if undone else Ending.CANCELLED
+            stop(draft, ending, _by_parent(parent), now)
+        elif state in FINISHED_RUN and parent.waiting:
+            draft.wake_parent = True
     elif parent.state is _P.PAUSED:
         if state in MAY[Verb.PAUSE]:
             hold(draft, to_json(dict(_by_parent(parent))), now, parent.attempt)

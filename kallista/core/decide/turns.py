@@ -32,6 +32,7 @@ _RUN_RUNNING: Final = ProcessStatus.RUNNING
 _SCHEDULED: Final = TaskStatus.SCHEDULED
 _STARTED: Final = EventKind.TASK_STARTED
 _ALL_COMPLETED: Final = TriggerRule.ALL_COMPLETED
+_ABOUT_FAILURES: Final = frozenset({TriggerRule.ONE_FAILED, TriggerRule.NONE_FAILED})
 
 
 def settle(draft: Draft, positions: Iterable[int], now: Micros, capacity: Capacity) -> None:
@@ -68,6 +69,8 @@ def _follow_rule(
 ) -> None:
     """Let a step take its turn, or none, as its trigger rule says."""
     spec = draft.run.definition.steps[position]
+    if _has_to_wait(draft, position, spec.trigger_rule):
+        return
     before = map(draft.step, spec.depends_on)
     match verdict(spec.trigger_rule, before):
         case Verdict.RUN:
@@ -79,6 +82,16 @@ def _follow_rule(
             end_step(draft, EventKind.TASK_SKIPPED, position, now, reason)
         case Verdict.WAIT:
             pass
+
+
+def _has_to_wait(draft: Draft, position: int, rule: TriggerRule) -> bool:
+    """Whether that is certain without a look at each of the steps before, of which may be many."""
+    if draft.blocked_by(position) <= draft.dead_ends:
+        return False  # perhaps all of them have ended
+    if rule is TriggerRule.ALL_DONE:
+        return True
+    has_failures = draft.dead_ends > 0 or draft.run.definition.tolerates_failures
+    return rule in _ABOUT_FAILURES and not has_failures
 
 
 def _skip_if_hopeless(draft: Draft, position: int, now: Micros) -> None:

@@ -30,9 +30,21 @@ _KINDS: Final[Mapping[Ending, EventKind]] = {
 
 def has_last_steps(draft: Draft, ending: Ending) -> bool:
     """Whether there is something to do before a run may end like this."""
-    steps = draft.run.definition.steps
-    last = steps[draft.run.definition.main_count :]
-    return any(step.phase is Phase.FINALLY or ending in UNDOING for step in last)
+    steps, main = draft.run.definition.steps, draft.run.definition.main_count
+    if any(step.phase is Phase.FINALLY or ending in UNDOING for step in steps[main:]):
+        return True
+    return ending in UNDOING and any(_waits_for_child(draft, at) for at in range(main))
+
+
+def _waits_for_child(draft: Draft, position: int) -> bool:
+    """Whether a child run is under way, which may have something to undo."""
+    step = draft.step(position)
+    return step.status is TaskStatus.WAITING and step.ready_at is None
+
+
+def is_given_up(draft: Draft) -> bool:
+    """Whether the run is being wound up, and will not be COMPLETED."""
+    return draft.ending is not None and draft.ending is not Ending.COMPLETED
 
 
 def wind_up(draft: Draft, ending: Ending, why: Mapping[str, Json], now: Micros) -> None:
@@ -74,9 +86,10 @@ def do_last_steps(draft: Draft, now: Micros, capacity: Capacity) -> EventKind | 
             take_turn(draft, position, step, now, capacity)
         if draft.step(position).ended_at is None:
             return None
+    definition = draft.run.definition
     has_failed = ending is Ending.COMPLETED and any(
         draft.step(position).status is TaskStatus.FAILED and not draft.step(position).passed
-        for position in draft.run.last_steps or ()
+        for position in range(definition.main_count, len(definition.steps))
     )
     return EventKind.RUN_FAILED if has_failed else _KINDS[ending]
 
@@ -84,18 +97,22 @@ def do_last_steps(draft: Draft, now: Micros, capacity: Capacity) -> EventKind | 
 def _left(draft: Draft, ending: Ending) -> Iterator[int]:
     """The last steps that have not ended, in order.
 
-    The order is found once, and the run keeps count of those that have certainly ended: what has
-    changed in this draft is not yet written.
+    The order is kept once all that it depends on is written, and so is the count of those that
+    have certainly ended: what has changed in this draft may never be written.
     """
-    run = draft.run
-    if run.last_steps is None:
-        run.last_steps, run.wound_up = _ordered(draft, ending), 0
+    run, first = draft.run, 0
     steps = run.last_steps
-    while run.wound_up < len(steps) and _has_ended(draft, steps[run.wound_up]):
-        run.wound_up += 1
-    for position in steps[run.wound_up :]:
-        if draft.step(position).ended_at is None:
-            yield position
+    if steps is None:
+        steps = _ordered(draft, ending)
+        if run.head.ending is ending and not run.unfinished:
+            run.last_steps, run.wound_up = steps, 0
+    if run.last_steps is not None:
+        while run.wound_up < len(steps) and _has_ended(draft, steps[run.wound_up]):
+            run.wound_up += 1
+        first = run.wound_up
+    for index in range(first, len(steps)):
+        if draft.step(steps[index]).ended_at is None:
+            yield steps[index]
 
 
 def _has_ended(draft: Draft, position: int) -> bool:
@@ -110,9 +127,16 @@ def _ordered(draft: Draft, ending: Ending) -> list[int]:
     finals = [position for position in last if specs[position].phase is Phase.FINALLY]
     if ending not in UNDOING:
         return finals
+    under_way = [position for position in finals if _is_under_way(draft, position)]
     undoing: list[tuple[int, int]] = []
     for position in last:
         undoes = specs[position].undoes
         if undoes is not None and draft.step(undoes).status is TaskStatus.COMPLETED:
             undoing.append((draft.step(undoes).outcome or 0, position))
-    return [position for _, position in sorted(undoing, reverse=True)] + finals
+    return [*under_way, *(position for _, position in sorted(undoing, reverse=True)), *finals]
+
+
+def _is_under_way(draft: Draft, position: int) -> bool:
+    """Whether a step has begun already: the run was to be COMPLETED, and was cancelled since."""
+    step = draft.step(position)
+    return step.ended_at is None and (step.attempt > 0 or step.ready_at is not None)

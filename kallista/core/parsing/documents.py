@@ -434,7 +434,8 @@ def _definition(
     if defaults.on_failure is OnFailure.ROLLBACK and not last.can_undo:
         problems.add("on_failure: rollback undoes nothing: say compensate on a task at least")
     undone = {step.id for step, _, _ in last.all if step.phase is Phase.UNDO}
-    for id in sorted(undone.intersection(step.id for step in steps)):
+    finals = [step for step, _, _ in last.all if step.phase is Phase.FINALLY]
+    for id in sorted(undone.intersection(step.id for step in (*steps, *finals))):
         problems.add(
             f"the id {id!r} is kept for what undoes {id.removeprefix(UNDO)!r}; choose another"
         )

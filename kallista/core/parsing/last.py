@@ -16,7 +16,13 @@ from kallista.core.problems import Problems
 UNDO: Final = "undo:"
 """What the id of a step begins with that undoes the one named behind it."""
 
-_NOT_THERE: Final = ("id", "name", "when", "depends_on", "trigger_rule", "compensate", "tags")
+NOT_IN_UNDOING: Final = (
+    "id", "name", "when", "depends_on", "trigger_rule", "compensate", "tags", "continue_on_error",
+)  # fmt: skip
+"""Keys of a task that mean nothing where it undoes another one."""
+
+NOT_IN_FINALLY: Final = ("depends_on", "trigger_rule", "compensate", "tags")
+"""Keys of a task that mean nothing where it runs whatever the end."""
 
 
 class Last:
@@ -47,12 +53,14 @@ class Last:
             return
         place = problems.at("compensate")
         task = fields.mapping(given, "compensate", place)
-        for key in _NOT_THERE:
+        for key in NOT_IN_UNDOING:
             if key in task:
                 place.add(f"{key!r} has no meaning there; leave it out")
         work, read = read_task(task, self._defaults, self._reading, place)
         spec = read_step(f"{UNDO}{id}", task, work, (), self._defaults, place)
-        self._undoing.append((replace(spec, phase=Phase.UNDO, undoes=position), read, place))
+        # Whatever holds for the others: what could not be undone must not pass for undone.
+        spec = replace(spec, phase=Phase.UNDO, undoes=position, continue_on_error=False)
+        self._undoing.append((spec, read, place))
 
     def final(self, id: str, data: Mapping[str, object], problems: Problems) -> None:
         """Read a task that runs whatever the end.
@@ -62,7 +70,7 @@ class Last:
             data: The task.
             problems: Where its problems are noted.
         """
-        for key in ("depends_on", "trigger_rule", "compensate", "tags"):
+        for key in NOT_IN_FINALLY:
             if key in data:
                 problems.add(f"{key!r} has no meaning in finally; leave it out")
         work, read = read_task(data, self._defaults, self._reading, problems)
