@@ -6,12 +6,12 @@ import json
 
 from kallista.core.definitions import ChildSpec, Definition, Phase, TaskSpec
 from kallista.core.encoding import definition_from_data
-from kallista.core.events import StepState
 from kallista.core.ids import child_id
-from kallista.core.plan import WAKE, WHOLE_RUN, alone, lane
+from kallista.core.plan import WAKE, WHOLE_RUN
 from kallista.core.run import Run, fold
 from kallista.core.states import ACTIVE_RUN, FINISHED_RUN, ProcessStatus, RunKind, TaskStatus
 from kallista.core.types import Micros, RunId, RunKey, TaskType
+from kallista.engine.promises import is_under_way, waits_in
 from kallista.store.memory import MemoryState
 from kallista.store.port import RunRecord
 
@@ -85,7 +85,7 @@ class _Moving:
             main = record.steps[: self.definition.main_count]
             last = record.steps[self.definition.main_count :]
             moves = any(step.ended_at is None for step in main) or (
-                head.ending is not None and any(map(_is_under_way, last))
+                head.ending is not None and any(map(is_under_way, last))
             )
             assert moves, f"{record.id}: no end"
 
@@ -145,15 +145,3 @@ class _Moving:
             line.run == self.record.key and line.type == WAKE for line in self.state.queue
         )
         assert missing or now_due, f"{self.record.id} waits for nothing"
-
-
-def waits_in(task: TaskSpec, step: StepState) -> TaskType:
-    """The lane in which a task waits for a worker."""
-    served = lane(task.type, task.queue)
-    return alone(served) if task.is_suspect(step.crashes) else served
-
-
-def _is_under_way(step: StepState) -> bool:
-    """Whether a step is executed, sleeps, or waits in the queue."""
-    waits = step.status is TaskStatus.SCHEDULED and step.ready_at is not None
-    return waits or step.status in (TaskStatus.RUNNING, TaskStatus.WAITING)

@@ -119,10 +119,7 @@ class Run:
 
     def is_over(self, position: int) -> bool:
         """Whether a step begins no more, for the run has ended or is being wound up."""
-        head = self.head
-        return head.state in FINISHED_RUN or (
-            head.ending is not None and position < self.definition.main_count
-        )
+        return _is_over(self.definition, self.head, position)
 
     def can_undo(self, position: int) -> bool:
         """Whether there is something that undoes a step."""
@@ -133,6 +130,11 @@ class Run:
     def step_id(self, position: int) -> StepId:
         """What the step at a position is called; that of a single task is called as its run is."""
         return self.definition.steps[position].id or StepId(self.id)
+
+
+def _is_over(definition: Definition, head: RunHead, position: int) -> bool:
+    is_wound_up = head.ending is not None and position < definition.main_count
+    return is_wound_up or head.state in FINISHED_RUN
 
 
 _NEW_STEP: Final = StepState()
@@ -267,12 +269,16 @@ class Draft:
         """Execute a step's attempt here."""
         self.launched = _with(self.launched, position)
 
-    def call_off(self, position: int) -> bool:
+    def withdraw(self, position: int) -> bool:
         """Launch a step not after all; false where its attempt is under way already."""
         if position not in self.launched:
             return False
         self.launched = [other for other in self.launched if other != position]
         return True
+
+    def is_over(self, position: int) -> bool:
+        """The same as of the run, this draft's changes included."""
+        return _is_over(self.run.definition, self._last_head, position)
 
     def stop(self, position: int) -> None:
         """Stop a step's attempt."""

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from enum import Enum, StrEnum
-from itertools import chain, combinations
+from functools import cache
+from itertools import combinations
 from typing import Final, TypeAlias
 
 from kallista.core.events import StepState
@@ -96,17 +97,16 @@ _LAWS: Final[Mapping[TriggerRule, Callable[[_Seen], Verdict]]] = {
     TriggerRule.ALWAYS: lambda seen: Verdict.RUN,
 }
 
-_COMBINATIONS: Final = [
-    frozenset(some)
-    for some in chain.from_iterable(
-        combinations(Upstream, count) for count in range(len(Upstream) + 1)
-    )
-]
 
-VERDICTS: Final[Mapping[tuple[TriggerRule, _Seen], Verdict]] = {
-    (rule, seen): law(seen) for rule, law in _LAWS.items() for seen in _COMBINATIONS
-}
-"""By rule and what has become of the steps before: whether it is the step's turn."""
+@cache
+def verdicts() -> Mapping[tuple[TriggerRule, _Seen], Verdict]:
+    """By rule and what has become of the steps before: whether it is the step's turn.
+
+    Made when it is first asked for: who uses no rules does not pay for it at start.
+    """
+    counts = range(len(Upstream) + 1)
+    seen_together = [frozenset(some) for count in counts for some in combinations(Upstream, count)]
+    return {(rule, seen): law(seen) for rule, law in _LAWS.items() for seen in seen_together}
 
 
 def verdict(rule: TriggerRule, before: Iterable[StepState]) -> Verdict:
@@ -116,7 +116,7 @@ def verdict(rule: TriggerRule, before: Iterable[StepState]) -> Verdict:
         rule: What it asks.
         before: The steps it depends on.
     """
-    return VERDICTS[rule, frozenset(map(_upstream, before))]
+    return verdicts()[rule, frozenset(map(_upstream, before))]
 
 
 def _upstream(step: StepState) -> Upstream:

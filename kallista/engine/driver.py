@@ -383,6 +383,15 @@ class Driver:
         for task in self._background:
             task.cancel()
         await asyncio.gather(*self._background, return_exceptions=True)
+        for active in self._active.values():
+            self._free_claimed(active)
+
+    def _free_claimed(self, active: ActiveRun) -> None:
+        """Give back the places of lines that were claimed and will not be decided on here."""
+        for index, item in enumerate(active.mailbox):
+            if isinstance(item, Dispatch):
+                self._slots.give_back(task_type(active.run, item.step))
+                active.mailbox[index] = LinesLost()
 
     @property
     def _busy(self) -> int:

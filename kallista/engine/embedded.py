@@ -46,14 +46,15 @@ from kallista.engine.driver import Driver
 from kallista.engine.executor import Executor
 from kallista.engine.explaining import Explainer
 from kallista.engine.facts import Facts
+from kallista.engine.firings import Firings
 from kallista.engine.knowledge import Knowledge
 from kallista.engine.notices import Notices
 from kallista.engine.paging import checked_limit, checked_statuses, cursor_of, read_cursor
 from kallista.engine.port import ListRequest, RunRequest, Schedules
 from kallista.engine.scheduling import StoredSchedules
-from kallista.engine.services import Firings, TakeOver
 from kallista.engine.slots import Slots
 from kallista.engine.snapshots import SnapshotBuilder
+from kallista.engine.take_over import TakeOver
 from kallista.engine.threads import ThreadPool, Threads
 from kallista.errors import (
     LeaseLost,

@@ -147,15 +147,15 @@ class Executor:
             config: Mapping[str, Json] = work.config
             on_thread = False
             timer = None
-            called_off = False
+            comes_too_late = False
             try:
                 handler = self._handlers.get(work.type)
                 begins_at = active.run.steps[position].started_at
                 if begins_at is not None and begins_at > self._clock.now() and not active.lent:
                     await self._pass_until(begins_at)
                     paused = active.run.head.state is ProcessStatus.PAUSED
-                    called_off = paused or not self._slots.open
-                if handler is None or called_off:
+                    comes_too_late = paused or not self._slots.open
+                if handler is None or comes_too_late:
                     outcome = HandedBack()
                 else:
                     timer = self._timer(active, position, work)
@@ -301,14 +301,8 @@ class Executor:
             attempt.progress,
             attempt.cancelled,
             self._max_result_bytes,
-            self._generation(run, attempt.position),
+            _generation(run, attempt.position),
         )
-
-    def _generation(self, run: Run, position: int) -> int:
-        """What runs at the end of a run is another thing at each end, should the run be retried."""
-        if run.definition.steps[position].phase is not Phase.FINALLY:
-            return 0
-        return run.steps[position].since or 0
 
     async def _read_results(self, active: ActiveRun, position: int) -> Mapping[str, Json]:
         """The results of the steps before this one, however often the store fails."""
@@ -385,6 +379,13 @@ def _unheard(answer: asyncio.Future[ResultT]) -> None:
 
 
 _NOTHING: Final[Mapping[str, Json]] = {}
+
+
+def _generation(run: Run, position: int) -> int:
+    """What runs at the end of a run is another thing at each end, should the run be retried."""
+    if run.definition.steps[position].phase is not Phase.FINALLY:
+        return 0
+    return run.steps[position].since or 0
 
 
 def _before(definition: Definition, position: int) -> Iterator[int]:

@@ -206,10 +206,10 @@ def _goes_on(record: RunRecord, definition: Definition) -> bool:
     last = record.steps[definition.main_count :]
     if any(step.ended_at is None for step in main):
         return True
-    return record.head.ending is not None and any(map(_is_under_way, last))
+    return record.head.ending is not None and any(map(is_under_way, last))
 
 
-def _is_under_way(step: StepState) -> bool:
+def is_under_way(step: StepState) -> bool:
     """Whether a step is executed, sleeps, or waits in the queue."""
     waits = step.status is TaskStatus.SCHEDULED and step.ready_at is not None
     return waits or step.status in (TaskStatus.RUNNING, TaskStatus.WAITING)

@@ -1,4 +1,4 @@
-"""Answers what users ask of schedules; ``services.py`` fires them."""
+"""Answers what users ask of schedules; ``firings.py`` fires them."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ from kallista.core.snapshots import BackfillMoment, NextFiring, Page, ScheduleSn
 from kallista.core.states import ScheduleStatus
 from kallista.core.types import JsonText, Micros, RunId, ScheduleId
 from kallista.engine.clock import Clock
+from kallista.engine.firings import Firings, status_of
 from kallista.engine.knowledge import Knowledge
 from kallista.engine.paging import checked_limit, cursor_of, read_cursor
 from kallista.engine.port import ScheduleRequest
-from kallista.engine.services import Firings, status_of
 from kallista.engine.snapshots import SnapshotBuilder, next_firing
 from kallista.errors import ConflictError, NotFoundError, StateError, UsageError
 from kallista.store.port import Store

@@ -225,18 +225,7 @@ class ProcessOrchestrator(Runs[ProcessSnapshot]):
     ) -> Commanded:
         """Let all paused processes go on that match.
 
-        Args:
-            reason: Why, for their histories.
-            dry_run: Only say how many there are, and which are the first.
-            which: By ``status``, ``name``, ``tag``, ``created_from``, ``created_until``,
-                ``schedule_id``, as for ``list_processes``; at least one of them. Without a status
-                all that the command is for. What others have started is told by those.
-
-        Returns:
-            How many there were, for how many it changed something, and who refused it.
-
-        Raises:
-            UsageError: It is not said which are meant.
+        Arguments, result and errors as for ``pause_processes``.
         """
         command = Command(Verb.RESUME, reason)
         return await self._command_all(command, which, dry_run=dry_run)
@@ -251,19 +240,8 @@ class ProcessOrchestrator(Runs[ProcessSnapshot]):
     ) -> Commanded:
         """Cancel all processes that match, and what they have started.
 
-        Args:
-            reason: Why, for their histories.
-            rollback: Undo what has completed, as for one.
-            dry_run: Only say how many there are, and which are the first.
-            which: By ``status``, ``name``, ``tag``, ``created_from``, ``created_until``,
-                ``schedule_id``, as for ``list_processes``; at least one of them. Without a status
-                all that the command is for. What others have started is told by those.
-
-        Returns:
-            How many there were, for how many it changed something, and who refused it.
-
-        Raises:
-            UsageError: It is not said which are meant.
+        Arguments, result and errors as for ``pause_processes``; ``rollback`` undoes what has
+        completed.
         """
         command = Command(Verb.CANCEL, reason, rollback=rollback)
         return await self._command_all(command, which, dry_run=dry_run)
@@ -273,18 +251,7 @@ class ProcessOrchestrator(Runs[ProcessSnapshot]):
     ) -> Commanded:
         """Retry all failed processes that match.
 
-        Args:
-            reason: Why, for their histories.
-            dry_run: Only say how many there are, and which are the first.
-            which: By ``status``, ``name``, ``tag``, ``created_from``, ``created_until``,
-                ``schedule_id``, as for ``list_processes``; at least one of them. Without a status
-                all that the command is for. What others have started is told by those.
-
-        Returns:
-            How many there were, for how many it changed something, and who refused it.
-
-        Raises:
-            UsageError: It is not said which are meant.
+        Arguments, result and errors as for ``pause_processes``.
         """
         command = Command(Verb.RETRY, reason)
         return await self._command_all(command, which, dry_run=dry_run)

@@ -283,18 +283,7 @@ class SyncWorkflowManager:
     ) -> Commanded:
         """Let all paused workflows go on that match.
 
-        Args:
-            reason: Why, for their histories.
-            dry_run: Only say how many there are, and which are the first.
-            which: By ``status``, ``name``, ``tag``, ``created_from``, ``created_until``,
-                ``schedule_id``, as for ``list_workflows``; at least one of them. Without a status
-                all that the command is for. What others have started is told by those.
-
-        Returns:
-            How many there were, for how many it changed something, and who refused it.
-
-        Raises:
-            UsageError: It is not said which are meant.
+        Arguments, result and errors as for ``pause_workflows``.
         """
         return self._portal.call(
             partial(self._inner.resume_workflows, reason=reason, dry_run=dry_run, **which)
@@ -310,19 +299,8 @@ class SyncWorkflowManager:
     ) -> Commanded:
         """Cancel all workflows that match.
 
-        Args:
-            reason: Why, for their histories.
-            rollback: Undo what has completed, as for one.
-            dry_run: Only say how many there are, and which are the first.
-            which: By ``status``, ``name``, ``tag``, ``created_from``, ``created_until``,
-                ``schedule_id``, as for ``list_workflows``; at least one of them. Without a status
-                all that the command is for. What others have started is told by those.
-
-        Returns:
-            How many there were, for how many it changed something, and who refused it.
-
-        Raises:
-            UsageError: It is not said which are meant.
+        Arguments, result and errors as for ``pause_workflows``; ``rollback`` undoes what has
+        completed.
         """
         return self._portal.call(
             partial(
@@ -339,18 +317,7 @@ class SyncWorkflowManager:
     ) -> Commanded:
         """Retry all failed workflows that match.
 
-        Args:
-            reason: Why, for their histories.
-            dry_run: Only say how many there are, and which are the first.
-            which: By ``status``, ``name``, ``tag``, ``created_from``, ``created_until``,
-                ``schedule_id``, as for ``list_workflows``; at least one of them. Without a status
-                all that the command is for. What others have started is told by those.
-
-        Returns:
-            How many there were, for how many it changed something, and who refused it.
-
-        Raises:
-            UsageError: It is not said which are meant.
+        Arguments, result and errors as for ``pause_workflows``.
         """
         return self._portal.call(
             partial(self._inner.retry_workflows, reason=reason, dry_run=dry_run, **which)
@@ -700,18 +667,7 @@ class SyncTaskScheduler:
     ) -> Commanded:
         """Retry all failed single tasks that match.
 
-        Args:
-            reason: Why, for their histories.
-            dry_run: Only say how many there are, and which are the first.
-            which: By ``status``, ``name``, ``tag``, ``created_from``, ``created_until``,
-                ``schedule_id``, as for ``list_tasks``; at least one of them. Without a status
-                all that the command is for. What others have started is told by those.
-
-        Returns:
-            How many there were, for how many it changed something, and who refused it.
-
-        Raises:
-            UsageError: It is not said which are meant.
+        Arguments, result and errors as for ``cancel_tasks``.
         """
         return self._portal.call(
             partial(self._inner.retry_tasks, reason=reason, dry_run=dry_run, **which)
@@ -1219,18 +1175,7 @@ class SyncProcessOrchestrator:
     ) -> Commanded:
         """Let all paused processes go on that match.
 
-        Args:
-            reason: Why, for their histories.
-            dry_run: Only say how many there are, and which are the first.
-            which: By ``status``, ``name``, ``tag``, ``created_from``, ``created_until``,
-                ``schedule_id``, as for ``list_processes``; at least one of them. Without a status
-                all that the command is for. What others have started is told by those.
-
-        Returns:
-            How many there were, for how many it changed something, and who refused it.
-
-        Raises:
-            UsageError: It is not said which are meant.
+        Arguments, result and errors as for ``pause_processes``.
         """
         return self._portal.call(
             partial(self._inner.resume_processes, reason=reason, dry_run=dry_run, **which)
@@ -1246,19 +1191,8 @@ class SyncProcessOrchestrator:
     ) -> Commanded:
         """Cancel all processes that match, and what they have started.
 
-        Args:
-            reason: Why, for their histories.
-            rollback: Undo what has completed, as for one.
-            dry_run: Only say how many there are, and which are the first.
-            which: By ``status``, ``name``, ``tag``, ``created_from``, ``created_until``,
-                ``schedule_id``, as for ``list_processes``; at least one of them. Without a status
-                all that the command is for. What others have started is told by those.
-
-        Returns:
-            How many there were, for how many it changed something, and who refused it.
-
-        Raises:
-            UsageError: It is not said which are meant.
+        Arguments, result and errors as for ``pause_processes``; ``rollback`` undoes what has
+        completed.
         """
         return self._portal.call(
             partial(
@@ -1275,18 +1209,7 @@ class SyncProcessOrchestrator:
     ) -> Commanded:
         """Retry all failed processes that match.
 
-        Args:
-            reason: Why, for their histories.
-            dry_run: Only say how many there are, and which are the first.
-            which: By ``status``, ``name``, ``tag``, ``created_from``, ``created_until``,
-                ``schedule_id``, as for ``list_processes``; at least one of them. Without a status
-                all that the command is for. What others have started is told by those.
-
-        Returns:
-            How many there were, for how many it changed something, and who refused it.
-
-        Raises:
-            UsageError: It is not said which are meant.
+        Arguments, result and errors as for ``pause_processes``.
         """
         return self._portal.call(
             partial(self._inner.retry_processes, reason=reason, dry_run=dry_run, **which)

@@ -284,18 +284,7 @@ class TaskScheduler(Runs[TaskSnapshot]):
     ) -> Commanded:
         """Retry all failed single tasks that match.
 
-        Args:
-            reason: Why, for their histories.
-            dry_run: Only say how many there are, and which are the first.
-            which: By ``status``, ``name``, ``tag``, ``created_from``, ``created_until``,
-                ``schedule_id``, as for ``list_tasks``; at least one of them. Without a status
-                all that the command is for. What others have started is told by those.
-
-        Returns:
-            How many there were, for how many it changed something, and who refused it.
-
-        Raises:
-            UsageError: It is not said which are meant.
+        Arguments, result and errors as for ``cancel_tasks``.
         """
         command = Command(Verb.RETRY, reason)
         return await self._command_all(command, which, dry_run=dry_run)

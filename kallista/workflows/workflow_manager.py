@@ -227,18 +227,7 @@ class WorkflowManager(Runs[WorkflowSnapshot]):
     ) -> Commanded:
         """Let all paused workflows go on that match.
 
-        Args:
-            reason: Why, for their histories.
-            dry_run: Only say how many there are, and which are the first.
-            which: By ``status``, ``name``, ``tag``, ``created_from``, ``created_until``,
-                ``schedule_id``, as for ``list_workflows``; at least one of them. Without a status
-                all that the command is for. What others have started is told by those.
-
-        Returns:
-            How many there were, for how many it changed something, and who refused it.
-
-        Raises:
-            UsageError: It is not said which are meant.
+        Arguments, result and errors as for ``pause_workflows``.
         """
         command = Command(Verb.RESUME, reason)
         return await self._command_all(command, which, dry_run=dry_run)
@@ -253,19 +242,8 @@ class WorkflowManager(Runs[WorkflowSnapshot]):
     ) -> Commanded:
         """Cancel all workflows that match.
 
-        Args:
-            reason: Why, for their histories.
-            rollback: Undo what has completed, as for one.
-            dry_run: Only say how many there are, and which are the first.
-            which: By ``status``, ``name``, ``tag``, ``created_from``, ``created_until``,
-                ``schedule_id``, as for ``list_workflows``; at least one of them. Without a status
-                all that the command is for. What others have started is told by those.
-
-        Returns:
-            How many there were, for how many it changed something, and who refused it.
-
-        Raises:
-            UsageError: It is not said which are meant.
+        Arguments, result and errors as for ``pause_workflows``; ``rollback`` undoes what has
+        completed.
         """
         command = Command(Verb.CANCEL, reason, rollback=rollback)
         return await self._command_all(command, which, dry_run=dry_run)
@@ -275,18 +253,7 @@ class WorkflowManager(Runs[WorkflowSnapshot]):
     ) -> Commanded:
         """Retry all failed workflows that match.
 
-        Args:
-            reason: Why, for their histories.
-            dry_run: Only say how many there are, and which are the first.
-            which: By ``status``, ``name``, ``tag``, ``created_from``, ``created_until``,
-                ``schedule_id``, as for ``list_workflows``; at least one of them. Without a status
-                all that the command is for. What others have started is told by those.
-
-        Returns:
-            How many there were, for how many it changed something, and who refused it.
-
-        Raises:
-            UsageError: It is not said which are meant.
+        Arguments, result and errors as for ``pause_workflows``.
         """
         command = Command(Verb.RETRY, reason)
         return await self._command_all(command, which, dry_run=dry_run)

@@ -8,7 +8,7 @@ import pytest
 
 from kallista.core.events import StepState
 from kallista.core.states import TaskStatus
-from kallista.core.trigger_rules import VERDICTS, TriggerRule, Upstream, Verdict, verdict
+from kallista.core.trigger_rules import TriggerRule, Upstream, Verdict, verdict, verdicts
 
 P, C, S, T, F, B = Upstream
 WAIT, RUN, SKIP, OMIT = Verdict
@@ -46,12 +46,12 @@ def test_the_whole_table(rule: TriggerRule) -> None:
     for count in range(len(Upstream) + 1):
         for some in combinations(Upstream, count):
             seen = frozenset(some)
-            assert VERDICTS[rule, seen] is expected(rule, seen), (rule, seen)
+            assert verdicts()[rule, seen] is expected(rule, seen), (rule, seen)
 
 
 def test_nobody_waits_for_ever() -> None:
     """Where all steps before have ended, every rule has made up its mind."""
-    assert not [seen for (_, seen), told in VERDICTS.items() if told is WAIT and P not in seen]
+    assert not [seen for (_, seen), told in verdicts().items() if told is WAIT and P not in seen]
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from random import Random
 from typing import TypeVar
@@ -14,9 +14,10 @@ from flaky import FlakyStore
 from world import HeldThreads, MemoryWorld, World, places_taken
 
 from kallista import Kallista, StoreError, TaskContext, TaskStatus
-from kallista.core.types import Micros
+from kallista.core.types import JsonText, Micros, RunKey
 from kallista.engine.embedded import Options
 from kallista.errors import StoreUncertainError
+from kallista.store.memory import MemoryStore
 from kallista.store.port import Store
 from kallista.testing.running import InlineThreads
 
@@ -235,6 +236,53 @@ async def test_leaving_while_the_store_fails_comes_to_an_end(world: MemoryWorld)
     store.die()
     world.state.queue.clear()
     world.state.runs.clear()
+
+
+class MuteStore(MemoryStore):
+    """Answers no question about earlier results once it is told so."""
+
+    mute = False
+
+    async def outcomes(
+        self, run: RunKey, steps: Sequence[int] | None = None
+    ) -> Mapping[int, JsonText]:
+        """See the port."""
+        if self.mute:
+            await asyncio.get_running_loop().create_future()
+        return await super().outcomes(run, steps)
+
+
+async def test_what_was_claimed_and_never_decided_on_holds_no_place(world: MemoryWorld) -> None:
+    """A program that leaves while it waits for the store has given back what it claimed for."""
+
+    async def work() -> str:
+        return "gold"
+
+    async def fragile(ctx: TaskContext, reads: str) -> str:
+        if ctx.attempt == 1:
+            raise ValueError("not yet")
+        return reads
+
+    store = MuteStore(world.state)
+    app = await world.app(work, fragile, store=store, dies=True)
+    again = {"max_attempts": 2, "delay": 5}
+    tasks: list[dict[str, object]] = [
+        {"id": "a", "type": "work"},
+        {"id": "b", "type": "fragile", "reads": "${tasks.a.result}", "retry": again},
+    ]
+    manager = app.workflow_manager
+    await manager.start_workflow(await manager.create_workflow("w", tasks, workflow_id="w"))
+    await world.settle()
+    store.mute = True
+    await world.passes(5)
+    assert places_taken(app) == 1
+    leaving = asyncio.ensure_future(app.__aexit__(None, None, None))
+    await world.passes(11)
+    await leaving
+    assert places_taken(app) == 0
+    other = await world.app(work, fragile)
+    run = await world.after(other.workflow_manager.wait_workflow("w"))
+    assert run.results["b"] == "gold"
 
 
 def refuse_to_retire(store: Store, times: int) -> Store:

@@ -23,7 +23,6 @@ from kallista.core.decide.lines import (
     wake_entry_of,
 )
 from kallista.core.decide.turns import end_step, fail_step, launch, settle_after, start_attempt
-from kallista.core.decide.winding import is_over
 from kallista.core.json_text import from_json, to_json
 from kallista.core.outcomes import (
     Asleep,
@@ -105,7 +104,7 @@ def _attempt_not_completed(
     draft: Draft, ended: AttemptEnded, now: Micros, capacity: Capacity
 ) -> None:
     position, step = ended.step, draft.step(ended.step)
-    over = is_over(draft, position)
+    over = draft.is_over(position)
     match ended.outcome:
         case Failed(failure, for_good):
             _attempt_failed(draft, position, failure, now, capacity, for_good=for_good)
@@ -155,7 +154,7 @@ def _attempt_failed(
 ) -> None:
     step, task = draft.step(position), task_at(draft, position)
     failures = step.failures + 1
-    over = is_over(draft, position)
+    over = draft.is_over(position)
     again = failures < task.retry.max_attempts and retryable(task.retry, failure.kinds)
     if over or for_good or not again:
         fail_step(draft, position, failure, now, capacity)
@@ -205,7 +204,7 @@ def on_borrower_died(draft: Draft, died: BorrowerDied, now: Micros, capacity: Ca
 def _crashed(draft: Draft, position: int, now: Micros, capacity: Capacity) -> None:
     """The worker that executed the step has died."""
     step = draft.step(position)
-    if is_over(draft, position):
+    if draft.is_over(position):
         end_step(draft, EventKind.TASK_CANCELLED, position, now, None)
     elif step.crashes + 1 >= task_at(draft, position).max_crashes:
         fail_step(draft, position, poisonous(draft, step.crashes + 1), now, capacity)

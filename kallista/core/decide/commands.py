@@ -116,8 +116,7 @@ def resume(draft: Draft, command: Command, now: Micros, capacity: Capacity) -> N
         draft.record(EventKind.RUN_WAITING, now)
         look_again(draft, now)
         return
-    bad = draft.ending is not None and draft.ending is not Ending.COMPLETED
-    if bad:
+    if is_given_up(draft):
         draft.record(EventKind.RUN_COMPENSATING, now)
     else:
         draft.record(EventKind.RUN_RESUMED, now, data=_reason(command))
@@ -172,7 +171,7 @@ def _stop_steps(draft: Draft, now: Micros, *, awaits_children: bool) -> None:
     for position in range(draft.run.definition.main_count):
         step = draft.step(position)
         match step.status:
-            case TaskStatus.RUNNING if draft.call_off(position):
+            case TaskStatus.RUNNING if draft.withdraw(position):
                 end_step(draft, EventKind.TASK_CANCELLED, position, now, None)
             case TaskStatus.RUNNING:
                 draft.stop(position)

@@ -18,7 +18,7 @@ from kallista.core.decide.commands import (
 )
 from kallista.core.decide.lines import child_of
 from kallista.core.decide.turns import end_step, fail_step, settle_after
-from kallista.core.decide.winding import is_given_up, is_over
+from kallista.core.decide.winding import is_given_up
 from kallista.core.json_text import to_json
 from kallista.core.outcomes import Failure
 from kallista.core.run import Draft
@@ -45,7 +45,7 @@ def on_child_seen(draft: Draft, child: ChildSeen, now: Micros, capacity: Capacit
         draft.keep_output(child.step, child.output)
         end_step(draft, EventKind.TASK_COMPLETED, child.step, now, to_json({"run": id}))
         settle_after(draft, child.step, now, capacity)
-    elif is_over(draft, child.step) and (
+    elif draft.is_over(child.step) and (
         child.state is _P.CANCELLED or child.attempt < step.attempt
     ):
         end_step(draft, EventKind.TASK_CANCELLED, child.step, now, None)

@@ -15,7 +15,7 @@ from kallista.core.decide.turns import take_turn
 from kallista.core.definitions import Phase
 from kallista.core.json_text import to_json
 from kallista.core.run import Draft
-from kallista.core.states import FINISHED_RUN, UNDOING, Ending, EventKind, TaskStatus
+from kallista.core.states import UNDOING, Ending, EventKind, TaskStatus
 from kallista.core.types import Json, Micros
 
 _KINDS: Final[Mapping[Ending, EventKind]] = {
@@ -61,13 +61,6 @@ def wind_up(draft: Draft, ending: Ending, why: Mapping[str, Json], now: Micros) 
     kind = EventKind.RUN_ENDING if completes else EventKind.RUN_COMPENSATING
     draft.record(kind, now, data=to_json({"ending": ending.value, **why}))
     draft.run.last_steps = None
-
-
-def is_over(draft: Draft, position: int) -> bool:
-    """Whether a step begins no more, for its run has ended or is being wound up."""
-    if draft.state in FINISHED_RUN:
-        return True
-    return draft.ending is not None and position < draft.run.definition.main_count
 
 
 def do_last_steps(draft: Draft, now: Micros, capacity: Capacity) -> EventKind | None:
