@@ -231,6 +231,11 @@ class TestTasks:
         )
         assert len(found) == 2
 
+    def test_an_id_that_equals_nothing_is_no_id(self) -> None:
+        """Not even itself: it is told like any other wrong id."""
+        with pytest.raises(DefinitionError, match="nan is no task id"):
+            parse_task(float("nan"), {"type": "a"}, accept, LIMITS)
+
     def test_tags_and_priority_of_a_single_task(self) -> None:
         """Of a single task, tags and priority are those of its run."""
         definition = parse_task("t", {"type": "a", "tags": ["x"], "priority": 3}, accept, LIMITS)

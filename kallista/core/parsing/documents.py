@@ -129,7 +129,7 @@ def parse_task(
     problems = Problems()
     called = fields.identifier(id, "task id", problems) or "?"
     task = fields.mapping(data, "task_data", problems)
-    if task.get("id", id) != id:
+    if "id" in task and task["id"] != id:
         problems.add(f"its own id {shown(task['id'])} is not {called!r}; leave it out")
     if "depends_on" in task:
         problems.add("a single task depends on nothing; describe a process for depends_on")
