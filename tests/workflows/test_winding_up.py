@@ -260,6 +260,28 @@ async def test_a_run_is_paused_and_goes_on_while_it_is_rolled_back(any_world: Wo
     assert (run.status, agency.done[-1]) == (WorkflowStatus.FAILED, "undo car")
 
 
+async def test_a_cancelled_run_goes_on_to_its_end_though_it_was_paused_there(
+    any_world: World,
+) -> None:
+    """What of ``finally`` waited in the queue when it was paused is queued again."""
+    agency = Agency()
+    app = await any_world.app(agency.do)
+    manager = app.workflow_manager
+    again = {"max_attempts": 2, "delay": 5}
+    last = [{**BAD, "retry": again}, {"id": "tell", "type": "do", "value": "${run.status}"}]
+    first = {"id": "first", "type": "do", "value": 1}
+    id = await manager.create_workflow("w", [first], {"finally": last})
+    await manager.start_workflow(id)
+    await any_world.settle()
+    await manager.pause_workflow(id)
+    await any_world.settle()
+    await manager.cancel_workflow(id)
+    await any_world.passes(6)
+    run = await any_world.after(manager.wait_workflow(id))
+    assert run.status is WorkflowStatus.CANCELLED
+    assert agency.done == ["do 1", "do broken", "do broken", "do CANCELLED"]
+
+
 async def test_another_program_goes_on_with_a_rollback(any_world: World) -> None:
     """Where the one that began it has left; what was undone stays so."""
     agency = Agency()

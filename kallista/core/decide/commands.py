@@ -120,13 +120,18 @@ def resume(draft: Draft, command: Command, now: Micros, capacity: Capacity) -> N
         draft.record(EventKind.RUN_COMPENSATING, now)
     else:
         draft.record(EventKind.RUN_RESUMED, now, data=_reason(command))
+    _take_up(draft)
+    settle(draft, range(draft.run.definition.main_count), now, capacity)
+
+
+def _take_up(draft: Draft) -> None:
+    """Queue again what a pause has taken out of the queue, and tell child runs."""
     for position in range(len(draft.run.steps)):
         step = draft.step(position)
         if step.status is TaskStatus.SCHEDULED and step.ready_at is not None:
             draft.queue(entry_of(draft, position, step.ready_at))
         elif step.status is TaskStatus.WAITING and step.ready_at is None:
             draft.wake_up(child_of(draft, position))
-    settle(draft, range(draft.run.definition.main_count), now, capacity)
 
 
 def _cancel(draft: Draft, command: Command, now: Micros, capacity: Capacity) -> None:
@@ -156,8 +161,11 @@ def stop(draft: Draft, ending: Ending, why: Mapping[str, Json], now: Micros) -> 
     something to do at the end, it is done after theirs.
     """
     if draft.head.started_at is not None and has_last_steps(draft, ending):
+        was_paused = draft.state is _P.PAUSED
         wind_up(draft, ending, why, now)
         _stop_steps(draft, now, awaits_children=True)
+        if was_paused:
+            _take_up(draft)  # the end may have begun before the pause
         return
     drop_deadline(draft)
     failed = ending in (Ending.FAILED, Ending.UNDONE_FAILED)
