@@ -206,7 +206,8 @@ class Ledger:
             self._machine.accuse(f"{what} begins at {attempt.worker}, but stored is {stored}")
         spec = definition.steps[position]
         before = [record.steps[earlier] for earlier in spec.depends_on]
-        if not _RULES[spec.trigger_rule](before):
+        has_begun = self._has_begun_before(record.key, position, attempt.number)
+        if not has_begun and not _RULES[spec.trigger_rule](before):
             self._machine.accuse(f"{what} begins, and {spec.trigger_rule} does not hold: {before}")
         self._judge_phase(what, record, definition, position)
         durable = self._durable_results(record, definition, position)
@@ -218,6 +219,16 @@ class Ledger:
         expected = self._read_by(record, definition, position)
         if reads != expected and not (early and reads is None):
             self._machine.accuse(f"{what} reads {reads}, but durable is {expected}")
+
+    def _has_begun_before(self, key: RunKey, position: int, number: int) -> bool:
+        """Whether it is another try of what has begun, and goes on though the run was retried."""
+        for event in reversed(self.state.events[key]):
+            if event.step == position:
+                if event.kind is EventKind.TASK_RESET:
+                    return False
+                if event.kind is EventKind.TASK_STARTED and event.attempt < number:
+                    return True
+        return False
 
     def _judge_phase(
         self, what: str, record: RunRecord, definition: Definition, position: int
