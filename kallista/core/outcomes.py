@@ -34,10 +34,17 @@ class Completed(Struct, frozen=True, gc=False):
 
 
 class Failed(Struct, frozen=True, gc=False):
-    """It raised, or ran out of its time; what failed for good is not tried again."""
+    """It raised, or ran out of its time.
+
+    Args:
+        failure: Why.
+        for_good: Whether it is not to be tried again.
+        retry_after: If it is tried again, then not before this time has passed.
+    """
 
     failure: Failure
     for_good: bool = False
+    retry_after: Micros = Micros(0)
 
 
 class Asleep(Struct, frozen=True, gc=False):
@@ -77,12 +84,13 @@ def outcome_text(outcome: Outcome) -> JsonText:
     match outcome:
         case Completed(result):
             data = {"completed": result}
-        case Failed(failure, for_good):
+        case Failed(failure, for_good, retry_after):
             told = {
                 "type": failure.type,
                 "message": failure.message,
                 "traceback": failure.traceback,
                 "kinds": failure.kinds,
+                "retry_after": retry_after,
             }
             data = {"failed_for_good" if for_good else "failed": told}
         case Asleep(length):
@@ -105,8 +113,9 @@ def outcome_of(text: JsonText) -> Outcome:
         case "completed":
             return Completed(JsonText(data))
         case "failed" | "failed_for_good":
+            retry_after = Micros(data.pop("retry_after", 0))
             failure = Failure(**{**data, "kinds": tuple(data["kinds"])})
-            return Failed(failure, for_good=kind == "failed_for_good")
+            return Failed(failure, kind == "failed_for_good", retry_after)
         case "asleep":
             return Asleep(Micros(data))
         case "snoozed":

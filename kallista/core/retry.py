@@ -153,7 +153,9 @@ def _is_dotted_name(value: object) -> bool:
     return isinstance(value, str) and all(part.isidentifier() for part in value.split("."))
 
 
-def delay_before(policy: RetryPolicy, attempt: int, noise: float) -> Micros:
+def delay_before(
+    policy: RetryPolicy, attempt: int, noise: float, at_least: Micros = NO_DELAY
+) -> Micros:
     """How long to wait before an attempt.
 
     Args:
@@ -161,15 +163,20 @@ def delay_before(policy: RetryPolicy, attempt: int, noise: float) -> Micros:
         attempt: The number of the attempt to come; the first (1) is never delayed.
         noise: From 0 up to but not including 1; how much of the jitter is cut off. Take it from
             ``noise``, so that the same decision made twice waits the same.
+        at_least: What the failure itself asks for.
 
     Returns:
-        ``delay * backoff ** (attempt - 2)``, at most ``max_delay``, less the jitter's share.
+        ``delay * backoff ** (attempt - 2)`` less the jitter's share, or ``at_least`` if that is
+        longer; at most ``max_delay``.
     """
-    if attempt <= 1 or policy.delay == 0:
+    if attempt <= 1:
         return NO_DELAY
     ceiling = LONGEST if policy.max_delay is None else policy.max_delay
-    length = min(_grown(policy.delay, policy.backoff, attempt - 2, ceiling), ceiling)
-    return Micros(length - int(length * policy.jitter * noise))
+    length = 0
+    if policy.delay > 0:
+        length = min(_grown(policy.delay, policy.backoff, attempt - 2, ceiling), ceiling)
+        length -= int(length * policy.jitter * noise)
+    return Micros(max(length, min(at_least, ceiling)))
 
 
 def _grown(delay: int, factor: float, times: int, ceiling: int) -> int:

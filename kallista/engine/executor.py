@@ -7,12 +7,16 @@ import logging
 import traceback
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from concurrent.futures import Future
+from datetime import timedelta
 from inspect import isawaitable
 from threading import current_thread, main_thread
 from typing import Final, TypeAlias, TypeVar, cast
 
+from msgspec.structs import replace
+
 from kallista.core.commands import AttemptEnded
 from kallista.core.definitions import Definition, Phase, TaskSpec
+from kallista.core.durations import parse_duration
 from kallista.core.handlers import Handler, Handlers, Invocation
 from kallista.core.outcomes import (
     Completed,
@@ -22,6 +26,7 @@ from kallista.core.outcomes import (
     Outcome,
     Stopped,
 )
+from kallista.core.retry import NO_DELAY
 from kallista.core.run import Run
 from kallista.core.states import UNDOING, ProcessStatus, RunKind, TaskStatus
 from kallista.core.types import Json, JsonText, Micros, RunKey
@@ -182,7 +187,7 @@ class Executor:
                 else:
                     failure = failure_of(error, config)
                     self._log_failure(active, position, failure)
-                    outcome = Failed(failure)
+                    outcome = Failed(failure, retry_after=asked_pause(error))
             finally:
                 if timer is not None:
                     timer.cancel()
@@ -245,7 +250,7 @@ class Executor:
                 return Stopped(THREAD_RUNS_ON)
             case Failed(failure):
                 message = f"{failure.message}; {THREAD_RUNS_ON}"
-                return Failed(Failure(failure.type, message, failure.traceback, failure.kinds))
+                return replace(outcome, failure=replace(failure, message=message))
             case _:
                 return outcome
 
@@ -443,6 +448,20 @@ def failure_of(error: BaseException, config: Mapping[str, Json]) -> Failure:
         traceback=mask_text(_told(lambda: "".join(traceback.format_exception(error))), secrets),
         kinds=_kinds(type(error)),
     )
+
+
+def asked_pause(error: BaseException) -> Micros:
+    """What an exception asks to wait before another attempt, by an attribute ``retry_after``.
+
+    Args:
+        error: What the handler raised. Several clients of services say in this way how many
+            seconds (or which ``timedelta``) the service has asked for; anything else says nothing.
+    """
+    try:
+        asked = getattr(error, "retry_after", None)
+        return parse_duration(asked) if isinstance(asked, int | float | timedelta) else NO_DELAY
+    except Exception:  # its own code may fail at that, or it asks for no length of time
+        return NO_DELAY
 
 
 def _told(tell: Callable[[], str]) -> str:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import base64
 import ssl
+from datetime import UTC, datetime
 from email.message import Message
+from email.utils import parsedate_to_datetime
 from json import loads
 from typing import Final, NoReturn
 
 from kallista.core.plain import shown
 from kallista.errors import UsageError
 from kallista.logs import mask_text
-from kallista.tasks.http import (
+from kallista.tasks.http_errors import (
     HttpAnswerError,
     HttpBusyError,
     HttpConnectionError,
@@ -109,7 +111,21 @@ def _fail(request: Request, answer: Answer, body: bytes) -> NoReturn:
     elif "retry-after" in answer.headers:
         message += f"; it asks to come again after {shown(answer.headers['retry-after'])}"
     kind = HttpBusyError if answer.status in PASSING else HttpStatusError
-    raise kind(f"{message}: {told}" if told else message)
+    raise kind(f"{message}: {told}" if told else message, _retry_after(answer))
+
+
+def _retry_after(answer: Answer) -> float | None:
+    """In how many seconds the server asks to come again: RFC 9110, section 10.2.3."""
+    asked = answer.headers.get("retry-after", "").strip()
+    if asked.isascii() and asked.isdigit():
+        return float(asked)
+    try:
+        moment = parsedate_to_datetime(asked)
+    except ValueError:
+        return None
+    if moment.tzinfo is None:  # "-0000": a moment in UTC of an unknown zone
+        moment = moment.replace(tzinfo=UTC)
+    return max(0.0, (moment - datetime.now(UTC)).total_seconds())
 
 
 def _unfollowed(request: Request) -> str:

@@ -7,46 +7,14 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from kallista.core.types import Json
-from kallista.errors import KallistaError
 from kallista.tasks.context import TaskContext
 from kallista.tasks.handler import FunctionHandler
+from kallista.tasks.http_errors import HttpTimeoutError
 
 if TYPE_CHECKING:
     import ssl
 
     from kallista.tasks.reach import Reach
-
-
-class HttpError(KallistaError):
-    """A request was not answered as it should have been."""
-
-
-class HttpTemporaryError(HttpError):
-    """Another attempt may fare better: what ``retry_on`` names for all that passes."""
-
-
-class HttpConnectionError(HttpTemporaryError, ConnectionError):
-    """The server cannot be reached, broke off, shows a wrong certificate or speaks no HTTP."""
-
-
-class HttpTimeoutError(HttpTemporaryError, TimeoutError):
-    """The server had not answered in full when ``patience`` was over."""
-
-
-class HttpStatusError(HttpError):
-    """The server answered with another status than expected."""
-
-
-class HttpBusyError(HttpStatusError, HttpTemporaryError):
-    """It did so with one that passes: 408, 425, 429, 500, 502, 503 or 504."""
-
-
-class HttpAnswerError(HttpError):
-    """The answer is too large, or cannot be unpacked."""
-
-
-class HttpRefusedError(HttpError):
-    """The address is not open to tasks, or a redirect leads where none is followed."""
 
 
 class HttpHandler(FunctionHandler):

@@ -19,12 +19,12 @@ from kallista import Kallista
 from kallista.core.retry import parse_retry, retryable
 from kallista.engine.executor import failure_of
 from kallista.errors import UsageError
-from kallista.tasks.http import (
+from kallista.tasks.http import HttpHandler
+from kallista.tasks.http_errors import (
     HttpAnswerError,
     HttpBusyError,
     HttpConnectionError,
     HttpError,
-    HttpHandler,
     HttpRefusedError,
     HttpStatusError,
     HttpTemporaryError,
@@ -189,6 +189,22 @@ class TestAnswers:
         )
         assert len(message) < 1_000
         assert type(caught.value) is kind
+
+    @pytest.mark.parametrize(
+        ("header", "seconds"),
+        [
+            ({"Retry-After": "120"}, 120.0),
+            ({"Retry-After": "Wed, 21 Oct 2015 07:28:00 GMT"}, 0.0),
+            ({"Retry-After": "soon"}, None),
+            ({}, None),
+        ],
+    )
+    async def test_when_to_come_again(self, header: dict[str, str], seconds: float | None) -> None:
+        """What the server asks for is what the engine waits for; a moment past is no time."""
+        async with serving(answer(b"", 429, header)) as server:
+            with pytest.raises(HttpBusyError) as caught:
+                await ask(server)
+        assert caught.value.retry_after == seconds
 
     async def test_a_large_body_is_not_read(self) -> None:
         """An answer that does not end fills neither memory nor store."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -72,6 +73,41 @@ async def test_failing_for_good_is_not_tried_again(any_world: World) -> None:
     assert str(task.error) == "t: FailForGood: there is no such order"
     await app.scheduler.retry_task("t")
     assert (await any_world.after(app.scheduler.wait_task("t"))).ok
+
+
+@pytest.mark.parametrize(
+    ("asked", "retry", "waits"),
+    [
+        (30, {}, 30),
+        (timedelta(seconds=30), {}, 30),
+        (30, {"delay": 60, "backoff": 1}, 60),
+        (30, {"max_delay": 20}, 20),
+        ("soon", {}, 0),
+        (-1, {}, 0),
+        (float("nan"), {}, 0),
+    ],
+)
+async def test_a_failure_may_ask_for_a_pause(
+    world: World, asked: object, retry: dict[str, object], waits: int
+) -> None:
+    """What a service asks for is waited for, within the policy; what means nothing is not."""
+    attempts = 0
+
+    async def work() -> None:
+        nonlocal attempts
+        attempts += 1
+        error = ConnectionError("too many requests")
+        error.retry_after = asked  # type: ignore[attr-defined]  # as clients of services do
+        raise error
+
+    app = await world.app(work)
+    await app.scheduler.schedule_task("t", {"type": "work", "retry": {"max_attempts": 2, **retry}})
+    await world.settle()
+    if waits:
+        await world.passes(waits - 1)
+        assert attempts == 1
+        await world.passes(1)
+    assert attempts == 2
 
 
 async def test_what_is_called_off_is_cancelled(any_world: World) -> None:

@@ -29,7 +29,6 @@ from kallista.core.outcomes import (
     CalledOff,
     Completed,
     Failed,
-    Failure,
     HandedBack,
     Snoozed,
     Stopped,
@@ -106,8 +105,8 @@ def _attempt_not_completed(
     position, step = ended.step, draft.step(ended.step)
     over = draft.is_over(position)
     match ended.outcome:
-        case Failed(failure, for_good):
-            _attempt_failed(draft, position, failure, now, capacity, for_good=for_good)
+        case Failed():
+            _attempt_failed(draft, position, ended.outcome, now, capacity)
         case Snoozed(length) if not over:
             _snooze(draft, position, Micros(now + length), now, capacity)
         case CalledOff(reason):
@@ -144,23 +143,17 @@ def _call_off(draft: Draft, position: int, reason: str, now: Micros, capacity: C
 
 
 def _attempt_failed(
-    draft: Draft,
-    position: int,
-    failure: Failure,
-    now: Micros,
-    capacity: Capacity,
-    *,
-    for_good: bool,
+    draft: Draft, position: int, failed: Failed, now: Micros, capacity: Capacity
 ) -> None:
-    step, task = draft.step(position), task_at(draft, position)
+    step, task, failure = draft.step(position), task_at(draft, position), failed.failure
     failures = step.failures + 1
     over = draft.is_over(position)
     again = failures < task.retry.max_attempts and retryable(task.retry, failure.kinds)
-    if over or for_good or not again:
+    if over or failed.for_good or not again:
         fail_step(draft, position, failure, now, capacity)
         return
     luck = noise(draft.run.id, draft.run.step_id(position), step.attempt)
-    ready_at = Micros(now + delay_before(task.retry, failures + 1, luck))
+    ready_at = Micros(now + delay_before(task.retry, failures + 1, luck, failed.retry_after))
     ends_at = deadline_of(task, step.since)
     if ends_at is not None and ready_at >= ends_at:
         fail_step(draft, position, too_late(task, failure), now, capacity)
