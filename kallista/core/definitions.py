@@ -157,6 +157,11 @@ class Definition:
         return any(step.continue_on_error for step in self.steps)
 
     @cached_property
+    def has_rules(self) -> bool:
+        """Whether some of its steps may run although one before has not completed."""
+        return any(step.trigger_rule is not TriggerRule.ALL_COMPLETED for step in self.steps)
+
+    @cached_property
     def dependents(self) -> tuple[tuple[int, ...], ...]:
         """For each step, the positions of the steps that depend on it, ascending."""
         found: list[list[int]] = [[] for _ in self.steps]

@@ -55,8 +55,8 @@ class Run:
     """
 
     __slots__ = (
-        "blockers", "dead_ends", "definition", "head", "id", "inputs", "last_steps", "outputs",
-        "priority", "steps", "unfinished", "wound_up",
+        "blockers", "dead_ends", "definition", "head", "id", "in_order", "inputs", "last_steps",
+        "outputs", "priority", "steps", "unfinished", "wound_up",
     )  # fmt: skip
 
     def __init__(
@@ -83,6 +83,8 @@ class Run:
         """What is left to do at the end, in order; known once it has come to that."""
         self.wound_up = 0
         """How many of those have certainly ended."""
+        self.in_order: set[int] | None = None
+        """Steps that have certainly ended, as has all that they come after; kept by ``order``."""
         main = definition.main_count
         for position, step in enumerate(steps if main == len(steps) else steps[:main]):
             if step is not _NEW_STEP and step.status in FINISHED_STEP:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Final
 
+from kallista.core.decide.order import stands_behind
 from kallista.core.definitions import ChildSpec, Definition, Phase, TaskSpec
 from kallista.core.events import Event, RunHead, StepState
 from kallista.core.ids import child_id
@@ -147,7 +148,7 @@ class Promises:
         if step.ready_at is None and spec.phase is not Phase.MAIN:
             return True  # its turn comes at the end, if at all
         if step.ready_at is None:
-            return any(record.steps[before].ended_at is None for before in spec.depends_on)
+            return stands_behind(definition, position, record.steps.__getitem__)
         if not isinstance(spec.work, TaskSpec):
             return True
         return _queued(lines, waits_in(spec.work, step), position, step.ready_at)

@@ -138,6 +138,33 @@ async def test_a_task_of_a_workflow_may_catch_the_failure_before_it(world: World
     assert (run.status.value, shop.ran) == ("FAILED", ["try", "catch", "then"])
 
 
+async def test_after_a_retry_what_comes_later_waits_for_what_runs_again(any_world: World) -> None:
+    """Though what lies between has completed: else it would read results that are not there yet."""
+    shop = Shop()
+    shop.broken = {"try", "use"}
+    app = await any_world.app(shop.work)
+    tasks = [
+        {"id": "try", "type": "work", "value": "tried"},
+        {"id": "tidy", "type": "work", "trigger_rule": "all_done"},
+        {"id": "check", "type": "work", "trigger_rule": "all_done"},
+        {"id": "use", "type": "work", "value": "${tasks.try.result}"},
+    ]
+    id = await app.workflow_manager.create_workflow("w", tasks)
+    await app.workflow_manager.start_workflow(id)
+    await any_world.after(app.workflow_manager.wait_workflow(id))
+    assert shop.ran == ["try", "tidy", "check", "use"]
+    shop.broken.clear()
+    shop.ran.clear()
+    shop.hold("try")
+    await app.workflow_manager.retry_workflow(id)
+    await any_world.settle()
+    assert shop.ran == ["try"]
+    shop.release("try")
+    run = await any_world.after(app.workflow_manager.wait_workflow(id))
+    assert shop.ran == ["try", "use"]
+    assert run.results["use"] == "tried"
+
+
 async def test_a_trigger_rule_needs_something_before_it(world: World) -> None:
     """What makes no sense is told when the run is created."""
     app = await world.app()

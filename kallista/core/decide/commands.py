@@ -259,9 +259,11 @@ def go_again(
 ) -> None:
     """Let what did not complete run again; a failure that was let pass stays passed.
 
-    What runs whatever the end belongs to that end, and runs again at the next one.
+    What comes after it waits for it, though what lies between has completed. What runs whatever the
+    end belongs to that end, and runs again at the next one.
     """
     main_count = draft.run.definition.main_count
+    draft.run.in_order = None
     for position in range(len(draft.run.steps)):
         step = draft.step(position)
         if step.ended_at is not None and (not step.passed or position >= main_count):

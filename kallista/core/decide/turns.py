@@ -15,6 +15,7 @@ from kallista.core.decide.lines import (
     task_at,
     wake_entry_of,
 )
+from kallista.core.decide.order import followers, is_behind
 from kallista.core.definitions import ChildSpec, TaskSpec
 from kallista.core.events import StepState
 from kallista.core.expressions import Compiled
@@ -40,7 +41,7 @@ def settle(draft: Draft, positions: Iterable[int], now: Micros, capacity: Capaci
     if draft.state is not _RUN_RUNNING:
         return
     waiting = list(positions)
-    specs = draft.run.definition.steps
+    specs, has_rules = draft.run.definition.steps, draft.run.definition.has_rules
     for position in waiting:  # it grows on the way
         step = draft.step(position)
         if step.status is not _SCHEDULED or step.ready_at is not None:
@@ -48,18 +49,20 @@ def settle(draft: Draft, positions: Iterable[int], now: Micros, capacity: Capaci
         if specs[position].trigger_rule is not _ALL_COMPLETED:
             _follow_rule(draft, position, step, now, capacity)
         elif draft.blocked_by(position) == 0:
+            if has_rules and is_behind(draft, position):
+                continue
             take_turn(draft, position, step, now, capacity)
         elif draft.dead_ends:
             _skip_if_hopeless(draft, position, now)
         else:
             continue
         if draft.step(position).ended_at is not None:
-            waiting += draft.run.definition.dependents[position]
+            waiting += followers(draft, position)
 
 
 def settle_after(draft: Draft, position: int, now: Micros, capacity: Capacity) -> None:
     """Let those steps take their turn that depend on one that has ended."""
-    later = draft.run.definition.dependents[position]
+    later = followers(draft, position)
     if later:
         settle(draft, later, now, capacity)
 
@@ -73,14 +76,14 @@ def _follow_rule(
         return
     before = map(draft.step, spec.depends_on)
     match verdict(spec.trigger_rule, before):
-        case Verdict.RUN:
+        case Verdict.RUN if not is_behind(draft, position):
             take_turn(draft, position, step, now, capacity)
         case Verdict.OMIT:
             end_step(draft, EventKind.TASK_SKIPPED, position, now, SKIPPED_BY_RULE)
         case Verdict.SKIP:
             reason = to_json(f"its trigger rule {spec.trigger_rule} cannot be met any more")
             end_step(draft, EventKind.TASK_SKIPPED, position, now, reason)
-        case Verdict.WAIT:
+        case Verdict.RUN | Verdict.WAIT:
             pass
 
 
