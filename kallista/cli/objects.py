@@ -23,6 +23,7 @@ from kallista.cli.deeds import (
 )
 from kallista.cli.options import (
     CursorOption,
+    ErrorOption,
     IdArgument,
     LimitOption,
     NameOption,
@@ -46,6 +47,7 @@ class Filter(TypedDict):
     name: str | None
     tag: str | None
     created_from: datetime | None
+    error: str | None
     cursor: str | None
     limit: int
 
@@ -86,6 +88,7 @@ def object_commands(
         name: NameOption = None,
         tag: TagOption = None,
         since: SinceOption = None,
+        error: ErrorOption = None,
         cursor: CursorOption = None,
         limit: LimitOption = 50,
         store: StoreOption = None,
@@ -97,6 +100,7 @@ def object_commands(
             name=name,
             tag=tag,
             created_from=session.guard(lambda: read_since(since)),
+            error=error,
             cursor=cursor,
             limit=limit,
         )

@@ -91,7 +91,7 @@ def newborn(wanted: Wanted, draft: Draft, now: Micros, owner: WorkerKey | None =
     """
     definition = wanted.definition
     definition_id = definition_hash(definition)
-    return NewRun(  # by position: 18 names cost 1 µs
+    return NewRun(  # by position: 19 names cost 1 µs
         wanted.id,
         definition.kind,
         _name(wanted),
@@ -110,6 +110,7 @@ def newborn(wanted: Wanted, draft: Draft, now: Micros, owner: WorkerKey | None =
         draft.steps(),
         tuple(draft.events),
         tuple(draft.enqueue),
+        () if draft.failures is None else tuple(draft.failures.items()),
     )
 
 

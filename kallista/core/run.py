@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from kallista.core.definitions import Definition, TaskSpec
 from kallista.core.events import Event, RunHead, StepState
 from kallista.core.json_text import from_json
-from kallista.core.plan import Entry, Grant
+from kallista.core.plan import WHOLE_RUN, Entry, Failing, Grant
 from kallista.core.states import (
     FINISHED_RUN,
     FINISHED_STEP,
@@ -177,8 +177,8 @@ class Draft:
 
     __slots__ = (
         "_last_head", "announce", "blockers", "changed", "children", "dead_ends", "dequeue",
-        "enqueue", "events", "in_flight", "launched", "lend", "outputs", "run", "seq", "settle",
-        "state", "stopped", "unfinished", "wake", "wake_parent",
+        "enqueue", "events", "failures", "in_flight", "launched", "lend", "outputs", "run", "seq",
+        "settle", "state", "stopped", "unfinished", "wake", "wake_parent",
     )  # fmt: skip
 
     def __init__(self, run: Run) -> None:
@@ -195,6 +195,7 @@ class Draft:
         # Most decisions need few of these, so each is made for the first that goes into it.
         self.blockers: dict[int, int] | None = None
         self.outputs: dict[int, Json] | None = None
+        self.failures: dict[int, Failing | None] | None = None
         self.enqueue: _Few[Entry] = ()
         self.dequeue: _Few[Entry] = ()
         self.children: _Few[Child] = ()
@@ -250,6 +251,12 @@ class Draft:
         if self.outputs is None:
             self.outputs = {}
         self.outputs[position] = output
+
+    def note_failure(self, position: int, failing: Failing | None) -> None:
+        """Let a step count among those that failed, or no longer."""
+        if self.failures is None:
+            self.failures = {}
+        self.failures[position] = failing
 
     def queue(self, entry: Entry) -> None:
         """Add a line to the queue."""
@@ -339,14 +346,23 @@ def fold(run: Run, events: Iterable[Event]) -> Run:
     Raises:
         StateError: The history breaks the law.
     """
+    follow(run, events).absorb()
+    return run
+
+
+def follow(run: Run, events: Iterable[Event]) -> Draft:
+    """The draft of all that a history tells; the run is not changed.
+
+    Raises:
+        StateError: The history breaks the law.
+    """
     draft = Draft(run)
     for event in events:
         if event.step is None:
             _apply_to_run(draft, event)
         else:
             _apply_to_step(draft, event, event.step)
-    draft.absorb()
-    return run
+    return draft
 
 
 def _apply_to_run(draft: Draft, event: Event) -> None:
@@ -368,12 +384,34 @@ def _apply_to_run(draft: Draft, event: Event) -> None:
     ending: Ending | None = None
     if goes_on or head.ending is not None:
         outcome, ending = _winding(head, event, outcome)
+    if outcome != head.outcome:
+        _note_outcome(draft, event, outcome)
     draft.state = state
     draft.seq = event.seq + 1
     draft._last_head = RunHead(
         state, draft.seq, draft.in_flight, started, ended, deadline, event.attempt or head.driven,
         held, outcome, ending,
     )  # fmt: skip
+
+
+def _note_outcome(draft: Draft, event: Event, outcome: int | None) -> None:
+    """The run has another reason now why it fails, or none."""
+    failing = None if outcome is None else _failing(draft, WHOLE_RUN, event)
+    if failing is not None or draft._last_head.outcome is not None:
+        draft.note_failure(WHOLE_RUN, failing)
+
+
+def _failing(draft: Draft, position: int, event: Event) -> Failing | None:
+    """What an event tells of a failure; None: it tells of none."""
+    told = from_json(event.data or "null")
+    if not isinstance(told, dict) or "type" not in told:
+        return None
+    definition = draft.run.definition
+    kind: str = definition.kind.value
+    if position != WHOLE_RUN:
+        work = definition.steps[position].work
+        kind = work.type if isinstance(work, TaskSpec) else work.definition.kind.value
+    return Failing(told["type"], kind, event.seq, event.at)
 
 
 def _winding(head: RunHead, event: Event, outcome: int | None) -> tuple[int | None, Ending | None]:
@@ -463,6 +501,8 @@ def _interrupted(draft: Draft, event: Event, step: StepState, status: TaskStatus
 
 
 def _reset(draft: Draft, event: Event, step: StepState, status: TaskStatus) -> StepState:
+    if step.status is TaskStatus.FAILED:
+        draft.note_failure(event.step or 0, None)
     return StepState(status, attempt=step.attempt)
 
 
@@ -474,7 +514,9 @@ def _completed(draft: Draft, event: Event, step: StepState, status: TaskStatus) 
 
 
 def _failed(draft: Draft, event: Event, step: StepState, status: TaskStatus) -> StepState:
-    passed = draft.run.definition.steps[event.step or 0].continue_on_error
+    position = event.step or 0
+    draft.note_failure(position, _failing(draft, position, event))
+    passed = draft.run.definition.steps[position].continue_on_error
     return _ended(event, replace(step, failures=step.failures + 1), status, passed=passed)
 
 

@@ -550,8 +550,8 @@ class EmbeddedEngine:
         """Runs that match, newest first."""
         limit = checked_limit(request.limit)
         after = None if request.cursor is None else RunKey(read_cursor(request.cursor, int))
-        texts = (request.name or "", request.tag or "", request.schedule or "")
-        if not all(map(str.isprintable, texts)):
+        texts = (request.name, request.tag, request.schedule, request.error)
+        if not all(text is None or text.isprintable() for text in texts):
             return Page((), None)  # nothing is called so, and not every store could compare it
         records = await self._store.list_runs(
             RunFilter(
@@ -563,6 +563,7 @@ class EmbeddedEngine:
                 created_from=request.created_from,
                 created_until=request.created_until,
                 schedule=request.schedule,
+                error=request.error,
                 after=after,
                 limit=limit + 1,
             )

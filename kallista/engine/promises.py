@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from typing import Final
 
 from kallista.core.decide.order import stands_behind
 from kallista.core.definitions import ChildSpec, Definition, Phase, TaskSpec
 from kallista.core.events import Event, RunHead, StepState
 from kallista.core.ids import child_id
-from kallista.core.plan import WAKE, WHOLE_RUN, Entry, alone, lane
-from kallista.core.run import Run, fold
+from kallista.core.plan import WAKE, WHOLE_RUN, Entry, Failing, alone, lane
+from kallista.core.run import Run, fold, follow
 from kallista.core.snapshots import Replay
 from kallista.core.states import ACTIVE_RUN, FINISHED_RUN, ProcessStatus, RunKind, TaskStatus
 from kallista.core.types import Micros, RunId, RunKey, TaskType
@@ -19,6 +19,7 @@ from kallista.errors import StateError
 from kallista.store.port import RunRecord, Store
 
 HISTORY_PAGE: Final = 1000
+_FAILED: Final = TaskStatus.FAILED
 LOOKS: Final = 3
 """How often a run is looked at that seems broken: it may have moved on meanwhile."""
 
@@ -75,8 +76,12 @@ class Promises:
         if len(definition.steps) != len(record.steps):
             yield f"it has {len(record.steps)} steps, and its definition {len(definition.steps)}"
             return
-        for problem in told_otherwise(record, definition, await self._history(record.key)):
+        events = await self._history(record.key)
+        for problem in told_otherwise(record, definition, events):
             yield problem
+            return
+        if await self._store.failures(record.key) != _failures(record, definition, events):
+            yield "what is listed of its failures is not what its history tells of them"
         async for problem in self._stuck(record, definition):
             yield problem
 
@@ -199,6 +204,17 @@ def told_otherwise(
                 f"its step {step_id(definition, position, record)!r} is {_step(stored)}, and by its"
                 f" history it would be {_step(told)}"
             )
+
+
+def _failures(
+    record: RunRecord, definition: Definition, events: Sequence[Event]
+) -> Mapping[int, Failing]:
+    """What of a run has failed, by its history."""
+    head = record.head
+    if head.outcome is None and all(step.status is not _FAILED for step in record.steps):
+        return {}
+    draft = follow(Run.new(record.id, definition, {}, record.priority), events)
+    return {at: failing for at, failing in (draft.failures or {}).items() if failing is not None}
 
 
 def _goes_on(record: RunRecord, definition: Definition) -> bool:

@@ -167,6 +167,7 @@ class Runs(Generic[SnapshotT]):
                 created_from=which.get("created_from"),
                 created_until=which.get("created_until"),
                 schedule=which.get("schedule_id"),
+                error=which.get("error"),
                 cursor=cursor,
                 limit=TOGETHER,
             )
@@ -210,6 +211,7 @@ class Runs(Generic[SnapshotT]):
         cursor: str | None,
         limit: int,
         schedule: str | None = None,
+        error: str | None = None,
     ) -> Page[RunSummary]:
         statuses = (status,) if isinstance(status, str) else status
         return await self._engine.list_runs(
@@ -221,6 +223,7 @@ class Runs(Generic[SnapshotT]):
                 created_from=self._moment(created_from, "created_from"),
                 created_until=self._moment(created_until, "created_until"),
                 schedule=None if schedule is None else ScheduleId(schedule),
+                error=error,
                 cursor=cursor,
                 limit=limit,
             )

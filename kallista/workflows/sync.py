@@ -36,6 +36,7 @@ from kallista.workflows.workflow_manager import WorkflowManager
 
 if TYPE_CHECKING:
     from kallista.engine.care import StoreBackup, StoreCare, StoreCheck, StoreStats
+    from kallista.engine.reports import FailureGroup, Reports
 
 ResultT = TypeVar("ResultT")
 
@@ -265,8 +266,9 @@ class SyncWorkflowManager:
             reason: Why, for their histories.
             dry_run: Only say how many there are, and which are the first.
             which: By ``status``, ``name``, ``tag``, ``created_from``, ``created_until``,
-                ``schedule_id``, as for ``list_workflows``; at least one of them. Without a status
-                all that the command is for. What others have started is told by those.
+                ``schedule_id``, ``error``, as for ``list_workflows``; at least one of them.
+                Without a status all that the command is for. What others have started is told by
+                those.
 
         Returns:
             How many there were, for how many it changed something, and who refused it.
@@ -344,6 +346,7 @@ class SyncWorkflowManager:
         created_from: datetime | None = None,
         created_until: datetime | None = None,
         schedule_id: str | None = None,
+        error: str | None = None,
         cursor: str | None = None,
         limit: int = 100,
     ) -> Page[RunSummary]:
@@ -356,6 +359,8 @@ class SyncWorkflowManager:
             created_from: Created at this moment or later.
             created_until: Created before this moment.
             schedule_id: Only firings of this schedule.
+            error: Only those of which something has failed by this error, or of the runs below
+                them; the name of its class alone, or with its module.
             cursor: Where the page before ended.
             limit: How many at most, up to 1,000.
 
@@ -371,6 +376,7 @@ class SyncWorkflowManager:
                 created_from=created_from,
                 created_until=created_until,
                 schedule_id=schedule_id,
+                error=error,
                 cursor=cursor,
                 limit=limit,
             )
@@ -649,8 +655,9 @@ class SyncTaskScheduler:
             reason: Why, for their histories.
             dry_run: Only say how many there are, and which are the first.
             which: By ``status``, ``name``, ``tag``, ``created_from``, ``created_until``,
-                ``schedule_id``, as for ``list_tasks``; at least one of them. Without a status
-                all that the command is for. What others have started is told by those.
+                ``schedule_id``, ``error``, as for ``list_tasks``; at least one of them.
+                Without a status all that the command is for. What others have started is told by
+                those.
 
         Returns:
             How many there were, for how many it changed something, and who refused it.
@@ -740,6 +747,7 @@ class SyncTaskScheduler:
         created_from: datetime | None = None,
         created_until: datetime | None = None,
         schedule_id: str | None = None,
+        error: str | None = None,
         cursor: str | None = None,
         limit: int = 100,
     ) -> Page[RunSummary]:
@@ -747,6 +755,8 @@ class SyncTaskScheduler:
 
         Args:
             schedule_id: Only firings of this schedule.
+            error: Only those of which something has failed by this error, or of the runs below
+                them; the name of its class alone, or with its module.
 
         Raises:
             UsageError: An unknown status, a bad cursor or limit.
@@ -760,6 +770,7 @@ class SyncTaskScheduler:
                 created_from=created_from,
                 created_until=created_until,
                 schedule_id=schedule_id,
+                error=error,
                 cursor=cursor,
                 limit=limit,
             )
@@ -1157,8 +1168,9 @@ class SyncProcessOrchestrator:
             reason: Why, for their histories.
             dry_run: Only say how many there are, and which are the first.
             which: By ``status``, ``name``, ``tag``, ``created_from``, ``created_until``,
-                ``schedule_id``, as for ``list_processes``; at least one of them. Without a status
-                all that the command is for. What others have started is told by those.
+                ``schedule_id``, ``error``, as for ``list_processes``; at least one of them.
+                Without a status all that the command is for. What others have started is told by
+                those.
 
         Returns:
             How many there were, for how many it changed something, and who refused it.
@@ -1244,6 +1256,7 @@ class SyncProcessOrchestrator:
         created_from: datetime | None = None,
         created_until: datetime | None = None,
         schedule_id: str | None = None,
+        error: str | None = None,
         cursor: str | None = None,
         limit: int = 100,
     ) -> Page[RunSummary]:
@@ -1261,6 +1274,7 @@ class SyncProcessOrchestrator:
                 created_from=created_from,
                 created_until=created_until,
                 schedule_id=schedule_id,
+                error=error,
                 cursor=cursor,
                 limit=limit,
             )
@@ -1405,3 +1419,50 @@ class SyncStoreCare:
             NotFoundError: No run has this id.
         """
         return self._portal.call(partial(self._inner.export, id))
+
+
+class SyncReports:
+    """``Reports`` for programs without an event loop; every method waits for its answer."""
+
+    def __init__(self, inner: Reports, portal: Portal) -> None:
+        self._inner = inner
+        self._portal = portal
+
+    def failures(
+        self,
+        *,
+        error: str | None = None,
+        type: str | None = None,
+        since: datetime | str | None = None,
+        until: datetime | str | None = None,
+        examples: int = 3,
+    ) -> Sequence[FailureGroup]:
+        """What is FAILED now, by error and task type; what was retried since is not in it.
+
+        Steps count whose failure was let pass, too. ``retry_workflows(error=…)`` and the like let
+        all runs go on that failed by an error.
+
+        Args:
+            error: Only this error; the name of its class alone, or with its module.
+            type: Only of this task type.
+            since: Only what failed at this moment or later; a naive datetime is in the configured
+                time zone.
+            until: Only what failed before this moment.
+            examples: How many of each group are told at most, from 1 to 100.
+
+        Returns:
+            The groups, the largest first.
+
+        Raises:
+            UsageError: A moment or a number is none.
+        """
+        return self._portal.call(
+            partial(
+                self._inner.failures,
+                error=error,
+                type=type,
+                since=since,
+                until=until,
+                examples=examples,
+            )
+        )

@@ -210,8 +210,9 @@ class WorkflowManager(Runs[WorkflowSnapshot]):
             reason: Why, for their histories.
             dry_run: Only say how many there are, and which are the first.
             which: By ``status``, ``name``, ``tag``, ``created_from``, ``created_until``,
-                ``schedule_id``, as for ``list_workflows``; at least one of them. Without a status
-                all that the command is for. What others have started is told by those.
+                ``schedule_id``, ``error``, as for ``list_workflows``; at least one of them.
+                Without a status all that the command is for. What others have started is told by
+                those.
 
         Returns:
             How many there were, for how many it changed something, and who refused it.
@@ -279,6 +280,7 @@ class WorkflowManager(Runs[WorkflowSnapshot]):
         created_from: datetime | None = None,
         created_until: datetime | None = None,
         schedule_id: str | None = None,
+        error: str | None = None,
         cursor: str | None = None,
         limit: int = 100,
     ) -> Page[RunSummary]:
@@ -291,6 +293,8 @@ class WorkflowManager(Runs[WorkflowSnapshot]):
             created_from: Created at this moment or later.
             created_until: Created before this moment.
             schedule_id: Only firings of this schedule.
+            error: Only those of which something has failed by this error, or of the runs below
+                them; the name of its class alone, or with its module.
             cursor: Where the page before ended.
             limit: How many at most, up to 1,000.
 
@@ -306,6 +310,7 @@ class WorkflowManager(Runs[WorkflowSnapshot]):
             cursor=cursor,
             limit=limit,
             schedule=schedule_id,
+            error=error,
         )
 
     async def delete_workflow(self, workflow_id: str) -> None:
