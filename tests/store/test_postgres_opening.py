@@ -112,7 +112,8 @@ async def test_failures_of_version_6_are_found_afterwards() -> None:
         ),
         (
             "INSERT INTO kallista.steps (run, step, status, attempt, failures, crashes, outcome,"
-            " passed) VALUES (1, 0, 'FAILED', 1, 1, 0, 5, false), (1, 1, 'FAILED', 1, 1, 0, 6, false)"
+            " passed)"
+            " VALUES (1, 0, 'FAILED', 1, 1, 0, 5, false), (1, 1, 'FAILED', 1, 1, 0, 6, false)"
         ),
         """INSERT INTO kallista.events (run, seq, at, kind, step, attempt, data) VALUES
         (1, 5, 50, 'task.failed', 0, 1, '{"type":"a.b.Slow","message":"m"}'),
