@@ -220,7 +220,10 @@ class Kallista:
             self._handlers.add(function)
         self._engine = EmbeddedEngine(store, self._handlers, clock, options, threads)
         limits = Limits(
-            settings.max_steps, settings.max_payload_bytes, settings.max_definition_bytes
+            settings.max_steps,
+            settings.max_payload_bytes,
+            settings.max_definition_bytes,
+            zone=settings.zone_name,
         )
         definitions = self._definitions = StoredDefinitions(
             store,

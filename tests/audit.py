@@ -76,7 +76,13 @@ class _Moving:
     def check(self) -> None:
         """Whether something will."""
         record, head = self.record, self.record.head
-        if self.will_be_looked_at or head.state is ProcessStatus.PENDING:
+        if self.will_be_looked_at:
+            return
+        expires = self.definition.expires
+        if expires and head.ending is None and not any(step.attempt for step in record.steps):
+            expires_at = expires.moment(record.created_at)
+            assert self._line(WAKE, WHOLE_RUN, expires_at), f"{record.id}: does not expire"
+        if head.state is ProcessStatus.PENDING:
             return
         self._agrees_with_its_parent()
         if head.state is ProcessStatus.WAITING:

@@ -8,16 +8,19 @@ from functools import lru_cache
 from msgspec import Struct
 from msgspec.structs import replace
 
-from kallista.core.commands import Command, Verb
+from kallista.core.commands import Command, Due, Verb
 from kallista.core.decide import NO_CAPACITY, Capacity, decide, queue_step
+from kallista.core.decide.expiry import queue_expiry
 from kallista.core.definitions import ChildSpec, Definition
+from kallista.core.durations import to_datetime
 from kallista.core.encoding import definition_hash, definition_text
 from kallista.core.ids import content_hash
 from kallista.core.json_text import EMPTY, to_json
-from kallista.core.plan import WAKE, Entry, NewRun
+from kallista.core.plan import WAKE, WHOLE_RUN, Entry, NewRun
 from kallista.core.run import Child, Draft, Run
 from kallista.core.states import EventKind
 from kallista.core.types import Json, JsonText, Micros, RunId, RunKey, ScheduleId, WorkerKey
+from kallista.errors import UsageError
 
 
 class Wanted(Struct, frozen=True, gc=False):
@@ -44,13 +47,18 @@ class Wanted(Struct, frozen=True, gc=False):
     schedule: ScheduleId | None = None
 
 
-def created(wanted: Wanted) -> Draft:
+def created(wanted: Wanted, now: Micros) -> Draft:
     """The draft of a run that waits to be started: PENDING, without a history."""
-    return Draft(_new(wanted))
+    run = _new(wanted, now)
+    if run.expires_at is None:
+        return Draft(run)
+    return decide(run, [Due(WHOLE_RUN)], now)
 
 
-def _new(wanted: Wanted) -> Run:
-    return Run.new(wanted.id, wanted.definition, wanted.inputs, wanted.priority)
+def _new(wanted: Wanted, now: Micros) -> Run:
+    definition = wanted.definition
+    expires = None if definition.expires is None else definition.expires.moment(now)
+    return Run.new(wanted.id, definition, wanted.inputs, wanted.priority, expires)
 
 
 def started(wanted: Wanted, now: Micros, capacity: Capacity = NO_CAPACITY) -> Draft:
@@ -58,9 +66,20 @@ def started(wanted: Wanted, now: Micros, capacity: Capacity = NO_CAPACITY) -> Dr
 
     A run whose first steps are child runs cannot create those before it exists itself; it only
     opens, and whoever claims it looks at it and goes on.
+
+    Raises:
+        UsageError: It would expire before it is due.
     """
-    run = _new(wanted)
+    run = _new(wanted, now)
+    draft = _started(run, wanted, now, capacity)
+    if run.expires_at is not None:
+        queue_expiry(draft)
+    return draft
+
+
+def _started(run: Run, wanted: Wanted, now: Micros, capacity: Capacity) -> Draft:
     if wanted.ready_at is not None and wanted.ready_at > now:
+        _check_expiry(run, wanted.ready_at)
         draft = _opened(run, now)
         queue_step(draft, 0, wanted.ready_at, now)
         return draft
@@ -70,6 +89,15 @@ def started(wanted: Wanted, now: Micros, capacity: Capacity = NO_CAPACITY) -> Dr
     draft = _opened(run, now)
     draft.queue(Entry(WAKE, run.priority, now))
     return draft
+
+
+def _check_expiry(run: Run, ready_at: Micros) -> None:
+    if run.expires_at is not None and run.expires_at <= ready_at:
+        at, due = to_datetime(run.expires_at), to_datetime(ready_at)
+        raise UsageError(
+            f"{run.id!r} would expire at {at:%Y-%m-%d %H:%M:%S} UTC, and it is due only at"
+            f" {due:%Y-%m-%d %H:%M:%S} UTC; let it expire later"
+        )
 
 
 def _opened(run: Run, now: Micros) -> Draft:
@@ -125,7 +153,7 @@ def newborn_all(all_wanted: Sequence[Wanted], now: Micros, *, start: bool) -> li
         alike = _alike(wanted)
         model = None if alike is None else models.get(alike)
         if model is None:
-            draft = started(wanted, now) if start else created(wanted)
+            draft = started(wanted, now) if start else created(wanted, now)
             run = newborn(wanted, draft, now)
             if alike is not None:
                 models[alike] = run

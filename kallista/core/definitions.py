@@ -115,6 +115,22 @@ class StepSpec(Struct, frozen=True, gc=False):
     undoes: int | None = None
 
 
+class Expiry(Struct, frozen=True, gc=False):
+    """Until when a run is of use: one of the two is given.
+
+    Args:
+        after: So long after its creation.
+        at: Until this moment.
+    """
+
+    after: Micros | None = None
+    at: Micros | None = None
+
+    def moment(self, created_at: Micros) -> Micros:
+        """When a run expires that was created at a moment."""
+        return Micros(created_at + (self.after or 0)) if self.at is None else self.at
+
+
 # eq=False keeps identity comparison: definitions are compared by their content hash.
 @dataclass(frozen=True, eq=False)
 class Definition:
@@ -133,6 +149,7 @@ class Definition:
         priority: Of its runs, unless a run says otherwise; higher runs first.
         tags: Of its runs.
         on_failure: What a run does when it fails.
+        expires: Until when a run is of use of which nothing has begun; None: for ever.
     """
 
     kind: RunKind
@@ -145,6 +162,7 @@ class Definition:
     priority: int = 0
     tags: tuple[str, ...] = ()
     on_failure: OnFailure = OnFailure.STOP
+    expires: Expiry | None = None
 
     @cached_property
     def main_count(self) -> int:

@@ -10,6 +10,7 @@ from kallista.core.definitions import (
     DEFAULT_MAX_CRASHES,
     ChildSpec,
     Definition,
+    Expiry,
     InputSpec,
     OnFailure,
     Phase,
@@ -53,6 +54,7 @@ def definition_to_data(definition: Definition) -> dict[str, Json]:
             "priority": (definition.priority, 0),
             "tags": (list(definition.tags), []),
             "on_failure": (definition.on_failure.value, OnFailure.STOP.value),
+            "expires": (_expiry_to_data(definition.expires), {}),
         }
     )
 
@@ -74,7 +76,14 @@ def definition_from_data(data: object) -> Definition:
         priority=known.get("priority", 0),
         tags=tuple(known.get("tags", ())),
         on_failure=OnFailure(known.get("on_failure", OnFailure.STOP)),
+        expires=Expiry(**known["expires"]) if "expires" in known else None,
     )
+
+
+def _expiry_to_data(expiry: Expiry | None) -> dict[str, Json]:
+    if expiry is None:
+        return {}
+    return _without_defaults({"after": (expiry.after, None), "at": (expiry.at, None)})
 
 
 def _input_to_data(spec: InputSpec) -> dict[str, Json]:

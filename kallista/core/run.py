@@ -52,11 +52,12 @@ class Run:
         head: Where it is.
         steps: Where its steps are, by position; owned by this object from now on.
         outputs: Results that references read, by position; absent where none is referenced.
+        expires_at: Until when it is of use if nothing of it has begun; None: for ever.
     """
 
     __slots__ = (
-        "blockers", "dead_ends", "definition", "head", "id", "in_order", "inputs", "last_steps",
-        "outputs", "priority", "steps", "unfinished", "wound_up",
+        "blockers", "dead_ends", "definition", "expires_at", "head", "id", "in_order", "inputs",
+        "last_steps", "outputs", "priority", "steps", "unfinished", "wound_up",
     )  # fmt: skip
 
     def __init__(
@@ -68,6 +69,7 @@ class Run:
         head: RunHead,
         steps: list[StepState],
         outputs: dict[int, Json] | None = None,
+        expires_at: Micros | None = None,
     ) -> None:
         self.id = id
         self.definition = definition
@@ -76,6 +78,7 @@ class Run:
         self.head = head
         self.steps = steps
         self.outputs: dict[int, Json] = {} if outputs is None else outputs
+        self.expires_at = expires_at
         self.blockers = list(definition.predecessors)
         self.unfinished = definition.main_count
         self.dead_ends = 0
@@ -97,11 +100,16 @@ class Run:
 
     @classmethod
     def new(
-        cls, id: RunId, definition: Definition, inputs: Mapping[str, Json], priority: int
+        cls,
+        id: RunId,
+        definition: Definition,
+        inputs: Mapping[str, Json],
+        priority: int,
+        expires_at: Micros | None = None,
     ) -> Run:
         """A run to which nothing has happened yet."""
         steps = [_NEW_STEP] * len(definition.steps)
-        return cls(id, definition, inputs, priority, _NEW_HEAD, steps)
+        return cls(id, definition, inputs, priority, _NEW_HEAD, steps, None, expires_at)
 
     @property
     def kind(self) -> RunKind:

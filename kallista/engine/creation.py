@@ -82,7 +82,7 @@ class Creator:
         """Create a run, with its first attempts when there is room for them here."""
         now = self._clock.now()
         capacity = self._slots.capacity(going_on=False)
-        draft = started(wanted, now, capacity) if start else created(wanted)
+        draft = started(wanted, now, capacity) if start else created(wanted, now)
         run = newborn(wanted, draft, now, self._slots.worker if draft.launched else None)
         try:
             with self._driver.creating(wanted.id):

@@ -8,6 +8,7 @@ from kallista.core.commands import ChildSeen, DependenciesSeen, ParentSeen, Stim
 from kallista.core.definitions import ChildSpec, Definition
 from kallista.core.ids import child_id
 from kallista.core.json_text import from_json
+from kallista.core.plan import WHOLE_RUN
 from kallista.core.run import Run
 from kallista.core.states import FINISHED_RUN, ProcessStatus, RunKind, TaskStatus
 from kallista.core.types import Json, JsonText, RunId, RunKey
@@ -91,6 +92,9 @@ class Facts:
         outcomes = await self._store.outcomes(child.key)
         reasons = [data for data in map(from_json, outcomes.values()) if _is_failure(data)]
         message = "; ".join(f"{data['type']}: {data['message']}" for data in reasons[:3])
+        own = from_json(outcomes.get(WHOLE_RUN, JsonText("null")))
+        if not message and isinstance(own, dict):
+            message = str(own.get("reason", ""))
         return ChildSeen(position, child.head.state, child.head.driven, None, message)
 
     async def of_parent(self, parent: tuple[RunKey, int] | None) -> Sequence[Stimulus]:

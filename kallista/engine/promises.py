@@ -14,7 +14,7 @@ from kallista.core.run import Run, fold, follow
 from kallista.core.snapshots import Replay
 from kallista.core.states import ACTIVE_RUN, FINISHED_RUN, ProcessStatus, RunKind, TaskStatus
 from kallista.core.types import Micros, RunId, RunKey, TaskType
-from kallista.engine.active import DefinitionCache
+from kallista.engine.active import DefinitionCache, has_begun
 from kallista.errors import StateError
 from kallista.store.port import RunRecord, Store
 
@@ -77,10 +77,12 @@ class Promises:
             yield f"it has {len(record.steps)} steps, and its definition {len(definition.steps)}"
             return
         events = await self._history(record.key)
-        for problem in told_otherwise(record, definition, events):
+        otherwise = list(told_otherwise(record, definition, events))
+        for problem in otherwise:
             yield problem
-            return
-        if await self._store.failures(record.key) != _failures(record, definition, events):
+        if not otherwise and (
+            await self._store.failures(record.key) != _failures(record, definition, events)
+        ):
             yield "what is listed of its failures is not what its history tells of them"
         async for problem in self._stuck(record, definition):
             yield problem
@@ -99,13 +101,20 @@ class Promises:
         if running:
             yield f"{len(running)} of its steps are RUNNING, and no worker drives it"
         state = record.head.state
-        if state in FINISHED_RUN or state is ProcessStatus.PENDING:
+        expires = definition.expires
+        expires_at = None if expires is None else expires.moment(record.created_at)
+        may_expire = expires_at is not None and record.head.ending is None and not has_begun(record)
+        if state in FINISHED_RUN or (state is ProcessStatus.PENDING and not may_expire):
             return
         lines = await self._store.lines(record.key)
         deadline = record.head.deadline_at
         looks = [line for line in lines if (line.type, line.step) == (WAKE, WHOLE_RUN)]
-        if any(line.ready_at != deadline for line in looks):
+        if any(line.ready_at not in (deadline, expires_at) for line in looks):
             return  # whoever claims it looks at all of it
+        if may_expire and expires_at not in [line.ready_at for line in looks]:
+            yield "nothing would end it when it expires"
+        if state is ProcessStatus.PENDING:
+            return
         counts = record.head.ending is None  # being wound up, it is over as far as that goes
         if deadline is not None and counts and not _queued(lines, WAKE, WHOLE_RUN, deadline):
             yield "nothing would end it at its deadline"

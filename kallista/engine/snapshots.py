@@ -114,15 +114,17 @@ class SnapshotBuilder:
         )
         errors = _errors(record, steps, outcomes.get(WHOLE_RUN), moments)
         if record.kind is RunKind.TASK:
-            return _task(record, definition, steps[0], errors, moments)
+            why = outcomes.get(WHOLE_RUN)
+            reason = None if why is None else _note(json.loads(why))
+            return _task(record, definition, steps[0], errors, reason, moments)
         if record.kind is RunKind.WORKFLOW:
             return WorkflowSnapshot(
-                *_common(record, from_json(record.inputs), errors, moments),
+                *_common(record, definition, from_json(record.inputs), errors, moments),
                 WorkflowStatus(record.head.state.value),
                 steps,
             )
         return ProcessSnapshot(
-            *_common(record, from_json(record.inputs), errors, moments),
+            *_common(record, definition, from_json(record.inputs), errors, moments),
             ProcessStatus(record.head.state.value),
             steps,
             definition.dependencies,
@@ -387,19 +389,20 @@ def _task(
     definition: Definition,
     step: StepSnapshot,
     errors: tuple[RunError, ...],
+    reason: str | None,
     moments: _Moments,
 ) -> TaskSnapshot:
     work = definition.steps[0].work
     assert isinstance(work, TaskSpec), "a single task is a task"
     return TaskSnapshot(
-        *_common(record, {}, errors, moments),
+        *_common(record, definition, {}, errors, moments),
         status=step.status,
         type=work.type,
         config={**_own(work.config), **from_json(record.inputs)},
         attempt=step.attempt,
         result=step.result,
         error=step.error,
-        note=step.note,
+        note=step.note or reason,
         schedule_id=record.schedule,
         scheduled_time=moments[record.steps[0].since],
     )
@@ -427,23 +430,25 @@ def _errors(
 
 _Common: TypeAlias = tuple[
     RunId, RunKind, str, Mapping[str, Json], tuple[RunError, ...], int, int, tuple[str, ...],
-    RunId | None, datetime, datetime | None, datetime | None,
+    RunId | None, datetime, datetime | None, datetime | None, datetime | None,
 ]  # fmt: skip
 """The fields that the snapshots of all kinds share, in their order."""
 
 
 def _common(
     record: RunRecord,
+    definition: Definition,
     inputs: Mapping[str, Json],
     errors: tuple[RunError, ...],
     moments: _Moments,
 ) -> _Common:
     """What the snapshots of all kinds share."""
-    head = record.head
+    head, expires = record.head, definition.expires
     return (
         record.id, record.kind, record.name, inputs, errors, head.in_flight, record.priority,
         record.tags, record.parent_id, to_datetime(record.created_at), moments[head.started_at],
         moments[head.ended_at],
+        None if expires is None else to_datetime(expires.moment(record.created_at)),
     )  # fmt: skip
 
 
