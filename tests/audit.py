@@ -87,7 +87,7 @@ class _Moving:
         self._agrees_with_its_parent()
         if head.state is ProcessStatus.WAITING:
             self._waits_for_something()
-        if head.deadline_at is not None and head.ending is None:
+        if head.deadline_at is not None and head.ending is None and head.still_since is None:
             assert self._line(WAKE, WHOLE_RUN, head.deadline_at), f"{record.id}: no deadline"
         for position in range(len(record.steps)):
             self._step(position)
@@ -107,6 +107,8 @@ class _Moving:
         step = record.steps[position]
         where = f"{record.id} {spec.id} {step}"
         if step.status is TaskStatus.WAITING and step.ready_at is not None:
+            if record.head.still_since is not None:
+                return  # until it is resumed
             assert self._line(WAKE, position, step.ready_at), f"{where}: sleeps for ever"
         elif step.status is TaskStatus.WAITING:
             self._child_moves(position, where)

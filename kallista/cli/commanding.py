@@ -37,6 +37,10 @@ YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask whether
 RollbackOption = Annotated[
     bool, typer.Option("--rollback", help="Undo what has completed (compensate).")
 ]
+StopClocksOption = Annotated[
+    bool,
+    typer.Option("--stop-clocks", help="Let sleeps and deadlines be later by the pause."),
+]
 
 
 @dataclass(frozen=True)
@@ -47,11 +51,13 @@ class Told:
         reason: Kept in the history.
         rollback: Undo what has completed.
         dry_run: Change nothing.
+        stop_clocks: No time passes for what is paused.
     """
 
     reason: str | None = None
     rollback: bool = False
     dry_run: bool = False
+    stop_clocks: bool = False
 
 
 @dataclass(frozen=True)
@@ -68,6 +74,7 @@ class Deed:
         many: Does it to all that match.
         makes_work: Whether a worker is needed for what comes of it.
         can_undo: Whether what has completed can be undone by it.
+        can_stop_clocks: Whether clocks can be stopped by it.
     """
 
     word: str
@@ -79,6 +86,7 @@ class Deed:
     many: Callable[[Kallista, Which, Told], Awaitable[Commanded]]
     makes_work: bool = False
     can_undo: bool = False
+    can_stop_clocks: bool = False
 
 
 def add_deed(commands: typer.Typer, deed: Deed) -> None:
@@ -122,14 +130,33 @@ def add_deed(commands: typer.Typer, deed: Deed) -> None:
     ) -> None:
         given = _given(status, name, tag, created, error)
         told = Told(reason, rollback, dry_run)
-        does = replace(deed, done="is being rolled back", makes_work=True) if rollback else deed
-        _do(Session(store, output), does, id, given, told, yes=yes)
+        meant = replace(deed, done="is being rolled back", makes_work=True) if rollback else deed
+        _do(Session(store, output), meant, id, given, told, yes=yes)
 
+    def with_clocks(
+        id: SomeIdArgument = None,
+        status: StatusOption = None,
+        name: NameOption = None,
+        tag: TagOption = None,
+        created: SinceOption = None,
+        error: ErrorOption = None,
+        reason: ReasonOption = None,
+        stop_clocks: StopClocksOption = False,
+        dry_run: DryRunOption = False,
+        yes: YesOption = False,
+        store: StoreOption = None,
+        output: OutputOption = Format.TEXT,
+    ) -> None:
+        given = _given(status, name, tag, created, error)
+        told = Told(reason, dry_run=dry_run, stop_clocks=stop_clocks)
+        _do(Session(store, output), deed, id, given, told, yes=yes)
+
+    does = with_rollback if deed.can_undo else with_clocks if deed.can_stop_clocks else plain
     commands.command(
         deed.verb,
         help=f"{deed.help} All that match, where no ID is given.",
         epilog=f'Example: kallista {deed.word} {deed.verb} --tag nightly --reason "too slow"',
-    )(with_rollback if deed.can_undo else plain)
+    )(does)
 
 
 def _given(

@@ -12,10 +12,13 @@ WORKFLOW_PAUSE: Final = Deed(
     verb="pause",
     help="Start nothing new; what is in flight finishes.",
     done="is paused",
-    one=lambda app, id, told: app.workflow_manager.pause_workflow(id, told.reason),
-    many=lambda app, which, told: app.workflow_manager.pause_workflows(
-        reason=told.reason, dry_run=told.dry_run, **which
+    one=lambda app, id, told: app.workflow_manager.pause_workflow(
+        id, told.reason, stop_clocks=told.stop_clocks
     ),
+    many=lambda app, which, told: app.workflow_manager.pause_workflows(
+        reason=told.reason, stop_clocks=told.stop_clocks, dry_run=told.dry_run, **which
+    ),
+    can_stop_clocks=True,
 )
 WORKFLOW_RESUME: Final = Deed(
     word="workflow",
@@ -61,10 +64,13 @@ PROCESS_PAUSE: Final = Deed(
     verb="pause",
     help="Start nothing new; what is in flight finishes.",
     done="is paused",
-    one=lambda app, id, told: app.orchestrator.pause_process(id, told.reason),
-    many=lambda app, which, told: app.orchestrator.pause_processes(
-        reason=told.reason, dry_run=told.dry_run, **which
+    one=lambda app, id, told: app.orchestrator.pause_process(
+        id, told.reason, stop_clocks=told.stop_clocks
     ),
+    many=lambda app, which, told: app.orchestrator.pause_processes(
+        reason=told.reason, stop_clocks=told.stop_clocks, dry_run=told.dry_run, **which
+    ),
+    can_stop_clocks=True,
 )
 PROCESS_RESUME: Final = Deed(
     word="process",

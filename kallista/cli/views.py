@@ -96,6 +96,8 @@ def _facts(run: AnySnapshot) -> Iterator[tuple[str, object]]:
         yield "expires", run.expires_at
     if run.in_flight:
         yield "in flight", run.in_flight
+    if run.clocks_stopped_at is not None:
+        yield "clocks stand still", run.clocks_stopped_at
     if run.inputs:
         yield "inputs", short(run.inputs)
     if run.priority:
@@ -181,6 +183,9 @@ def told_by(event: HistoryEvent) -> str:
         case "task.failed" | "run.failed", {"message": _, "type": _}:
             assert isinstance(event.data, dict), "it was matched"
             return _failure(event.data)
+        case "run.paused", {"stop_clocks": True}:
+            reason = event.data.get("reason") if isinstance(event.data, dict) else None
+            return f"{reason}; its clocks stand still" if reason else "its clocks stand still"
         case _, {"reason": str(reason)}:
             return reason
         case _, str(text):

@@ -30,11 +30,13 @@ class Command(Struct, frozen=True, gc=False):
         verb: What to do.
         reason: Why, for history.
         rollback: Of a cancellation: what has completed is undone.
+        stop_clocks: Of a pause: no time passes for its sleeps, retries and deadlines.
     """
 
     verb: Verb
     reason: str | None = None
     rollback: bool = False
+    stop_clocks: bool = False
 
 
 class Dispatch(Struct, frozen=True, gc=False):
@@ -128,6 +130,7 @@ class ParentSeen(Struct, frozen=True, gc=False):
         waiting: Whether the parent's step still waits for this run.
         cause: The parent's id, for the history.
         ending: How the parent will end, if it is being wound up.
+        stands_still: Whether the parent is paused, and its clocks stand still.
     """
 
     state: ProcessStatus
@@ -135,6 +138,7 @@ class ParentSeen(Struct, frozen=True, gc=False):
     waiting: bool
     cause: RunId
     ending: Ending | None = None
+    stands_still: bool = False
 
 
 class DependenciesSeen(Struct, frozen=True, gc=False):

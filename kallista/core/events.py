@@ -71,6 +71,8 @@ class RunHead(Struct, frozen=True, gc=False):
         held: PAUSED because its parent is, and to be resumed with it.
         outcome: The seq of the event that holds why the run itself failed (its time limit, say).
         ending: How it will end once it is wound up; None: nobody knows yet, or it has ended.
+        still_since: PAUSED: since when its clocks stand still; None: they go on.
+        stood_still: For how long they have stood still in earlier pauses, all together.
     """
 
     state: ProcessStatus = ProcessStatus.PENDING
@@ -83,3 +85,5 @@ class RunHead(Struct, frozen=True, gc=False):
     held: bool = False
     outcome: int | None = None
     ending: Ending | None = None
+    still_since: Micros | None = None
+    stood_still: Micros = Micros(0)

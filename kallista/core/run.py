@@ -13,6 +13,7 @@ from typing import Final, NamedTuple, TypeAlias, TypeVar
 from msgspec import Struct
 from msgspec.structs import replace
 
+from kallista.core.clocks import clocks_after, moved
 from kallista.core.definitions import Definition, TaskSpec
 from kallista.core.events import Event, RunHead, StepState
 from kallista.core.json_text import from_json
@@ -221,6 +222,16 @@ class Draft:
         return self._last_head.ending
 
     @property
+    def still_since(self) -> Micros | None:
+        """Since when the run's clocks stand still; None: they go on."""
+        return self._last_head.still_since
+
+    def clock(self, now: Micros) -> Micros:
+        """What the run's clocks show: no time passes for it while they stand still."""
+        still = self._last_head.still_since
+        return now if still is None else still
+
+    @property
     def head(self) -> RunHead:
         """The run's head, this draft's changes included."""
         head = self._last_head
@@ -228,6 +239,7 @@ class Draft:
             head = self._last_head = RunHead(
                 head.state, self.seq, self.in_flight, head.started_at, head.ended_at,
                 head.deadline_at, head.driven, head.held, head.outcome, head.ending,
+                head.still_since, head.stood_still,
             )  # fmt: skip
         return head
 
@@ -394,12 +406,26 @@ def _apply_to_run(draft: Draft, event: Event) -> None:
         outcome, ending = _winding(head, event, outcome)
     if outcome != head.outcome:
         _note_outcome(draft, event, outcome)
+    still, stood = head.still_since, head.stood_still
+    if still is not None or event.kind is _PAUSED:
+        still, stood = clocks_after(head, event, state)
+        if stood != head.stood_still:
+            deadline = _go_on_later(draft, Micros(stood - head.stood_still), deadline)
     draft.state = state
     draft.seq = event.seq + 1
     draft._last_head = RunHead(
         state, draft.seq, draft.in_flight, started, ended, deadline, event.attempt or head.driven,
-        held, outcome, ending,
+        held, outcome, ending, still, stood,
     )  # fmt: skip
+
+
+def _go_on_later(draft: Draft, by: Micros, deadline: Micros | None) -> Micros | None:
+    """Move all moments that are to come, for the clocks have stood still; returns the deadline."""
+    for position, before in enumerate(draft.steps()):
+        after = moved(before, by)
+        if after is not before:
+            draft.changed[position] = after
+    return None if deadline is None else Micros(deadline + by)
 
 
 def _note_outcome(draft: Draft, event: Event, outcome: int | None) -> None:
@@ -505,7 +531,8 @@ def _snoozed(draft: Draft, event: Event, step: StepState, status: TaskStatus) ->
 
 def _interrupted(draft: Draft, event: Event, step: StepState, status: TaskStatus) -> StepState:
     crashes = step.crashes + (event.data is None)
-    return replace(step, status=status, crashes=crashes, ready_at=event.at, worker=None)
+    ready_at = draft.clock(event.at)
+    return replace(step, status=status, crashes=crashes, ready_at=ready_at, worker=None)
 
 
 def _reset(draft: Draft, event: Event, step: StepState, status: TaskStatus) -> StepState:

@@ -130,6 +130,7 @@ class RunSnapshot(Snapshot, frozen=True):
         started_at: When it first started.
         ended_at: When it finished.
         expires_at: When it is CANCELLED if nothing of it has begun by then.
+        clocks_stopped_at: PAUSED: since when its clocks stand still; None: they go on.
     """
 
     id: RunId
@@ -145,6 +146,7 @@ class RunSnapshot(Snapshot, frozen=True):
     started_at: datetime | None
     ended_at: datetime | None
     expires_at: datetime | None
+    clocks_stopped_at: datetime | None
 
     @property
     def ok(self) -> bool:

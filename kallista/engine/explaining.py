@@ -85,7 +85,8 @@ class Explainer:
             case ProcessStatus.WAITING:
                 return await self._dependencies(record, definition, what)
             case ProcessStatus.PAUSED:
-                paused = self._said(record, f"{what} is paused{_in_flight(record)}", "paused")
+                told = f"{what} is paused{_in_flight(record)}{_stands_still(record)}"
+                paused = self._said(record, told, "paused")
                 return _with_ending(paused, record)
             case ProcessStatus.COMPLETED | ProcessStatus.FAILED | ProcessStatus.CANCELLED:
                 return await self._finished(record, definition, what)
@@ -318,6 +319,11 @@ def _lane_told(lane: TaskType, elsewhere: Collection[TaskType]) -> str:
 def _in_flight(record: RunRecord) -> str:
     count = record.head.in_flight
     return f"; {count} still in flight" if count else ""
+
+
+def _stands_still(record: RunRecord) -> str:
+    since = record.head.still_since
+    return "" if since is None else f"; its clocks stand still since {_shown(since)}"
 
 
 def _names(definition: Definition, positions: list[int]) -> str:

@@ -108,7 +108,8 @@ class Facts:
         step = record.steps[position]
         waiting = step.status is TaskStatus.WAITING
         head = record.head
-        return [ParentSeen(head.state, step.attempt, waiting, record.id, head.ending)]
+        still = head.still_since is not None
+        return [ParentSeen(head.state, step.attempt, waiting, record.id, head.ending, still)]
 
     async def of_dependencies(self, run: Run) -> Sequence[Stimulus]:
         """Where the processes are that this one waits for."""

@@ -115,7 +115,8 @@ class Promises:
             yield "nothing would end it when it expires"
         if state is ProcessStatus.PENDING:
             return
-        counts = record.head.ending is None  # being wound up, it is over as far as that goes
+        # Being wound up, it is over as far as that goes; and no moment comes to what stands still.
+        counts = record.head.ending is None and record.head.still_since is None
         if deadline is not None and counts and not _queued(lines, WAKE, WHOLE_RUN, deadline):
             yield "nothing would end it at its deadline"
         if state is ProcessStatus.WAITING:
@@ -153,7 +154,8 @@ class Promises:
         step, spec = record.steps[position], definition.steps[position]
         if step.status is TaskStatus.WAITING:
             if step.ready_at is not None:
-                return _queued(lines, WAKE, position, step.ready_at)
+                still = record.head.still_since is not None
+                return still or _queued(lines, WAKE, position, step.ready_at)
             return not isinstance(spec.work, ChildSpec) or await self._child_moves(
                 record, definition, position, lines
             )

@@ -100,7 +100,8 @@ class SnapshotBuilder:
             for position in _child_steps(definition)
             if record.steps[position].status is TaskStatus.COMPLETED and position in outcomes
         }
-        progress, moments, now = self._progress(record.key), _Moments(), self._now()
+        progress, moments = self._progress(record.key), _Moments()
+        now = self._now() if record.head.still_since is None else record.head.still_since
         steps = tuple(
             [
                 _step(
@@ -430,7 +431,7 @@ def _errors(
 
 _Common: TypeAlias = tuple[
     RunId, RunKind, str, Mapping[str, Json], tuple[RunError, ...], int, int, tuple[str, ...],
-    RunId | None, datetime, datetime | None, datetime | None, datetime | None,
+    RunId | None, datetime, datetime | None, datetime | None, datetime | None, datetime | None,
 ]  # fmt: skip
 """The fields that the snapshots of all kinds share, in their order."""
 
@@ -449,6 +450,7 @@ def _common(
         record.tags, record.parent_id, to_datetime(record.created_at), moments[head.started_at],
         moments[head.ended_at],
         None if expires is None else to_datetime(expires.moment(record.created_at)),
+        moments[head.still_since],
     )  # fmt: skip
 
 

@@ -43,8 +43,13 @@ _read_rules: Final = msgspec.json.Decoder(FiringRules).decode
 _read_backfill: Final = msgspec.json.Decoder(Backfill).decode
 _write_json: Final = msgspec.json.Encoder().encode
 
-_TASK: Final = 31
+_HEAD: Final = len(RunHead.__struct_fields__)
+
+_TASK: Final = 21 + _HEAD
 """Where the step of a single task begins in a row of ``run_records``; its status is the run's."""
+
+LASTING: Final = 5 + _HEAD
+"""Where what never changes begins in a row of ``insert_run``: id, kind, name, and so on."""
 
 NO_TASK: Final[Row] = (None,) * 10
 """What stands there for other runs."""
@@ -61,10 +66,11 @@ def run_record(row: Row, content: JsonText, steps: tuple[StepState, ...]) -> Run
         key, id, kind, name, status, _, definition, request, inputs, parent, parent_step,
         parent_id, root, schedule, priority, tags, created_at, owner, epoch, version, _,
         state, seq, in_flight, started_at, ended_at, deadline_at, driven, held, outcome, ending,
+        still_since, stood_still,
     ) = row[:_TASK]  # fmt: skip
     head = RunHead(
         _STATES[state], seq, in_flight, started_at, ended_at, deadline_at, driven, bool(held),
-        outcome, None if ending is None else Ending(ending),
+        outcome, None if ending is None else Ending(ending), still_since, stood_still,
     )  # fmt: skip
     return RunRecord(
         key, id, _KINDS[kind], name, status, definition, content, request, inputs,

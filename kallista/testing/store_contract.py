@@ -30,7 +30,14 @@ from kallista.core.plan import (
     alone,
 )
 from kallista.core.schedules import Backfill, CatchUp, Firing, FiringRules, Overlap, Schedule
-from kallista.core.states import EventKind, ProcessStatus, RunKind, ScheduleStatus, TaskStatus
+from kallista.core.states import (
+    Ending,
+    EventKind,
+    ProcessStatus,
+    RunKind,
+    ScheduleStatus,
+    TaskStatus,
+)
 from kallista.core.types import JsonText, Micros, RunId, RunKey, ScheduleId, TaskType, WorkerKey
 from kallista.errors import ConflictError, LeaseLost, NotFoundError, StateError, StoreError
 from kallista.store.port import (
@@ -217,7 +224,18 @@ class StoreContract(ABC):
             TaskStatus.WAITING, 3, 2, 1, NOW, Micros(1), Micros(2), Micros(3), WorkerKey(4), 0, True
         )
         head = RunHead(
-            ProcessStatus.PAUSED, 1, 2, Micros(3), Micros(4), Micros(5), 6, held=True, outcome=0
+            ProcessStatus.PAUSED,
+            1,
+            2,
+            Micros(3),
+            Micros(4),
+            Micros(5),
+            6,
+            held=True,
+            outcome=0,
+            ending=Ending.FAILED,
+            still_since=Micros(7),
+            stood_still=Micros(8),
         )
         run = new_run(
             inputs='{"a":[1,2.5,"ü"]}',

@@ -153,14 +153,26 @@ class ProcessOrchestrator(Runs[ProcessSnapshot]):
         """
         return await self._wait(process_id, timeout)
 
-    async def pause_process(self, process_id: str, reason: str | None = None) -> None:
+    async def pause_process(
+        self, process_id: str, reason: str | None = None, *, stop_clocks: bool = False
+    ) -> None:
         """Start nothing new in it or in the runs it has started; what is in flight finishes.
+
+        Pausing once more changes nothing, but for ``stop_clocks`` where the clocks still go: it
+        stops them from then on.
+
+        Args:
+            process_id: Which one.
+            reason: Why, for its history.
+            stop_clocks: Let no time pass for it and for what it has started: sleeps, delays before
+                retries, and deadlines come later by as long as it is paused. Without it sleeps
+                ripen and deadlines are kept. What is in flight keeps the limits it began with.
 
         Raises:
             NotFoundError: No such process.
             StateError: It is not under way.
         """
-        await self._command(process_id, Verb.PAUSE, reason)
+        await self._command(process_id, Verb.PAUSE, reason, stop_clocks=stop_clocks)
 
     async def resume_process(self, process_id: str, reason: str | None = None) -> None:
         """Let a paused process go on; the reason is kept in its history.
@@ -200,12 +212,18 @@ class ProcessOrchestrator(Runs[ProcessSnapshot]):
         await self._command(process_id, Verb.RETRY, reason)
 
     async def pause_processes(
-        self, *, reason: str | None = None, dry_run: bool = False, **which: Unpack[Which]
+        self,
+        *,
+        reason: str | None = None,
+        stop_clocks: bool = False,
+        dry_run: bool = False,
+        **which: Unpack[Which],
     ) -> Commanded:
         """Pause all processes that match, and what they have started.
 
         Args:
             reason: Why, for their histories.
+            stop_clocks: As for ``pause_process``.
             dry_run: Only say how many there are, and which are the first.
             which: By ``status``, ``name``, ``tag``, ``created_from``, ``created_until``,
                 ``schedule_id``, ``error``, as for ``list_processes``; at least one of them.
@@ -218,7 +236,7 @@ class ProcessOrchestrator(Runs[ProcessSnapshot]):
         Raises:
             UsageError: It is not said which are meant.
         """
-        command = Command(Verb.PAUSE, reason)
+        command = Command(Verb.PAUSE, reason, stop_clocks=stop_clocks)
         return await self._command_all(command, which, dry_run=dry_run)
 
     async def resume_processes(

@@ -143,11 +143,16 @@ class Runs(Generic[SnapshotT]):
         return await self._engine.create_all(requests, start=start) if requests else []
 
     async def _command(
-        self, id: str, verb: Verb, reason: str | None = None, *, rollback: bool = False
+        self,
+        id: str,
+        verb: Verb,
+        reason: str | None = None,
+        *,
+        rollback: bool = False,
+        stop_clocks: bool = False,
     ) -> bool:
-        return await self._engine.command(
-            self.kind, RunId(id), Command(verb, reason, rollback=rollback)
-        )
+        command = Command(verb, reason, rollback=rollback, stop_clocks=stop_clocks)
+        return await self._engine.command(self.kind, RunId(id), command)
 
     async def _command_all(
         self,

@@ -209,14 +209,28 @@ class SyncWorkflowManager:
         """
         return self._portal.call(partial(self._inner.wait_workflow, workflow_id, timeout))
 
-    def pause_workflow(self, workflow_id: str, reason: str | None = None) -> None:
+    def pause_workflow(
+        self, workflow_id: str, reason: str | None = None, *, stop_clocks: bool = False
+    ) -> None:
         """Start nothing new in it; what is in flight finishes and is recorded.
+
+        Pausing once more changes nothing, but for ``stop_clocks`` where the clocks still go: it
+        stops them from then on.
+
+        Args:
+            workflow_id: Which one.
+            reason: Why, for its history.
+            stop_clocks: Let no time pass for it and for what it has started: sleeps, delays before
+                retries, and deadlines come later by as long as it is paused. Without it sleeps
+                ripen and deadlines are kept. What is in flight keeps the limits it began with.
 
         Raises:
             NotFoundError: No such workflow.
             StateError: It is not under way.
         """
-        return self._portal.call(partial(self._inner.pause_workflow, workflow_id, reason))
+        return self._portal.call(
+            partial(self._inner.pause_workflow, workflow_id, reason, stop_clocks=stop_clocks)
+        )
 
     def resume_workflow(self, workflow_id: str, reason: str | None = None) -> None:
         """Let a paused workflow go on; the reason is kept in its history.
@@ -258,12 +272,18 @@ class SyncWorkflowManager:
         return self._portal.call(partial(self._inner.retry_workflow, workflow_id, reason))
 
     def pause_workflows(
-        self, *, reason: str | None = None, dry_run: bool = False, **which: Unpack[Which]
+        self,
+        *,
+        reason: str | None = None,
+        stop_clocks: bool = False,
+        dry_run: bool = False,
+        **which: Unpack[Which],
     ) -> Commanded:
         """Pause all workflows that match.
 
         Args:
             reason: Why, for their histories.
+            stop_clocks: As for ``pause_workflow``.
             dry_run: Only say how many there are, and which are the first.
             which: By ``status``, ``name``, ``tag``, ``created_from``, ``created_until``,
                 ``schedule_id``, ``error``, as for ``list_workflows``; at least one of them.
@@ -277,7 +297,13 @@ class SyncWorkflowManager:
             UsageError: It is not said which are meant.
         """
         return self._portal.call(
-            partial(self._inner.pause_workflows, reason=reason, dry_run=dry_run, **which)
+            partial(
+                self._inner.pause_workflows,
+                reason=reason,
+                stop_clocks=stop_clocks,
+                dry_run=dry_run,
+                **which,
+            )
         )
 
     def resume_workflows(
@@ -1111,14 +1137,28 @@ class SyncProcessOrchestrator:
         """
         return self._portal.call(partial(self._inner.wait_process, process_id, timeout))
 
-    def pause_process(self, process_id: str, reason: str | None = None) -> None:
+    def pause_process(
+        self, process_id: str, reason: str | None = None, *, stop_clocks: bool = False
+    ) -> None:
         """Start nothing new in it or in the runs it has started; what is in flight finishes.
+
+        Pausing once more changes nothing, but for ``stop_clocks`` where the clocks still go: it
+        stops them from then on.
+
+        Args:
+            process_id: Which one.
+            reason: Why, for its history.
+            stop_clocks: Let no time pass for it and for what it has started: sleeps, delays before
+                retries, and deadlines come later by as long as it is paused. Without it sleeps
+                ripen and deadlines are kept. What is in flight keeps the limits it began with.
 
         Raises:
             NotFoundError: No such process.
             StateError: It is not under way.
         """
-        return self._portal.call(partial(self._inner.pause_process, process_id, reason))
+        return self._portal.call(
+            partial(self._inner.pause_process, process_id, reason, stop_clocks=stop_clocks)
+        )
 
     def resume_process(self, process_id: str, reason: str | None = None) -> None:
         """Let a paused process go on; the reason is kept in its history.
@@ -1160,12 +1200,18 @@ class SyncProcessOrchestrator:
         return self._portal.call(partial(self._inner.retry_process, process_id, reason))
 
     def pause_processes(
-        self, *, reason: str | None = None, dry_run: bool = False, **which: Unpack[Which]
+        self,
+        *,
+        reason: str | None = None,
+        stop_clocks: bool = False,
+        dry_run: bool = False,
+        **which: Unpack[Which],
     ) -> Commanded:
         """Pause all processes that match, and what they have started.
 
         Args:
             reason: Why, for their histories.
+            stop_clocks: As for ``pause_process``.
             dry_run: Only say how many there are, and which are the first.
             which: By ``status``, ``name``, ``tag``, ``created_from``, ``created_until``,
                 ``schedule_id``, ``error``, as for ``list_processes``; at least one of them.
@@ -1179,7 +1225,13 @@ class SyncProcessOrchestrator:
             UsageError: It is not said which are meant.
         """
         return self._portal.call(
-            partial(self._inner.pause_processes, reason=reason, dry_run=dry_run, **which)
+            partial(
+                self._inner.pause_processes,
+                reason=reason,
+                stop_clocks=stop_clocks,
+                dry_run=dry_run,
+                **which,
+            )
         )
 
     def resume_processes(

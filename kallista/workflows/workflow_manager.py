@@ -155,14 +155,26 @@ class WorkflowManager(Runs[WorkflowSnapshot]):
         """
         return await self._wait(workflow_id, timeout)
 
-    async def pause_workflow(self, workflow_id: str, reason: str | None = None) -> None:
+    async def pause_workflow(
+        self, workflow_id: str, reason: str | None = None, *, stop_clocks: bool = False
+    ) -> None:
         """Start nothing new in it; what is in flight finishes and is recorded.
+
+        Pausing once more changes nothing, but for ``stop_clocks`` where the clocks still go: it
+        stops them from then on.
+
+        Args:
+            workflow_id: Which one.
+            reason: Why, for its history.
+            stop_clocks: Let no time pass for it and for what it has started: sleeps, delays before
+                retries, and deadlines come later by as long as it is paused. Without it sleeps
+                ripen and deadlines are kept. What is in flight keeps the limits it began with.
 
         Raises:
             NotFoundError: No such workflow.
             StateError: It is not under way.
         """
-        await self._command(workflow_id, Verb.PAUSE, reason)
+        await self._command(workflow_id, Verb.PAUSE, reason, stop_clocks=stop_clocks)
 
     async def resume_workflow(self, workflow_id: str, reason: str | None = None) -> None:
         """Let a paused workflow go on; the reason is kept in its history.
@@ -202,12 +214,18 @@ class WorkflowManager(Runs[WorkflowSnapshot]):
         await self._command(workflow_id, Verb.RETRY, reason)
 
     async def pause_workflows(
-        self, *, reason: str | None = None, dry_run: bool = False, **which: Unpack[Which]
+        self,
+        *,
+        reason: str | None = None,
+        stop_clocks: bool = False,
+        dry_run: bool = False,
+        **which: Unpack[Which],
     ) -> Commanded:
         """Pause all workflows that match.
 
         Args:
             reason: Why, for their histories.
+            stop_clocks: As for ``pause_workflow``.
             dry_run: Only say how many there are, and which are the first.
             which: By ``status``, ``name``, ``tag``, ``created_from``, ``created_until``,
                 ``schedule_id``, ``error``, as for ``list_workflows``; at least one of them.
@@ -220,7 +238,7 @@ class WorkflowManager(Runs[WorkflowSnapshot]):
         Raises:
             UsageError: It is not said which are meant.
         """
-        command = Command(Verb.PAUSE, reason)
+        command = Command(Verb.PAUSE, reason, stop_clocks=stop_clocks)
         return await self._command_all(command, which, dry_run=dry_run)
 
     async def resume_workflows(

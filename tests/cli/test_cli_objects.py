@@ -96,6 +96,9 @@ def test_a_run_is_paused_resumed_cancelled_retried_deleted(typed: Typist) -> Non
     resumed = typed("workflow", "resume", "long").out
     assert resumed.startswith("long goes on\n")
     assert "no worker is alive" in resumed
+    typed("workflow", "pause", "long", "--stop-clocks", "--reason", "lunch")
+    assert "lunch; its clocks stand still" in typed("workflow", "history", "long").out
+    assert "its clocks stand still since" in typed("workflow", "show", "long").out
     assert typed("workflow", "cancel", "long").out == "long is cancelled\n"
     assert typed("workflow", "retry", "long").code == 0
     cancelled = typed("workflow", "cancel", "long", "-o", "json").answer

@@ -30,6 +30,7 @@ from kallista.store.memory import MemoryState
 from kallista.store.port import RunRecord
 
 from .loop import Machine
+from .moments import early
 from .workload import LAST
 
 
@@ -513,6 +514,12 @@ class Ledger:
         """Whether what a run had done is undone, so that it cannot go on."""
         key = self.state.keys.get(id)
         return key is not None and self._is_undone(self.state.runs[key])
+
+    def judge_moments(self) -> None:
+        """Nothing has begun or ended before its time."""
+        for record in self.state.runs.values():
+            for problem in early(self.definition(record), self.state.events[record.key]):
+                self._machine.accuse(f"{record.id}: {problem}")
 
     def judge_completed(self) -> None:
         """What completed did so by exactly one attempt, whose result is the one remembered."""

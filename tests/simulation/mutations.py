@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from kallista.core import firing
+from kallista.core import firing, run
 from kallista.core.decide import moments
 from kallista.core.firing import Step
 from kallista.core.plan import WAKE, Fence, Plan
@@ -80,13 +80,13 @@ class _Hasty:
 
 def forgotten_timer(patch: pytest.MonkeyPatch) -> None:
     """Who takes over from a dead worker does not queue what sleeps, or has a time limit."""
-    queue = moments._queue_again
+    queue = moments.queue_again
 
     def queue_again(draft: Draft) -> None:
         queue(draft)
         draft.enqueue[:] = [entry for entry in draft.enqueue if entry.type != WAKE]
 
-    patch.setattr(moments, "_queue_again", queue_again)
+    patch.setattr(moments, "queue_again", queue_again)
 
 
 def unrestored_limit(patch: pytest.MonkeyPatch) -> None:
@@ -104,6 +104,11 @@ def overlapping_firings(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(firing, "_WHEN_BUSY", dict.fromkeys(Overlap, start))
 
 
+def clocks_that_go_on(patch: pytest.MonkeyPatch) -> None:
+    """A pause that stops the clocks moves no moment of a step."""
+    patch.setattr(run, "moved", lambda step, by: step)
+
+
 MUTATIONS: Mapping[str, Plant] = {
     "a missing fence": no_fence,
     "a lost wake-up": lost_wake_up,
@@ -111,5 +116,6 @@ MUTATIONS: Mapping[str, Plant] = {
     "a timer forgotten at recovery": forgotten_timer,
     "a limit not restored": unrestored_limit,
     "firings that overlap": overlapping_firings,
+    "clocks that go on": clocks_that_go_on,
 }
-"""The six mistakes."""
+"""The mistakes, by what they are called."""

@@ -493,6 +493,8 @@ class Story:
         method = getattr(getattr(program.app, door), f"{verb}_{noun}")
         if verb == "cancel" and kind is not RunKind.TASK and self.luck.random() < 0.5:
             method = partial(method, rollback=True)
+        if verb == "pause" and crc32(f"{id}{self.ledger.tick}".encode()) % 2:
+            method = partial(method, stop_clocks=True)
         ledger, since = self.ledger, self.ledger.tick
         known = run in ledger.born and run not in ledger.deleted
         self.machine.note(program.name, f"is asked to {verb} {id}")
@@ -756,6 +758,7 @@ class Story:
         audit(self.state)
         self.ledger.judge_completed()
         self.ledger.judge_wound_up()
+        self.ledger.judge_moments()
         self.judge_explanations()
         self.judge_schedules()
         for program in self.programs:

@@ -117,13 +117,14 @@ def _attempt_not_completed(
         case Failed():
             _attempt_failed(draft, position, ended.outcome, now, capacity)
         case Snoozed(length) if not over:
-            _snooze(draft, position, Micros(now + length), now, capacity)
+            _snooze(draft, position, Micros(draft.clock(now) + length), now, capacity)
         case CalledOff(reason):
             _call_off(draft, position, reason, now, capacity)
         case Asleep(length) if not over:
-            until = Micros(now + length)
+            until = Micros(draft.clock(now) + length)
             draft.record(EventKind.TASK_WAITING, now, position, step.attempt, to_json(until))
-            draft.queue(wake_entry_of(draft, position, until))
+            if draft.still_since is None:
+                draft.queue(wake_entry_of(draft, position, until))
         case Stopped() | HandedBack() | Asleep() | Snoozed() if over:
             note = ended.outcome.note if isinstance(ended.outcome, Stopped) else None
             data = None if note is None else to_json(note)
@@ -162,7 +163,8 @@ def _attempt_failed(
         fail_step(draft, position, failure, now, capacity)
         return
     luck = noise(draft.run.id, draft.run.step_id(position), step.attempt)
-    ready_at = Micros(now + delay_before(task.retry, failures + 1, luck, failed.retry_after))
+    delay = delay_before(task.retry, failures + 1, luck, failed.retry_after)
+    ready_at = Micros(draft.clock(now) + delay)
     ends_at = deadline_of(task, step.since)
     if ends_at is not None and ready_at >= ends_at:
         fail_step(draft, position, too_late(task, failure), now, capacity)

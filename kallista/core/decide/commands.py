@@ -5,12 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+from kallista.core.clocks import STOP_CLOCKS
 from kallista.core.commands import Command, Verb
 from kallista.core.decide.capacity import Capacity
 from kallista.core.decide.endings import tell
 from kallista.core.decide.expiry import had_expired, is_expired, why_expired
 from kallista.core.decide.failures import failure_data
-from kallista.core.decide.lines import child_of, drop_deadline, entry_of, look_again, wake_entry_of
+from kallista.core.decide.lines import (
+    child_of,
+    drop_deadline,
+    entry_of,
+    look_again,
+    queue_again,
+    unqueue_moments,
+    wake_entry_of,
+)
 from kallista.core.decide.turns import end_step, settle
 from kallista.core.decide.winding import has_last_steps, is_given_up, wind_up
 from kallista.core.definitions import Phase
@@ -59,6 +68,8 @@ def on_command(draft: Draft, command: Command, now: Micros, capacity: Capacity) 
         _COMMANDS[verb](draft, command, now, capacity)
     elif verb is Verb.CANCEL and command.rollback and state is _P.CANCELLED:
         _roll_back_late(draft, command, now)
+    elif verb is Verb.PAUSE and command.stop_clocks and state is _P.PAUSED:
+        stop_clocks_late(draft, _why(command), now)
     elif state not in _REPEATS[verb]:
         choice = ", ".join(possible(state)) or "delete"
         raise StateError(
@@ -105,12 +116,31 @@ def go_on(draft: Draft, now: Micros, capacity: Capacity) -> None:
 
 
 def _pause(draft: Draft, command: Command, now: Micros, capacity: Capacity) -> None:
-    hold(draft, _reason(command), now)
+    hold(draft, _why(command), now, stop_clocks=command.stop_clocks)
 
 
-def hold(draft: Draft, data: JsonText | None, now: Micros, parent_attempt: int = 0) -> None:
-    """Pause the run: nothing starts any more, and child runs are told."""
+def hold(
+    draft: Draft,
+    why: Mapping[str, Json],
+    now: Micros,
+    parent_attempt: int = 0,
+    *,
+    stop_clocks: bool = False,
+) -> None:
+    """Pause the run: nothing starts any more, and child runs are told.
+
+    Args:
+        draft: The run.
+        why: The reason, as it stands in history.
+        now: The moment.
+        parent_attempt: Paused with its parent: which attempt of the parent's step drives it.
+        stop_clocks: Its moments and time limits are later by as long as it is paused.
+    """
+    told = {**why, STOP_CLOCKS: True} if stop_clocks else why
+    data = to_json(dict(told)) if told else None
     draft.record(EventKind.RUN_PAUSED, now, attempt=parent_attempt, data=data)
+    if stop_clocks:
+        unqueue_moments(draft)
     for position in range(len(draft.run.steps)):
         step = draft.step(position)
         if step.status is TaskStatus.SCHEDULED and step.ready_at is not None:
@@ -119,22 +149,32 @@ def hold(draft: Draft, data: JsonText | None, now: Micros, parent_attempt: int =
             draft.wake_up(child_of(draft, position))
 
 
+def stop_clocks_late(draft: Draft, why: Mapping[str, Json], now: Micros) -> None:
+    """Stop the clocks of a run that is paused already, from now on; a repeat changes nothing."""
+    if draft.still_since is None:
+        head = draft.head
+        hold(draft, why, now, head.driven if head.held else 0, stop_clocks=True)
+
+
 def resume(draft: Draft, command: Command, now: Micros, capacity: Capacity) -> None:
     """Go on where the run was paused."""
     if draft.run.definition.dependencies and draft.head.started_at is None:
         draft.record(EventKind.RUN_WAITING, now)
         look_again(draft, now)
         return
+    stood_still = draft.still_since is not None
     if is_given_up(draft):
         draft.record(EventKind.RUN_COMPENSATING, now)
     else:
         draft.record(EventKind.RUN_RESUMED, now, data=_reason(command))
-    _take_up(draft)
+    _take_up(draft, stood_still=stood_still)
     settle(draft, range(draft.run.definition.main_count), now, capacity)
 
 
-def _take_up(draft: Draft) -> None:
+def _take_up(draft: Draft, *, stood_still: bool) -> None:
     """Queue again what a pause has taken out of the queue, and tell child runs."""
+    if stood_still:
+        queue_again(draft)
     for position in range(len(draft.run.steps)):
         step = draft.step(position)
         if step.status is TaskStatus.SCHEDULED and step.ready_at is not None:
@@ -170,11 +210,11 @@ def stop(draft: Draft, ending: Ending, why: Mapping[str, Json], now: Micros) -> 
     something to do at the end, it is done after theirs.
     """
     if draft.head.started_at is not None and has_last_steps(draft, ending):
-        was_paused = draft.state is _P.PAUSED
+        was_paused, stood_still = draft.state is _P.PAUSED, draft.still_since is not None
         wind_up(draft, ending, why, now)
         _stop_steps(draft, now, awaits_children=True)
         if was_paused:
-            _take_up(draft)  # the end may have begun before the pause
+            _take_up(draft, stood_still=stood_still)  # the end may have begun before the pause
         return
     drop_deadline(draft)
     failed = ending in (Ending.FAILED, Ending.UNDONE_FAILED)

@@ -23,6 +23,7 @@ from kallista.store.port import Created
 from kallista.store.postgres.statements import statement
 from kallista.store.postgres.writing import Writing
 from kallista.store.rows import (
+    LASTING,
     changed_steps,
     divided,
     new_run_row,
@@ -103,14 +104,14 @@ def _insert(writing: Writing, births: Sequence[Birth]) -> None:
     db = writing.db
     keep_definitions(writing, {run.definition: run.definition_content for _, _, run in births})
     rows = [(new_run_row(run, key, root), run) for key, root, run in births]
-    db.tell_all(_INSERT_RUN, [(*row[:15], run.kind, *new_task_step(run)) for row, run in rows])
+    db.tell_all(_INSERT_RUN, [(*row[:LASTING], run.kind, *new_task_step(run)) for row, run in rows])
     db.tell_all(
         _INSERT_REQUEST,
         [
             (
                 row[0],
-                row[15],
-                *row[17:],
+                row[LASTING],
+                *row[LASTING + 2 :],
                 run.definition,
                 run.content,
                 tags_text(run.tags),

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from msgspec.structs import astuple
 
+from kallista.core.events import RunHead
 from kallista.core.plan import Plan
 from kallista.core.types import RunKey, WorkerKey
 from kallista.errors import KallistaError, LeaseLost, NotFoundError
@@ -41,6 +42,9 @@ _WAKE_PARENT = statement("wake_parent")
 _WAKE_WAITING = statement("wake_waiting")
 _WAKE_OWNER = statement("wake_owner")
 
+
+_KEY: Final = 1 + len(RunHead.__struct_fields__)
+"""Where the run's key stands in a row of ``advance_run``."""
 
 _UNCHANGED: Final[Row] = (None, *NO_TASK)
 
@@ -116,7 +120,7 @@ def _by_run(rows: list[Row]) -> Sequence[Sequence[Any]]:
 
 
 def _run_key(row: tuple[Any, ...]) -> int:
-    return int(row[11])
+    return int(row[_KEY])
 
 
 def _head_row(plan: Plan) -> Row:

@@ -18,14 +18,16 @@ SELECT nextval('runs_key_seq') FROM generate_series(1, :count::bigint);
 -- Every other table points to its key.
 INSERT INTO runs (
     key, state, seq, in_flight, started_at, ended_at, deadline_at, driven, held, outcome, ending,
-    version, owner, epoch, status, kind, task_attempt, task_failures, task_crashes, task_ready_at,
-    task_since, task_started_at, task_ended_at, task_worker, task_outcome, task_passed
+    still_since, stood_still, version, owner, epoch, status, kind, task_attempt, task_failures,
+    task_crashes, task_ready_at, task_since, task_started_at, task_ended_at, task_worker,
+    task_outcome, task_passed
 )
 SELECT
     unnest(:key::bigint[]), unnest(:state::text[]), unnest(:seq::bigint[]),
     unnest(:in_flight::bigint[]), unnest(:started_at::bigint[]), unnest(:ended_at::bigint[]),
     unnest(:deadline_at::bigint[]), unnest(:driven::bigint[]), unnest(:held::boolean[]),
-    unnest(:outcome::bigint[]), unnest(:ending::text[]), unnest(:version::bigint[]), unnest(:owner::bigint[]),
+    unnest(:outcome::bigint[]), unnest(:ending::text[]), unnest(:still_since::bigint[]),
+    unnest(:stood_still::bigint[]), unnest(:version::bigint[]), unnest(:owner::bigint[]),
     unnest(:epoch::bigint[]), unnest(:status::text[]), unnest(:kind::text[]),
     unnest(:attempt::bigint[]), unnest(:failures::bigint[]), unnest(:crashes::bigint[]),
     unnest(:ready_at::bigint[]), unnest(:since::bigint[]), unnest(:task_started_at::bigint[]),

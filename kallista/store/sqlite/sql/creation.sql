@@ -16,13 +16,14 @@ SELECT max(seq) FROM sqlite_sequence WHERE name = 'runs';
 -- Every other table points to its key.
 INSERT INTO runs (
     key, state, seq, in_flight, started_at, ended_at, deadline_at, driven, held, outcome, ending,
-    version,    owner, epoch, status, id, kind, name, parent, parent_step, root, schedule, priority,
-    created_at, step_count, task_attempt, task_failures, task_crashes, task_ready_at, task_since,
+    still_since, stood_still, version, owner, epoch, status, id, kind, name, parent, parent_step,
+    root, schedule, priority, created_at, step_count, task_attempt, task_failures, task_crashes, task_ready_at, task_since,
     task_started_at, task_ended_at, task_worker, task_outcome, task_passed
 ) VALUES (
     :key, :state, :seq, :in_flight, :started_at, :ended_at, :deadline_at, :driven, :held, :outcome,
-    :ending, :version, :owner, :epoch, :status, :id, :kind, :name, :parent, :parent_step, :root, :schedule,
-    :priority, :created_at, :step_count, :attempt, :failures, :crashes, :ready_at, :since,
+    :ending, :still_since, :stood_still, :version, :owner, :epoch, :status, :id, :kind, :name,
+    :parent, :parent_step, :root, :schedule, :priority, :created_at, :step_count, :attempt,
+    :failures, :crashes, :ready_at, :since,
     :task_started_at, :task_ended_at, :worker, :task_outcome, :passed
 );
 
