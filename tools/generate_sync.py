@@ -46,6 +46,7 @@ from kallista.core.snapshots import (
     BackfillMoment,
     Commanded,
     Explanation,
+    Forked,
     HistoryEvent,
     NextFiring,
     Page,

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Final
 from kallista.cli.output import ago, cell, console, local, plain, print_table, say, short, took
 from kallista.cli.parameters import Parameter, parameters_of
 from kallista.cli.tree import OVER, Node, draw, steps_of
-from kallista.core.durations import to_datetime
+from kallista.core.durations import format_duration, to_datetime
 from kallista.core.plan import DEFAULT_QUEUE, queue_of_lane, type_of_lane
 from kallista.core.snapshots import (
     AnySnapshot,
     BackfillMoment,
     Explanation,
+    Forked,
     HistoryEvent,
     NextFiring,
     Page,
@@ -106,6 +107,8 @@ def _facts(run: AnySnapshot) -> Iterator[tuple[str, object]]:
         yield "tags", run.tags
     if run.parent_id is not None:
         yield "part of", run.parent_id
+    if run.forked_from is not None:
+        yield "forked from", f"{run.forked_from} at {run.forked_at}"
     dependencies = getattr(run, "dependencies", ())
     if dependencies:
         yield "waits for", dependencies
@@ -183,6 +186,9 @@ def told_by(event: HistoryEvent) -> str:
         case "task.failed" | "run.failed", {"message": _, "type": _}:
             assert isinstance(event.data, dict), "it was matched"
             return _failure(event.data)
+        case "run.forked", {"run": str(source), "task": str(task)}:
+            reason = event.data.get("reason") if isinstance(event.data, dict) else None
+            return f"from {source} at {task}{f'; {reason}' if reason else ''}"
         case "run.paused", {"stop_clocks": True}:
             reason = event.data.get("reason") if isinstance(event.data, dict) else None
             return f"{reason}; its clocks stand still" if reason else "its clocks stand still"
@@ -192,6 +198,26 @@ def told_by(event: HistoryEvent) -> str:
             return text
         case _:
             return short(event.data)
+
+
+def show_fork(forked: Forked) -> None:
+    """What a fork keeps and does again, or would."""
+    what = "it would keep" if forked.id is None else f"{forked.id} is started; it keeps"
+    print(f"{what} {', '.join(forked.kept) or 'nothing'}")
+    rows = [
+        (
+            task.id,
+            "changed" if task.changed else "",
+            "" if task.last_seconds is None else _length(task.last_seconds),
+        )
+        for task in forked.again
+    ]
+    print_table(("runs again", "", "took"), rows, empty="")
+    print(f"about {_length(forked.estimated_seconds)} by the last times")
+
+
+def _length(seconds: float) -> str:
+    return format_duration(round(seconds * 1e6))
 
 
 def _failure(error: dict[str, Json]) -> str:

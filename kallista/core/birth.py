@@ -14,6 +14,7 @@ from kallista.core.decide.expiry import queue_expiry
 from kallista.core.definitions import ChildSpec, Definition
 from kallista.core.durations import to_datetime
 from kallista.core.encoding import definition_hash, definition_text
+from kallista.core.forking import Fork, begin
 from kallista.core.ids import content_hash
 from kallista.core.json_text import EMPTY, to_json
 from kallista.core.plan import WAKE, WHOLE_RUN, Entry, NewRun
@@ -35,6 +36,7 @@ class Wanted(Struct, frozen=True, gc=False):
         ready_at: Of a single task: from when it may run; None: now.
         parent: The run and the step that start it.
         schedule: The schedule whose firing it is.
+        fork: Where it comes from, if it is a fork.
     """
 
     id: RunId
@@ -45,6 +47,7 @@ class Wanted(Struct, frozen=True, gc=False):
     ready_at: Micros | None = None
     parent: tuple[RunKey, int] | None = None
     schedule: ScheduleId | None = None
+    fork: Fork | None = None
 
 
 def created(wanted: Wanted, now: Micros) -> Draft:
@@ -75,6 +78,20 @@ def started(wanted: Wanted, now: Micros, capacity: Capacity = NO_CAPACITY) -> Dr
     if run.expires_at is not None:
         queue_expiry(draft)
     return draft
+
+
+def forked(wanted: Wanted, fork: Fork, now: Micros) -> Draft:
+    """The draft of a run that is created as a fork of another one, and started at once."""
+    draft = Draft(_new(wanted, now))
+    begin(draft, fork, now)
+    draft.absorb()
+    begun = _started(draft.run, wanted, now, NO_CAPACITY)
+    if draft.run.expires_at is not None:
+        queue_expiry(begun)
+    begun.events[:0] = draft.events
+    if draft.failures is not None:
+        begun.failures = {**draft.failures, **(begun.failures or {})}
+    return begun
 
 
 def _started(run: Run, wanted: Wanted, now: Micros, capacity: Capacity) -> Draft:
@@ -119,7 +136,7 @@ def newborn(wanted: Wanted, draft: Draft, now: Micros, owner: WorkerKey | None =
     """
     definition = wanted.definition
     definition_id = definition_hash(definition)
-    return NewRun(  # by position: 19 names cost 1 µs
+    return NewRun(  # by position: 20 names cost 1 µs
         wanted.id,
         definition.kind,
         _name(wanted),
@@ -139,6 +156,7 @@ def newborn(wanted: Wanted, draft: Draft, now: Micros, owner: WorkerKey | None =
         tuple(draft.events),
         tuple(draft.enqueue),
         () if draft.failures is None else tuple(draft.failures.items()),
+        None if wanted.fork is None else (wanted.fork.source, wanted.fork.task),
     )
 
 
@@ -153,7 +171,7 @@ def newborn_all(all_wanted: Sequence[Wanted], now: Micros, *, start: bool) -> li
         alike = _alike(wanted)
         model = None if alike is None else models.get(alike)
         if model is None:
-            draft = started(wanted, now) if start else created(wanted, now)
+            draft = _drafted(wanted, now, start=start)
             run = newborn(wanted, draft, now)
             if alike is not None:
                 models[alike] = run
@@ -169,13 +187,19 @@ def newborn_all(all_wanted: Sequence[Wanted], now: Micros, *, start: bool) -> li
     return runs
 
 
+def _drafted(wanted: Wanted, now: Micros, *, start: bool) -> Draft:
+    if wanted.fork is not None:
+        return forked(wanted, wanted.fork, now)
+    return started(wanted, now) if start else created(wanted, now)
+
+
 def _alike(wanted: Wanted) -> object:
     """Equal for runs that differ in nothing that decides how they begin; None where all does.
 
     Steps that start child runs name those after the run; conditions may read its inputs.
     """
     definition = wanted.definition
-    if not _begins_alike(definition):
+    if wanted.fork is not None or not _begins_alike(definition):
         return None
     return (
         definition, wanted.priority, wanted.tags, wanted.ready_at, wanted.parent, wanted.schedule,
@@ -189,7 +213,10 @@ def _begins_alike(definition: Definition) -> bool:
 
 def _content(wanted: Wanted, definition: str) -> str:
     kind = wanted.definition.kind.value
-    return content_hash([kind, definition, wanted.inputs, wanted.priority, wanted.tags])
+    content: list[object] = [kind, definition, wanted.inputs, wanted.priority, wanted.tags]
+    if wanted.fork is not None:
+        content += ["fork", wanted.fork.source, wanted.fork.task]
+    return content_hash(content)
 
 
 def _inputs(wanted: Wanted) -> JsonText:

@@ -59,6 +59,15 @@ def definition_to_data(definition: Definition) -> dict[str, Json]:
     )
 
 
+def step_content(definition: Definition, position: int) -> dict[str, Json]:
+    """What a definition says of a step: equal where it means the same, wherever that stands."""
+    spec, steps = definition.steps[position], definition.steps
+    content = _step_to_data(spec)
+    content["after"] = [steps[before].id for before in spec.depends_on]
+    content["undoes"] = None if spec.undoes is None else steps[spec.undoes].id
+    return content
+
+
 def definition_from_data(data: object) -> Definition:
     """The definition that ``definition_to_data`` made the data from; it is trusted."""
     known = cast(Mapping[str, Any], data)

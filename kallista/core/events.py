@@ -14,8 +14,9 @@ class Event(Struct, frozen=True, gc=False):
     ``attempt`` is the step's; on the run itself it is 0, or the attempt of the parent's step that
     brought it about.
 
-    ``data`` is the result itself for TASK_COMPLETED, a ``Failure`` for TASK_FAILED, and otherwise
-    the little that folding the event needs; None where kind, step and attempt say it all.
+    ``data`` is the result itself for TASK_COMPLETED and TASK_KEPT, a ``Failure`` for TASK_FAILED,
+    and otherwise the little that folding the event needs; None where kind, step and attempt say it
+    all.
     """
 
     seq: int
@@ -55,6 +56,11 @@ class StepState(Struct, frozen=True, gc=False):
     worker: WorkerKey | None = None
     outcome: int | None = None
     passed: bool = False
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether another run has completed it, of which this one is a fork."""
+        return self.status is TaskStatus.COMPLETED and self.since is None
 
 
 class RunHead(Struct, frozen=True, gc=False):

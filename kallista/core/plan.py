@@ -8,7 +8,16 @@ from msgspec import Struct
 
 from kallista.core.events import Event, RunHead, StepState
 from kallista.core.states import RunKind
-from kallista.core.types import JsonText, Micros, RunId, RunKey, ScheduleId, TaskType, WorkerKey
+from kallista.core.types import (
+    JsonText,
+    Micros,
+    RunId,
+    RunKey,
+    ScheduleId,
+    StepId,
+    TaskType,
+    WorkerKey,
+)
 
 WAKE: Final = TaskType("")
 """The type of an entry that asks for a look at a run instead of for a handler."""
@@ -135,6 +144,7 @@ class NewRun(Struct, frozen=True, gc=False):
         events: What has happened to it so far.
         enqueue: What of it waits to be taken up.
         failures: What of it has failed already.
+        forked_from: Of a fork: the run that it goes on from, and at which step.
     """
 
     id: RunId
@@ -156,6 +166,7 @@ class NewRun(Struct, frozen=True, gc=False):
     events: tuple[Event, ...]
     enqueue: tuple[Entry, ...]
     failures: Failures = ()
+    forked_from: tuple[RunId, StepId] | None = None
 
 
 class Plan(Struct, frozen=True, gc=False):

@@ -580,6 +580,7 @@ _STEP_CHANGES: Final[Mapping[EventKind, _Change]] = {
     EventKind.TASK_STARTED: _started,
     EventKind.TASK_WAITING: _waiting,
     EventKind.TASK_COMPLETED: _completed,
+    EventKind.TASK_KEPT: _completed,
     EventKind.TASK_RETRYING: _retrying,
     EventKind.TASK_SNOOZED: _snoozed,
     EventKind.TASK_INTERRUPTED: _interrupted,

@@ -11,6 +11,7 @@ from typing import Generic, Self, TypeAlias, TypeVar
 from msgspec import Struct
 
 from kallista.core.definitions import Phase
+from kallista.core.durations import format_duration
 from kallista.core.states import (
     ProcessStatus,
     RunKind,
@@ -131,6 +132,8 @@ class RunSnapshot(Snapshot, frozen=True):
         ended_at: When it finished.
         expires_at: When it is CANCELLED if nothing of it has begun by then.
         clocks_stopped_at: PAUSED: since when its clocks stand still; None: they go on.
+        forked_from: Of a fork: the run whose results it keeps.
+        forked_at: Of a fork: the task or step from which on everything was done again.
     """
 
     id: RunId
@@ -147,6 +150,8 @@ class RunSnapshot(Snapshot, frozen=True):
     ended_at: datetime | None
     expires_at: datetime | None
     clocks_stopped_at: datetime | None
+    forked_from: RunId | None
+    forked_at: StepId | None
 
     @property
     def ok(self) -> bool:
@@ -270,6 +275,56 @@ class Commanded(Snapshot, frozen=True):
     ids: tuple[RunId, ...]
     refusals: int
     refused: Mapping[RunId, str]
+
+
+class TaskAgain(Snapshot, frozen=True):
+    """A task or step that runs again in a fork.
+
+    Args:
+        id: Its id.
+        changed: Whether it is otherwise than in the source, or new.
+        last_seconds: How long its last attempt took there; None: it has not ended there.
+    """
+
+    id: StepId
+    changed: bool
+    last_seconds: float | None
+
+    def __str__(self) -> str:
+        took = "not run before"
+        if self.last_seconds is not None:
+            took = format_duration(round(self.last_seconds * 1e6))
+        return f"{self.id} ({took}{', changed' if self.changed else ''})"
+
+
+class Forked(Snapshot, frozen=True):
+    """A fork, or what one would do; ``str()`` of it is the sentence.
+
+    Args:
+        id: The new run; None of a preview.
+        source_id: The run that it goes on from.
+        from_task: From which task or step on everything is done again.
+        kept: What is not done again: its result is kept.
+        again: What is, in the order of the definition.
+        estimated_seconds: How long that takes if all takes as long as it did in the source, and
+            nothing waits for a worker; what has not run there counts as nothing.
+    """
+
+    id: RunId | None
+    source_id: RunId
+    from_task: StepId
+    kept: tuple[StepId, ...]
+    again: tuple[TaskAgain, ...]
+    estimated_seconds: float
+
+    def __str__(self) -> str:
+        what = "a fork" if self.id is None else repr(self.id)
+        kept = f"{len(self.kept)} kept ({', '.join(self.kept)})" if self.kept else "nothing is kept"
+        again = f"{len(self.again)} run again: {', '.join(map(str, self.again))}"
+        took = format_duration(round(self.estimated_seconds * 1e6))
+        return (
+            f"{what} of {self.source_id!r} from {self.from_task!r}: {kept}; {again}; about {took}"
+        )
 
 
 class HistoryEvent(Snapshot, frozen=True):

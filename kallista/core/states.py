@@ -91,6 +91,7 @@ def status_after(ending: Ending) -> ProcessStatus:
 class EventKind(StrEnum):
     """What can happen to a run; its history is a list of these."""
 
+    RUN_FORKED = "run.forked"
     RUN_STARTED = "run.started"
     RUN_WAITING = "run.waiting"
     RUN_PAUSED = "run.paused"
@@ -105,6 +106,7 @@ class EventKind(StrEnum):
     TASK_STARTED = "task.started"
     TASK_WAITING = "task.waiting"
     TASK_COMPLETED = "task.completed"
+    TASK_KEPT = "task.kept"
     TASK_RETRYING = "task.retrying"
     TASK_SNOOZED = "task.snoozed"
     TASK_INTERRUPTED = "task.interrupted"
@@ -128,6 +130,7 @@ FINISHED_STEP: Final = frozenset(
 _P, _T, _E = ProcessStatus, TaskStatus, EventKind
 
 RUN_TRANSITIONS: Final[Mapping[tuple[ProcessStatus, EventKind], ProcessStatus]] = {
+    (_P.PENDING, _E.RUN_FORKED): _P.PENDING,
     (_P.PENDING, _E.RUN_STARTED): _P.RUNNING,
     (_P.PENDING, _E.RUN_WAITING): _P.WAITING,
     (_P.PENDING, _E.RUN_CANCELLED): _P.CANCELLED,
@@ -162,6 +165,7 @@ STEP_TRANSITIONS: Final[Mapping[tuple[TaskStatus, EventKind], TaskStatus]] = {
     (_T.SCHEDULED, _E.TASK_READY): _T.SCHEDULED,
     (_T.SCHEDULED, _E.TASK_STARTED): _T.RUNNING,
     (_T.SCHEDULED, _E.TASK_WAITING): _T.WAITING,
+    (_T.SCHEDULED, _E.TASK_KEPT): _T.COMPLETED,
     (_T.SCHEDULED, _E.TASK_SKIPPED): _T.SKIPPED,
     (_T.SCHEDULED, _E.TASK_FAILED): _T.FAILED,
     (_T.SCHEDULED, _E.TASK_CANCELLED): _T.CANCELLED,

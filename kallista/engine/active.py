@@ -112,6 +112,7 @@ class ActiveRun(Struct, eq=False):
             self.version,
             head,
             steps,
+            origin.forked_from,
         )
 
 

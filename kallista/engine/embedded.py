@@ -12,13 +12,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from kallista.core.commands import AttemptEnded, Command, Verb
+from kallista.core.definitions import Definition
 from kallista.core.durations import to_datetime
 from kallista.core.handlers import Handlers
 from kallista.core.ids import may_exist
+from kallista.core.json_text import from_json
 from kallista.core.plan import DEFAULT_QUEUE, type_of_lane
 from kallista.core.snapshots import (
     AnySnapshot,
     Explanation,
+    Forked,
     HistoryEvent,
     Page,
     Replay,
@@ -31,6 +34,7 @@ from kallista.core.states import (
 )
 from kallista.core.types import (
     MAX_PAYLOAD_BYTES,
+    Json,
     Micros,
     RunId,
     RunKey,
@@ -50,7 +54,7 @@ from kallista.engine.firings import Firings
 from kallista.engine.knowledge import Knowledge
 from kallista.engine.notices import Notices
 from kallista.engine.paging import checked_limit, checked_statuses, cursor_of, read_cursor
-from kallista.engine.port import ListRequest, RunRequest, Schedules
+from kallista.engine.port import ForkRequest, ListRequest, RunRequest, Schedules
 from kallista.engine.scheduling import StoredSchedules
 from kallista.engine.slots import Slots
 from kallista.engine.snapshots import SnapshotBuilder
@@ -484,6 +488,22 @@ class EmbeddedEngine:
         """Do what was asked; true when it changed something."""
         record = await self._record(kind, id)
         return await self._driver.command(record.key, command, record)
+
+    async def running(self, kind: RunKind, id: RunId) -> tuple[Definition, Mapping[str, Json]]:
+        """What a run runs, and its arguments."""
+        record = await self._record(kind, id)
+        return self._snapshots.definition(record), from_json(record.inputs)
+
+    async def fork(self, kind: RunKind, request: ForkRequest) -> Forked:
+        """Create and start a run that keeps what another one did before a step."""
+        from kallista.engine.forking import Forker  # only who forks pays for it
+
+        forker = Forker(self._store, self._definitions, self._facts, self._create_started)
+        return await forker.fork(await self._record(kind, request.source), request)
+
+    async def _create_started(self, request: RunRequest) -> RunId:
+        [id] = await self._creator.create_all([request], start=True)
+        return id
 
     async def get(self, kind: RunKind, id: RunId) -> AnySnapshot:
         """The run as it is now."""

@@ -75,7 +75,7 @@ class Explainer:
         """Why a run is where it is."""
         record = as_seen(record, self._now())
         definition = self._definitions.get(record.definition, record.definition_content)
-        what = f"{record.kind.value.capitalize()} {record.id!r}"
+        what = f"{record.kind.value.capitalize()} {record.id!r}{_origin(record)}"
         return _with_expiry(await self._of(record, definition, what), record, definition)
 
     async def _of(self, record: RunRecord, definition: Definition, what: str) -> Explanation:
@@ -319,6 +319,13 @@ def _lane_told(lane: TaskType, elsewhere: Collection[TaskType]) -> str:
 def _in_flight(record: RunRecord) -> str:
     count = record.head.in_flight
     return f"; {count} still in flight" if count else ""
+
+
+def _origin(record: RunRecord) -> str:
+    if record.forked_from is None:
+        return ""
+    source, task = record.forked_from
+    return f", forked from {source!r} at {task!r},"
 
 
 def _stands_still(record: RunRecord) -> str:

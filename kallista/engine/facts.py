@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from kallista.core.commands import ChildSeen, DependenciesSeen, ParentSeen, Stimulus
 from kallista.core.definitions import ChildSpec, Definition
+from kallista.core.forking import kept_results
 from kallista.core.ids import child_id
 from kallista.core.json_text import from_json
 from kallista.core.plan import WHOLE_RUN
@@ -47,7 +48,9 @@ class Facts:
     async def result(self, definition: Definition, position: int, outcome: JsonText) -> Json:
         """A completed step's result; that of a child run is what its own steps returned."""
         if isinstance(definition.steps[position].work, ChildSpec):
-            return await self.results_of(from_json(outcome)["run"])
+            told = from_json(outcome)
+            kept = kept_results(told)
+            return await self.results_of(told["run"]) if kept is None else kept
         value: Json = from_json(outcome)
         return value
 

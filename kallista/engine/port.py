@@ -11,12 +11,14 @@ from msgspec import Struct
 from kallista.core.commands import Command
 from kallista.core.definitions import Definition
 from kallista.core.expressions import Scope
+from kallista.core.forking import Fork
 from kallista.core.parsing import SingleTask
 from kallista.core.schedules import FiringRules
 from kallista.core.snapshots import (
     AnySnapshot,
     BackfillMoment,
     Explanation,
+    Forked,
     HistoryEvent,
     NextFiring,
     Page,
@@ -39,6 +41,7 @@ class RunRequest(Struct, frozen=True, gc=False):
         priority: Higher runs first.
         tags: To find it by.
         ready_at: Of a single task: from when it may run; None: now.
+        fork: Where it comes from, if it is a fork.
     """
 
     id: RunId | None
@@ -47,6 +50,32 @@ class RunRequest(Struct, frozen=True, gc=False):
     priority: int
     tags: tuple[str, ...]
     ready_at: Micros | None = None
+    fork: Fork | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ForkRequest:
+    """A run that a user wants to go on from before a step of another one.
+
+    Args:
+        source: The other run.
+        task: The id of the step.
+        id: Given by the user, or None for a generated one.
+        definition: What the fork runs.
+        inputs: Its arguments.
+        changes: The ids of steps that the user gives something else.
+        reason: Why, for its history.
+        dry_run: Only say what would be done.
+    """
+
+    source: RunId
+    task: str
+    id: RunId | None
+    definition: Definition
+    inputs: Mapping[str, Json]
+    changes: frozenset[str]
+    reason: str | None
+    dry_run: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,6 +226,21 @@ class Engine(Protocol):
         """
         ...
 
+    async def running(self, kind: RunKind, id: RunId) -> tuple[Definition, Mapping[str, Json]]:
+        """What a run runs, and its arguments. Raises ``NotFoundError``."""
+        ...
+
+    async def fork(self, kind: RunKind, request: ForkRequest) -> Forked:
+        """Create and start a run that keeps what another one did before a step.
+
+        Raises:
+            NotFoundError: No such run of this kind.
+            UsageError: There is no such step to go on from, or what is changed is kept.
+            StateError: The other run has still to do what comes before the step.
+            ConflictError: Something else has the id.
+        """
+        ...
+
     async def get(self, kind: RunKind, id: RunId) -> AnySnapshot:
         """The run as it is now. Raises ``NotFoundError``."""
         ...
@@ -284,6 +328,18 @@ class Definitions(Protocol):
         self, definition: Definition, values: Mapping[str, object] | None
     ) -> Mapping[str, Json]:
         """The arguments of a run, checked and completed by defaults."""
+        ...
+
+    async def another(
+        self, kind: RunKind, name: str, wanted: Mapping[str, object] | str
+    ) -> Definition:
+        """What ``current`` means today: the definition of the name; or one that is described."""
+        ...
+
+    async def changed(
+        self, definition: Definition, changes: Mapping[str, Mapping[str, object]]
+    ) -> Definition:
+        """A definition, some steps of which are given something else."""
         ...
 
     async def define(self, definition: Definition) -> None:

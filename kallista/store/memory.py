@@ -220,6 +220,7 @@ class MemoryStore:
             version=NEW_VERSION,
             head=run.head,
             steps=run.steps,
+            forked_from=run.forked_from,
         )
         state.keys[run.id] = key
         state.events[key] = list(run.events)

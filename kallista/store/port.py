@@ -24,6 +24,7 @@ from kallista.core.types import (
     RunId,
     RunKey,
     ScheduleId,
+    StepId,
     TaskType,
     WorkerKey,
 )
@@ -90,6 +91,7 @@ class RunRecord(Struct, frozen=True, gc=False):
         epoch: Rises whenever the owner changes.
         version: Rises with every plan.
         steps: In the order of the definition; empty where they were not asked for.
+        forked_from: Of a fork: the run that it goes on from, and at which step.
     """
 
     key: RunKey
@@ -113,6 +115,7 @@ class RunRecord(Struct, frozen=True, gc=False):
     version: int
     head: RunHead
     steps: tuple[StepState, ...]
+    forked_from: tuple[RunId, StepId] | None = None
 
 
 class ClaimRequest(NamedTuple):

@@ -20,7 +20,7 @@ from kallista.core.states import (
     ScheduleStatus,
     TaskStatus,
 )
-from kallista.core.types import JsonText, RunId, RunKey, ScheduleId, TaskType, WorkerKey
+from kallista.core.types import JsonText, RunId, RunKey, ScheduleId, StepId, TaskType, WorkerKey
 from kallista.store.port import (
     NEW_EPOCH,
     NEW_VERSION,
@@ -45,7 +45,7 @@ _write_json: Final = msgspec.json.Encoder().encode
 
 _HEAD: Final = len(RunHead.__struct_fields__)
 
-_TASK: Final = 21 + _HEAD
+_TASK: Final = 22 + _HEAD
 """Where the step of a single task begins in a row of ``run_records``; its status is the run's."""
 
 LASTING: Final = 5 + _HEAD
@@ -65,8 +65,8 @@ def run_record(row: Row, content: JsonText, steps: tuple[StepState, ...]) -> Run
     (
         key, id, kind, name, status, _, definition, request, inputs, parent, parent_step,
         parent_id, root, schedule, priority, tags, created_at, owner, epoch, version, _,
-        state, seq, in_flight, started_at, ended_at, deadline_at, driven, held, outcome, ending,
-        still_since, stood_still,
+        forked_from, state, seq, in_flight, started_at, ended_at, deadline_at, driven, held,
+        outcome, ending, still_since, stood_still,
     ) = row[:_TASK]  # fmt: skip
     head = RunHead(
         _STATES[state], seq, in_flight, started_at, ended_at, deadline_at, driven, bool(held),
@@ -75,7 +75,7 @@ def run_record(row: Row, content: JsonText, steps: tuple[StepState, ...]) -> Run
     return RunRecord(
         key, id, _KINDS[kind], name, status, definition, content, request, inputs,
         None if parent is None else (parent, parent_step), parent_id, root, schedule, priority,
-        tags_of(tags), created_at, owner, epoch, version, head, steps,
+        tags_of(tags), created_at, owner, epoch, version, head, steps, forked_from_of(forked_from),
     )  # fmt: skip
 
 
@@ -202,6 +202,19 @@ def tags_text(tags: Iterable[str]) -> str:
 def tags_of(text: str) -> tuple[str, ...]:
     """Tags as they are given."""
     return () if text == "[]" else tuple(json.loads(text))
+
+
+def forked_from_text(forked_from: tuple[RunId, StepId] | None) -> str | None:
+    """Where a fork comes from, as it is stored."""
+    return None if forked_from is None else json.dumps(forked_from)
+
+
+def forked_from_of(text: str | None) -> tuple[RunId, StepId] | None:
+    """Where a fork comes from."""
+    if text is None:
+        return None
+    run, step = json.loads(text)
+    return RunId(run), StepId(step)
 
 
 def schedule(row: Row) -> Schedule:

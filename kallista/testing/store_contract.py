@@ -38,7 +38,16 @@ from kallista.core.states import (
     ScheduleStatus,
     TaskStatus,
 )
-from kallista.core.types import JsonText, Micros, RunId, RunKey, ScheduleId, TaskType, WorkerKey
+from kallista.core.types import (
+    JsonText,
+    Micros,
+    RunId,
+    RunKey,
+    ScheduleId,
+    StepId,
+    TaskType,
+    WorkerKey,
+)
 from kallista.errors import ConflictError, LeaseLost, NotFoundError, StateError, StoreError
 from kallista.store.port import (
     COUNTED,
@@ -84,6 +93,7 @@ def new_run(
     steps: Sequence[StepState] = (StepState(), StepState()),
     events: Sequence[Event] | None = None,
     enqueue: Sequence[Entry] = (),
+    forked_from: tuple[RunId, StepId] | None = None,
 ) -> NewRun:
     """A run that has started, with two steps to which nothing has happened."""
     started = Event(0, created_at, EventKind.RUN_STARTED, None, 0, None)
@@ -106,6 +116,7 @@ def new_run(
         steps=tuple(steps),
         events=(started,) if events is None else tuple(events),
         enqueue=tuple(enqueue),
+        forked_from=forked_from,
     )
 
 
@@ -244,6 +255,7 @@ class StoreContract(ABC):
             tags=("b", "a"),
             head=head,
             steps=[StepState(), step, StepState()],
+            forked_from=(RunId("another/one"), StepId("a.step")),
         )
         key, new = await store.create(run)
         record = await store.load(run.id)
@@ -271,6 +283,7 @@ class StoreContract(ABC):
             version=NEW_VERSION,
             head=head,
             steps=run.steps,
+            forked_from=run.forked_from,
         )
         assert await store.history(key) == list(run.events)
 

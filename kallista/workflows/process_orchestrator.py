@@ -9,6 +9,7 @@ from typing import Final, Unpack, cast
 from kallista.core.commands import Command, Verb
 from kallista.core.snapshots import (
     Commanded,
+    Forked,
     HistoryEvent,
     Page,
     ProcessSnapshot,
@@ -210,6 +211,48 @@ class ProcessOrchestrator(Runs[ProcessSnapshot]):
             StateError: It has not failed.
         """
         await self._command(process_id, Verb.RETRY, reason)
+
+    async def fork_process(
+        self,
+        process_id: str,
+        from_step: str,
+        *,
+        config_changes: Mapping[str, Mapping[str, object]] | None = None,
+        definition: Mapping[str, object] | str | None = None,
+        fork_id: str | None = None,
+        reason: str | None = None,
+        dry_run: bool = False,
+    ) -> Forked:
+        """Start a new process that keeps what another one did before a step.
+
+        That step and all that depends on it run again, as does what did not complete; all of it
+        under new idempotency keys. The other process stays as it is, and what is kept is for it to
+        undo: a rollback of the fork leaves that alone. Inputs, priority and tags are the same.
+
+        Args:
+            process_id: The process to go on from, whatever its state.
+            from_step: The first step that runs again.
+            config_changes: ``{step id: {key: value}}``: merged into the config of steps that
+                run again, or into the inputs of child runs.
+            definition: What it runs: ``"current"`` for what its name stands for now, or a
+                description as in a definition file; None: what the other one runs.
+            fork_id: The id of the new process; the same fork once more returns the first.
+            reason: Why, for its history.
+            dry_run: Only say what is kept, what runs again, and how long that took last time.
+
+        Returns:
+            The new process's id and what it does again; of a preview without an id.
+
+        Raises:
+            NotFoundError: No such process, or nothing is defined under its name.
+            UsageError: There is no such step, or what is changed does not run again.
+            DefinitionError: The changes or the description have problems; all are listed.
+            StateError: The other one has still to complete what comes before that step.
+            ConflictError: Something else has the id of the fork.
+        """
+        return await self._fork(
+            process_id, from_step, config_changes, definition, fork_id, reason, dry_run=dry_run
+        )
 
     async def pause_processes(
         self,

@@ -16,6 +16,7 @@ from kallista.core.snapshots import (
     AnySnapshot,
     Commanded,
     Explanation,
+    Forked,
     HistoryEvent,
     Page,
     Replay,
@@ -23,7 +24,7 @@ from kallista.core.snapshots import (
 )
 from kallista.core.states import RunKind
 from kallista.core.types import Micros, RunId, ScheduleId
-from kallista.engine.port import Definitions, Engine, ListRequest, RunRequest
+from kallista.engine.port import Definitions, Engine, ForkRequest, ListRequest, RunRequest
 from kallista.errors import NotFoundError, StateError, UsageError
 from kallista.workflows.bulk import read_all
 from kallista.workflows.many import MEANT, TOGETHER, Tally, Which, check_which
@@ -153,6 +154,36 @@ class Runs(Generic[SnapshotT]):
     ) -> bool:
         command = Command(verb, reason, rollback=rollback, stop_clocks=stop_clocks)
         return await self._engine.command(self.kind, RunId(id), command)
+
+    async def _fork(
+        self,
+        id: str,
+        from_task: str,
+        changes: Mapping[str, Mapping[str, object]] | None,
+        definition: Mapping[str, object] | str | None,
+        fork_id: str | None,
+        reason: str | None,
+        *,
+        dry_run: bool,
+    ) -> Forked:
+        runs, given = await self._engine.running(self.kind, RunId(id))
+        wanted, inputs = runs, given
+        if definition is not None:
+            wanted = await self._definitions.another(self.kind, runs.name, definition)
+            inputs = self._definitions.inputs(wanted, given)
+        if changes is not None:
+            wanted = await self._definitions.changed(wanted, changes)
+        request = ForkRequest(
+            source=RunId(id),
+            task=from_task,
+            id=None if fork_id is None else RunId(check_id(fork_id, f"{self.kind} id")),
+            definition=wanted,
+            inputs=inputs,
+            changes=frozenset(changes or ()),
+            reason=reason,
+            dry_run=dry_run,
+        )
+        return await self._engine.fork(self.kind, request)
 
     async def _command_all(
         self,

@@ -15,6 +15,7 @@ from kallista.core.snapshots import (
     BackfillMoment,
     Commanded,
     Explanation,
+    Forked,
     HistoryEvent,
     NextFiring,
     Page,
@@ -270,6 +271,57 @@ class SyncWorkflowManager:
             StateError: It has not failed.
         """
         return self._portal.call(partial(self._inner.retry_workflow, workflow_id, reason))
+
+    def fork_workflow(
+        self,
+        workflow_id: str,
+        from_task: str,
+        *,
+        config_changes: Mapping[str, Mapping[str, object]] | None = None,
+        definition: Mapping[str, object] | str | None = None,
+        fork_id: str | None = None,
+        reason: str | None = None,
+        dry_run: bool = False,
+    ) -> Forked:
+        """Start a new workflow that keeps what another one did before a task.
+
+        That task and all that depends on it run again, as does what did not complete; all of it
+        under new idempotency keys. The other workflow stays as it is, and what is kept is for it to
+        undo: a rollback of the fork leaves that alone. Inputs, priority and tags are the same.
+
+        Args:
+            workflow_id: The workflow to go on from, whatever its state.
+            from_task: The first task that runs again.
+            config_changes: ``{task id: {key: value}}``: merged into the config of tasks that
+                run again, or into the inputs of child runs.
+            definition: What it runs: ``"current"`` for what its name stands for now, or a
+                description as in a definition file; None: what the other one runs.
+            fork_id: The id of the new workflow; the same fork once more returns the first.
+            reason: Why, for its history.
+            dry_run: Only say what is kept, what runs again, and how long that took last time.
+
+        Returns:
+            The new workflow's id and what it does again; of a preview without an id.
+
+        Raises:
+            NotFoundError: No such workflow, or nothing is defined under its name.
+            UsageError: There is no such task, or what is changed does not run again.
+            DefinitionError: The changes or the description have problems; all are listed.
+            StateError: The other one has still to complete what comes before that task.
+            ConflictError: Something else has the id of the fork.
+        """
+        return self._portal.call(
+            partial(
+                self._inner.fork_workflow,
+                workflow_id,
+                from_task,
+                config_changes=config_changes,
+                definition=definition,
+                fork_id=fork_id,
+                reason=reason,
+                dry_run=dry_run,
+            )
+        )
 
     def pause_workflows(
         self,
@@ -1198,6 +1250,57 @@ class SyncProcessOrchestrator:
             StateError: It has not failed.
         """
         return self._portal.call(partial(self._inner.retry_process, process_id, reason))
+
+    def fork_process(
+        self,
+        process_id: str,
+        from_step: str,
+        *,
+        config_changes: Mapping[str, Mapping[str, object]] | None = None,
+        definition: Mapping[str, object] | str | None = None,
+        fork_id: str | None = None,
+        reason: str | None = None,
+        dry_run: bool = False,
+    ) -> Forked:
+        """Start a new process that keeps what another one did before a step.
+
+        That step and all that depends on it run again, as does what did not complete; all of it
+        under new idempotency keys. The other process stays as it is, and what is kept is for it to
+        undo: a rollback of the fork leaves that alone. Inputs, priority and tags are the same.
+
+        Args:
+            process_id: The process to go on from, whatever its state.
+            from_step: The first step that runs again.
+            config_changes: ``{step id: {key: value}}``: merged into the config of steps that
+                run again, or into the inputs of child runs.
+            definition: What it runs: ``"current"`` for what its name stands for now, or a
+                description as in a definition file; None: what the other one runs.
+            fork_id: The id of the new process; the same fork once more returns the first.
+            reason: Why, for its history.
+            dry_run: Only say what is kept, what runs again, and how long that took last time.
+
+        Returns:
+            The new process's id and what it does again; of a preview without an id.
+
+        Raises:
+            NotFoundError: No such process, or nothing is defined under its name.
+            UsageError: There is no such step, or what is changed does not run again.
+            DefinitionError: The changes or the description have problems; all are listed.
+            StateError: The other one has still to complete what comes before that step.
+            ConflictError: Something else has the id of the fork.
+        """
+        return self._portal.call(
+            partial(
+                self._inner.fork_process,
+                process_id,
+                from_step,
+                config_changes=config_changes,
+                definition=definition,
+                fork_id=fork_id,
+                reason=reason,
+                dry_run=dry_run,
+            )
+        )
 
     def pause_processes(
         self,

@@ -7,7 +7,14 @@ from datetime import datetime
 from typing import Final, Unpack, cast
 
 from kallista.core.commands import Command, Verb
-from kallista.core.snapshots import Commanded, HistoryEvent, Page, RunSummary, WorkflowSnapshot
+from kallista.core.snapshots import (
+    Commanded,
+    Forked,
+    HistoryEvent,
+    Page,
+    RunSummary,
+    WorkflowSnapshot,
+)
 from kallista.core.states import RunKind, WorkflowStatus
 from kallista.engine.port import RunRequest
 from kallista.errors import UsageError
@@ -212,6 +219,48 @@ class WorkflowManager(Runs[WorkflowSnapshot]):
             StateError: It has not failed.
         """
         await self._command(workflow_id, Verb.RETRY, reason)
+
+    async def fork_workflow(
+        self,
+        workflow_id: str,
+        from_task: str,
+        *,
+        config_changes: Mapping[str, Mapping[str, object]] | None = None,
+        definition: Mapping[str, object] | str | None = None,
+        fork_id: str | None = None,
+        reason: str | None = None,
+        dry_run: bool = False,
+    ) -> Forked:
+        """Start a new workflow that keeps what another one did before a task.
+
+        That task and all that depends on it run again, as does what did not complete; all of it
+        under new idempotency keys. The other workflow stays as it is, and what is kept is for it to
+        undo: a rollback of the fork leaves that alone. Inputs, priority and tags are the same.
+
+        Args:
+            workflow_id: The workflow to go on from, whatever its state.
+            from_task: The first task that runs again.
+            config_changes: ``{task id: {key: value}}``: merged into the config of tasks that
+                run again, or into the inputs of child runs.
+            definition: What it runs: ``"current"`` for what its name stands for now, or a
+                description as in a definition file; None: what the other one runs.
+            fork_id: The id of the new workflow; the same fork once more returns the first.
+            reason: Why, for its history.
+            dry_run: Only say what is kept, what runs again, and how long that took last time.
+
+        Returns:
+            The new workflow's id and what it does again; of a preview without an id.
+
+        Raises:
+            NotFoundError: No such workflow, or nothing is defined under its name.
+            UsageError: There is no such task, or what is changed does not run again.
+            DefinitionError: The changes or the description have problems; all are listed.
+            StateError: The other one has still to complete what comes before that task.
+            ConflictError: Something else has the id of the fork.
+        """
+        return await self._fork(
+            workflow_id, from_task, config_changes, definition, fork_id, reason, dry_run=dry_run
+        )
 
     async def pause_workflows(
         self,

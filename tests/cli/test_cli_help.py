@@ -13,7 +13,7 @@ from cli_support import Typist
 from kallista.cli.main import app
 
 RUNS = {"list", "show", "cancel", "retry", "history", "delete"}
-DRIVEN = {"start", "pause", "resume"}
+DRIVEN = {"start", "pause", "resume", "fork"}
 COMMANDS = {
     "workflow": RUNS | DRIVEN,
     "process": RUNS | DRIVEN,

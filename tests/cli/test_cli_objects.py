@@ -89,6 +89,24 @@ def test_a_list_filters_and_pages(typed: Typist) -> None:
 
 
 @pytest.mark.usefixtures("filled")
+def test_a_run_is_forked_from_one_of_its_tasks(typed: Typist) -> None:
+    """First what it would do is shown; then it is there, and says where it comes from."""
+    fork = ("workflow", "fork", "hello", "--from", "echo", "--set", "echo.args=[LOUD]")
+    plan = typed(*fork, "--dry-run").out
+    assert plan.startswith("it would keep greeting\n")
+    assert "changed" in plan
+    assert typed(*fork, "--dry-run", "-o", "json").answer["id"] is None
+    told = typed(*fork, "--id", "loud", "--reason", "louder").out
+    assert told.startswith("loud is started; it keeps greeting\n")
+    assert "no worker is alive" in told
+    assert "from hello at echo; louder" in typed("workflow", "history", "loud").out
+    assert "forked from  hello at echo" in typed("workflow", "show", "loud").out
+    assert typed("workflow", "show", "loud", "-o", "json").answer["forked_from"] == "hello"
+    wrong = typed("workflow", "fork", "hello", "--from", "echo", "--set", "args=1")
+    assert "--set takes task.key=value, not 'args=1'" in wrong.err
+
+
+@pytest.mark.usefixtures("filled")
 def test_a_run_is_paused_resumed_cancelled_retried_deleted(typed: Typist) -> None:
     """Each verb says what it did; what needs a worker says so when there is none."""
     assert typed("workflow", "pause", "long", "--reason", "lunch").out == "long is paused\n"

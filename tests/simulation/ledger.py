@@ -243,11 +243,11 @@ class Ledger:
         if spec.undoes is None:
             return
         undone = record.steps[spec.undoes]
-        if undone.status is not TaskStatus.COMPLETED:
-            self._machine.accuse(f"{what} begins, and what it undoes is {undone.status}")
+        if not is_ours(undone):
+            self._machine.accuse(f"{what} begins, and what it undoes is {undone}")
         for other in range(main, len(definition.steps)):
             undoes = definition.steps[other].undoes
-            if undoes is None or record.steps[undoes].status is not TaskStatus.COMPLETED:
+            if undoes is None or not is_ours(record.steps[undoes]):
                 continue
             later = (record.steps[undoes].outcome or 0) > (undone.outcome or 0)
             if later and record.steps[other].status not in FINISHED_STEP:
@@ -289,6 +289,8 @@ class Ledger:
         if isinstance(definition.steps[position].work, TaskSpec):
             return data
         assert isinstance(data, dict)
+        if "results" in data:  # kept by a fork
+            return data["results"]
         key = self.state.keys.get(RunId(str(data["run"])))
         if key is None:
             return None
@@ -491,9 +493,7 @@ class Ledger:
                 if spec.undoes is None:
                     owed = True
                 else:
-                    owed = self._is_undone(record) and (
-                        record.steps[spec.undoes].status is TaskStatus.COMPLETED
-                    )
+                    owed = self._is_undone(record) and is_ours(record.steps[spec.undoes])
                 if owed and step.status not in FINISHED_STEP:
                     self._machine.accuse(f"{record.id} is over, and {spec.id} is {step.status}")
                 if step.attempt and not owed:
@@ -533,12 +533,30 @@ class Ledger:
             ids = _steps(record, definition)
             for position, spec in enumerate(definition.steps):
                 what = f"{record.id} {ids[position]}"
+                if is_kept(record.steps[position]):
+                    self._judge_kept(what, record, position, ids[position])
+                    continue
                 if completed[position] > 1 and spec.phase is not Phase.FINALLY:
                     self._machine.accuse(f"{what} completed {completed[position]} times")
                 if not isinstance(spec.work, TaskSpec) or spec.work.type == "sleep":
                     continue
                 if record.steps[position].status is TaskStatus.COMPLETED:
                     self._judge_result(what, record, position, ids[position])
+
+    def _judge_kept(self, what: str, record: RunRecord, position: int, task: str) -> None:
+        """What a fork keeps is what its source has, and is never done by the fork."""
+        if record.forked_from is None:
+            self._machine.accuse(f"{what} is COMPLETED without an attempt")
+            return
+        if self.attempts[record.id, task]:
+            self._machine.accuse(f"{what} was kept, and runs all the same")
+        key = self.state.keys.get(record.forked_from[0])
+        source = None if key is None else self.state.runs[key]
+        if source is not None:
+            there = self.result(source, self.definition(source), position)
+            here = self.result(record, self.definition(record), position)
+            if here != there:
+                self._machine.accuse(f"{what} is kept as {here}, and it was {there}")
 
     def _judge_result(self, what: str, record: RunRecord, position: int, task: str) -> None:
         number = record.steps[position].attempt
@@ -556,6 +574,16 @@ class Ledger:
 
 _EARLY: Final = {TriggerRule.ALWAYS, TriggerRule.ONE_COMPLETED, TriggerRule.ONE_FAILED}
 """The rules by which a step may begin while others before it are under way."""
+
+
+def is_kept(step: StepState) -> bool:
+    """Whether a step has completed without having begun: another run did it."""
+    return step.status is TaskStatus.COMPLETED and step.attempt == 0
+
+
+def is_ours(step: StepState) -> bool:
+    """Whether a run itself has completed a step."""
+    return step.status is TaskStatus.COMPLETED and step.attempt > 0
 
 
 def _has_ended(step: StepState) -> bool:

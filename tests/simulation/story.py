@@ -484,7 +484,40 @@ class Story:
             verbs = ["cancel", "retry"]
         if id in self.acknowledged:  # else who asks for it once more creates another one
             verbs.append("delete")
-        await self.tell_run(program, id, self.luck.choice(verbs))
+        verb = self.luck.choice(verbs)
+        forks = self.runs[id] is not RunKind.TASK and verb in ("retry", "start")
+        if forks and crc32(f"fork {id}{self.ledger.tick}".encode()) % 2:
+            await self.fork(program, id)
+        else:
+            await self.tell_run(program, id, verb)
+
+    async def fork(self, program: Program, id: str) -> None:
+        """A run goes on from before one of its steps, in another one."""
+        ledger, kind, since = self.ledger, self.runs[id], self.ledger.tick
+        key = self.state.keys.get(RunId(id))
+        if key is None:
+            return
+        definition = ledger.definition(self.state.runs[key])
+        task = definition.steps[crc32(f"{id}{since}".encode()) % definition.main_count].id
+        door, noun = _DOORS[kind]
+        method = getattr(getattr(program.app, door), f"fork_{noun}")
+        new = f"f{len(self.runs)}"
+        self.runs[new] = kind
+        self.machine.note(program.name, f"is asked to fork {id} at {task} as {new}")
+        try:
+            if not await self.insist(program, lambda: method(id, task, fork_id=new)):
+                return
+        except NotFoundError as error:
+            if RunId(id) not in ledger.deleted:
+                self.machine.accuse(f"{id} is said not to exist: {error}")
+            return
+        except StateError as error:
+            if not ledger.was_in(RunId(id), {*ProcessStatus} - FINISHED_RUN, since):
+                self.machine.accuse(f"a fork was refused without a reason: {error}")
+            return
+        self.acknowledged.add(new)
+        if RunId(new) not in ledger.born:
+            self.machine.accuse(f"{program.name} says that {new} is created, and it is not")
 
     async def tell_run(self, program: Program, id: str, verb: str) -> None:
         """One command, and whether its answer is true."""

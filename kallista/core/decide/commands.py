@@ -21,7 +21,7 @@ from kallista.core.decide.lines import (
     wake_entry_of,
 )
 from kallista.core.decide.turns import end_step, settle
-from kallista.core.decide.winding import has_last_steps, is_given_up, wind_up
+from kallista.core.decide.winding import has_last_steps, is_given_up, is_ours, wind_up
 from kallista.core.definitions import Phase
 from kallista.core.json_text import to_json
 from kallista.core.outcomes import Failure
@@ -198,7 +198,8 @@ def _roll_back_late(draft: Draft, command: Command, now: Micros) -> None:
         undoes = definition.steps[position].undoes
         if undoes is None or draft.step(position).ended_at is not None:
             continue
-        if draft.step(undoes).status in (TaskStatus.COMPLETED, TaskStatus.RUNNING):
+        step = draft.step(undoes)
+        if is_ours(step) or step.status is TaskStatus.RUNNING:
             wind_up(draft, Ending.UNDONE_CANCELLED, _why(command), now)
             return
 

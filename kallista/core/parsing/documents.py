@@ -14,7 +14,7 @@ from kallista.core.definitions import ChildSpec, Definition, OnFailure, Phase, S
 from kallista.core.encoding import definition_text
 from kallista.core.parsing.defaults import CONFIG_KEYS, Defaults, merged_config, read_defaults
 from kallista.core.parsing.graph import cycle_text, cycles, order
-from kallista.core.parsing.last import UNDO, Last
+from kallista.core.parsing.last import UNDO, Last, read_by
 from kallista.core.parsing.limits import CheckTask, Limits, Lookup
 from kallista.core.parsing.references import check_references
 from kallista.core.parsing.steps import (
@@ -307,7 +307,7 @@ def _check_references(
         check_references(definition, ordered, reads, places)
         return
     steps = [
-        step if step.phase is Phase.MAIN else replace(step, depends_on=_read_by(step, main))
+        step if step.phase is Phase.MAIN else replace(step, depends_on=read_by(step, main))
         for step in definition.steps
     ]
     check_references(
@@ -316,10 +316,6 @@ def _check_references(
         [*reads, *(read for _, read, _ in last.all)],
         [*places, *(place for _, _, place in last.all)],
     )
-
-
-def _read_by(step: StepSpec, main: int) -> tuple[int, ...]:
-    return tuple(range(main)) if step.undoes is None else (step.undoes,)
 
 
 def _child(

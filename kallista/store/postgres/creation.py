@@ -26,6 +26,7 @@ from kallista.store.rows import (
     LASTING,
     changed_steps,
     divided,
+    forked_from_text,
     new_run_row,
     new_task_step,
     schedule_values,
@@ -116,6 +117,7 @@ def _insert(writing: Writing, births: Sequence[Birth]) -> None:
                 run.content,
                 tags_text(run.tags),
                 run.inputs,
+                forked_from_text(run.forked_from),
             )
             for row, run in rows
         ],

@@ -24,6 +24,7 @@ from kallista.store.rows import (
     Row,
     changed_steps,
     divided,
+    forked_from_text,
     new_run_row,
     new_task_step,
     schedule_values,
@@ -105,7 +106,10 @@ def _insert(writing: Writing, births: Sequence[Birth]) -> None:
     failed: list[Row] = []
     for key, root, run in births:
         runs += (*new_run_row(run, key, root), *new_task_step(run))
-        requests += (key, keys[run.definition], run.content, tags_text(run.tags), run.inputs)
+        requests += (
+            key, keys[run.definition], run.content, tags_text(run.tags), run.inputs,
+            forked_from_text(run.forked_from),
+        )  # fmt: skip
         for changed in changed_steps(run):
             steps += (key, *changed)
         for event in run.events:

@@ -38,10 +38,10 @@ SELECT
 -- What was asked for, once and for all.
 INSERT INTO requests (
     run, id, name, parent, parent_step, root, schedule, priority, created_at, step_count,
-    definition, content, tags, inputs
+    definition, content, tags, inputs, forked_from
 )
 SELECT p.run, p.id, p.name, p.parent, p.parent_step, p.root, p.schedule, p.priority, p.created_at,
-       p.step_count, d.key, p.content, p.tags, p.inputs
+       p.step_count, d.key, p.content, p.tags, p.inputs, p.forked_from
 FROM (
     SELECT
         unnest(:run::bigint[]) AS run, unnest(:id::text[]) AS id, unnest(:name::text[]) AS name,
@@ -50,7 +50,7 @@ FROM (
         unnest(:priority::bigint[]) AS priority, unnest(:created_at::bigint[]) AS created_at,
         unnest(:step_count::bigint[]) AS step_count, unnest(:hash::text[]) AS hash,
         unnest(:content::text[]) AS content, unnest(:tags::text[]) AS tags,
-        unnest(:inputs::text[]) AS inputs
+        unnest(:inputs::text[]) AS inputs, unnest(:forked_from::text[]) AS forked_from
 ) AS p
 JOIN definitions AS d ON d.hash = p.hash;
 

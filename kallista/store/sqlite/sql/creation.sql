@@ -29,8 +29,8 @@ INSERT INTO runs (
 
 -- name: insert_request
 -- What was asked for, once and for all.
-INSERT INTO requests (run, definition, content, tags, inputs)
-VALUES (:run, :definition, :content, :tags, :inputs);
+INSERT INTO requests (run, definition, content, tags, inputs, forked_from)
+VALUES (:run, :definition, :content, :tags, :inputs, :forked_from);
 
 -- name: insert_tag
 -- A tag given twice counts once.
