@@ -8,7 +8,7 @@ from kallista.core.definitions import ChildSpec, Definition, Phase, TaskSpec
 from kallista.core.encoding import definition_from_data
 from kallista.core.ids import child_id
 from kallista.core.plan import WAKE, WHOLE_RUN
-from kallista.core.run import Run, follow
+from kallista.core.redefining import followed
 from kallista.core.states import ACTIVE_RUN, FINISHED_RUN, ProcessStatus, RunKind, TaskStatus
 from kallista.core.types import Micros, RunId, RunKey, TaskType
 from kallista.engine.promises import is_under_way, waits_in
@@ -34,11 +34,9 @@ def audit(state: MemoryState) -> None:
 def _history_tells_the_state(state: MemoryState, record: RunRecord, definition: Definition) -> None:
     events = state.events[record.key]
     assert [event.seq for event in events] == list(range(len(events))), record.id
-    draft = follow(Run.new(record.id, definition, {}, 0), events)
-    told = {at: failing for at, failing in (draft.failures or {}).items() if failing is not None}
+    folded, failures = followed(record.id, 0, definition, events)
+    told = {at: failing for at, failing in failures.items() if failing is not None}
     assert state.failures.get(record.key, {}) == told, record.id
-    draft.absorb()
-    folded = draft.run
     assert folded.head == record.head, record.id
     assert tuple(folded.steps) == record.steps, record.id
 

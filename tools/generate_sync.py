@@ -51,6 +51,7 @@ from kallista.core.snapshots import (
     NextFiring,
     Page,
     ProcessSnapshot,
+    Redefined,
     Replay,
     RunError,
     RunSummary,

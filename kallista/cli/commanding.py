@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
+from kallista.cli.forking import DefinitionOption, described
 from kallista.cli.options import (
     ErrorOption,
     NameOption,
@@ -52,12 +53,14 @@ class Told:
         rollback: Undo what has completed.
         dry_run: Change nothing.
         stop_clocks: No time passes for what is paused.
+        definition: What a run goes on with; None: with its own.
     """
 
     reason: str | None = None
     rollback: bool = False
     dry_run: bool = False
     stop_clocks: bool = False
+    definition: Mapping[str, object] | str | None = None
 
 
 @dataclass(frozen=True)
@@ -75,6 +78,7 @@ class Deed:
         makes_work: Whether a worker is needed for what comes of it.
         can_undo: Whether what has completed can be undone by it.
         can_stop_clocks: Whether clocks can be stopped by it.
+        can_redefine: Whether one can go on with another definition by it.
     """
 
     word: str
@@ -87,6 +91,7 @@ class Deed:
     makes_work: bool = False
     can_undo: bool = False
     can_stop_clocks: bool = False
+    can_redefine: bool = False
 
 
 def add_deed(commands: typer.Typer, deed: Deed) -> None:
@@ -151,7 +156,46 @@ def add_deed(commands: typer.Typer, deed: Deed) -> None:
         told = Told(reason, dry_run=dry_run, stop_clocks=stop_clocks)
         _do(Session(store, output), deed, id, given, told, yes=yes)
 
-    does = with_rollback if deed.can_undo else with_clocks if deed.can_stop_clocks else plain
+    def with_definition(
+        id: SomeIdArgument = None,
+        status: StatusOption = None,
+        name: NameOption = None,
+        tag: TagOption = None,
+        created: SinceOption = None,
+        error: ErrorOption = None,
+        reason: ReasonOption = None,
+        definition: DefinitionOption = None,
+        dry_run: DryRunOption = False,
+        yes: YesOption = False,
+        store: StoreOption = None,
+        output: OutputOption = Format.TEXT,
+    ) -> None:
+        session = Session(store, output)
+        told = Told(reason, dry_run=dry_run)
+        if definition is None:
+            given = _given(status, name, tag, created, error)
+            _do(session, deed, id, given, told, yes=yes)
+        elif id is None:
+            session.fail(
+                UsageError("give an ID; one run at a time goes on with another definition")
+            )
+        else:
+            other = session.guard(lambda: described(session, definition))
+            redefined = replace(told, definition=other)
+            act_on_one(
+                session, deed.word, id, deed.verb, "would go on" if dry_run else "goes on",
+                lambda app: deed.one(app, id, redefined), makes_work=not dry_run,
+            )  # fmt: skip
+
+    does = (
+        with_rollback
+        if deed.can_undo
+        else with_clocks
+        if deed.can_stop_clocks
+        else with_definition
+        if deed.can_redefine
+        else plain
+    )
     commands.command(
         deed.verb,
         help=f"{deed.help} All that match, where no ID is given.",
@@ -225,9 +269,9 @@ def act_on_one(
 
     answer, nobody = session.ask(acted)
     if session.as_json:
-        from kallista.cli.output import print_json
+        from kallista.cli.output import plain, print_json
 
-        print_json({"id": id, "verb": verb, "answer": answer})
+        print_json({"id": id, "verb": verb, "answer": plain(answer)})
     elif answer is False:
         print(f"{id}: nothing to {verb}, {otherwise}")
     else:

@@ -52,11 +52,14 @@ WORKFLOW_RETRY: Final = Deed(
     verb="retry",
     help="Go on from what did not complete.",
     done="goes on",
-    one=lambda app, id, told: app.workflow_manager.retry_workflow(id, told.reason),
+    one=lambda app, id, told: app.workflow_manager.retry_workflow(
+        id, told.reason, definition=told.definition, dry_run=told.dry_run
+    ),
     many=lambda app, which, told: app.workflow_manager.retry_workflows(
         reason=told.reason, dry_run=told.dry_run, **which
     ),
     makes_work=True,
+    can_redefine=True,
 )
 PROCESS_PAUSE: Final = Deed(
     word="process",
@@ -104,11 +107,14 @@ PROCESS_RETRY: Final = Deed(
     verb="retry",
     help="Run again what failed or was skipped.",
     done="goes on",
-    one=lambda app, id, told: app.orchestrator.retry_process(id, told.reason),
+    one=lambda app, id, told: app.orchestrator.retry_process(
+        id, told.reason, definition=told.definition, dry_run=told.dry_run
+    ),
     many=lambda app, which, told: app.orchestrator.retry_processes(
         reason=told.reason, dry_run=told.dry_run, **which
     ),
     makes_work=True,
+    can_redefine=True,
 )
 TASK_CANCEL: Final = Deed(
     word="task",

@@ -189,6 +189,9 @@ def told_by(event: HistoryEvent) -> str:
         case "run.forked", {"run": str(source), "task": str(task)}:
             reason = event.data.get("reason") if isinstance(event.data, dict) else None
             return f"from {source} at {task}{f'; {reason}' if reason else ''}"
+        case "run.redefined", {"after": str(after), "changed": list(changed), "added": list(added)}:
+            ids = ", ".join(map(str, [*changed, *added]))
+            return f"definition {after[:12]}{f': {ids}' if ids else ''}"
         case "run.paused", {"stop_clocks": True}:
             reason = event.data.get("reason") if isinstance(event.data, dict) else None
             return f"{reason}; its clocks stand still" if reason else "its clocks stand still"

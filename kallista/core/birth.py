@@ -19,8 +19,17 @@ from kallista.core.ids import content_hash
 from kallista.core.json_text import EMPTY, to_json
 from kallista.core.plan import WAKE, WHOLE_RUN, Entry, NewRun
 from kallista.core.run import Child, Draft, Run
-from kallista.core.states import EventKind
-from kallista.core.types import Json, JsonText, Micros, RunId, RunKey, ScheduleId, WorkerKey
+from kallista.core.states import EventKind, RunKind
+from kallista.core.types import (
+    Json,
+    JsonText,
+    Micros,
+    RunId,
+    RunKey,
+    ScheduleId,
+    StepId,
+    WorkerKey,
+)
 from kallista.errors import UsageError
 
 
@@ -212,10 +221,33 @@ def _begins_alike(definition: Definition) -> bool:
 
 
 def _content(wanted: Wanted, definition: str) -> str:
-    kind = wanted.definition.kind.value
-    content: list[object] = [kind, definition, wanted.inputs, wanted.priority, wanted.tags]
-    if wanted.fork is not None:
-        content += ["fork", wanted.fork.source, wanted.fork.task]
+    return content_of(
+        wanted.definition.kind, definition, wanted.inputs, wanted.priority, wanted.tags,
+        None if wanted.fork is None else (wanted.fork.source, wanted.fork.task),
+    )  # fmt: skip
+
+
+def content_of(
+    kind: RunKind,
+    definition: str,
+    inputs: Mapping[str, Json],
+    priority: int,
+    tags: Sequence[str],
+    forked_from: tuple[RunId, StepId] | None,
+) -> str:
+    """The hash of a request: another one for a run that was asked for otherwise.
+
+    Args:
+        kind: Of what it is a run.
+        definition: The hash of what it runs.
+        inputs: Its arguments.
+        priority: Its priority.
+        tags: Its tags.
+        forked_from: Where it comes from, if it is a fork.
+    """
+    content: list[object] = [kind.value, definition, inputs, priority, tags]
+    if forked_from is not None:
+        content += ["fork", *forked_from]
     return content_hash(content)
 
 

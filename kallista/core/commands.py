@@ -8,6 +8,7 @@ from typing import TypeAlias
 
 from msgspec import Struct
 
+from kallista.core.definitions import Definition
 from kallista.core.outcomes import Outcome
 from kallista.core.states import Ending, ProcessStatus
 from kallista.core.types import Json, Micros, RunId, WorkerKey
@@ -31,12 +32,14 @@ class Command(Struct, frozen=True, gc=False):
         reason: Why, for history.
         rollback: Of a cancellation: what has completed is undone.
         stop_clocks: Of a pause: no time passes for its sleeps, retries and deadlines.
+        definition: Of a retry: what the run goes on with; None: with its own.
     """
 
     verb: Verb
     reason: str | None = None
     rollback: bool = False
     stop_clocks: bool = False
+    definition: Definition | None = None
 
 
 class Dispatch(Struct, frozen=True, gc=False):

@@ -169,6 +169,20 @@ class NewRun(Struct, frozen=True, gc=False):
     forked_from: tuple[RunId, StepId] | None = None
 
 
+class Redefinition(Struct, frozen=True, gc=False):
+    """What a run runs from now on.
+
+    Args:
+        definition: The hash under which the definition is stored.
+        content: The definition itself.
+        steps: How many steps it has.
+    """
+
+    definition: str
+    content: JsonText
+    steps: int
+
+
 class Plan(Struct, frozen=True, gc=False):
     """What one decision on one run writes.
 
@@ -192,6 +206,7 @@ class Plan(Struct, frozen=True, gc=False):
         recall: Steps whose borrowers are to stop their handlers; one without a loan is no error.
         settle: Steps whose loans end with this plan; one without a loan is no error.
         failures: What of it fails, or goes on again.
+        redefine: What the run runs from now on; None: what it did.
     """
 
     run: RunKey
@@ -211,3 +226,4 @@ class Plan(Struct, frozen=True, gc=False):
     recall: tuple[int, ...] = ()
     settle: tuple[int, ...] = ()
     failures: Failures = ()
+    redefine: Redefinition | None = None

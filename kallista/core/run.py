@@ -1,6 +1,6 @@
 """A run in memory, and the one function that events change it by.
 
-``Draft.record`` is used by a live decision and ``fold`` by a replay; both go through the same
+``Draft.record`` is used by a live decision and ``follow`` by a replay; both go through the same
 functions and the tables of ``states``, so a folded history gives the same run. A draft holds only
 what differs from its run, so deciding costs what changes, not what there is.
 """
@@ -341,6 +341,12 @@ class Draft:
             _apply_to_step(self, event, step)
         self.events.append(event)
 
+    def go_on_as(self, run: Run) -> None:
+        """Decide on the same run with another definition; nothing has happened in this draft."""
+        self.run = run
+        self.unfinished = run.unfinished
+        self.dead_ends = run.dead_ends
+
     def absorb(self, run: Run | None = None) -> None:
         """Make this draft's changes the run's own, once they are written.
 
@@ -358,16 +364,6 @@ class Draft:
                 run.blockers[position] = count
         if self.outputs is not None:
             run.outputs.update(self.outputs)
-
-
-def fold(run: Run, events: Iterable[Event]) -> Run:
-    """Let what a history tells happen to a run; returns the same run.
-
-    Raises:
-        StateError: The history breaks the law.
-    """
-    follow(run, events).absorb()
-    return run
 
 
 def follow(run: Run, events: Iterable[Event]) -> Draft:

@@ -327,6 +327,40 @@ class Forked(Snapshot, frozen=True):
         )
 
 
+class Redefined(Snapshot, frozen=True):
+    """A run that goes on with another definition, or would; ``str()`` of it says how.
+
+    Args:
+        id: The run.
+        before: The hash of the definition that it had.
+        after: The hash of the one that it goes on with.
+        changed: The tasks or steps that are otherwise from now on.
+        added: Those that it did not have before.
+        too_late: Those that are otherwise, but have completed: their results stay.
+        again: What runs again, or for the first time, in the order of the definition.
+    """
+
+    id: RunId
+    before: str
+    after: str
+    changed: tuple[StepId, ...]
+    added: tuple[StepId, ...]
+    too_late: tuple[StepId, ...]
+    again: tuple[StepId, ...]
+
+    def __str__(self) -> str:
+        told = [f"{len(self.changed)} changed ({', '.join(self.changed)})"] if self.changed else []
+        if self.added:
+            told.append(f"{len(self.added)} added ({', '.join(self.added)})")
+        if self.too_late:
+            told.append(f"{len(self.too_late)} changed too late ({', '.join(self.too_late)})")
+        if self.before == self.after:
+            told = ["the same as before"]
+        again = ", ".join(self.again) or "nothing"
+        changes = "; ".join(told) or "nothing changed"
+        return f"with definition {self.after[:12]}: {changes}; runs again: {again}"
+
+
 class HistoryEvent(Snapshot, frozen=True):
     """One thing that happened to a run.
 

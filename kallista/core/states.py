@@ -100,6 +100,7 @@ class EventKind(StrEnum):
     RUN_FAILED = "run.failed"
     RUN_CANCELLED = "run.cancelled"
     RUN_RETRIED = "run.retried"
+    RUN_REDEFINED = "run.redefined"
     RUN_ENDING = "run.ending"
     RUN_COMPENSATING = "run.compensating"
     TASK_READY = "task.ready"
@@ -155,6 +156,8 @@ RUN_TRANSITIONS: Final[Mapping[tuple[ProcessStatus, EventKind], ProcessStatus]] 
     (_P.COMPENSATING, _E.RUN_CANCELLED): _P.CANCELLED,
     (_P.FAILED, _E.RUN_COMPENSATING): _P.COMPENSATING,
     (_P.CANCELLED, _E.RUN_COMPENSATING): _P.COMPENSATING,
+    (_P.FAILED, _E.RUN_REDEFINED): _P.FAILED,
+    (_P.CANCELLED, _E.RUN_REDEFINED): _P.CANCELLED,
     (_P.FAILED, _E.RUN_RETRIED): _P.RUNNING,
     (_P.FAILED, _E.RUN_WAITING): _P.WAITING,
     (_P.CANCELLED, _E.RUN_RETRIED): _P.RUNNING,

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from typing import Final
 
+from msgspec.structs import replace
+
 from kallista.core.birth import newborn_child
-from kallista.core.plan import Fence, NewRun, Ownership, Plan
+from kallista.core.definitions import Definition
+from kallista.core.encoding import definition_hash, definition_text
+from kallista.core.plan import Fence, NewRun, Ownership, Plan, Redefinition
 from kallista.core.run import Draft
 from kallista.core.states import RunKind
 from kallista.core.types import RunKey
@@ -45,6 +49,12 @@ def plan_of(draft: Draft, key: RunKey, fence: Fence, ownership: Ownership | None
         tuple(draft.settle),
         () if draft.failures is None else tuple(draft.failures.items()),
     )
+
+
+def redefining(plan: Plan, definition: Definition) -> Plan:
+    """The same plan of a run that runs another definition from now on."""
+    hash, text = definition_hash(definition), definition_text(definition)
+    return replace(plan, redefine=Redefinition(hash, text, len(definition.steps)))
 
 
 def _children(draft: Draft, key: RunKey) -> tuple[NewRun, ...]:

@@ -26,11 +26,12 @@ from kallista.core.decide import NO_CAPACITY, decide
 from kallista.core.definitions import TaskSpec
 from kallista.core.outcomes import HandedBack
 from kallista.core.plan import WHOLE_RUN, Fence, NewRun, Ownership
+from kallista.core.redefining import misfits, redefined
 from kallista.core.run import Draft, Run
 from kallista.core.states import FINISHED_RUN, EventKind, RunKind, TaskStatus
 from kallista.core.types import Micros, RunId, RunKey, TaskType, WorkerKey
 from kallista.core.wiring import wiring
-from kallista.core.writing import plan_of
+from kallista.core.writing import plan_of, redefining
 from kallista.engine.active import ActiveRun, DefinitionCache, run_of, task_type
 from kallista.engine.alarm import TRY_AGAIN_AFTER
 from kallista.engine.clock import Clock, pass_by
@@ -726,7 +727,8 @@ class Driver:
             return False
         if record.version != active.version:
             outputs = active.run.outputs
-            active.run = run_of(record, active.run.definition)
+            definition = self._definitions.get(record.definition, record.definition_content)
+            active.run, active.origin = run_of(record, definition), record
             active.run.outputs.update(outputs)
             active.all_results = False
             active.version = record.version
@@ -853,19 +855,52 @@ class Driver:
 
     async def _command_from_outside(self, record: RunRecord, command: Command) -> bool:
         """Decide for a run that another program drives, or nobody: it is told by the store."""
-        definition = self._definitions.get(record.definition, record.definition_content)
-        run = run_of(record, definition)
-        await self._facts.fill_outputs(record.key, run)
-        draft = decide(run, [command], self._clock.now(), NO_CAPACITY)
+        draft = await self._decided_outside(record, command)
         if not changes_something(draft):
             return False
+        plan = plan_of(draft, record.key, Fence(record.version, None), None)
+        if command.definition is not None:
+            plan = redefining(plan, draft.run.definition)
         try:
-            await self._store.commit(plan_of(draft, record.key, Fence(record.version, None), None))
+            await self._store.commit(plan)
         finally:  # it may have been written, whatever has become of the caller and the answer
             self._knowledge.ended(record.id)
             self._notices.tell(record.id, over=True)
             self._on_queued(Micros(0), record.priority)
         return True
+
+    async def _decided_outside(self, record: RunRecord, command: Command) -> Draft:
+        definition = self._definitions.get(record.definition, record.definition_content)
+        run = run_of(record, definition)
+        if command.definition is not None and not any(misfits(run, command.definition)):
+            other = redefined(run, command.definition)
+            await self._facts.fill_outputs(record.key, other)
+            run.outputs.update(other.outputs)
+        await self._facts.fill_outputs(record.key, run)
+        return decide(run, [command], self._clock.now(), NO_CAPACITY)
+
+    async def retry_otherwise(self, id: RunId, command: Command, *, dry_run: bool) -> bool:
+        """Let a run that nobody drives go on with another definition; true when it does so now.
+
+        Args:
+            id: The run.
+            command: A retry with a definition.
+            dry_run: Only decide, and write nothing.
+
+        Raises:
+            NotFoundError: The run is gone.
+            StateError: It has not failed, or the definition does not fit.
+        """
+        while True:
+            record = await self._store.load(id)
+            if record is None:
+                raise NotFoundError(f"the run {id!r} has been deleted")
+            try:
+                if not dry_run:
+                    return await self._command_from_outside(record, command)
+                return changes_something(await self._decided_outside(record, command))
+            except LeaseLost:
+                continue
 
     def in_background(self, work: Coroutine[None, None, None]) -> None:
         """Let something go on beside what is asked."""

@@ -14,16 +14,19 @@ from typing import TYPE_CHECKING, Any, Final
 from kallista.core.commands import AttemptEnded, Command, Verb
 from kallista.core.definitions import Definition
 from kallista.core.durations import to_datetime
+from kallista.core.encoding import definition_hash
 from kallista.core.handlers import Handlers
 from kallista.core.ids import may_exist
 from kallista.core.json_text import from_json
 from kallista.core.plan import DEFAULT_QUEUE, type_of_lane
+from kallista.core.redefining import difference
 from kallista.core.snapshots import (
     AnySnapshot,
     Explanation,
     Forked,
     HistoryEvent,
     Page,
+    Redefined,
     Replay,
     RunSummary,
 )
@@ -40,7 +43,7 @@ from kallista.core.types import (
     RunKey,
     ScheduleId,
 )
-from kallista.engine.active import ActiveRun, DefinitionCache, Progress
+from kallista.engine.active import ActiveRun, DefinitionCache, Progress, run_of
 from kallista.engine.alarm import Alarm, repeat
 from kallista.engine.borrower import Borrower
 from kallista.engine.clock import Clock
@@ -493,6 +496,20 @@ class EmbeddedEngine:
         """What a run runs, and its arguments."""
         record = await self._record(kind, id)
         return self._snapshots.definition(record), from_json(record.inputs)
+
+    async def retry_otherwise(
+        self, kind: RunKind, id: RunId, command: Command, *, dry_run: bool
+    ) -> Redefined:
+        """Let a failed run go on with the definition that the command brings."""
+        record = await self._record(kind, id)
+        before, after = self._snapshots.definition(record), command.definition
+        assert after is not None, "the command brings one"
+        await self._driver.retry_otherwise(id, command, dry_run=dry_run)
+        differs = difference(run_of(record, before), after)
+        return Redefined(
+            id, record.definition, definition_hash(after), differs.changed, differs.added,
+            differs.too_late, differs.again,
+        )  # fmt: skip
 
     async def fork(self, kind: RunKind, request: ForkRequest) -> Forked:
         """Create and start a run that keeps what another one did before a step."""

@@ -8,16 +8,19 @@ from typing import Final
 
 from msgspec.structs import replace
 
+from kallista.core.birth import content_of
 from kallista.core.definitions import ChildSpec, Definition, Phase, TaskSpec
 from kallista.core.durations import to_datetime
 from kallista.core.events import StepState
 from kallista.core.ids import child_id
 from kallista.core.json_text import from_json
+from kallista.core.plain import some
 from kallista.core.plan import DEFAULT_QUEUE, WHOLE_RUN, lane, queue_of_lane, type_of_lane
 from kallista.core.schedules import Overlap, Schedule
 from kallista.core.snapshots import Explanation
 from kallista.core.states import (
     UNDOING,
+    EventKind,
     ProcessStatus,
     RunKind,
     ScheduleStatus,
@@ -30,6 +33,7 @@ from kallista.engine.snapshots import as_seen, shown
 from kallista.store.port import RunRecord, Store
 
 _SHOWN_AT_MOST = 3
+_HISTORY_PAGE = 1000
 
 _WAITS: Final = (Overlap.QUEUE, Overlap.REPLACE)
 """What lets a firing wait for the end of the one before."""
@@ -76,6 +80,7 @@ class Explainer:
         record = as_seen(record, self._now())
         definition = self._definitions.get(record.definition, record.definition_content)
         what = f"{record.kind.value.capitalize()} {record.id!r}{_origin(record)}"
+        what += await self._redefined(record)
         return _with_expiry(await self._of(record, definition, what), record, definition)
 
     async def _of(self, record: RunRecord, definition: Definition, what: str) -> Explanation:
@@ -93,6 +98,26 @@ class Explainer:
             case _:
                 explained = await self._running(record, definition, what)
                 return _with_ending(explained, record)
+
+    async def _redefined(self, record: RunRecord) -> str:
+        """Since when a run has had another definition than it was asked for with, if it has."""
+        asked = content_of(
+            record.kind, record.definition, from_json(record.inputs), record.priority, record.tags,
+            record.forked_from,
+        )  # fmt: skip
+        if asked == record.content:
+            return ""
+        seen, last = 0, None
+        while page := await self._store.history(record.key, seen, _HISTORY_PAGE):
+            seen += len(page)
+            changes = [event for event in page if event.kind is EventKind.RUN_REDEFINED]
+            last = changes[-1] if changes else last
+        if last is None:
+            return ""
+        told = from_json(last.data or "{}")
+        ids = [*told["changed"], *told["added"]]
+        changed = f": {some(ids)}" if ids else ""
+        return f", with definition {told['after'][:12]} since {_shown(last.at)}{changed},"
 
     async def schedule(self, schedule: Schedule) -> Explanation:
         """Why a schedule is where it is."""

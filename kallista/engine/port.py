@@ -22,6 +22,7 @@ from kallista.core.snapshots import (
     HistoryEvent,
     NextFiring,
     Page,
+    Redefined,
     Replay,
     RunSummary,
     ScheduleSnapshot,
@@ -228,6 +229,23 @@ class Engine(Protocol):
 
     async def running(self, kind: RunKind, id: RunId) -> tuple[Definition, Mapping[str, Json]]:
         """What a run runs, and its arguments. Raises ``NotFoundError``."""
+        ...
+
+    async def retry_otherwise(
+        self, kind: RunKind, id: RunId, command: Command, *, dry_run: bool
+    ) -> Redefined:
+        """Let a failed run go on with the definition that the command brings.
+
+        Args:
+            kind: Of what it is a run.
+            id: The run.
+            command: A retry with a definition.
+            dry_run: Only say what that would change.
+
+        Raises:
+            NotFoundError: No such run of this kind.
+            StateError: It has not failed, or the definition does not fit what it has done.
+        """
         ...
 
     async def fork(self, kind: RunKind, request: ForkRequest) -> Forked:

@@ -10,7 +10,7 @@ from kallista.core.definitions import ChildSpec, Definition, Phase, TaskSpec
 from kallista.core.events import Event, RunHead, StepState
 from kallista.core.ids import child_id
 from kallista.core.plan import WAKE, WHOLE_RUN, Entry, Failing, alone, lane
-from kallista.core.run import Run, fold, follow
+from kallista.core.redefining import followed
 from kallista.core.snapshots import Replay
 from kallista.core.states import ACTIVE_RUN, FINISHED_RUN, ProcessStatus, RunKind, TaskStatus
 from kallista.core.types import Micros, RunId, RunKey, TaskType
@@ -200,7 +200,7 @@ def told_otherwise(
         yield f"its history has a gap at event {missing}"
         return
     try:
-        folded = fold(Run.new(record.id, definition, {}, record.priority), events)
+        folded, _ = followed(record.id, record.priority, definition, events)
     except (StateError, ValueError, KeyError, IndexError, TypeError) as error:
         yield f"its history cannot be followed ({error})"
         return
@@ -224,8 +224,8 @@ def _failures(
     head = record.head
     if head.outcome is None and all(step.status is not _FAILED for step in record.steps):
         return {}
-    draft = follow(Run.new(record.id, definition, {}, record.priority), events)
-    return {at: failing for at, failing in (draft.failures or {}).items() if failing is not None}
+    _, failures = followed(record.id, record.priority, definition, events)
+    return {at: failing for at, failing in failures.items() if failing is not None}
 
 
 def _goes_on(record: RunRecord, definition: Definition) -> bool:

@@ -26,6 +26,7 @@ from kallista.core.plan import (
     NewRun,
     Ownership,
     Plan,
+    Redefinition,
     is_alone,
 )
 from kallista.core.schedules import Firing, Schedule
@@ -259,6 +260,8 @@ class MemoryStore:
             self._check_worker(plan.ownership.worker)
         for grant in plan.lend:
             self._check_wish(plan.run, grant)
+        if plan.redefine is not None:
+            run = _redefined(run, plan.redefine)
         steps = list(run.steps)
         for position, step in plan.steps:
             steps[position] = step
@@ -946,6 +949,16 @@ class MemoryStore:
 
 def _closed() -> StoreError:
     return StoreError("the memory store is closed; open it first")
+
+
+def _redefined(run: RunRecord, redefine: Redefinition) -> RunRecord:
+    new = (StepState(),) * (redefine.steps - len(run.steps))
+    return replace(
+        run,
+        definition=redefine.definition,
+        definition_content=redefine.content,
+        steps=(*run.steps, *new),
+    )
 
 
 def _status(kind: RunKind, steps: Sequence[StepState], state: str) -> str:

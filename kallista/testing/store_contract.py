@@ -27,6 +27,7 @@ from kallista.core.plan import (
     NewRun,
     Ownership,
     Plan,
+    Redefinition,
     alone,
 )
 from kallista.core.schedules import Backfill, CatchUp, Firing, FiringRules, Overlap, Schedule
@@ -424,6 +425,33 @@ class StoreContract(ABC):
         assert await store.outcomes(key, [0, 1]) == {0: '"result"'}
         assert await store.outcomes(key, [WHOLE_RUN]) == {WHOLE_RUN: '"why"'}
         assert await store.queued_types() == {DEPLOY: 1}
+
+    @pytest.mark.anyio
+    async def test_a_plan_may_give_a_run_another_definition(
+        self, store: Store, other: Store
+    ) -> None:
+        """Of this run alone; it may have more steps, and what nobody uses any more is dropped."""
+        run = await made(store, new_run(definition="h1", definition_content='{"v":1}'))
+        same = await made(store, new_run("same", definition="h1", definition_content='{"v":1}'))
+        begun = (await store.figures()).rows["definitions"]
+        for version, hash in enumerate(("h2", "h3"), 1):
+            record = await found(store, "run")
+            what = Redefinition(hash, JsonText(f'{{"v":{hash[1]}}}'), 3)
+            step = StepState(TaskStatus.SCHEDULED, version)
+            plan = Plan(run.key, fence(record), run.head, steps=((2, step),), redefine=what)
+            await store.commit(plan)
+            after = await found(other, "run")
+            assert after == replace(
+                run,
+                definition=hash,
+                definition_content=what.content,
+                version=run.version + version,
+                steps=(StepState(), StepState(), step),
+            )
+        assert await found(other, "same") == same
+        assert (await store.figures()).rows["definitions"] == begun + 1
+        with pytest.raises(LeaseLost):
+            await store.commit(Plan(run.key, fence(run), run.head, redefine=what))
 
     @pytest.mark.anyio
     async def test_a_stale_plan_changes_no_row(self, store: Store, other: Store) -> None:

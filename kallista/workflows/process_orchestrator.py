@@ -13,6 +13,7 @@ from kallista.core.snapshots import (
     HistoryEvent,
     Page,
     ProcessSnapshot,
+    Redefined,
     RunError,
     RunSummary,
 )
@@ -201,16 +202,37 @@ class ProcessOrchestrator(Runs[ProcessSnapshot]):
         """
         await self._command(process_id, Verb.CANCEL, reason, rollback=rollback)
 
-    async def retry_process(self, process_id: str, reason: str | None = None) -> None:
+    async def retry_process(
+        self,
+        process_id: str,
+        reason: str | None = None,
+        *,
+        definition: Mapping[str, object] | str | None = None,
+        dry_run: bool = False,
+    ) -> Redefined | None:
         """Run again what failed or was skipped in a FAILED or CANCELLED process, nothing else.
 
-        The reason is kept in its history.
+        With its own definition, unless another one is given. Then the steps that it has keep their
+        places and what completed keeps its results; others may come behind them.
+
+        Args:
+            process_id: Which one.
+            reason: Why, for its history.
+            definition: What it goes on with: ``"current"`` for what its name stands for now, or a
+                description as in a definition file.
+            dry_run: Only say what another definition would change.
+
+        Returns:
+            What another definition changes; None where it goes on with its own.
 
         Raises:
-            NotFoundError: No such process.
-            StateError: It has not failed.
+            NotFoundError: No such process, or nothing is defined under its name.
+            StateError: It has not failed, or the definition does not fit what it has done: the
+                message says why, and ``fork_process`` may do instead.
+            DefinitionError: The description has problems; all of them are listed.
+            UsageError: A preview of a retry with its own definition.
         """
-        await self._command(process_id, Verb.RETRY, reason)
+        return await self._retry(process_id, reason, definition, dry_run=dry_run)
 
     async def fork_process(
         self,

@@ -19,6 +19,7 @@ from kallista.core.snapshots import (
     Forked,
     HistoryEvent,
     Page,
+    Redefined,
     Replay,
     RunSummary,
 )
@@ -154,6 +155,26 @@ class Runs(Generic[SnapshotT]):
     ) -> bool:
         command = Command(verb, reason, rollback=rollback, stop_clocks=stop_clocks)
         return await self._engine.command(self.kind, RunId(id), command)
+
+    async def _retry(
+        self,
+        id: str,
+        reason: str | None,
+        definition: Mapping[str, object] | str | None,
+        *,
+        dry_run: bool,
+    ) -> Redefined | None:
+        if definition is None:
+            if dry_run:
+                raise UsageError(
+                    "dry_run says what another definition would change; give a definition"
+                )
+            await self._command(id, Verb.RETRY, reason)
+            return None
+        runs, _ = await self._engine.running(self.kind, RunId(id))
+        other = await self._definitions.another(self.kind, runs.name, definition)
+        command = Command(Verb.RETRY, reason, definition=other)
+        return await self._engine.retry_otherwise(self.kind, RunId(id), command, dry_run=dry_run)
 
     async def _fork(
         self,

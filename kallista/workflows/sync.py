@@ -20,6 +20,7 @@ from kallista.core.snapshots import (
     NextFiring,
     Page,
     ProcessSnapshot,
+    Redefined,
     Replay,
     RunError,
     RunSummary,
@@ -261,16 +262,45 @@ class SyncWorkflowManager:
             partial(self._inner.cancel_workflow, workflow_id, reason, rollback=rollback)
         )
 
-    def retry_workflow(self, workflow_id: str, reason: str | None = None) -> None:
+    def retry_workflow(
+        self,
+        workflow_id: str,
+        reason: str | None = None,
+        *,
+        definition: Mapping[str, object] | str | None = None,
+        dry_run: bool = False,
+    ) -> Redefined | None:
         """Let a FAILED or CANCELLED workflow go on from what did not complete.
 
-        The reason is kept in its history.
+        With its own definition, unless another one is given. Then the tasks that it has keep their
+        places and what completed keeps its results; others may come behind them.
+
+        Args:
+            workflow_id: Which one.
+            reason: Why, for its history.
+            definition: What it goes on with: ``"current"`` for what its name stands for now, or a
+                description as in a definition file.
+            dry_run: Only say what another definition would change.
+
+        Returns:
+            What another definition changes; None where it goes on with its own.
 
         Raises:
-            NotFoundError: No such workflow.
-            StateError: It has not failed.
+            NotFoundError: No such workflow, or nothing is defined under its name.
+            StateError: It has not failed, or the definition does not fit what it has done: the
+                message says why, and ``fork_workflow`` may do instead.
+            DefinitionError: The description has problems; all of them are listed.
+            UsageError: A preview of a retry with its own definition.
         """
-        return self._portal.call(partial(self._inner.retry_workflow, workflow_id, reason))
+        return self._portal.call(
+            partial(
+                self._inner.retry_workflow,
+                workflow_id,
+                reason,
+                definition=definition,
+                dry_run=dry_run,
+            )
+        )
 
     def fork_workflow(
         self,
@@ -1240,16 +1270,45 @@ class SyncProcessOrchestrator:
             partial(self._inner.cancel_process, process_id, reason, rollback=rollback)
         )
 
-    def retry_process(self, process_id: str, reason: str | None = None) -> None:
+    def retry_process(
+        self,
+        process_id: str,
+        reason: str | None = None,
+        *,
+        definition: Mapping[str, object] | str | None = None,
+        dry_run: bool = False,
+    ) -> Redefined | None:
         """Run again what failed or was skipped in a FAILED or CANCELLED process, nothing else.
 
-        The reason is kept in its history.
+        With its own definition, unless another one is given. Then the steps that it has keep their
+        places and what completed keeps its results; others may come behind them.
+
+        Args:
+            process_id: Which one.
+            reason: Why, for its history.
+            definition: What it goes on with: ``"current"`` for what its name stands for now, or a
+                description as in a definition file.
+            dry_run: Only say what another definition would change.
+
+        Returns:
+            What another definition changes; None where it goes on with its own.
 
         Raises:
-            NotFoundError: No such process.
-            StateError: It has not failed.
+            NotFoundError: No such process, or nothing is defined under its name.
+            StateError: It has not failed, or the definition does not fit what it has done: the
+                message says why, and ``fork_process`` may do instead.
+            DefinitionError: The description has problems; all of them are listed.
+            UsageError: A preview of a retry with its own definition.
         """
-        return self._portal.call(partial(self._inner.retry_process, process_id, reason))
+        return self._portal.call(
+            partial(
+                self._inner.retry_process,
+                process_id,
+                reason,
+                definition=definition,
+                dry_run=dry_run,
+            )
+        )
 
     def fork_process(
         self,

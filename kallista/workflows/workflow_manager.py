@@ -12,6 +12,7 @@ from kallista.core.snapshots import (
     Forked,
     HistoryEvent,
     Page,
+    Redefined,
     RunSummary,
     WorkflowSnapshot,
 )
@@ -209,16 +210,37 @@ class WorkflowManager(Runs[WorkflowSnapshot]):
         """
         await self._command(workflow_id, Verb.CANCEL, reason, rollback=rollback)
 
-    async def retry_workflow(self, workflow_id: str, reason: str | None = None) -> None:
+    async def retry_workflow(
+        self,
+        workflow_id: str,
+        reason: str | None = None,
+        *,
+        definition: Mapping[str, object] | str | None = None,
+        dry_run: bool = False,
+    ) -> Redefined | None:
         """Let a FAILED or CANCELLED workflow go on from what did not complete.
 
-        The reason is kept in its history.
+        With its own definition, unless another one is given. Then the tasks that it has keep their
+        places and what completed keeps its results; others may come behind them.
+
+        Args:
+            workflow_id: Which one.
+            reason: Why, for its history.
+            definition: What it goes on with: ``"current"`` for what its name stands for now, or a
+                description as in a definition file.
+            dry_run: Only say what another definition would change.
+
+        Returns:
+            What another definition changes; None where it goes on with its own.
 
         Raises:
-            NotFoundError: No such workflow.
-            StateError: It has not failed.
+            NotFoundError: No such workflow, or nothing is defined under its name.
+            StateError: It has not failed, or the definition does not fit what it has done: the
+                message says why, and ``fork_workflow`` may do instead.
+            DefinitionError: The description has problems; all of them are listed.
+            UsageError: A preview of a retry with its own definition.
         """
-        await self._command(workflow_id, Verb.RETRY, reason)
+        return await self._retry(workflow_id, reason, definition, dry_run=dry_run)
 
     async def fork_workflow(
         self,

@@ -89,6 +89,22 @@ def test_a_list_filters_and_pages(typed: Typist) -> None:
 
 
 @pytest.mark.usefixtures("filled")
+def test_a_failed_run_is_retried_with_another_definition(folder: Path, typed: Typist) -> None:
+    """From a file, with a preview; what does not fit is refused with the reasons."""
+    text = FRAGILE.replace('"pathlib:Path.read_text", args: []', '"builtins:len", args: [[]]')
+    retry = ("process", "retry", "fragile", "--definition", written(folder, text, "other.yaml"))
+    plan = typed(*retry, "--dry-run").out
+    assert plan.startswith("fragile would go on with definition ")
+    assert "1 changed" in plan
+    assert typed(*retry, "-o", "json").answer["answer"]["id"] == "fragile"
+    assert "definition" in typed("process", "history", "fragile").out
+    assert "with definition" in typed("explain", "fragile").out
+    many = typed("process", "retry", "--tag", "x", "--definition", "current")
+    assert "one run at a time" in many.err
+    assert "no process is defined" in typed(*retry[:-1], "current").err
+
+
+@pytest.mark.usefixtures("filled")
 def test_a_run_is_forked_from_one_of_its_tasks(typed: Typist) -> None:
     """First what it would do is shown; then it is there, and says where it comes from."""
     fork = ("workflow", "fork", "hello", "--from", "echo", "--set", "echo.args=[LOUD]")

@@ -387,7 +387,9 @@ class Ledger:
     def _judge_steps(self, by: Worker, before: RunRecord | None, record: RunRecord) -> None:
         if before is None:
             return
-        for position, (old, now) in enumerate(zip(before.steps, record.steps, strict=True)):
+        if len(record.steps) < len(before.steps):
+            self._machine.accuse(f"{record.id} has lost steps")
+        for position, (old, now) in enumerate(zip(before.steps, record.steps, strict=False)):
             if old is now:
                 continue
             last = self.definition(record).steps[position].phase is Phase.FINALLY

@@ -199,6 +199,7 @@ class Story:
         self.over = False
         self.runs: dict[str, RunKind] = {}
         self.acknowledged: set[str] = set()
+        self.described: dict[str, dict[str, Any]] = {}
         self.schedules: list[str] = []
         self.clients: list[tuple[str, Program, asyncio.Task[None]]] = []
         self.lease = self.luck.choice((3, 10, 30)) * SECOND
@@ -420,6 +421,7 @@ class Story:
         if kind is RunKind.WORKFLOW:
             tasks = self.workload.tasks()
             config = self.workload.config(tasks)
+            self.described[id] = {"tasks": tasks, "config": config}
             done = await self.insist(
                 program,
                 lambda: app.workflow_manager.create_workflow(
@@ -431,6 +433,7 @@ class Story:
             others = [other for other, kind in self.runs.items() if kind is RunKind.PROCESS]
             if luck.random() < 0.2:
                 data["dependencies"] = [luck.choice([*others[:-1], f"r{len(self.runs) + 2}"])]
+            self.described[id] = data
             done = await self.insist(
                 program,
                 lambda: app.orchestrator.create_process(data, process_id=id, priority=priority),
@@ -528,6 +531,9 @@ class Story:
             method = partial(method, rollback=True)
         if verb == "pause" and crc32(f"{id}{self.ledger.tick}".encode()) % 2:
             method = partial(method, stop_clocks=True)
+        drawn = crc32(f"{verb} {id}{self.ledger.tick}".encode())
+        if verb == "retry" and id in self.described and drawn % 2:
+            method = partial(method, definition=otherwise(self.described[id], drawn))
         ledger, since = self.ledger, self.ledger.tick
         known = run in ledger.born and run not in ledger.deleted
         self.machine.note(program.name, f"is asked to {verb} {id}")
@@ -540,6 +546,11 @@ class Story:
             return
         except StateError as error:
             undone = verb == "retry" and (ledger.was_undone(run) or ledger.has_expired(run))
+            misfit = "cannot go on with that definition" in str(error)
+            going_on = ledger.was_in(run, {"RUNNING", "WAITING", "COMPENSATING"}, since)
+            is_other = verb == "retry" and "definition" in getattr(method, "keywords", {})
+            if is_other and (misfit or going_on):
+                return
             if not undone and not ledger.was_in(run, _REFUSED_IN[verb], since):
                 self.machine.accuse(f"{verb} was refused without a reason: {error}")
             return
@@ -866,6 +877,19 @@ class Story:
         owned = [run.id for run in self.state.runs.values() if run.owner is not None]
         if owned:
             raise AssertionError(f"{owned} are driven, and nobody is there")
+
+
+def otherwise(description: dict[str, Any], drawn: int) -> dict[str, Any]:
+    """A description of the same steps, one of which is more urgent; perhaps one more."""
+    key = "tasks" if "tasks" in description else "steps"
+    steps = [dict(step) for step in description[key]]
+    step = steps[drawn % len(steps)]
+    if step["type"] not in ("workflow", "process"):
+        step["priority"] = drawn % 5
+    if drawn % 3 == 0:
+        more = {"id": "more", "type": "work", "length": 10}
+        steps.append(more if key == "tasks" else {**more, "depends_on": []})
+    return {**description, key: steps}
 
 
 def is_limited(definition: Definition) -> bool:

@@ -20,6 +20,7 @@ from kallista.core.decide.lines import (
     unqueue_moments,
     wake_entry_of,
 )
+from kallista.core.decide.redefinition import adopt, is_other
 from kallista.core.decide.turns import end_step, settle
 from kallista.core.decide.winding import has_last_steps, is_given_up, is_ours, wind_up
 from kallista.core.definitions import Phase
@@ -70,7 +71,7 @@ def on_command(draft: Draft, command: Command, now: Micros, capacity: Capacity) 
         _roll_back_late(draft, command, now)
     elif verb is Verb.PAUSE and command.stop_clocks and state is _P.PAUSED:
         stop_clocks_late(draft, _why(command), now)
-    elif state not in _REPEATS[verb]:
+    elif state not in _REPEATS[verb] or is_other(draft, command):
         choice = ", ".join(possible(state)) or "delete"
         raise StateError(
             f"{draft.run.kind} {draft.run.id!r} is {state}, so {verb} does not fit;"
@@ -255,6 +256,8 @@ def _retry(draft: Draft, command: Command, now: Micros, capacity: Capacity) -> N
             f"{draft.run.kind} {draft.run.id!r} has {why_expired(draft)['reason']}, so it is of no"
             " use any more; create another one"
         )
+    if is_other(draft, command):
+        adopt(draft, command, now)
     if was_undone(draft):
         _undo_again(draft, now)
     else:

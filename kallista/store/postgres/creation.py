@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 
 from msgspec.structs import astuple
 
-from kallista.core.plan import NewRun
+from kallista.core.plan import NewRun, Redefinition
 from kallista.core.schedules import Schedule
 from kallista.core.states import RunKind
 from kallista.core.types import JsonText, Micros, RunId, RunKey, WorkerKey
@@ -51,6 +51,8 @@ _NAME_DEFINITION = statement("name_definition")
 _DEFINITION_OF_NAME = statement("definition_of_name")
 _HOLD_DEFINITIONS = statement("hold_definitions")
 _DROP_UNUSED_DEFINITION = statement("drop_unused_definition")
+_DEFINITION_OF_RUN = statement("definition_of_run")
+_REDEFINE_REQUEST = statement("redefine_request")
 _SCHEDULE_CONTENT = statement("schedule_content")
 _INSERT_SCHEDULE = statement("insert_schedule")
 
@@ -180,6 +182,14 @@ def name_definition(
     if before and before[0][0] != key:
         drop_definitions(writing, [before[0][0]])
     writing.changes()
+
+
+def redefine(writing: Writing, run: RunKey, what: Redefinition) -> None:
+    """Let a run have another definition, and drop the one before if nobody else uses it."""
+    before = writing.db.ask(_DEFINITION_OF_RUN, (run,))
+    key = _definition_key(writing, what.definition, what.content)
+    writing.db.tell(_REDEFINE_REQUEST, (key, what.steps, run))
+    drop_definitions(writing, [before[0][0]])
 
 
 def create_schedule(writing: Writing, schedule: Schedule) -> bool:

@@ -18,7 +18,7 @@ from kallista.core.types import RunKey, WorkerKey
 from kallista.errors import KallistaError, LeaseLost, NotFoundError
 from kallista.store.conflicts import worker_gone
 from kallista.store.port import Committed
-from kallista.store.postgres.creation import create_children
+from kallista.store.postgres.creation import create_children, redefine
 from kallista.store.postgres.records import line
 from kallista.store.postgres.statements import statement
 from kallista.store.postgres.writing import Writing
@@ -187,6 +187,9 @@ def _write(writing: Writing, plans: Sequence[Plan]) -> None:
     _note_failures(writing, plans)
     create_children(writing, [child for plan in plans for child in plan.create])
     _tell_others(writing, plans)
+    for plan in plans:
+        if plan.redefine is not None:
+            redefine(writing, plan.run, plan.redefine)
     writing.changes(concerns_others=any(_concerns_others(plan) for plan in plans))
 
 

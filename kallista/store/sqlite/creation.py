@@ -11,7 +11,7 @@ from typing import Any, Final, cast
 import apsw
 from msgspec.structs import astuple
 
-from kallista.core.plan import Entry, NewRun
+from kallista.core.plan import Entry, NewRun, Redefinition
 from kallista.core.schedules import Schedule
 from kallista.core.states import RunKind
 from kallista.core.types import JsonText, Micros, RunId, RunKey, WorkerKey
@@ -54,6 +54,9 @@ _INSERT_DEFINITION = statement("insert_definition")
 _NAME_DEFINITION = statement("name_definition")
 _DEFINITION_OF_NAME = statement("definition_of_name")
 _DROP_UNUSED_DEFINITION = statement("drop_unused_definition")
+_DEFINITION_OF_RUN = statement("definition_of_run")
+_REDEFINE_REQUEST = statement("redefine_request")
+_RESIZE_RUN = statement("resize_run")
 _SCHEDULE_CONTENT = statement("schedule_content")
 _INSERT_SCHEDULE = statement("insert_schedule")
 
@@ -169,6 +172,15 @@ def name_definition(
     db.execute(_NAME_DEFINITION, (kind, name, key, now))
     if before is not None:
         db.execute(_DROP_UNUSED_DEFINITION, (before,))
+
+
+def redefine(db: apsw.Connection, run: RunKey, what: Redefinition) -> None:
+    """Let a run have another definition, and drop the one before if nobody else uses it."""
+    before = db.execute(_DEFINITION_OF_RUN, (run,)).get
+    key = definition_keys(db, {what.definition: what.content})[what.definition]
+    db.execute(_REDEFINE_REQUEST, (key, run))
+    db.execute(_RESIZE_RUN, (what.steps, run))
+    db.execute(_DROP_UNUSED_DEFINITION, (before,))
 
 
 def create_schedule(db: apsw.Connection, schedule: Schedule) -> bool:

@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 import apsw
 from msgspec.structs import astuple
 
-from kallista.core.plan import WHOLE_RUN, Grant, NewRun, Plan
+from kallista.core.plan import WHOLE_RUN, Grant, NewRun, Plan, Redefinition
 from kallista.core.states import RunKind
 from kallista.core.types import RunId, RunKey, WorkerKey
 from kallista.errors import KallistaError, LeaseLost, NotFoundError
@@ -27,6 +27,7 @@ from kallista.store.sqlite.creation import (
     PUT_STEP,
     create_children,
     entry_row,
+    redefine,
 )
 from kallista.store.sqlite.records import key_list, text_list
 from kallista.store.sqlite.statements import statement
@@ -101,7 +102,8 @@ def _write_plans(
 
 def _goes_on(plan: Plan) -> bool:
     """Whether it concerns nothing but its run, which goes on: most plans are like that."""
-    return not (plan.dequeue or plan.create or plan.failures or _concerns_others(plan))
+    more = plan.dequeue or plan.create or plan.failures or plan.redefine
+    return not (more or _concerns_others(plan))
 
 
 def _advance(db: apsw.Connection, plan: Plan) -> bool:
@@ -191,6 +193,7 @@ class _Rows:
         self._woken_ids: list[RunId] = []
         self._woken: list[Row] = []
         self._announced: list[Row] = []
+        self._redefined: list[tuple[RunKey, Redefinition]] = []
         self._concern_others = False
 
     def add(self, plan: Plan, before: _Standing) -> None:
@@ -233,6 +236,8 @@ class _Rows:
             self._woken.append((WHOLE_RUN, run))
         if plan.announce:
             self._announced.append((run,))
+        if plan.redefine is not None:
+            self._redefined.append((run, plan.redefine))
         self._concern_others = self._concern_others or _concerns_others(plan)
 
     def _add_task(self, plan: Plan, seen: str, turn: Row) -> None:
@@ -283,6 +288,8 @@ class _Rows:
             db.execute(_WAKE_BY_ID, (text_list(self._woken_ids),))
         _each(db, _WAKE_RUN, self._woken)
         _each(db, _WAKE_WAITING, self._announced)
+        for run, redefinition in self._redefined:
+            redefine(db, run, redefinition)
 
 
 def _each(db: apsw.Connection, sql: str, rows: Sequence[Row]) -> None:

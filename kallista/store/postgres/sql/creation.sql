@@ -103,6 +103,15 @@ SET definition = excluded.definition, defined_at = excluded.defined_at;
 -- Which definition a name means so far.
 SELECT definition FROM definition_names WHERE kind = :kind::text AND name = :name::text;
 
+-- name: definition_of_run
+-- Which definition a run has so far.
+SELECT definition FROM requests WHERE run = :run::bigint;
+
+-- name: redefine_request
+-- A run that goes on with another definition has that from then on; it may have more steps.
+UPDATE requests SET definition = :definition::bigint, step_count = :step_count::bigint
+WHERE run = :run::bigint;
+
 -- name: hold_definitions
 -- Nobody begins to use a definition from here on until this is committed, and all who did are seen.
 LOCK TABLE definitions IN SHARE ROW EXCLUSIVE MODE;

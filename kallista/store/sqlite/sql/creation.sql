@@ -69,6 +69,18 @@ VALUES (:kind, :name, :definition, :defined_at);
 -- Which definition a name means so far.
 SELECT definition FROM definition_names WHERE kind = :kind AND name = :name;
 
+-- name: definition_of_run
+-- Which definition a run has so far.
+SELECT definition FROM requests WHERE run = :run;
+
+-- name: redefine_request
+-- A run that goes on with another definition has that from then on.
+UPDATE requests SET definition = :definition WHERE run = :run;
+
+-- name: resize_run
+-- The other definition may have more steps.
+UPDATE runs SET step_count = :step_count WHERE key = :run;
+
 -- name: drop_unused_definition
 -- The last one to use a definition takes it along.
 DELETE FROM definitions
