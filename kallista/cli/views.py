@@ -179,6 +179,9 @@ def told_by(event: HistoryEvent) -> str:
         case "task.failed" | "run.failed", {"message": _, "type": _}:
             assert isinstance(event.data, dict), "it was matched"
             return _failure(event.data)
+        case "task.chosen", {"then": list(then), "when": when}:
+            branch = ", ".join(map(str, then)) or "nothing"
+            return branch if when is None else f"{branch}: {when}"
         case _, {"reason": str(reason)}:
             return reason
         case _, str(text):

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from kallista.core.commands import Command, Verb
 from kallista.core.decide import NO_CAPACITY, Capacity, decide, queue_step
-from kallista.core.definitions import ChildSpec, Definition
+from kallista.core.definitions import Definition, TaskSpec
 from kallista.core.encoding import definition_hash, definition_text
 from kallista.core.ids import content_hash
 from kallista.core.json_text import EMPTY, to_json
@@ -155,7 +155,7 @@ def _alike(wanted: Wanted) -> object:
 
 @lru_cache(maxsize=1024)
 def _begins_alike(definition: Definition) -> bool:
-    return not any(step.when or isinstance(step.work, ChildSpec) for step in definition.steps)
+    return not any(step.when or not isinstance(step.work, TaskSpec) for step in definition.steps)
 
 
 def _content(wanted: Wanted, definition: str) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
-from typing import Final
+from typing import Final, TypeAlias
 
 from msgspec import Struct
 
@@ -72,6 +72,39 @@ class ChildSpec(Struct, frozen=True, gc=False):
     inputs: Mapping[str, Json]
 
 
+class Case(Struct, frozen=True, gc=False):
+    """One way to go on from a switch.
+
+    Args:
+        when: The condition (CEL) under which it is chosen.
+        then: Positions of the steps that run then.
+    """
+
+    when: str
+    then: tuple[int, ...]
+
+
+class SwitchSpec(Struct, frozen=True, gc=False):
+    """The choice between branches that a step makes.
+
+    Args:
+        cases: In the order in which they are asked; the first that holds is chosen.
+        otherwise: Positions of the steps that run when none of them holds.
+    """
+
+    cases: tuple[Case, ...]
+    otherwise: tuple[int, ...] = ()
+
+    @property
+    def branches(self) -> frozenset[int]:
+        """The positions of all steps of which it chooses."""
+        return frozenset(self.otherwise).union(*(case.then for case in self.cases))
+
+
+Work: TypeAlias = TaskSpec | ChildSpec | SwitchSpec
+"""What a step does."""
+
+
 class Phase(StrEnum):
     """In which part of a run a step runs."""
 
@@ -93,7 +126,7 @@ class StepSpec(Struct, frozen=True, gc=False):
     Args:
         id: Unique within the definition; empty in a single task's: it is called as its run is.
         name: What people read; the id when none is given.
-        work: A task that a handler executes, or a child run.
+        work: A task that a handler executes, a child run, or a choice between later steps.
         depends_on: Positions of the steps before it, ascending.
         when: A condition (CEL); the step is skipped when it is false.
         continue_on_error: Its failure is recorded, and what depends on it goes on.
@@ -101,11 +134,12 @@ class StepSpec(Struct, frozen=True, gc=False):
         trigger_rule: What it asks of the steps before it.
         phase: Whether the run is for it, or it undoes another one, or runs at the end.
         undoes: The position of the step that it undoes.
+        branch_of: The position of the switch that decides whether it runs.
     """
 
     id: StepId
     name: str
-    work: TaskSpec | ChildSpec
+    work: Work
     depends_on: tuple[int, ...] = ()
     when: str | None = None
     continue_on_error: bool = False
@@ -113,6 +147,7 @@ class StepSpec(Struct, frozen=True, gc=False):
     trigger_rule: TriggerRule = TriggerRule.ALL_COMPLETED
     phase: Phase = Phase.MAIN
     undoes: int | None = None
+    branch_of: int | None = None
 
 
 # eq=False keeps identity comparison: definitions are compared by their content hash.

@@ -8,13 +8,16 @@ from typing import Any, cast
 
 from kallista.core.definitions import (
     DEFAULT_MAX_CRASHES,
+    Case,
     ChildSpec,
     Definition,
     InputSpec,
     OnFailure,
     Phase,
     StepSpec,
+    SwitchSpec,
     TaskSpec,
+    Work,
 )
 from kallista.core.ids import canonical_json, text_hash
 from kallista.core.plan import DEFAULT_QUEUE
@@ -98,6 +101,9 @@ def _step_to_data(step: StepSpec) -> dict[str, Json]:
                     "inputs": (dict(child.inputs), {}),
                 }
             )
+        case SwitchSpec(cases, otherwise):
+            listed: list[Json] = [[case.when, list(case.then)] for case in cases]
+            work = _without_defaults({"switch": (listed, None), "default": (list(otherwise), [])})
     own = _without_defaults(
         {
             "id": (step.id, None),
@@ -109,6 +115,7 @@ def _step_to_data(step: StepSpec) -> dict[str, Json]:
             "trigger_rule": (step.trigger_rule.value, TriggerRule.ALL_COMPLETED.value),
             "phase": (step.phase.value, Phase.MAIN.value),
             "undoes": (step.undoes, None),
+            "branch_of": (step.branch_of, None),
         }
     )
     return {**own, **work}
@@ -129,9 +136,12 @@ def _task_to_data(task: TaskSpec) -> dict[str, Json]:
 
 
 def _step_from_data(data: Mapping[str, Any]) -> StepSpec:
-    work: TaskSpec | ChildSpec
+    work: Work
     if "child" in data:
         work = ChildSpec(definition_from_data(data["child"]), data.get("inputs", {}))
+    elif "switch" in data:
+        cases = tuple(Case(when, tuple(then)) for when, then in data["switch"])
+        work = SwitchSpec(cases, tuple(data.get("default", ())))
     else:
         work = TaskSpec(
             type=TaskType(data["type"]),
@@ -153,6 +163,7 @@ def _step_from_data(data: Mapping[str, Any]) -> StepSpec:
         trigger_rule=TriggerRule(data.get("trigger_rule", TriggerRule.ALL_COMPLETED)),
         phase=Phase(data.get("phase", Phase.MAIN)),
         undoes=data.get("undoes"),
+        branch_of=data.get("branch_of"),
     )
 
 

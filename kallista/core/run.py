@@ -38,7 +38,10 @@ SKIPPED_BY_CONDITION: Final = JsonText('"its condition is false"')
 SKIPPED_BY_RULE: Final = JsonText('"its trigger rule is not met, and nothing is missing"')
 """The reason of a step that has nothing to do, such as one for failures where there are none."""
 
-_LETS_PASS: Final = frozenset({SKIPPED_BY_CONDITION, SKIPPED_BY_RULE})
+SKIPPED_BY_SWITCH: Final = JsonText('"its switch did not choose it"')
+"""The reason of a step of another branch: what depends on it goes on."""
+
+_LETS_PASS: Final = frozenset({SKIPPED_BY_CONDITION, SKIPPED_BY_RULE, SKIPPED_BY_SWITCH})
 
 
 class Run:
@@ -503,6 +506,7 @@ _STEP_CHANGES: Final[Mapping[EventKind, _Change]] = {
     EventKind.TASK_STARTED: _started,
     EventKind.TASK_WAITING: _waiting,
     EventKind.TASK_COMPLETED: _completed,
+    EventKind.TASK_CHOSEN: _completed,
     EventKind.TASK_RETRYING: _retrying,
     EventKind.TASK_SNOOZED: _snoozed,
     EventKind.TASK_INTERRUPTED: _interrupted,

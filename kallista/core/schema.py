@@ -12,6 +12,7 @@ from kallista.core.definitions import OnFailure
 from kallista.core.fields import MAX_COUNT, MAX_NAME, MAX_PRIORITY
 from kallista.core.inputs import TYPES
 from kallista.core.parsing.last import NOT_IN_FINALLY, NOT_IN_UNDOING
+from kallista.core.parsing.switches import SWITCH_KEYS
 from kallista.core.trigger_rules import TriggerRule
 from kallista.core.types import Json
 
@@ -43,7 +44,14 @@ def definition_schema() -> Schema:
                 "process", {"steps": _ref("steps"), "dependencies": _ref("dependencies")}
             ),
             "inlineStep": _inline_step(),
-            "tasks": _list("Tasks, run one after the other.", "task"),
+            "switch": _switch(),
+            "case": _case(),
+            "tasks": {
+                "type": "array",
+                "minItems": 1,
+                "items": {"oneOf": [_ref("task"), _ref("switch")]},
+                "description": "Tasks, run one after the other.",
+            },
             "steps": _list(
                 "Steps. Each depends on the one listed before it unless depends_on says otherwise.",
                 "step",
@@ -226,11 +234,31 @@ def _final_step() -> Schema:
 def _step() -> Schema:
     return {
         "type": "object",
-        "required": ["type"],
         "oneOf": [
             _ref("taskStep"), _ref("workflowStep"), _ref("processStep"), _ref("inlineStep"),
+            _ref("switch"),
         ],
     }  # fmt: skip
+
+
+def _switch() -> Schema:
+    common = _common()
+    properties: Schema = {
+        **{key: common[key] for key in common if key in SWITCH_KEYS},
+        **_depends_on(),
+        "switch": _list("Asked in this order; the first case that holds is chosen.", "case"),
+        "default": _nullable(_ids("What runs when no case holds.")),
+    }
+    what = "A choice between later tasks or steps: those that are not chosen are skipped."
+    return _object(properties, what, required=["switch"])
+
+
+def _case() -> Schema:
+    properties: Schema = {
+        "when": {"type": ["string", "boolean"], "description": "A condition (CEL)."},
+        "then": _ids("The tasks or steps that run when it holds."),
+    }
+    return _object(properties, "One way to go on.", required=["when", "then"])
 
 
 def _task_step() -> Schema:

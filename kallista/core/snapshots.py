@@ -77,13 +77,14 @@ class StepSnapshot(Snapshot, frozen=True):
         id: Its id in the definition.
         name: What people read.
         kind: A task, or the kind of the child run it starts.
-        type: The task type; None for a child run.
+        type: The task type, or ``switch``; None for a child run.
         status: Where it is.
         attempt: The number of its last attempt, 0 before the first.
         depends_on: The ids of the steps before it.
         result: What it returned; None until it is COMPLETED.
         error: Why it failed.
-        note: Why it was skipped, or what could not be stopped when it was cancelled.
+        note: Why it was skipped, what could not be stopped when it was cancelled, or what a switch
+            has chosen.
         child_id: The run it started.
         ready_at: From when it may run or goes on, where that is a moment.
         started_at: When its last attempt started.

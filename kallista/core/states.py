@@ -105,6 +105,7 @@ class EventKind(StrEnum):
     TASK_STARTED = "task.started"
     TASK_WAITING = "task.waiting"
     TASK_COMPLETED = "task.completed"
+    TASK_CHOSEN = "task.chosen"
     TASK_RETRYING = "task.retrying"
     TASK_SNOOZED = "task.snoozed"
     TASK_INTERRUPTED = "task.interrupted"
@@ -161,6 +162,7 @@ STEP_TRANSITIONS: Final[Mapping[tuple[TaskStatus, EventKind], TaskStatus]] = {
     (_T.SCHEDULED, _E.TASK_READY): _T.SCHEDULED,
     (_T.SCHEDULED, _E.TASK_STARTED): _T.RUNNING,
     (_T.SCHEDULED, _E.TASK_WAITING): _T.WAITING,
+    (_T.SCHEDULED, _E.TASK_CHOSEN): _T.COMPLETED,
     (_T.SCHEDULED, _E.TASK_SKIPPED): _T.SKIPPED,
     (_T.SCHEDULED, _E.TASK_FAILED): _T.FAILED,
     (_T.SCHEDULED, _E.TASK_CANCELLED): _T.CANCELLED,

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 
 from msgspec import Struct
 
-from kallista.core.definitions import ChildSpec, Definition, StepSpec, TaskSpec
+from kallista.core.definitions import ChildSpec, Definition, StepSpec, SwitchSpec, TaskSpec
 from kallista.core.expressions import Compiled, compile_condition, compile_value
 from kallista.core.states import Ending, RunKind, TaskStatus, status_after
 from kallista.core.types import Json, StepId
@@ -15,10 +15,15 @@ from kallista.errors import ExpressionError
 
 
 class StepWiring(Struct, frozen=True, gc=False):
-    """The expressions of one step; None where it has none."""
+    """The expressions of one step; None where it has none, and the conditions of a switch."""
 
     when: Compiled | None
     values: Compiled | None
+    cases: tuple[Compiled, ...] = ()
+
+    def __iter__(self) -> Iterator[Compiled]:
+        """All there are."""
+        return (one for one in (self.when, self.values, *self.cases) if one is not None)
 
 
 class Wiring(Struct, frozen=True, gc=False):
@@ -26,7 +31,7 @@ class Wiring(Struct, frozen=True, gc=False):
 
     Args:
         steps: Of each step, by position.
-        read: The positions whose results some expression reads.
+        read: The positions whose results some expression reads, and the switches.
     """
 
     steps: tuple[StepWiring, ...]
@@ -40,6 +45,8 @@ def values_of(spec: StepSpec) -> Mapping[str, Json]:
             return config
         case ChildSpec(inputs=inputs):
             return inputs
+        case SwitchSpec():
+            return {}
 
 
 @lru_cache(maxsize=1024)
@@ -49,18 +56,19 @@ def wiring(definition: Definition) -> Wiring:
         StepWiring(
             when=None if spec.when is None else compile_condition(spec.when),
             values=compile_value(dict(values_of(spec))),
+            cases=_cases(spec),
         )
         for spec in definition.steps
     )
-    read = {
-        definition.position[StepId(reference.name)]
-        for step in steps
-        for compiled in (step.when, step.values)
-        if compiled is not None
-        for reference in compiled.references
-        if reference.root in ("tasks", "steps")
-    }
-    return Wiring(steps, frozenset(read))
+    read = {position for step in steps for one in step for position in reads(one, definition)}
+    switches = {spec.branch_of for spec in definition.steps if spec.branch_of is not None}
+    return Wiring(steps, frozenset(read | switches))
+
+
+def _cases(spec: StepSpec) -> tuple[Compiled, ...]:
+    if not isinstance(spec.work, SwitchSpec):
+        return ()
+    return tuple(compile_condition(case.when) for case in spec.work.cases)
 
 
 def evaluate(

@@ -896,6 +896,7 @@ _RESET = EventKind.TASK_RESET
 _ENDS = frozenset(
     {
         EventKind.TASK_COMPLETED,
+        EventKind.TASK_CHOSEN,
         EventKind.TASK_FAILED,
         EventKind.TASK_SKIPPED,
         EventKind.TASK_CANCELLED,

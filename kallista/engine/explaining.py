@@ -8,10 +8,11 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from kallista.core.definitions import ChildSpec, Definition, Phase, TaskSpec
+from kallista.core.definitions import ChildSpec, Definition, Phase, SwitchSpec, TaskSpec
 from kallista.core.durations import to_datetime
 from kallista.core.events import StepState
 from kallista.core.ids import child_id
+from kallista.core.json_text import from_json
 from kallista.core.plan import DEFAULT_QUEUE, lane, queue_of_lane, type_of_lane
 from kallista.core.schedules import Overlap, Schedule
 from kallista.core.snapshots import Explanation
@@ -25,7 +26,7 @@ from kallista.core.states import (
 )
 from kallista.core.types import Micros, RunId, TaskType
 from kallista.engine.active import DefinitionCache
-from kallista.engine.snapshots import as_seen, shown
+from kallista.engine.snapshots import as_seen, choice_told, shown
 from kallista.store.port import RunRecord, Store
 
 _SHOWN_AT_MOST = 3
@@ -74,6 +75,10 @@ class Explainer:
         """Why a run is where it is."""
         record = as_seen(record, self._now())
         definition = self._definitions.get(record.definition, record.definition_content)
+        explained = await self._where(record, definition)
+        return await self._with_choices(explained, record, definition)
+
+    async def _where(self, record: RunRecord, definition: Definition) -> Explanation:
         what = f"{record.kind.value.capitalize()} {record.id!r}"
         match record.head.state:
             case ProcessStatus.PENDING:
@@ -88,6 +93,26 @@ class Explainer:
             case _:
                 explained = await self._running(record, definition, what)
                 return _with_ending(explained, record)
+
+    async def _with_choices(
+        self, explained: Explanation, record: RunRecord, definition: Definition
+    ) -> Explanation:
+        """The same, and what the switches of a run have chosen, which decides what it skips."""
+        made = [
+            position
+            for position, (spec, step) in enumerate(
+                zip(definition.steps, record.steps, strict=True)
+            )
+            if isinstance(spec.work, SwitchSpec) and step.status is TaskStatus.COMPLETED
+        ]
+        if not made:
+            return explained
+        outcomes = await self._store.outcomes(record.key, made)
+        told = "; ".join(
+            f"{definition.steps[position].id!r} {choice_told(from_json(outcomes[position]))}"
+            for position in made[:_SHOWN_AT_MOST]
+        )
+        return replace(explained, sentence=f"{explained.sentence[:-1]}; {told}.")
 
     async def schedule(self, schedule: Schedule) -> Explanation:
         """Why a schedule is where it is."""

@@ -6,12 +6,12 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import NamedTuple, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 from msgspec.structs import replace
 
 from kallista.core.change_overs import offset_text, told
-from kallista.core.definitions import ChildSpec, Definition, Phase, TaskSpec
+from kallista.core.definitions import ChildSpec, Definition, Phase, SwitchSpec, TaskSpec, Work
 from kallista.core.durations import format_duration, to_datetime
 from kallista.core.events import Event, StepState
 from kallista.core.firing import Upcoming
@@ -42,6 +42,9 @@ from kallista.engine.active import ActiveRun, DefinitionCache, Progress
 from kallista.engine.facts import Facts
 from kallista.engine.slots import CLAIM_AHEAD
 from kallista.store.port import RunRecord, Store
+
+SWITCH: Final = TaskType("switch")
+"""What is shown as the type of a step that chooses."""
 
 _UNDO = Phase.UNDO
 
@@ -310,13 +313,23 @@ def _outline(definition: Definition) -> tuple[_Always, ...]:
             position=position,
             id=spec.id,
             name=spec.name,
-            kind=RunKind.TASK if isinstance(spec.work, TaskSpec) else spec.work.definition.kind,
-            type=spec.work.type if isinstance(spec.work, TaskSpec) else None,
+            kind=spec.work.definition.kind if isinstance(spec.work, ChildSpec) else RunKind.TASK,
+            type=_type(spec.work),
             depends_on=tuple(steps[before].id for before in spec.depends_on),
             phase=spec.phase,
         )
         for position, spec in enumerate(steps)
     )
+
+
+def _type(work: Work) -> TaskType | None:
+    match work:
+        case TaskSpec(type=type):
+            return type
+        case SwitchSpec():
+            return SWITCH
+        case _:
+            return None
 
 
 @lru_cache(maxsize=1024)
@@ -355,6 +368,7 @@ def _step(
         pass
     elif state.status is TaskStatus.COMPLETED:
         result = from_json(outcome) if type is not None else results[position]
+        note = choice_told(result) if type is SWITCH else None
     elif state.status is TaskStatus.FAILED:
         error = next(iter(_errors_of(outcome, id, state.attempt, moments[state.ended_at])), None)
     else:
@@ -463,6 +477,16 @@ def _errors_of(
             at=at,
         ),
     )
+
+
+def choice_told(chosen: Json) -> str:
+    """What a switch has chosen and why, in a few words."""
+    assert isinstance(chosen, dict), "a choice says what it chose, and when"
+    then = chosen["then"]
+    assert isinstance(then, list), "it chose some steps, or none"
+    branch = ", ".join(map(repr, then)) or "nothing"
+    why = "no condition holds" if chosen["when"] is None else f"{chosen['when']} holds"
+    return f"chose {branch}: {why}"
 
 
 def _note(data: Json) -> str | None:

@@ -12,9 +12,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from kallista.core.definitions import Definition, Phase, TaskSpec
+from kallista.core.definitions import ChildSpec, Definition, Phase, TaskSpec
 from kallista.core.encoding import definition_from_data
 from kallista.core.events import Event, StepState
+from kallista.core.run import SKIPPED_BY_SWITCH
 from kallista.core.schedules import Overlap, Schedule
 from kallista.core.states import (
     FINISHED_RUN,
@@ -210,6 +211,8 @@ class Ledger:
         if not has_begun and not _RULES[spec.trigger_rule](before):
             self._machine.accuse(f"{what} begins, and {spec.trigger_rule} does not hold: {before}")
         self._judge_phase(what, record, definition, position)
+        if not self._is_chosen(record, definition, position):
+            self._machine.accuse(f"{what} begins, and its switch did not choose it")
         durable = self._durable_results(record, definition, position)
         early = any(step.trigger_rule in _EARLY for step in definition.steps)
         if early:  # what is still under way before it may complete while it reads
@@ -219,6 +222,19 @@ class Ledger:
         expected = self._read_by(record, definition, position)
         if reads != expected and not (early and reads is None):
             self._machine.accuse(f"{what} reads {reads}, but durable is {expected}")
+
+    def _is_chosen(self, record: RunRecord, definition: Definition, position: int) -> bool:
+        """Whether a step is no branch, or one that its switch has chosen."""
+        switch = definition.steps[position].branch_of
+        if switch is None:
+            return True
+        if record.steps[switch].status is not TaskStatus.COMPLETED:
+            return False
+        chosen = self.result(record, definition, switch)
+        assert isinstance(chosen, dict)
+        then = chosen["then"]
+        assert isinstance(then, list)
+        return definition.steps[position].id in then
 
     def _has_begun_before(self, key: RunKey, position: int, number: int) -> bool:
         """Whether it is another try of what has begun, and goes on though the run was retried."""
@@ -285,7 +301,7 @@ class Ledger:
         outcome = record.steps[position].outcome
         assert outcome is not None
         data: Json = json.loads(self.state.events[record.key][outcome].data or "null")
-        if isinstance(definition.steps[position].work, TaskSpec):
+        if not isinstance(definition.steps[position].work, ChildSpec):
             return data
         assert isinstance(data, dict)
         key = self.state.keys.get(RunId(str(data["run"])))
@@ -403,6 +419,10 @@ class Ledger:
         self._machine.note(by.name, what.rstrip())
         if event.step is not None:
             self._judge_poison(record, (record.id, steps[event.step]), event)
+        if event.kind is EventKind.TASK_SKIPPED and event.data == SKIPPED_BY_SWITCH:
+            assert event.step is not None
+            if self._is_chosen(record, self.definition(record), event.step):
+                self._machine.accuse(f"{what}, and its switch chose it")
         if event.kind not in _ENDS or before is None or event.step is None:
             return
         was_running = before.steps[event.step].status is TaskStatus.RUNNING

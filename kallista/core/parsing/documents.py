@@ -10,7 +10,16 @@ from typing import Final
 from msgspec.structs import replace
 
 from kallista.core import fields
-from kallista.core.definitions import ChildSpec, Definition, OnFailure, Phase, StepSpec, TaskSpec
+from kallista.core.definitions import (
+    ChildSpec,
+    Definition,
+    OnFailure,
+    Phase,
+    StepSpec,
+    SwitchSpec,
+    TaskSpec,
+    Work,
+)
 from kallista.core.encoding import definition_text
 from kallista.core.parsing.defaults import CONFIG_KEYS, Defaults, merged_config, read_defaults
 from kallista.core.parsing.graph import cycle_text, cycles, order
@@ -27,6 +36,7 @@ from kallista.core.parsing.steps import (
     named_definition,
     task_of_step,
 )
+from kallista.core.parsing.switches import branched, read_switch
 from kallista.core.parsing.tasks import (
     Reading,
     References,
@@ -143,7 +153,7 @@ def parse_task(
     if "compensate" in task:
         problems.add("a single task has no run that could be rolled back; leave compensate out")
     none = Last(defaults, Reading(check_task, limits))
-    definition = _definition(RunKind.TASK, step.name, [step], defaults, none, problems)
+    definition = _definition(RunKind.TASK, step.name, [step], defaults, none, problems, [problems])
     check_references(definition, [0], [read], [problems])
     return _whole(definition, limits, problems, f"the task {called!r}")
 
@@ -210,6 +220,7 @@ def _workflow(
     items = listed(data.get("tasks"), "tasks", reading, problems)
     finals = _finals(defaults, reading, problems)
     ids = ids_of([*items, *finals], "task", problems)
+    positions = {id: position for position, id in enumerate(ids[: len(items)])}
     last = Last(defaults, reading)
     steps: list[StepSpec] = []
     places: list[Problems] = []
@@ -220,7 +231,7 @@ def _workflow(
             place.add("tasks of a workflow run one after the other; use a process for depends_on")
         if "tags" in task:
             place.add(_TAGS_BELONG)
-        work, read = read_task(task, defaults, reading, place)
+        work, read = _task(task, positions, defaults, reading, place)
         before = (position - 1,) if position else ()
         steps.append(read_step(id, task, work, before, defaults, place))
         last.undo(id, position, task, place)
@@ -228,7 +239,7 @@ def _workflow(
         reads.append(read)
     for id, task in zip(ids[len(items) :], finals, strict=True):
         last.final(id, task, problems.at(f"task {id!r} of finally"))
-    definition = _definition(RunKind.WORKFLOW, name, steps, defaults, last, problems)
+    definition = _definition(RunKind.WORKFLOW, name, steps, defaults, last, problems, places)
     if len(definition.position) == len(definition.steps):
         _check_references(definition, range(len(steps)), reads, places, last)
     return definition
@@ -249,7 +260,7 @@ def _process(
     embedded = _Embedded(reading.limits, problems)
     steps: list[StepSpec] = []
     reads: list[References] = []
-    work: TaskSpec | ChildSpec
+    work: Work
     for position, (id, item) in enumerate(zip(ids, items, strict=True)):
         place = places[position]
         before = depends_on(item, position, positions, place)
@@ -265,7 +276,7 @@ def _process(
             if "tags" in task:
                 place.add(_TAGS_BELONG)
             own = task
-            work, read = read_task(task, defaults, reading, place)
+            work, read = _task(task, positions, defaults, reading, place)
             last.undo(id, position, task, place)
         steps.append(read_step(id, own, work, before, defaults, place))
         reads.append(read)
@@ -275,12 +286,27 @@ def _process(
         if task is not None:
             last.final(id, task, place)
     dependencies = _dependencies(data, problems)
-    definition = _definition(RunKind.PROCESS, name, steps, defaults, last, problems, dependencies)
+    definition = _definition(
+        RunKind.PROCESS, name, steps, defaults, last, problems, places, dependencies
+    )
     if len(positions) == len(steps) and len(definition.position) == len(definition.steps):
         ordered = _ordered(definition, problems)
         if ordered is not None:
             _check_references(definition, ordered, reads, places, last)
     return definition
+
+
+def _task(
+    data: Mapping[str, object],
+    positions: Mapping[str, int],
+    defaults: Defaults,
+    reading: Reading,
+    problems: Problems,
+) -> tuple[TaskSpec | SwitchSpec, References]:
+    """What a task executes, or between which others it chooses; and what its config reads."""
+    if "switch" in data:
+        return read_switch(data, positions, problems), frozenset()
+    return read_task(data, defaults, reading, problems)
 
 
 def _finals(defaults: Defaults, reading: Reading, problems: Problems) -> list[Mapping[str, object]]:
@@ -429,6 +455,7 @@ def _definition(
     defaults: Defaults,
     last: Last,
     problems: Problems,
+    places: Sequence[Problems],
     dependencies: tuple[RunId, ...] = (),
 ) -> Definition:
     if defaults.on_failure is OnFailure.ROLLBACK and not last.can_undo:
@@ -442,7 +469,7 @@ def _definition(
     return Definition(
         kind=kind,
         name=name,
-        steps=(*steps, *(step for step, _, _ in last.all)),
+        steps=(*branched(kind, steps, places), *(step for step, _, _ in last.all)),
         on_failure=defaults.on_failure,
         continue_on_error=defaults.continue_on_error,
         deadline=defaults.deadline,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from kallista.core.definitions import Definition, Phase
+from kallista.core.definitions import Definition, Phase, StepSpec, SwitchSpec
 from kallista.core.expressions import Reference, compile_condition
 from kallista.core.firing_values import FIRING
 from kallista.core.parsing.graph import ancestors
@@ -32,7 +32,7 @@ def check_references(
     reads = {
         position: sorted(found)
         for position, step in enumerate(definition.steps)
-        if (found := read[position] | _of_condition(step.when, places[position]))
+        if (found := read[position] | _of_conditions(step, places[position]))
     }
     if not reads:
         return
@@ -44,13 +44,19 @@ def check_references(
                 places[position].add(problem)
 
 
-def _of_condition(text: str | None, problems: Problems) -> frozenset[Reference]:
-    if text is None:
-        return frozenset()
+def _of_conditions(step: StepSpec, problems: Problems) -> frozenset[Reference]:
+    found = frozenset() if step.when is None else _of_condition(step.when, "when", problems)
+    if isinstance(step.work, SwitchSpec):
+        for index, case in enumerate(step.work.cases):
+            found |= _of_condition(case.when, f"switch[{index}]: when", problems)
+    return found
+
+
+def _of_condition(text: str, what: str, problems: Problems) -> frozenset[Reference]:
     try:
         return compile_condition(text).references
     except ExpressionError as error:
-        problems.add_error(error, "when")
+        problems.add_error(error, what)
         return frozenset()
 
 
