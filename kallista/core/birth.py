@@ -56,8 +56,9 @@ def _new(wanted: Wanted) -> Run:
 def started(wanted: Wanted, now: Micros, capacity: Capacity = NO_CAPACITY) -> Draft:
     """The draft of a run that is created and started at once.
 
-    A run whose first steps are child runs cannot create those before it exists itself; it only
-    opens, and whoever claims it looks at it and goes on.
+    A run whose first steps are child runs cannot create those before it exists itself, and one that
+    has nothing to do cannot tell those who wait for its end; it only opens, and whoever claims it
+    looks at it and goes on.
     """
     run = _new(wanted)
     if wanted.ready_at is not None and wanted.ready_at > now:
@@ -65,7 +66,8 @@ def started(wanted: Wanted, now: Micros, capacity: Capacity = NO_CAPACITY) -> Dr
         queue_step(draft, 0, wanted.ready_at, now)
         return draft
     draft = decide(run, [Command(Verb.START)], now, capacity)
-    if not draft.children:
+    is_awaited = draft.announce or (draft.wake_parent and wanted.parent is not None)
+    if not draft.children and not is_awaited:
         return draft
     draft = _opened(run, now)
     draft.queue(Entry(WAKE, run.priority, now))

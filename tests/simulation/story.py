@@ -15,7 +15,7 @@ from zlib import crc32
 
 from audit import audit
 
-from kallista.core.definitions import ChildSpec, Definition, Phase
+from kallista.core.definitions import ChildSpec, Definition, Phase, TaskSpec
 from kallista.core.durations import to_datetime
 from kallista.core.plan import WAKE
 from kallista.core.snapshots import Explanation
@@ -839,7 +839,8 @@ def is_limited(definition: Definition) -> bool:
     return definition.deadline is not None or any(
         is_limited(spec.work.definition)
         if isinstance(spec.work, ChildSpec)
-        else (spec.work.timeout, spec.work.deadline) != (None, None)
+        else isinstance(spec.work, TaskSpec)
+        and (spec.work.timeout, spec.work.deadline) != (None, None)
         for spec in definition.steps
     )
 
