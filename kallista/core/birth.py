@@ -32,6 +32,7 @@ class Wanted(Struct, frozen=True, gc=False):
         ready_at: Of a single task: from when it may run; None: now.
         parent: The run and the step that start it.
         schedule: The schedule whose firing it is.
+        driven: Of a child: which attempt of the parent's step wants it.
     """
 
     id: RunId
@@ -42,6 +43,7 @@ class Wanted(Struct, frozen=True, gc=False):
     ready_at: Micros | None = None
     parent: tuple[RunKey, int] | None = None
     schedule: ScheduleId | None = None
+    driven: int = 1
 
 
 def created(wanted: Wanted) -> Draft:
@@ -61,22 +63,22 @@ def started(wanted: Wanted, now: Micros, capacity: Capacity = NO_CAPACITY) -> Dr
     looks at it and goes on.
     """
     run = _new(wanted)
+    driven = wanted.driven if wanted.driven > 1 else 0  # a run is driven by the first unless told
     if wanted.ready_at is not None and wanted.ready_at > now:
-        draft = _opened(run, now)
+        draft = _opened(run, now, driven)
         queue_step(draft, 0, wanted.ready_at, now)
         return draft
-    draft = decide(run, [Command(Verb.START)], now, capacity)
-    is_awaited = draft.announce or (draft.wake_parent and wanted.parent is not None)
-    if not draft.children and not is_awaited:
+    draft = decide(run, [Command(Verb.START, driven=driven)], now, capacity)
+    if not draft.children and not draft.wake_parent:
         return draft
-    draft = _opened(run, now)
+    draft = _opened(run, now, driven)
     draft.queue(Entry(WAKE, run.priority, now))
     return draft
 
 
-def _opened(run: Run, now: Micros) -> Draft:
+def _opened(run: Run, now: Micros, driven: int) -> Draft:
     draft = Draft(run)
-    draft.record(EventKind.RUN_STARTED, now)
+    draft.record(EventKind.RUN_STARTED, now, attempt=driven)
     if draft.head.deadline_at is not None:
         draft.queue(Entry(WAKE, run.priority, draft.head.deadline_at))
     return draft
@@ -183,5 +185,6 @@ def newborn_child(child: Child, parent: RunKey, priority: int, now: Micros) -> N
         priority=child.definition.priority or priority,
         tags=child.definition.tags,
         parent=(parent, child.step),
+        driven=child.attempt,
     )
     return newborn(wanted, started(wanted, now), now)

@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from kallista.core.outcomes import Outcome
 from kallista.core.states import Ending, ProcessStatus
-from kallista.core.types import Json, Micros, RunId, WorkerKey
+from kallista.core.types import Json, JsonText, Micros, RunId, WorkerKey
 
 
 class Verb(StrEnum):
@@ -30,11 +30,13 @@ class Command(Struct, frozen=True, gc=False):
         verb: What to do.
         reason: Why, for history.
         rollback: Of a cancellation: what has completed is undone.
+        driven: Of the start of a child: the attempt of its parent's step that wants it.
     """
 
     verb: Verb
     reason: str | None = None
     rollback: bool = False
+    driven: int = 0
 
 
 class Dispatch(Struct, frozen=True, gc=False):
@@ -119,6 +121,41 @@ class ChildSeen(Struct, frozen=True, gc=False):
     message: str = ""
 
 
+class ItemSeen(Struct, frozen=True, gc=False):
+    """Where the child run of one item is now.
+
+    Args:
+        index: Which item.
+        state: The state of its run.
+        attempt: Which attempt of the step has driven it last.
+        result: What it returned, encoded, when it has completed and that is collected.
+        message: What failed in it, in one line.
+    """
+
+    index: int
+    state: ProcessStatus
+    attempt: int
+    result: JsonText | None = None
+    message: str = ""
+
+
+class ItemsSeen(Struct, frozen=True, gc=False):
+    """Runs of items that have ended.
+
+    Args:
+        step: Whose items.
+        items: Those that were looked at and have ended.
+        earlier: If with them the last one has ended, what those before returned, by index; None:
+            that was not looked up.
+        most: How many bytes the results may have together.
+    """
+
+    step: int
+    items: tuple[ItemSeen, ...]
+    earlier: Mapping[int, JsonText] | None
+    most: int
+
+
 class ParentSeen(Struct, frozen=True, gc=False):
     """Where the parent of a child run is now.
 
@@ -154,6 +191,7 @@ Stimulus: TypeAlias = (
     | LinesLost
     | Due
     | ChildSeen
+    | ItemsSeen
     | ParentSeen
     | DependenciesSeen
 )

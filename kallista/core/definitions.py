@@ -101,7 +101,27 @@ class SwitchSpec(Struct, frozen=True, gc=False):
         return frozenset(self.otherwise).union(*(case.then for case in self.cases))
 
 
-Work: TypeAlias = TaskSpec | ChildSpec | SwitchSpec
+DEFAULT_MAX_PARALLEL: Final = 10
+
+
+class MapSpec(Struct, frozen=True, gc=False):
+    """What a step does with each item of a list: it starts a child run.
+
+    Args:
+        child: What is run for an item; its inputs may read ``${item}`` and ``${index}``. Of a task
+            the definition has an empty config, for its inputs are that.
+        items: The list; texts in it may hold ``${…}`` references, or it is one.
+        max_parallel: How many items are under way at a time.
+        collect: Whether the result is the list of what the items returned.
+    """
+
+    child: ChildSpec
+    items: Json
+    max_parallel: int = DEFAULT_MAX_PARALLEL
+    collect: bool = True
+
+
+Work: TypeAlias = TaskSpec | ChildSpec | MapSpec | SwitchSpec
 """What a step does."""
 
 
@@ -126,7 +146,7 @@ class StepSpec(Struct, frozen=True, gc=False):
     Args:
         id: Unique within the definition; empty in a single task's: it is called as its run is.
         name: What people read; the id when none is given.
-        work: A task that a handler executes, a child run, or a choice between later steps.
+        work: A task that a handler executes, a child run or many, or a choice between later steps.
         depends_on: Positions of the steps before it, ascending.
         when: A condition (CEL); the step is skipped when it is false.
         continue_on_error: Its failure is recorded, and what depends on it goes on.
@@ -185,6 +205,12 @@ class Definition:
     def main_count(self) -> int:
         """How many of its steps belong to the main phase."""
         return sum(step.phase is Phase.MAIN for step in self.steps)
+
+    @cached_property
+    def maps(self) -> tuple[int, ...]:
+        """The positions of the steps that go through a list."""
+        steps = enumerate(self.steps)
+        return tuple(position for position, step in steps if isinstance(step.work, MapSpec))
 
     @cached_property
     def tolerates_failures(self) -> bool:

@@ -8,10 +8,12 @@ from typing import Any, cast
 
 from kallista.core.definitions import (
     DEFAULT_MAX_CRASHES,
+    DEFAULT_MAX_PARALLEL,
     Case,
     ChildSpec,
     Definition,
     InputSpec,
+    MapSpec,
     OnFailure,
     Phase,
     StepSpec,
@@ -95,12 +97,9 @@ def _step_to_data(step: StepSpec) -> dict[str, Json]:
         case TaskSpec() as task:
             work = _task_to_data(task)
         case ChildSpec() as child:
-            work = _without_defaults(
-                {
-                    "child": (definition_to_data(child.definition), None),
-                    "inputs": (dict(child.inputs), {}),
-                }
-            )
+            work = _child_to_data(child)
+        case MapSpec() as mapped:
+            work = {**_child_to_data(mapped.child), "for_each": _map_to_data(mapped)}
         case SwitchSpec(cases, otherwise):
             listed: list[Json] = [[case.when, list(case.then)] for case in cases]
             work = _without_defaults({"switch": (listed, None), "default": (list(otherwise), [])})
@@ -121,6 +120,25 @@ def _step_to_data(step: StepSpec) -> dict[str, Json]:
     return {**own, **work}
 
 
+def _child_to_data(child: ChildSpec) -> dict[str, Json]:
+    return _without_defaults(
+        {
+            "child": (definition_to_data(child.definition), None),
+            "inputs": (dict(child.inputs), {}),
+        }
+    )
+
+
+def _map_to_data(mapped: MapSpec) -> dict[str, Json]:
+    return _without_defaults(
+        {
+            "items": (mapped.items, None),
+            "max_parallel": (mapped.max_parallel, DEFAULT_MAX_PARALLEL),
+            "collect": (mapped.collect, True),
+        }
+    )
+
+
 def _task_to_data(task: TaskSpec) -> dict[str, Json]:
     return _without_defaults(
         {
@@ -138,7 +156,8 @@ def _task_to_data(task: TaskSpec) -> dict[str, Json]:
 def _step_from_data(data: Mapping[str, Any]) -> StepSpec:
     work: Work
     if "child" in data:
-        work = ChildSpec(definition_from_data(data["child"]), data.get("inputs", {}))
+        child = ChildSpec(definition_from_data(data["child"]), data.get("inputs", {}))
+        work = _map_from_data(child, data["for_each"]) if "for_each" in data else child
     elif "switch" in data:
         cases = tuple(Case(when, tuple(then)) for when, then in data["switch"])
         work = SwitchSpec(cases, tuple(data.get("default", ())))
@@ -164,6 +183,15 @@ def _step_from_data(data: Mapping[str, Any]) -> StepSpec:
         phase=Phase(data.get("phase", Phase.MAIN)),
         undoes=data.get("undoes"),
         branch_of=data.get("branch_of"),
+    )
+
+
+def _map_from_data(child: ChildSpec, data: Mapping[str, Any]) -> MapSpec:
+    return MapSpec(
+        child=child,
+        items=data["items"],
+        max_parallel=data.get("max_parallel", DEFAULT_MAX_PARALLEL),
+        collect=data.get("collect", True),
     )
 
 

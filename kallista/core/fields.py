@@ -22,7 +22,7 @@ MAX_COUNT: Final = 1_000_000
 
 LATER: Final = frozenset(
     {
-        "concurrency_key", "rate_limit", "for_each",
+        "concurrency_key", "rate_limit",
         "deduplicate", "expires_at", "heartbeat_timeout",
     }
 )  # fmt: skip

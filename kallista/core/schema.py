@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from typing import Final
 
-from kallista.core.definitions import OnFailure
+from kallista.core.definitions import DEFAULT_MAX_PARALLEL, OnFailure
 from kallista.core.fields import MAX_COUNT, MAX_NAME, MAX_PRIORITY
 from kallista.core.inputs import TYPES
 from kallista.core.parsing.last import NOT_IN_FINALLY, NOT_IN_UNDOING
+from kallista.core.parsing.maps import MAX_PARALLEL
 from kallista.core.parsing.switches import SWITCH_KEYS
+from kallista.core.parsing.tasks import AMONG_OTHERS
 from kallista.core.trigger_rules import TriggerRule
 from kallista.core.types import Json
 
@@ -196,16 +198,44 @@ def _task() -> Schema:
     return {
         "type": "object",
         "description": "A task; keys that are not its own go to the handler, like config.",
-        "properties": {**_task_keys(), "depends_on": False, "tags": False},
+        "properties": {**_task_keys(), "for_each": _for_each(), "depends_on": False, "tags": False},
+        "dependentSchemas": _beside_for_each(),
         "required": ["type"],
     }
+
+
+def _for_each() -> Schema:
+    return {
+        "type": ["array", "string"],
+        "description": "A list, or ${…} that is one: it runs for each ${item}, at ${index}.",
+    }
+
+
+def _map_keys() -> Schema:
+    return {
+        "max_parallel": {
+            "type": ["integer", "null"], "minimum": 1, "maximum": MAX_PARALLEL,
+            "description": f"How many items at a time; {DEFAULT_MAX_PARALLEL} when not said.",
+        },
+        "collect": _nullable(
+            _flag("Whether the result is the list of what the items returned; it is, unless said.")
+        ),
+    }  # fmt: skip
+
+
+def _beside_for_each() -> Schema:
+    """What keys mean only where there is a list; elsewhere they go to the handler."""
+    return {"for_each": {"properties": _map_keys()}}
 
 
 def _undoing() -> Schema:
     return {
         "type": "object",
         "description": "A task that undoes another one.",
-        "properties": {**_task_keys(), **dict.fromkeys(NOT_IN_UNDOING, False)},
+        "properties": {
+            **_task_keys(),
+            **dict.fromkeys((*NOT_IN_UNDOING, *AMONG_OTHERS), False),
+        },
         "required": ["type"],
     }
 
@@ -214,7 +244,10 @@ def _final() -> Schema:
     return {
         "type": "object",
         "description": "A task that runs whatever the end.",
-        "properties": {**_task_keys(), **dict.fromkeys(NOT_IN_FINALLY, False)},
+        "properties": {
+            **_task_keys(),
+            **dict.fromkeys((*NOT_IN_FINALLY, *AMONG_OTHERS), False),
+        },
         "required": ["type"],
     }
 
@@ -266,6 +299,8 @@ def _task_step() -> Schema:
         **_common(),
         **_limits(),
         **_depends_on(),
+        "for_each": _for_each(),
+        **_map_keys(),
         "type": {"const": "task"},
         "task_data": _ref("task"),
     }
@@ -277,6 +312,8 @@ def _child_step(kind: str, own: Schema) -> Schema:
         **_common(),
         **_depends_on(),
         **own,
+        "for_each": _for_each(),
+        **_map_keys(),
         "type": {"const": kind},
         "config": _nullable(_ref("config")),
         "inputs": {
@@ -292,7 +329,14 @@ def _inline_step() -> Schema:
     return {
         "type": "object",
         "description": "A step that is one task, written without task_data.",
-        "properties": {**_task_keys(), **_depends_on(), "task_data": False, "tags": False},
+        "properties": {
+            **_task_keys(),
+            **_depends_on(),
+            "for_each": _for_each(),
+            "task_data": False,
+            "tags": False,
+        },
+        "dependentSchemas": _beside_for_each(),
         "required": ["type"],
     }
 

@@ -70,6 +70,31 @@ class RunError(Snapshot, frozen=True):
         return f"{where}{self.type}: {self.message}"
 
 
+class ItemsSnapshot(Snapshot, frozen=True):
+    """How far a step is that goes through a list; ``str()`` of it is that in words.
+
+    Args:
+        count: How many items there are.
+        completed: How many have completed.
+        failed: How many have failed, or were stopped.
+        under_way: How many are under way.
+        under_way_ids: Their runs.
+        failed_ids: The runs of those that will run again if the run is retried.
+    """
+
+    count: int
+    completed: int
+    failed: int
+    under_way: int
+    under_way_ids: tuple[RunId, ...]
+    failed_ids: tuple[RunId, ...]
+
+    def __str__(self) -> str:
+        failed = f", {self.failed:,} failed" if self.failed else ""
+        under_way = f", {self.under_way:,} under way" if self.under_way else ""
+        return f"{self.completed:,} of {self.count:,} done{failed}{under_way}"
+
+
 class StepSnapshot(Snapshot, frozen=True):
     """One task of a workflow, or one step of a process.
 
@@ -93,6 +118,8 @@ class StepSnapshot(Snapshot, frozen=True):
             executes it.
         progress_message: What the attempt says it is doing.
         phase: Whether the run is for it, or it undoes another one, or runs at the end.
+        items: How far it is with the list that it goes through; None: there is none, or it has not
+            begun.
     """
 
     id: StepId
@@ -112,6 +139,7 @@ class StepSnapshot(Snapshot, frozen=True):
     progress: float | None
     progress_message: str | None
     phase: Phase = Phase.MAIN
+    items: ItemsSnapshot | None = None
 
 
 class RunSnapshot(Snapshot, frozen=True):

@@ -106,6 +106,7 @@ class EventKind(StrEnum):
     TASK_WAITING = "task.waiting"
     TASK_COMPLETED = "task.completed"
     TASK_CHOSEN = "task.chosen"
+    TASK_ADVANCED = "task.advanced"
     TASK_RETRYING = "task.retrying"
     TASK_SNOOZED = "task.snoozed"
     TASK_INTERRUPTED = "task.interrupted"
@@ -173,6 +174,7 @@ STEP_TRANSITIONS: Final[Mapping[tuple[TaskStatus, EventKind], TaskStatus]] = {
     (_T.RUNNING, _E.TASK_INTERRUPTED): _T.SCHEDULED,
     (_T.RUNNING, _E.TASK_FAILED): _T.FAILED,
     (_T.RUNNING, _E.TASK_CANCELLED): _T.CANCELLED,
+    (_T.WAITING, _E.TASK_ADVANCED): _T.WAITING,
     (_T.WAITING, _E.TASK_COMPLETED): _T.COMPLETED,
     (_T.WAITING, _E.TASK_FAILED): _T.FAILED,
     (_T.WAITING, _E.TASK_CANCELLED): _T.CANCELLED,

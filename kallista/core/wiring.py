@@ -7,7 +7,7 @@ from functools import lru_cache
 
 from msgspec import Struct
 
-from kallista.core.definitions import ChildSpec, Definition, StepSpec, SwitchSpec, TaskSpec
+from kallista.core.definitions import ChildSpec, Definition, MapSpec, StepSpec, SwitchSpec, TaskSpec
 from kallista.core.expressions import Compiled, compile_condition, compile_value
 from kallista.core.states import Ending, RunKind, TaskStatus, status_after
 from kallista.core.types import Json, StepId
@@ -15,15 +15,23 @@ from kallista.errors import ExpressionError
 
 
 class StepWiring(Struct, frozen=True, gc=False):
-    """The expressions of one step; None where it has none, and the conditions of a switch."""
+    """The expressions of one step; None where it has none.
+
+    Args:
+        when: Its condition.
+        values: What it hands on.
+        cases: The conditions of a switch.
+        items: The list that it goes through.
+    """
 
     when: Compiled | None
     values: Compiled | None
     cases: tuple[Compiled, ...] = ()
+    items: Compiled | None = None
 
     def __iter__(self) -> Iterator[Compiled]:
         """All there are."""
-        return (one for one in (self.when, self.values, *self.cases) if one is not None)
+        return (one for one in (self.when, self.values, self.items, *self.cases) if one is not None)
 
 
 class Wiring(Struct, frozen=True, gc=False):
@@ -43,7 +51,7 @@ def values_of(spec: StepSpec) -> Mapping[str, Json]:
     match spec.work:
         case TaskSpec(config=config):
             return config
-        case ChildSpec(inputs=inputs):
+        case ChildSpec(inputs=inputs) | MapSpec(child=ChildSpec(inputs=inputs)):
             return inputs
         case SwitchSpec():
             return {}
@@ -57,6 +65,7 @@ def wiring(definition: Definition) -> Wiring:
             when=None if spec.when is None else compile_condition(spec.when),
             values=compile_value(dict(values_of(spec))),
             cases=_cases(spec),
+            items=compile_value(spec.work.items) if isinstance(spec.work, MapSpec) else None,
         )
         for spec in definition.steps
     )
@@ -71,24 +80,19 @@ def _cases(spec: StepSpec) -> tuple[Compiled, ...]:
     return tuple(compile_condition(case.when) for case in spec.work.cases)
 
 
-def evaluate(
-    compiled: Compiled,
+def scope_of(
     definition: Definition,
     inputs: Mapping[str, Json],
     steps: Mapping[int, tuple[TaskStatus, Json]],
     ending: Ending | None = None,
-) -> Json:
-    """The value of an expression.
+) -> dict[str, Json]:
+    """What an expression may read, by root.
 
     Args:
-        compiled: The expression.
         definition: Whose expression it is.
         inputs: The run's arguments.
         steps: Status and result of the steps it reads, by position.
         ending: How the run will end, for what runs at its end.
-
-    Raises:
-        ExpressionError: It reads what is not there, or fails on what it is given.
     """
     seen: Json = {
         definition.steps[position].id: {"status": status.value, "result": result}
@@ -98,7 +102,22 @@ def evaluate(
     scope: dict[str, Json] = {root: seen, "inputs": dict(inputs)}
     if ending is not None:
         scope["run"] = {"status": status_after(ending)}
-    return compiled.evaluate(scope)
+    return scope
+
+
+def evaluate(
+    compiled: Compiled,
+    definition: Definition,
+    inputs: Mapping[str, Json],
+    steps: Mapping[int, tuple[TaskStatus, Json]],
+    ending: Ending | None = None,
+) -> Json:
+    """The value of an expression; arguments as for ``scope_of``.
+
+    Raises:
+        ExpressionError: It reads what is not there, or fails on what it is given.
+    """
+    return compiled.evaluate(scope_of(definition, inputs, steps, ending))
 
 
 def reads(compiled: Compiled, definition: Definition) -> list[int]:

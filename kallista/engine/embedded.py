@@ -149,7 +149,7 @@ class EmbeddedEngine:
         self._definitions = DefinitionCache()
         self._notices = Notices()
         self._knowledge = Knowledge()
-        self._facts = Facts(store, self._definitions)
+        self._facts = Facts(store, self._definitions, options.max_payload_bytes)
         self._slots = Slots(handlers, options.max_concurrency, options.queues, self._place_is_free)
         self._driver = Driver(
             store,
@@ -563,6 +563,7 @@ class EmbeddedEngine:
                 created_from=request.created_from,
                 created_until=request.created_until,
                 schedule=request.schedule,
+                roots=request.kind is RunKind.TASK,  # the items of a list are told by their step
                 after=after,
                 limit=limit + 1,
             )

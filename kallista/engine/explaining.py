@@ -26,7 +26,7 @@ from kallista.core.states import (
 )
 from kallista.core.types import Micros, RunId, TaskType
 from kallista.engine.active import DefinitionCache
-from kallista.engine.snapshots import as_seen, choice_told, shown
+from kallista.engine.snapshots import as_seen, choice_told, items_snapshot, shown
 from kallista.store.port import RunRecord, Store
 
 _SHOWN_AT_MOST = 3
@@ -214,7 +214,7 @@ class Explainer:
             if step.status is TaskStatus.WAITING and step.ready_at is None
         ]
         if children:
-            return self._children(record, definition, what, children)
+            return await self._children(record, definition, what, children)
         asleep = [step for _, step in steps if step.status is TaskStatus.WAITING]
         queued = [
             (position, step)
@@ -230,9 +230,12 @@ class Explainer:
         owner = None if record.owner is None else workers.get(record.owner)
         return owner is None or not owner.alive
 
-    def _children(
+    async def _children(
         self, record: RunRecord, definition: Definition, what: str, positions: list[int]
     ) -> Explanation:
+        maps = [position for position in positions if position in definition.maps]
+        if maps:
+            return await self._items(record, definition, what, maps[0])
         ids = [
             RunId(child_id(record.id, definition.steps[position].id, 0))
             for position in positions
@@ -240,6 +243,20 @@ class Explainer:
         ]
         told = ", ".join(repr(id) for id in ids[:_SHOWN_AT_MOST])
         return self._said(record, f"{what} waits for its child {told}", "waits_for_child", ids)
+
+    async def _items(
+        self, record: RunRecord, definition: Definition, what: str, position: int
+    ) -> Explanation:
+        """How far a run is with a list."""
+        outcomes = await self._store.outcomes(record.key, [position])
+        step = definition.steps[position].id
+        items = items_snapshot(record.id, step, outcomes.get(position))
+        if items is None:
+            return self._said(
+                record, f"{what} waits for a worker to look at it", "waits_for_worker"
+            )
+        sentence = f"{what} goes through a list with {step!r}: {items}"
+        return self._said(record, sentence, "waits_for_items", items.under_way_ids)
 
     async def _queued(
         self,

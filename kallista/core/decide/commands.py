@@ -9,10 +9,18 @@ from kallista.core.commands import Command, Verb
 from kallista.core.decide.capacity import Capacity
 from kallista.core.decide.endings import tell
 from kallista.core.decide.failures import failure_data
-from kallista.core.decide.lines import child_of, drop_deadline, entry_of, look_again, wake_entry_of
+from kallista.core.decide.lines import (
+    children_of,
+    drop_deadline,
+    entry_of,
+    look_again,
+    look_entry_of,
+    wake_entry_of,
+)
 from kallista.core.decide.turns import end_step, settle
 from kallista.core.decide.winding import has_last_steps, is_given_up, wind_up
 from kallista.core.definitions import Phase
+from kallista.core.items import items_data
 from kallista.core.json_text import to_json
 from kallista.core.outcomes import Failure
 from kallista.core.plan import WAKE, Entry
@@ -67,7 +75,7 @@ def on_command(draft: Draft, command: Command, now: Micros, capacity: Capacity) 
 
 
 def _start(draft: Draft, command: Command, now: Micros, capacity: Capacity) -> None:
-    _begin(draft, _RUN_STARTED, now, capacity)
+    _begin(draft, _RUN_STARTED, now, capacity, command.driven)
 
 
 def _begin(
@@ -80,7 +88,7 @@ def _begin(
 ) -> None:
     """Start or go on, unless other processes have to complete first."""
     if draft.run.definition.dependencies and draft.head.started_at is None:
-        draft.record(EventKind.RUN_WAITING, now)
+        draft.record(EventKind.RUN_WAITING, now, attempt=driven)
         look_again(draft, now)
         return
     draft.record(kind, now, attempt=driven, data=reason)
@@ -107,7 +115,7 @@ def hold(draft: Draft, data: JsonText | None, now: Micros, parent_attempt: int =
         if step.status is TaskStatus.SCHEDULED and step.ready_at is not None:
             draft.unqueue(entry_of(draft, position, step.ready_at))
         elif step.status is TaskStatus.WAITING and step.ready_at is None:
-            draft.wake_up(child_of(draft, position))
+            _wake_children(draft, position)
 
 
 def resume(draft: Draft, command: Command, now: Micros, capacity: Capacity) -> None:
@@ -131,7 +139,14 @@ def _take_up(draft: Draft) -> None:
         if step.status is TaskStatus.SCHEDULED and step.ready_at is not None:
             draft.queue(entry_of(draft, position, step.ready_at))
         elif step.status is TaskStatus.WAITING and step.ready_at is None:
-            draft.wake_up(child_of(draft, position))
+            _wake_children(draft, position)
+            if draft.items_at(position) is not None:
+                draft.queue(look_entry_of(draft, position))  # others may begin
+
+
+def _wake_children(draft: Draft, position: int) -> None:
+    for child in children_of(draft, position):
+        draft.wake_up(child)
 
 
 def _cancel(draft: Draft, command: Command, now: Micros, capacity: Capacity) -> None:
@@ -189,7 +204,7 @@ def _stop_steps(draft: Draft, now: Micros, *, awaits_children: bool) -> None:
                 end_step(draft, EventKind.TASK_CANCELLED, position, now, None)
             case TaskStatus.WAITING:
                 if step.ready_at is None:
-                    draft.wake_up(child_of(draft, position))
+                    _wake_children(draft, position)
                     if awaits_children:
                         continue
                 else:
@@ -267,7 +282,9 @@ def go_again(
     for position in range(len(draft.run.steps)):
         step = draft.step(position)
         if step.ended_at is not None and (not step.passed or position >= main_count):
-            draft.record(EventKind.TASK_RESET, now, position, step.attempt)
+            items = draft.items_at(position)
+            data = None if items is None else to_json(items_data(items))
+            draft.record(EventKind.TASK_RESET, now, position, step.attempt, data)
     _begin(draft, EventKind.RUN_RETRIED, now, capacity, driven, reason)
 
 

@@ -7,6 +7,7 @@ from typing import Final
 
 from kallista.core.decide.capacity import Capacity
 from kallista.core.decide.failures import failure_data, too_late
+from kallista.core.decide.items import begin_items
 from kallista.core.decide.lines import (
     child_of,
     deadline_of,
@@ -18,11 +19,13 @@ from kallista.core.decide.lines import (
 from kallista.core.decide.order import followers, is_behind
 from kallista.core.decide.switches import choose, is_chosen, not_chosen
 from kallista.core.decide.values import evaluated
-from kallista.core.definitions import ChildSpec, SwitchSpec, TaskSpec
+from kallista.core.definitions import ChildSpec, MapSpec, SwitchSpec, TaskSpec
 from kallista.core.events import StepState
+from kallista.core.items import with_items
 from kallista.core.json_text import to_json
 from kallista.core.outcomes import Failure
 from kallista.core.run import (
+    LETS_PASS,
     SKIPPED_BY_CONDITION,
     SKIPPED_BY_RULE,
     Child,
@@ -171,11 +174,15 @@ def start_attempt(
     return True
 
 
-def _set_about(draft: Draft, position: int, work: ChildSpec | SwitchSpec, now: Micros) -> None:
-    """Do what needs no handler: start a child run, or choose."""
+def _set_about(
+    draft: Draft, position: int, work: ChildSpec | MapSpec | SwitchSpec, now: Micros
+) -> None:
+    """Do what needs no handler: start child runs, or choose."""
     match work:
         case ChildSpec():
             _start_child(draft, position, work, now)
+        case MapSpec():
+            begin_items(draft, position, work, now)
         case SwitchSpec():
             choose(draft, position, work, now)
 
@@ -185,7 +192,7 @@ def _start_child(draft: Draft, position: int, child: ChildSpec, now: Micros) -> 
     inputs = _values(draft, position, child)
     id = child_of(draft, position)
     draft.record(EventKind.TASK_WAITING, now, position, attempt, to_json(id))
-    draft.bear(Child(position, id, child.definition, inputs))
+    draft.bear(Child(position, id, child.definition, inputs, attempt))
     if attempt > 1:
         draft.wake_up(id)
 
@@ -203,8 +210,11 @@ def end_step(
 ) -> None:
     """End a step, and forget its time limit."""
     step, work = draft.step(position), draft.run.definition.steps[position].work
-    if isinstance(work, TaskSpec) and work.deadline is not None and step.since is not None:
-        draft.unqueue(wake_entry_of(draft, position, Micros(step.since + work.deadline)))
+    if isinstance(work, TaskSpec):
+        if work.deadline is not None and step.since is not None:
+            draft.unqueue(wake_entry_of(draft, position, Micros(step.since + work.deadline)))
+    elif data not in LETS_PASS and (items := draft.items_at(position)) is not None:
+        data = with_items(data, items)
     draft.record(kind, now, position, step.attempt, data)
 
 

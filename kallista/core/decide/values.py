@@ -5,7 +5,19 @@ from __future__ import annotations
 from kallista.core.expressions import Compiled
 from kallista.core.run import Draft
 from kallista.core.types import Json
-from kallista.core.wiring import evaluate, reads
+from kallista.core.wiring import reads, scope_of
+
+
+def scope(draft: Draft, compiled: Compiled | None) -> dict[str, Json]:
+    """What an expression may read, as things are in a draft; nothing where there is none."""
+    if compiled is None:
+        return {}
+    definition = draft.run.definition
+    steps = {
+        before: (draft.step(before).status, draft.output(before))
+        for before in reads(compiled, definition)
+    }
+    return scope_of(definition, draft.run.inputs, steps, draft.ending)
 
 
 def evaluated(draft: Draft, compiled: Compiled) -> Json:
@@ -14,9 +26,4 @@ def evaluated(draft: Draft, compiled: Compiled) -> Json:
     Raises:
         ExpressionError: It reads what is not there, or fails on what it is given.
     """
-    definition = draft.run.definition
-    steps = {
-        before: (draft.step(before).status, draft.output(before))
-        for before in reads(compiled, definition)
-    }
-    return evaluate(compiled, definition, draft.run.inputs, steps, draft.ending)
+    return compiled.evaluate(scope(draft, compiled))

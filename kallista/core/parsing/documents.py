@@ -13,6 +13,7 @@ from kallista.core import fields
 from kallista.core.definitions import (
     ChildSpec,
     Definition,
+    MapSpec,
     OnFailure,
     Phase,
     StepSpec,
@@ -25,6 +26,7 @@ from kallista.core.parsing.defaults import CONFIG_KEYS, Defaults, merged_config,
 from kallista.core.parsing.graph import cycle_text, cycles, order
 from kallista.core.parsing.last import UNDO, Last
 from kallista.core.parsing.limits import CheckTask, Limits, Lookup
+from kallista.core.parsing.maps import parted, read_map
 from kallista.core.parsing.references import check_references
 from kallista.core.parsing.steps import (
     PROCESS_STEP_KEYS,
@@ -265,14 +267,21 @@ def _process(
         place = places[position]
         before = depends_on(item, position, positions, place)
         if item.get("type") in ("workflow", "process"):
-            child, read = _child(id, item, reading, place)
+            mapped, own = parted(item)
+            child, read = _child(id, own, reading, place)
             embedded.add(child)
-            own, work = item, child
-            last.undo(id, position, item, place)
+            work = child
+            if mapped is not None:
+                work, of_list = read_map(mapped, child, reading, place)
+                read |= of_list
+            last.undo(id, position, own, place)
         else:
+            mapped, item = parted(item)
             task = task_of_step(item, place)
             if task is None:
                 continue
+            if mapped is not None:
+                task = {**task, **mapped}
             if "tags" in task:
                 place.add(_TAGS_BELONG)
             own = task
@@ -302,11 +311,19 @@ def _task(
     defaults: Defaults,
     reading: Reading,
     problems: Problems,
-) -> tuple[TaskSpec | SwitchSpec, References]:
-    """What a task executes, or between which others it chooses; and what its config reads."""
+) -> tuple[TaskSpec | MapSpec | SwitchSpec, References]:
+    """What a task executes, once or for each item, or between which others it chooses.
+
+    And what its config reads.
+    """
     if "switch" in data:
         return read_switch(data, positions, problems), frozenset()
-    return read_task(data, defaults, reading, problems)
+    mapped, own = parted(data)
+    task, read = read_task(own, defaults, reading, problems)
+    if mapped is None:
+        return task, read
+    work, of_list = read_map(mapped, task, reading, problems)
+    return work, read | of_list
 
 
 def _finals(defaults: Defaults, reading: Reading, problems: Problems) -> list[Mapping[str, object]]:

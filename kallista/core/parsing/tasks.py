@@ -26,7 +26,7 @@ STEP_KEYS: Final = (
 TASK_KEYS: Final = (*STEP_KEYS, *LIMIT_KEYS, "config", "tags")
 """The keys of a task that are its own; all others go to its handler."""
 
-AMONG_OTHERS: Final = frozenset({"switch"})
+AMONG_OTHERS: Final = frozenset({"switch", "for_each"})
 """Keys that mean something only to tasks and steps of a main phase."""
 
 References: TypeAlias = frozenset[Reference]
