@@ -206,7 +206,7 @@ def _task() -> Schema:
 
 def _for_each() -> Schema:
     return {
-        "type": ["array", "string"],
+        "type": ["array", "string", "null"],
         "description": "A list, or ${…} that is one: it runs for each ${item}, at ${index}.",
     }
 

@@ -53,10 +53,8 @@ class Facts:
         if not wanted:
             return
         outcomes = await self._store.outcomes(key, wanted)
-        for position in wanted:
-            run.outputs[position] = await self.result(
-                run.definition, position, outcomes.get(position, JsonText("null"))
-            )
+        for position, outcome in outcomes.items():  # none of them where the run is gone meanwhile
+            run.outputs[position] = await self.result(run.definition, position, outcome)
 
     async def result(self, definition: Definition, position: int, outcome: JsonText) -> Json:
         """A completed step's result; that of a child run is what its own steps returned."""

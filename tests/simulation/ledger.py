@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from kallista.core.definitions import ChildSpec, Definition, Phase, TaskSpec
+from kallista.core.definitions import ChildSpec, Definition, MapSpec, Phase, TaskSpec
 from kallista.core.encoding import definition_from_data
 from kallista.core.events import Event, StepState
 from kallista.core.run import SKIPPED_BY_SWITCH
@@ -272,6 +272,11 @@ class Ledger:
         """The result that a task's config refers to, if it refers to one."""
         work = definition.steps[position].work
         assert isinstance(work, TaskSpec)
+        item = self._item(record)
+        if item is not None and record.kind is RunKind.TASK:
+            _, step, index = item
+            is_read = "reads" in step.child.inputs
+            return index if is_read else None
         reference = str(work.config.get("reads", ""))
         if not reference:
             return None
@@ -279,6 +284,31 @@ class Ledger:
         if record.steps[earlier].status is not TaskStatus.COMPLETED:
             return None
         return self.result(record, definition, earlier)
+
+    def _item(self, record: RunRecord) -> tuple[RunRecord, MapSpec, int] | None:
+        """Whose item a run is, and which; None: it is none."""
+        if record.parent is None or record.parent[0] not in self.state.runs:
+            return None
+        parent = self.state.runs[record.parent[0]]
+        work = self.definition(parent).steps[record.parent[1]].work
+        if not isinstance(work, MapSpec):
+            return None
+        return parent, work, int(record.id.rpartition("/")[2])
+
+    def _judge_parallel(self, by: Worker, record: RunRecord) -> None:
+        """No more items of a list are under way at a time than its step says."""
+        item = self._item(record)
+        if item is None:
+            return
+        _, mapped, _ = item
+        under_way = [
+            other.id
+            for other in self.state.runs.values()
+            if other.parent == record.parent
+            and (other.head.ended_at is None or other.head.in_flight)
+        ]
+        if len(under_way) > mapped.max_parallel:
+            self._machine.accuse(f"{by.name} lets {under_way} be under way together")
 
     def _durable_results(
         self, record: RunRecord, definition: Definition, position: int
@@ -301,7 +331,11 @@ class Ledger:
         outcome = record.steps[position].outcome
         assert outcome is not None
         data: Json = json.loads(self.state.events[record.key][outcome].data or "null")
-        if not isinstance(definition.steps[position].work, ChildSpec):
+        work = definition.steps[position].work
+        if isinstance(work, MapSpec):
+            assert isinstance(data, dict)
+            return data["result"]
+        if not isinstance(work, ChildSpec):
             return data
         assert isinstance(data, dict)
         key = self.state.keys.get(RunId(str(data["run"])))
@@ -385,6 +419,7 @@ class Ledger:
         ):
             self._machine.accuse(f"{record.id} went back to version {record.version}")
         self._judge_steps(by, before, record)
+        self._judge_parallel(by, record)
         for event in new:
             self._judge_event(by, before, record, event)
         status = record.status
@@ -522,10 +557,43 @@ class Ledger:
                 what = f"{record.id} {ids[position]}"
                 if completed[position] > 1 and spec.phase is not Phase.FINALLY:
                     self._machine.accuse(f"{what} completed {completed[position]} times")
-                if not isinstance(spec.work, TaskSpec) or spec.work.type == "sleep":
+                if record.steps[position].status is not TaskStatus.COMPLETED:
                     continue
-                if record.steps[position].status is TaskStatus.COMPLETED:
+                if isinstance(spec.work, MapSpec):
+                    self._judge_items(what, record, position, spec.work)
+                elif isinstance(spec.work, TaskSpec) and spec.work.type != "sleep":
                     self._judge_result(what, record, position, ids[position])
+
+    def _judge_items(self, what: str, record: RunRecord, position: int, mapped: MapSpec) -> None:
+        """Each item has a run, and what those returned is the result, in the order of the list."""
+        runs = sorted(
+            (int(run.id.rpartition("/")[2]), run)
+            for run in self.state.runs.values()
+            if run.parent == (record.key, position)
+        )
+        if [index for index, _ in runs] != list(range(len(runs))):
+            self._machine.accuse(f"{what} has left out an item")
+        result = self.result(record, self.definition(record), position)
+        if not mapped.collect:
+            assert isinstance(result, dict)
+            if result["count"] != len(runs):
+                self._machine.accuse(f"{what} has {len(runs)} runs, and says {result}")
+            return
+        returned = [self._returned(run) for _, run in runs]
+        if result != returned:
+            self._machine.accuse(f"{what} has the result {result}, and its items {returned}")
+
+    def _returned(self, run: RunRecord) -> Json:
+        """What the run of an item has come to."""
+        if run.head.state is not ProcessStatus.COMPLETED:
+            return None
+        definition = self.definition(run)
+        results = {
+            definition.steps[step].id: self.result(run, definition, step)
+            for step in range(definition.main_count)
+            if run.steps[step].status is TaskStatus.COMPLETED
+        }
+        return results[StepId("")] if run.kind is RunKind.TASK else dict(results)
 
     def _judge_result(self, what: str, record: RunRecord, position: int, task: str) -> None:
         number = record.steps[position].attempt

@@ -15,7 +15,7 @@ from zlib import crc32
 
 from audit import audit
 
-from kallista.core.definitions import ChildSpec, Definition, Phase, TaskSpec
+from kallista.core.definitions import ChildSpec, Definition, MapSpec, Phase, TaskSpec, Work
 from kallista.core.durations import to_datetime
 from kallista.core.plan import WAKE
 from kallista.core.snapshots import Explanation
@@ -837,12 +837,18 @@ def is_limited(definition: Definition) -> bool:
     if len({step.phase for step in definition.steps} - {Phase.FINALLY}) > 1:
         return True
     return definition.deadline is not None or any(
-        is_limited(spec.work.definition)
-        if isinstance(spec.work, ChildSpec)
-        else isinstance(spec.work, TaskSpec)
-        and (spec.work.timeout, spec.work.deadline) != (None, None)
-        for spec in definition.steps
+        _is_limited(spec.work) for spec in definition.steps
     )
+
+
+def _is_limited(work: Work) -> bool:
+    match work:
+        case TaskSpec():
+            return (work.timeout, work.deadline) != (None, None)
+        case ChildSpec(definition=definition) | MapSpec(child=ChildSpec(definition=definition)):
+            return is_limited(definition)
+        case _:
+            return False
 
 
 @contextmanager

@@ -91,7 +91,9 @@ class Workload:
                 earlier = self._luck.randrange(number)
                 task["when"] = f'tasks.t{earlier}.status == "COMPLETED"'
             self._undo(task)
-            if number and task["type"] != "sleep":
+            if self._luck.random() < 0.12:
+                self._goes_through(task, [f"tasks.t{earlier}" for earlier in range(number)])
+            elif number and task["type"] != "sleep":
                 self._reads(task, f"tasks.t{self._luck.randrange(number)}")
         if self._luck.random() < 0.15:
             behind = self._luck.randrange(len(tasks))
@@ -110,6 +112,21 @@ class Workload:
         ]
         cases = [{"when": when, "then": then} for when, then in zip(whens, branches, strict=False)]
         return {"id": "choice", "switch": cases, "default": branches[-1]}
+
+    def _goes_through(self, step: Data, before: list[str]) -> None:
+        """Let a step go through a list, which may depend on how another has ended."""
+        luck = self._luck
+        items = list(range(luck.choice((0, 1, 2, 3, 6))))
+        if before and luck.random() < 0.5:
+            ended = f'{luck.choice(before)}.status == "COMPLETED"'
+            step["for_each"] = f"${{{ended} ? {items} : [7, 8]}}"
+        else:
+            step["for_each"] = items
+        step["max_parallel"] = luck.choice((1, 2, 3))
+        if luck.random() < 0.2:
+            step["collect"] = False
+        if "type" in step and step["type"] not in ("sleep", "workflow", "process"):
+            step["reads"] = "${index}"
 
     def _rule(self, step: Data) -> None:
         """Perhaps a step asks something else of those before it than that all have completed."""
@@ -167,7 +184,13 @@ class Workload:
             self._undo(step)
             if before:
                 self._rule(step)
-            if before and step["type"] == "task" and task["type"] != "sleep":
+            if luck.random() < 0.12:
+                self._goes_through(step, [f"steps.{id}" for id in before])
+                if step["type"] == "task":
+                    del step["reads"]
+                    if task["type"] != "sleep":
+                        task["reads"] = "${index}"
+            elif before and step["type"] == "task" and task["type"] != "sleep":
                 self._reads(task, f"steps.{luck.choice(before)}")
             if before and luck.random() < 0.2:
                 step["when"] = f'steps.{luck.choice(before)}.status == "COMPLETED"'

@@ -42,6 +42,8 @@ def parted(data: Data) -> tuple[Data | None, Data]:
     """
     if "for_each" not in data:
         return None, data
+    if data["for_each"] is None:
+        return None, {key: value for key, value in data.items() if key != "for_each"}
     own = {key: value for key, value in data.items() if key in MAP_KEYS}
     return own, {key: value for key, value in data.items() if key not in MAP_KEYS}
 
