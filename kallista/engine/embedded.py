@@ -483,7 +483,23 @@ class EmbeddedEngine:
     async def command(self, kind: RunKind, id: RunId, command: Command) -> bool:
         """Do what was asked; true when it changed something."""
         record = await self._record(kind, id)
+        if command.verb is Verb.RETRY and record.parent is not None:
+            await self._refuse_item(record, record.parent)
         return await self._driver.command(record.key, command, record)
+
+    async def _refuse_item(self, record: RunRecord, parent: tuple[RunKey, int]) -> None:
+        """Only the run that goes through a list knows how many of its items may be under way."""
+        key, position = parent
+        of = await self._store.load(key)
+        if of is None:
+            return
+        definition = self._definitions.get(of.definition, of.definition_content)
+        if position in definition.maps:
+            step = definition.steps[position].id
+            raise StateError(
+                f"{record.kind} {record.id!r} is an item of {step!r}: retry {of.id!r}, which runs"
+                " what has failed there, once nothing of it is under way"
+            )
 
     async def get(self, kind: RunKind, id: RunId) -> AnySnapshot:
         """The run as it is now."""

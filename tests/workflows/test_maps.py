@@ -9,7 +9,14 @@ from typing import Any
 import pytest
 from world import World, ids
 
-from kallista import DefinitionError, Kallista, ProcessStatus, TaskContext, WorkflowStatus
+from kallista import (
+    DefinitionError,
+    Kallista,
+    ProcessStatus,
+    StateError,
+    TaskContext,
+    WorkflowStatus,
+)
 from kallista.cli.tree import TreeReader
 from kallista.core.snapshots import StepSnapshot, WorkflowSnapshot
 from kallista.core.states import RunKind
@@ -179,6 +186,8 @@ async def test_a_failure_lets_no_other_item_begin(any_world: World) -> None:
         "each: ItemsFailed: 1 of 4 items did not complete; item 1: ValueError: 1 is jammed"
     )
     assert str(each(run).items) == "1 of 4 done, 1 failed"
+    with pytest.raises(StateError, match="'w/each/1' is an item of 'each': retry 'w'"):
+        await app.scheduler.retry_task("w/each/1")
     await any_world.leave(app)
     app = await any_world.app(press.print)
     await app.workflow_manager.retry_workflow("w")

@@ -75,7 +75,8 @@ def on_items(draft: Draft, seen: ItemsSeen, mapped: MapSpec, now: Micros) -> Non
     draft.keep_items(position, items)
     known = None if seen.earlier is None else {**seen.earlier, **results}
     if items != before and (items.open or not items.is_done or known is None):
-        told: dict[str, Json] = {str(index): from_json(text) for index, text in results.items()}
+        fit = results if items.size <= seen.most else {}
+        told: dict[str, Json] = {str(index): from_json(text) for index, text in fit.items()}
         data = {**items_data(items), **({"results": told} if told else {})}
         draft.record(EventKind.TASK_ADVANCED, now, position, step.attempt, to_json(data))
     _end(draft, position, mapped, known, now)
