@@ -26,6 +26,7 @@ from kallista.cli.options import (
     IdArgument,
     LimitOption,
     NameOption,
+    PartOfOption,
     ReasonOption,
     SinceOption,
     StatusOption,
@@ -46,6 +47,7 @@ class Filter(TypedDict):
     name: str | None
     tag: str | None
     created_from: datetime | None
+    part_of: str | None
     cursor: str | None
     limit: int
 
@@ -86,6 +88,7 @@ def object_commands(
         name: NameOption = None,
         tag: TagOption = None,
         since: SinceOption = None,
+        part_of: PartOfOption = None,
         cursor: CursorOption = None,
         limit: LimitOption = 50,
         store: StoreOption = None,
@@ -97,6 +100,7 @@ def object_commands(
             name=name,
             tag=tag,
             created_from=session.guard(lambda: read_since(since)),
+            part_of=part_of,
             cursor=cursor,
             limit=limit,
         )

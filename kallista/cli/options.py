@@ -17,6 +17,10 @@ SinceOption = Annotated[
     str | None,
     typer.Option("--since", help="Created since a moment (2026-01-31) or for a length (2h, 7d)."),
 ]
+PartOfOption = Annotated[
+    str | None,
+    typer.Option("--part-of", help="Started by this run: its children, the items of its lists."),
+]
 CursorOption = Annotated[
     str | None, typer.Option("--cursor", help="Where the page before ended, as that says.")
 ]

@@ -579,7 +579,8 @@ class EmbeddedEngine:
                 created_from=request.created_from,
                 created_until=request.created_until,
                 schedule=request.schedule,
-                roots=request.kind is RunKind.TASK,  # the items of a list are told by their step
+                parent=None if request.part_of is None else await self._key_of(request.part_of),
+                roots=request.kind is RunKind.TASK and request.part_of is None,
                 after=after,
                 limit=limit + 1,
             )
@@ -587,6 +588,12 @@ class EmbeddedEngine:
         shown = records[:limit]
         cursor = cursor_of(shown[-1].key) if len(records) > limit else None
         return Page(tuple(self._snapshots.summary(record) for record in shown), cursor)
+
+    async def _key_of(self, id: RunId) -> RunKey:
+        heads = await self._store.heads([id])
+        if id not in heads:
+            raise NotFoundError(f"no run has the id {id!r}, so nothing is part of it")
+        return heads[id].key
 
     async def delete(self, kind: RunKind, id: RunId) -> None:
         """Remove a finished run and its children."""

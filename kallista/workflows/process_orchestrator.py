@@ -286,6 +286,7 @@ class ProcessOrchestrator(Runs[ProcessSnapshot]):
         created_from: datetime | None = None,
         created_until: datetime | None = None,
         schedule_id: str | None = None,
+        part_of: str | None = None,
         cursor: str | None = None,
         limit: int = 100,
     ) -> Page[RunSummary]:
@@ -293,6 +294,7 @@ class ProcessOrchestrator(Runs[ProcessSnapshot]):
 
         Raises:
             UsageError: An unknown status, a bad cursor or limit.
+            NotFoundError: There is no run that it could be part of.
         """
         return await self._list(
             status=status,
@@ -303,6 +305,7 @@ class ProcessOrchestrator(Runs[ProcessSnapshot]):
             cursor=cursor,
             limit=limit,
             schedule=schedule_id,
+            part_of=part_of,
         )
 
     async def delete_process(self, process_id: str) -> None:

@@ -210,6 +210,7 @@ class Runs(Generic[SnapshotT]):
         cursor: str | None,
         limit: int,
         schedule: str | None = None,
+        part_of: str | None = None,
     ) -> Page[RunSummary]:
         statuses = (status,) if isinstance(status, str) else status
         return await self._engine.list_runs(
@@ -221,6 +222,7 @@ class Runs(Generic[SnapshotT]):
                 created_from=self._moment(created_from, "created_from"),
                 created_until=self._moment(created_until, "created_until"),
                 schedule=None if schedule is None else ScheduleId(schedule),
+                part_of=None if part_of is None else RunId(part_of),
                 cursor=cursor,
                 limit=limit,
             )

@@ -344,6 +344,7 @@ class SyncWorkflowManager:
         created_from: datetime | None = None,
         created_until: datetime | None = None,
         schedule_id: str | None = None,
+        part_of: str | None = None,
         cursor: str | None = None,
         limit: int = 100,
     ) -> Page[RunSummary]:
@@ -356,11 +357,13 @@ class SyncWorkflowManager:
             created_from: Created at this moment or later.
             created_until: Created before this moment.
             schedule_id: Only firings of this schedule.
+            part_of: Only what this run has started: its children, or the items of its lists.
             cursor: Where the page before ended.
             limit: How many at most, up to 1,000.
 
         Raises:
             UsageError: An unknown status, a bad cursor or limit.
+            NotFoundError: There is no run that it could be part of.
         """
         return self._portal.call(
             partial(
@@ -371,6 +374,7 @@ class SyncWorkflowManager:
                 created_from=created_from,
                 created_until=created_until,
                 schedule_id=schedule_id,
+                part_of=part_of,
                 cursor=cursor,
                 limit=limit,
             )
@@ -740,16 +744,21 @@ class SyncTaskScheduler:
         created_from: datetime | None = None,
         created_until: datetime | None = None,
         schedule_id: str | None = None,
+        part_of: str | None = None,
         cursor: str | None = None,
         limit: int = 100,
     ) -> Page[RunSummary]:
         """Single tasks that match, newest first; arguments as for ``list_workflows``.
 
+        The items of lists are left out, unless they are asked for by ``part_of``.
+
         Args:
             schedule_id: Only firings of this schedule.
+            part_of: Only what this run has started: its children, or the items of its lists.
 
         Raises:
             UsageError: An unknown status, a bad cursor or limit.
+            NotFoundError: There is no run that it could be part of.
         """
         return self._portal.call(
             partial(
@@ -760,6 +769,7 @@ class SyncTaskScheduler:
                 created_from=created_from,
                 created_until=created_until,
                 schedule_id=schedule_id,
+                part_of=part_of,
                 cursor=cursor,
                 limit=limit,
             )
@@ -1244,6 +1254,7 @@ class SyncProcessOrchestrator:
         created_from: datetime | None = None,
         created_until: datetime | None = None,
         schedule_id: str | None = None,
+        part_of: str | None = None,
         cursor: str | None = None,
         limit: int = 100,
     ) -> Page[RunSummary]:
@@ -1251,6 +1262,7 @@ class SyncProcessOrchestrator:
 
         Raises:
             UsageError: An unknown status, a bad cursor or limit.
+            NotFoundError: There is no run that it could be part of.
         """
         return self._portal.call(
             partial(
@@ -1261,6 +1273,7 @@ class SyncProcessOrchestrator:
                 created_from=created_from,
                 created_until=created_until,
                 schedule_id=schedule_id,
+                part_of=part_of,
                 cursor=cursor,
                 limit=limit,
             )

@@ -279,6 +279,7 @@ class WorkflowManager(Runs[WorkflowSnapshot]):
         created_from: datetime | None = None,
         created_until: datetime | None = None,
         schedule_id: str | None = None,
+        part_of: str | None = None,
         cursor: str | None = None,
         limit: int = 100,
     ) -> Page[RunSummary]:
@@ -291,11 +292,13 @@ class WorkflowManager(Runs[WorkflowSnapshot]):
             created_from: Created at this moment or later.
             created_until: Created before this moment.
             schedule_id: Only firings of this schedule.
+            part_of: Only what this run has started: its children, or the items of its lists.
             cursor: Where the page before ended.
             limit: How many at most, up to 1,000.
 
         Raises:
             UsageError: An unknown status, a bad cursor or limit.
+            NotFoundError: There is no run that it could be part of.
         """
         return await self._list(
             status=status,
@@ -306,6 +309,7 @@ class WorkflowManager(Runs[WorkflowSnapshot]):
             cursor=cursor,
             limit=limit,
             schedule=schedule_id,
+            part_of=part_of,
         )
 
     async def delete_workflow(self, workflow_id: str) -> None:

@@ -12,6 +12,7 @@ from world import World, ids
 from kallista import (
     DefinitionError,
     Kallista,
+    NotFoundError,
     ProcessStatus,
     StateError,
     TaskContext,
@@ -359,6 +360,10 @@ async def test_what_users_see_of_a_long_list(any_world: World) -> None:
     [node] = tree.children
     assert (node.children, node.told) == ((), "1 of 4 done, 1 failed, 2 under way")
     assert ids((await app.scheduler.list_tasks()).items) == []
+    failed = await app.scheduler.list_tasks(part_of="w", status="FAILED")
+    assert ids(failed.items) == ["w/each/1"]
+    with pytest.raises(NotFoundError):
+        await app.scheduler.list_tasks(part_of="v")
     press.release(2)
     assert (await ended(app, any_world)).ok
     kinds = Counter(event.kind for event in await app.workflow_manager.get_history("w"))
