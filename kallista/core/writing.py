@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from kallista.core.birth import newborn_child
+from kallista.core.decide.lines import priority_of
 from kallista.core.plan import Fence, NewRun, Ownership, Plan
 from kallista.core.run import Draft
 from kallista.core.states import RunKind
@@ -47,5 +48,7 @@ def plan_of(draft: Draft, key: RunKey, fence: Fence, ownership: Ownership | None
 
 
 def _children(draft: Draft, key: RunKey) -> tuple[NewRun, ...]:
-    now, priority = draft.events[-1].at, draft.run.priority
-    return tuple([newborn_child(child, key, priority, now) for child in draft.children])
+    now = draft.events[-1].at
+    return tuple(
+        [newborn_child(child, key, priority_of(draft, child.step), now) for child in draft.children]
+    )

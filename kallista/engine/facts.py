@@ -107,7 +107,7 @@ class Facts:
             spec = run.definition.steps[position]
             if isinstance(spec.work, ChildSpec):
                 waiting[RunId(child_id(run.id, spec.id, 0))] = position
-            elif isinstance(spec.work, MapSpec):
+            elif isinstance(spec.work, MapSpec) and position in run.items:
                 seen.append(await self._of_items(key, run, position, spec.work))
         if not waiting:
             return seen

@@ -203,7 +203,9 @@ async def test_each_item_is_tried_again_on_its_own(world: World) -> None:
     press.broken[0] = 2
     app = await world.app(press.print)
     retry = {"max_attempts": 3, "delay": 5, "backoff": 1}
-    await started(app, world, printing([0, 1, 2, 3], max_parallel=2, retry=retry))
+    task = printing([0, 1, 2, 3], max_parallel=2, retry=retry, priority=7)
+    await started(app, world, task)
+    assert (await app.scheduler.get_task("w/each/0")).priority == 7
     assert press.printed == [0, 1, 2, 3]
     await world.passes(11)
     assert each(await ended(app, world)).result == ["0#0", "1#1", "2#2", "3#3"]
