@@ -55,8 +55,10 @@ if TYPE_CHECKING:
 
     from kallista.core.retention import Rule
     from kallista.engine.care import StoreCare
+    from kallista.engine.reports import Reports
     from kallista.workflows.sync import (
         SyncProcessOrchestrator,
+        SyncReports,
         SyncStoreCare,
         SyncTaskScheduler,
         SyncWorkflowManager,
@@ -218,7 +220,10 @@ class Kallista:
             self._handlers.add(function)
         self._engine = EmbeddedEngine(store, self._handlers, clock, options, threads)
         limits = Limits(
-            settings.max_steps, settings.max_payload_bytes, settings.max_definition_bytes
+            settings.max_steps,
+            settings.max_payload_bytes,
+            settings.max_definition_bytes,
+            zone=settings.zone_name,
         )
         definitions = self._definitions = StoredDefinitions(
             store,
@@ -391,6 +396,13 @@ class Kallista:
 
         return StoreCare(self._store, self._clock.now)
 
+    @cached_property
+    def reports(self) -> Reports:
+        """What many runs have come to: what failed, and by which errors."""
+        from kallista.engine.reports import Reports
+
+        return Reports(self._store, self._definitions.moment)
+
     async def diagnose(self) -> Diagnosis:
         """How the store and its workers are."""
         counts = await self._store.count_runs()
@@ -473,6 +485,15 @@ class SyncKallista:
         if self._portal is None:
             raise UsageError("the store is cared for while it is open: with Kallista.sync() as app")
         return SyncStoreCare(self._app.store, self._portal)
+
+    @cached_property
+    def reports(self) -> SyncReports:
+        """What many runs have come to; see ``Kallista``."""
+        from kallista.workflows.sync import SyncReports
+
+        if self._portal is None:
+            raise UsageError("reports are made while it is open: with Kallista.sync() as app")
+        return SyncReports(self._app.reports, self._portal)
 
     def __exit__(
         self,

@@ -9,7 +9,7 @@ from kallista.core.encoding import definition_from_data
 from kallista.core.ids import child_id, item_id
 from kallista.core.items import items_in
 from kallista.core.plan import WAKE, WHOLE_RUN
-from kallista.core.run import Run, fold
+from kallista.core.run import Run, follow
 from kallista.core.states import ACTIVE_RUN, FINISHED_RUN, ProcessStatus, RunKind, TaskStatus
 from kallista.core.types import Micros, RunId, RunKey, TaskType
 from kallista.engine.promises import is_under_way, waits_in
@@ -35,7 +35,11 @@ def audit(state: MemoryState) -> None:
 def _history_tells_the_state(state: MemoryState, record: RunRecord, definition: Definition) -> None:
     events = state.events[record.key]
     assert [event.seq for event in events] == list(range(len(events))), record.id
-    folded = fold(Run.new(record.id, definition, {}, 0), events)
+    draft = follow(Run.new(record.id, definition, {}, 0), events)
+    told = {at: failing for at, failing in (draft.failures or {}).items() if failing is not None}
+    assert state.failures.get(record.key, {}) == told, record.id
+    draft.absorb()
+    folded = draft.run
     assert folded.head == record.head, record.id
     assert tuple(folded.steps) == record.steps, record.id
 
@@ -77,7 +81,13 @@ class _Moving:
     def check(self) -> None:
         """Whether something will."""
         record, head = self.record, self.record.head
-        if self.will_be_looked_at or head.state is ProcessStatus.PENDING:
+        if self.will_be_looked_at:
+            return
+        expires = self.definition.expires
+        if expires and head.ending is None and not any(step.attempt for step in record.steps):
+            expires_at = expires.moment(record.created_at)
+            assert self._line(WAKE, WHOLE_RUN, expires_at), f"{record.id}: does not expire"
+        if head.state is ProcessStatus.PENDING:
             return
         self._agrees_with_its_parent()
         if head.state is ProcessStatus.WAITING:

@@ -1,6 +1,6 @@
 """Writes ``kallista/workflows/sync.py``: the three objects for programs without an event loop.
 
-And what looks after the store.
+And what looks after the store, and reports on it.
 
 A synchronous door cannot be derived under strict typing, so it is generated from the source of the
 asynchronous one; a test fails when the two differ. Run it after changing a public method::
@@ -23,7 +23,10 @@ SOURCES = {
     "ProcessOrchestrator": PACKAGE / "process_orchestrator.py",
 }
 SHARED = PACKAGE / "runs.py"
-ALONE = {"StoreCare": PACKAGE.parent / "engine" / "care.py"}
+ALONE = {
+    "StoreCare": PACKAGE.parent / "engine" / "care.py",
+    "Reports": PACKAGE.parent / "engine" / "reports.py",
+}
 """What shares no methods with the three."""
 
 HEADER = '''"""The three objects for programs without an event loop.
@@ -64,6 +67,7 @@ from kallista.workflows.workflow_manager import WorkflowManager
 
 if TYPE_CHECKING:
     from kallista.engine.care import StoreBackup, StoreCare, StoreCheck, StoreStats
+    from kallista.engine.reports import FailureGroup, Reports
 
 ResultT = TypeVar("ResultT")
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
 from kallista.cli.options import (
+    ErrorOption,
     NameOption,
     ReasonOption,
     SinceOption,
@@ -94,14 +95,16 @@ def add_deed(commands: typer.Typer, deed: Deed) -> None:
         name: NameOption = None,
         tag: TagOption = None,
         created: SinceOption = None,
+        error: ErrorOption = None,
         reason: ReasonOption = None,
         dry_run: DryRunOption = False,
         yes: YesOption = False,
         store: StoreOption = None,
         output: OutputOption = Format.TEXT,
     ) -> None:
+        given = _given(status, name, tag, created, error)
         told = Told(reason, dry_run=dry_run)
-        _do(Session(store, output), deed, id, status, name, tag, created, told, yes=yes)
+        _do(Session(store, output), deed, id, given, told, yes=yes)
 
     def with_rollback(
         id: SomeIdArgument = None,
@@ -109,6 +112,7 @@ def add_deed(commands: typer.Typer, deed: Deed) -> None:
         name: NameOption = None,
         tag: TagOption = None,
         created: SinceOption = None,
+        error: ErrorOption = None,
         reason: ReasonOption = None,
         rollback: RollbackOption = False,
         dry_run: DryRunOption = False,
@@ -116,9 +120,10 @@ def add_deed(commands: typer.Typer, deed: Deed) -> None:
         store: StoreOption = None,
         output: OutputOption = Format.TEXT,
     ) -> None:
+        given = _given(status, name, tag, created, error)
         told = Told(reason, rollback, dry_run)
         does = replace(deed, done="is being rolled back", makes_work=True) if rollback else deed
-        _do(Session(store, output), does, id, status, name, tag, created, told, yes=yes)
+        _do(Session(store, output), does, id, given, told, yes=yes)
 
     commands.command(
         deed.verb,
@@ -127,25 +132,31 @@ def add_deed(commands: typer.Typer, deed: Deed) -> None:
     )(with_rollback if deed.can_undo else plain)
 
 
-def _do(
-    session: Session,
-    deed: Deed,
-    id: str | None,
+def _given(
     status: list[str] | None,
     name: str | None,
     tag: str | None,
     created: str | None,
+    error: str | None,
+) -> Mapping[str, object]:
+    """Which runs are meant, as far as that was said."""
+    return {
+        "status": status or None, "name": name, "tag": tag, "created_from": created, "error": error,
+    }  # fmt: skip
+
+
+def _do(
+    session: Session,
+    deed: Deed,
+    id: str | None,
+    given: Mapping[str, object],
     told: Told,
     *,
     yes: bool,
 ) -> None:
-    given = {
-        "status": status or None,
-        "name": name,
-        "tag": tag,
-        "created_from": session.guard(lambda: since(created)),
-    }
-    which = cast("Which", {key: value for key, value in given.items() if value is not None})
+    created = session.guard(lambda: since(cast("str | None", given["created_from"])))
+    chosen = {**given, "created_from": created}
+    which = cast("Which", {key: value for key, value in chosen.items() if value is not None})
     if id is None:
         _act_on_many(session, deed, which, told, yes=yes)
     elif which or told.dry_run:
@@ -205,7 +216,7 @@ def _act_on_many(session: Session, deed: Deed, which: Which, told: Told, *, yes:
         session.fail(
             UsageError(
                 f"give an ID, or say which {deed.plural} are meant:"
-                " --tag, --name, --status, --since"
+                " --tag, --name, --status, --since, --error"
             )
         )
     preview = session.ask(lambda app: deed.many(app, which, replace(told, dry_run=True)))

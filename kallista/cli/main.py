@@ -15,6 +15,8 @@ from kallista.cli.objects import (
     task_commands,
     workflow_commands,
 )
+from kallista.cli.options import ErrorOption
+from kallista.cli.options import since as read_since
 from kallista.cli.session import (
     DEBUG,
     FAILED,
@@ -147,6 +149,43 @@ def replay(
         print(told)
     if not told.agrees:
         raise typer.Exit(FAILED)
+
+
+@app.command(
+    short_help="Show what failed, by error and task type.",
+    epilog="Example: kallista failures --since 7d",
+)
+def failures(
+    error: ErrorOption = None,
+    type: Annotated[str | None, typer.Option("--type", help="Of this task type.")] = None,
+    since: Annotated[
+        str | None,
+        typer.Option("--since", help="Failed since a moment (2026-01-31) or for a length (2h)."),
+    ] = None,
+    examples: Annotated[
+        int, typer.Option("-n", min=1, max=100, help="How many of each are shown.")
+    ] = 3,
+    store: StoreOption = None,
+    output: OutputOption = Format.TEXT,
+) -> None:
+    """Show what is FAILED now, by error and task type, with the newest of each.
+
+    All that failed by one error goes on by: kallista workflow retry --error RateLimited, and the
+    same for processes and tasks.
+    """
+    session = Session(store, output)
+    moment = session.guard(lambda: read_since(since))
+    found = session.ask(
+        lambda app: app.reports.failures(error=error, type=type, since=moment, examples=examples)
+    )
+    if session.as_json:
+        from kallista.cli.output import print_json
+
+        print_json(list(found))
+    else:
+        from kallista.cli.reports import show_failures
+
+        show_failures(found)
 
 
 @app.command(epilog="Example: kallista types shell sleep")

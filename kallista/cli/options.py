@@ -21,6 +21,10 @@ PartOfOption = Annotated[
     str | None,
     typer.Option("--part-of", help="Started by this run: its children, the items of its lists."),
 ]
+ErrorOption = Annotated[
+    str | None,
+    typer.Option("--error", help="Of which something has failed by it, like RateLimited."),
+]
 CursorOption = Annotated[
     str | None, typer.Option("--cursor", help="Where the page before ended, as that says.")
 ]

@@ -92,6 +92,8 @@ def _facts(run: AnySnapshot) -> Iterator[tuple[str, object]]:
     for name, value in (("started", run.started_at), ("ended", run.ended_at)):
         if value is not None:
             yield name, value
+    if run.expires_at is not None:
+        yield "expires", run.expires_at
     if run.in_flight:
         yield "in flight", run.in_flight
     if run.inputs:

@@ -8,16 +8,19 @@ from functools import lru_cache
 from msgspec import Struct
 from msgspec.structs import replace
 
-from kallista.core.commands import Command, Verb
+from kallista.core.commands import Command, Due, Verb
 from kallista.core.decide import NO_CAPACITY, Capacity, decide, queue_step
+from kallista.core.decide.expiry import queue_expiry
 from kallista.core.definitions import Definition, TaskSpec
+from kallista.core.durations import to_datetime
 from kallista.core.encoding import definition_hash, definition_text
 from kallista.core.ids import content_hash
 from kallista.core.json_text import EMPTY, to_json
-from kallista.core.plan import WAKE, Entry, NewRun
+from kallista.core.plan import WAKE, WHOLE_RUN, Entry, NewRun
 from kallista.core.run import Child, Draft, Run
 from kallista.core.states import EventKind
 from kallista.core.types import Json, JsonText, Micros, RunId, RunKey, ScheduleId, WorkerKey
+from kallista.errors import UsageError
 
 
 class Wanted(Struct, frozen=True, gc=False):
@@ -46,34 +49,60 @@ class Wanted(Struct, frozen=True, gc=False):
     driven: int = 1
 
 
-def created(wanted: Wanted) -> Draft:
+def created(wanted: Wanted, now: Micros) -> Draft:
     """The draft of a run that waits to be started: PENDING, without a history."""
-    return Draft(_new(wanted))
+    run = _new(wanted, now)
+    if run.expires_at is None:
+        return Draft(run)
+    return decide(run, [Due(WHOLE_RUN)], now)
 
 
-def _new(wanted: Wanted) -> Run:
-    return Run.new(wanted.id, wanted.definition, wanted.inputs, wanted.priority)
+def _new(wanted: Wanted, now: Micros) -> Run:
+    definition = wanted.definition
+    expires = None if definition.expires is None else definition.expires.moment(now)
+    return Run.new(wanted.id, definition, wanted.inputs, wanted.priority, expires)
 
 
 def started(wanted: Wanted, now: Micros, capacity: Capacity = NO_CAPACITY) -> Draft:
     """The draft of a run that is created and started at once.
 
     A run whose first steps are child runs cannot create those before it exists itself, and one that
-    has nothing to do cannot tell those who wait for its end; it only opens, and whoever claims it
-    looks at it and goes on.
+    has nothing to do cannot tell other runs that wait for its end; it only opens, and whoever claims
+    it looks at it and goes on.
+
+    Raises:
+        UsageError: It would expire before it is due.
     """
-    run = _new(wanted)
+    run = _new(wanted, now)
+    draft = _started(run, wanted, now, capacity)
+    if run.expires_at is not None:
+        queue_expiry(draft)
+    return draft
+
+
+def _started(run: Run, wanted: Wanted, now: Micros, capacity: Capacity) -> Draft:
     driven = wanted.driven if wanted.driven > 1 else 0  # a run is driven by the first unless told
     if wanted.ready_at is not None and wanted.ready_at > now:
+        _check_expiry(run, wanted.ready_at)
         draft = _opened(run, now, driven)
         queue_step(draft, 0, wanted.ready_at, now)
         return draft
     draft = decide(run, [Command(Verb.START, driven=driven)], now, capacity)
-    if not draft.children and not draft.wake_parent:
+    is_awaited = draft.announce or (draft.wake_parent and wanted.parent is not None)
+    if not draft.children and not is_awaited:
         return draft
     draft = _opened(run, now, driven)
     draft.queue(Entry(WAKE, run.priority, now))
     return draft
+
+
+def _check_expiry(run: Run, ready_at: Micros) -> None:
+    if run.expires_at is not None and run.expires_at <= ready_at:
+        at, due = to_datetime(run.expires_at), to_datetime(ready_at)
+        raise UsageError(
+            f"{run.id!r} would expire at {at:%Y-%m-%d %H:%M:%S} UTC, and it is due only at"
+            f" {due:%Y-%m-%d %H:%M:%S} UTC; let it expire later"
+        )
 
 
 def _opened(run: Run, now: Micros, driven: int) -> Draft:
@@ -95,7 +124,7 @@ def newborn(wanted: Wanted, draft: Draft, now: Micros, owner: WorkerKey | None =
     """
     definition = wanted.definition
     definition_id = definition_hash(definition)
-    return NewRun(  # by position: 18 names cost 1 µs
+    return NewRun(  # by position: 19 names cost 1 µs
         wanted.id,
         definition.kind,
         _name(wanted),
@@ -114,6 +143,7 @@ def newborn(wanted: Wanted, draft: Draft, now: Micros, owner: WorkerKey | None =
         draft.steps(),
         tuple(draft.events),
         tuple(draft.enqueue),
+        () if draft.failures is None else tuple(draft.failures.items()),
     )
 
 
@@ -128,7 +158,7 @@ def newborn_all(all_wanted: Sequence[Wanted], now: Micros, *, start: bool) -> li
         alike = _alike(wanted)
         model = None if alike is None else models.get(alike)
         if model is None:
-            draft = started(wanted, now) if start else created(wanted)
+            draft = started(wanted, now) if start else created(wanted, now)
             run = newborn(wanted, draft, now)
             if alike is not None:
                 models[alike] = run

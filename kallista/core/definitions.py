@@ -121,8 +121,25 @@ class MapSpec(Struct, frozen=True, gc=False):
     collect: bool = True
 
 
+SWITCH: Final = TaskType("switch")
+"""What is shown as the type of a step that chooses."""
+
 Work: TypeAlias = TaskSpec | ChildSpec | MapSpec | SwitchSpec
 """What a step does."""
+
+
+def type_of(work: Work) -> TaskType:
+    """What people know a step's work by: the task type, the kind of its child runs, ``switch``."""
+    match work:
+        case TaskSpec(type=type):
+            return type
+        case ChildSpec(definition=definition):
+            return TaskType(definition.kind.value)
+        case MapSpec(child=ChildSpec(definition=definition)):
+            is_task = definition.kind is RunKind.TASK
+            return type_of(definition.steps[0].work) if is_task else TaskType(definition.kind.value)
+        case SwitchSpec():
+            return SWITCH
 
 
 class Phase(StrEnum):
@@ -170,6 +187,22 @@ class StepSpec(Struct, frozen=True, gc=False):
     branch_of: int | None = None
 
 
+class Expiry(Struct, frozen=True, gc=False):
+    """Until when a run is of use: one of the two is given.
+
+    Args:
+        after: So long after its creation.
+        at: Until this moment.
+    """
+
+    after: Micros | None = None
+    at: Micros | None = None
+
+    def moment(self, created_at: Micros) -> Micros:
+        """When a run expires that was created at a moment."""
+        return Micros(created_at + (self.after or 0)) if self.at is None else self.at
+
+
 # eq=False keeps identity comparison: definitions are compared by their content hash.
 @dataclass(frozen=True, eq=False)
 class Definition:
@@ -188,6 +221,7 @@ class Definition:
         priority: Of its runs, unless a run says otherwise; higher runs first.
         tags: Of its runs.
         on_failure: What a run does when it fails.
+        expires: Until when a run is of use of which nothing has begun; None: for ever.
     """
 
     kind: RunKind
@@ -200,6 +234,7 @@ class Definition:
     priority: int = 0
     tags: tuple[str, ...] = ()
     on_failure: OnFailure = OnFailure.STOP
+    expires: Expiry | None = None
 
     @cached_property
     def main_count(self) -> int:

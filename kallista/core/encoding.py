@@ -12,6 +12,7 @@ from kallista.core.definitions import (
     Case,
     ChildSpec,
     Definition,
+    Expiry,
     InputSpec,
     MapSpec,
     OnFailure,
@@ -58,6 +59,7 @@ def definition_to_data(definition: Definition) -> dict[str, Json]:
             "priority": (definition.priority, 0),
             "tags": (list(definition.tags), []),
             "on_failure": (definition.on_failure.value, OnFailure.STOP.value),
+            "expires": (_expiry_to_data(definition.expires), {}),
         }
     )
 
@@ -79,7 +81,14 @@ def definition_from_data(data: object) -> Definition:
         priority=known.get("priority", 0),
         tags=tuple(known.get("tags", ())),
         on_failure=OnFailure(known.get("on_failure", OnFailure.STOP)),
+        expires=Expiry(**known["expires"]) if "expires" in known else None,
     )
+
+
+def _expiry_to_data(expiry: Expiry | None) -> dict[str, Json]:
+    if expiry is None:
+        return {}
+    return _without_defaults({"after": (expiry.after, None), "at": (expiry.at, None)})
 
 
 def _input_to_data(spec: InputSpec) -> dict[str, Json]:

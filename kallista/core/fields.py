@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Mapping, Sequence
+from datetime import datetime
 from typing import Final, TypeVar, cast
 
-from kallista.core.durations import parse_duration
+from kallista.core.definitions import Expiry
+from kallista.core.durations import parse_duration, parse_moment
 from kallista.core.ids import check_id
 from kallista.core.json_text import from_json, json_size
 from kallista.core.plain import plain, plain_json, shown, type_name
 from kallista.core.problems import Problems
 from kallista.core.retry import NO_RETRY, RetryPolicy, parse_retry
 from kallista.core.types import Json, Micros
+from kallista.core.wall_clock import zone_named
 from kallista.errors import UsageError
 
 T = TypeVar("T")
@@ -22,8 +26,7 @@ MAX_COUNT: Final = 1_000_000
 
 LATER: Final = frozenset(
     {
-        "concurrency_key", "rate_limit",
-        "deduplicate", "expires_at", "heartbeat_timeout",
+        "concurrency_key", "rate_limit", "deduplicate", "heartbeat_timeout",
     }
 )  # fmt: skip
 """Keys of tasks and steps that later versions will know."""
@@ -120,6 +123,28 @@ def length(value: object, what: str, problems: Problems) -> Micros | None:
         problems.add(f"{what} must be longer than nothing; leave it out for no limit")
         return None
     return found
+
+
+def expiry(value: object, zone: Callable[[], str], problems: Problems) -> Expiry | None:
+    """Until when something is of use: a length from its creation, or a moment; None: for ever.
+
+    Args:
+        value: What was given.
+        zone: The IANA name that naive moments are read by.
+        problems: Where problems are noted.
+    """
+    if value is None:
+        return None
+    if isinstance(value, datetime) or (isinstance(value, str) and _DATE.match(value)):
+        at = _tried(
+            lambda: parse_moment(value, zone_named(zone())), Micros(0), "expires_at", problems
+        )
+        return Expiry(at=at)
+    return Expiry(after=length(value, "expires_at", problems))
+
+
+_DATE: Final = re.compile(r"\s*\d{4}-\d{2}")
+"""How moments begin, and no length of time does."""
 
 
 def retry(value: object, problems: Problems) -> RetryPolicy:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, TypeAlias
 
 from msgspec import Struct
 
@@ -92,6 +92,26 @@ class Grant(Struct, frozen=True, gc=False, order=True):
     attempt: int
 
 
+class Failing(Struct, frozen=True, gc=False):
+    """A step that has failed, or the run itself, as lists of what failed show it.
+
+    Args:
+        error: The qualified name of the exception's class.
+        type: The task type; of a child run, or of the run itself, its kind.
+        seq: The event that tells of it.
+        at: When it failed.
+    """
+
+    error: str
+    type: str
+    seq: int
+    at: Micros
+
+
+Failures: TypeAlias = tuple[tuple[int, Failing | None], ...]
+"""What has failed, by the position of the step, and what is not FAILED any more (None)."""
+
+
 class NewRun(Struct, frozen=True, gc=False):
     """A run that is to exist; the first plan of its life is part of it.
 
@@ -114,6 +134,7 @@ class NewRun(Struct, frozen=True, gc=False):
         steps: The states of its steps; a single task has one.
         events: What has happened to it so far.
         enqueue: What of it waits to be taken up.
+        failures: What of it has failed already.
     """
 
     id: RunId
@@ -134,6 +155,7 @@ class NewRun(Struct, frozen=True, gc=False):
     steps: tuple[StepState, ...]
     events: tuple[Event, ...]
     enqueue: tuple[Entry, ...]
+    failures: Failures = ()
 
 
 class Plan(Struct, frozen=True, gc=False):
@@ -158,6 +180,7 @@ class Plan(Struct, frozen=True, gc=False):
         lend: Wishes for steps of this run that it grants.
         recall: Steps whose borrowers are to stop their handlers; one without a loan is no error.
         settle: Steps whose loans end with this plan; one without a loan is no error.
+        failures: What of it fails, or goes on again.
     """
 
     run: RunKey
@@ -176,3 +199,4 @@ class Plan(Struct, frozen=True, gc=False):
     lend: tuple[Grant, ...] = ()
     recall: tuple[int, ...] = ()
     settle: tuple[int, ...] = ()
+    failures: Failures = ()

@@ -13,11 +13,11 @@ from typing import Any, Final, NamedTuple, TypeAlias, TypeVar
 from msgspec import Struct
 from msgspec.structs import replace
 
-from kallista.core.definitions import Definition, TaskSpec
+from kallista.core.definitions import Definition, TaskSpec, type_of
 from kallista.core.events import Event, RunHead, StepState
 from kallista.core.items import Items
 from kallista.core.json_text import from_json
-from kallista.core.plan import Entry, Grant
+from kallista.core.plan import WHOLE_RUN, Entry, Failing, Grant
 from kallista.core.states import (
     FINISHED_RUN,
     FINISHED_STEP,
@@ -60,11 +60,12 @@ class Run:
         head: Where it is.
         steps: Where its steps are, by position; owned by this object from now on.
         outputs: Results that references read, by position; absent where none is referenced.
+        expires_at: Until when it is of use if nothing of it has begun; None: for ever.
     """
 
     __slots__ = (
-        "blockers", "dead_ends", "definition", "head", "id", "in_order", "inputs", "items",
-        "last_steps", "lists", "outputs", "priority", "steps", "unfinished", "wound_up",
+        "blockers", "dead_ends", "definition", "expires_at", "head", "id", "in_order", "inputs",
+        "items", "last_steps", "lists", "outputs", "priority", "steps", "unfinished", "wound_up",
     )  # fmt: skip
 
     def __init__(
@@ -76,6 +77,7 @@ class Run:
         head: RunHead,
         steps: list[StepState],
         outputs: dict[int, Json] | None = None,
+        expires_at: Micros | None = None,
     ) -> None:
         self.id = id
         self.definition = definition
@@ -84,6 +86,7 @@ class Run:
         self.head = head
         self.steps = steps
         self.outputs: dict[int, Json] = {} if outputs is None else outputs
+        self.expires_at = expires_at
         self.blockers = list(definition.predecessors)
         self.unfinished = definition.main_count
         self.dead_ends = 0
@@ -109,11 +112,16 @@ class Run:
 
     @classmethod
     def new(
-        cls, id: RunId, definition: Definition, inputs: Mapping[str, Json], priority: int
+        cls,
+        id: RunId,
+        definition: Definition,
+        inputs: Mapping[str, Json],
+        priority: int,
+        expires_at: Micros | None = None,
     ) -> Run:
         """A run to which nothing has happened yet."""
         steps = [_NEW_STEP] * len(definition.steps)
-        return cls(id, definition, inputs, priority, _NEW_HEAD, steps)
+        return cls(id, definition, inputs, priority, _NEW_HEAD, steps, None, expires_at)
 
     @property
     def kind(self) -> RunKind:
@@ -190,7 +198,8 @@ class Draft:
 
     __slots__ = (
         "_last_head", "announce", "blockers", "changed", "children", "dead_ends", "dequeue",
-        "enqueue", "events", "in_flight", "items", "launched", "lend", "outputs", "run", "seq",
+        "enqueue", "events", "failures", "in_flight", "items", "launched", "lend", "outputs", "run",
+        "seq",
         "settle", "state", "stopped", "unfinished", "wake", "wake_parent",
     )  # fmt: skip
 
@@ -209,6 +218,7 @@ class Draft:
         self.blockers: dict[int, int] | None = None
         self.outputs: dict[int, Json] | None = None
         self.items: dict[int, Items] | None = None
+        self.failures: dict[int, Failing | None] | None = None
         self.enqueue: _Few[Entry] = ()
         self.dequeue: _Few[Entry] = ()
         self.children: _Few[Child] = ()
@@ -276,6 +286,12 @@ class Draft:
         if self.items is None:
             self.items = {}
         self.items[position] = items
+
+    def note_failure(self, position: int, failing: Failing | None) -> None:
+        """Let a step count among those that failed, or no longer."""
+        if self.failures is None:
+            self.failures = {}
+        self.failures[position] = failing
 
     def queue(self, entry: Entry) -> None:
         """Add a line to the queue."""
@@ -367,14 +383,23 @@ def fold(run: Run, events: Iterable[Event]) -> Run:
     Raises:
         StateError: The history breaks the law.
     """
+    follow(run, events).absorb()
+    return run
+
+
+def follow(run: Run, events: Iterable[Event]) -> Draft:
+    """The draft of all that a history tells; the run is not changed.
+
+    Raises:
+        StateError: The history breaks the law.
+    """
     draft = Draft(run)
     for event in events:
         if event.step is None:
             _apply_to_run(draft, event)
         else:
             _apply_to_step(draft, event, event.step)
-    draft.absorb()
-    return run
+    return draft
 
 
 def _apply_to_run(draft: Draft, event: Event) -> None:
@@ -396,12 +421,33 @@ def _apply_to_run(draft: Draft, event: Event) -> None:
     ending: Ending | None = None
     if goes_on or head.ending is not None:
         outcome, ending = _winding(head, event, outcome)
+    if outcome != head.outcome:
+        _note_outcome(draft, event, outcome)
     draft.state = state
     draft.seq = event.seq + 1
     draft._last_head = RunHead(
         state, draft.seq, draft.in_flight, started, ended, deadline, event.attempt or head.driven,
         held, outcome, ending,
     )  # fmt: skip
+
+
+def _note_outcome(draft: Draft, event: Event, outcome: int | None) -> None:
+    """The run has another reason now why it fails, or none."""
+    failing = None if outcome is None else _failing(draft, WHOLE_RUN, event)
+    if failing is not None or draft._last_head.outcome is not None:
+        draft.note_failure(WHOLE_RUN, failing)
+
+
+def _failing(draft: Draft, position: int, event: Event) -> Failing | None:
+    """What an event tells of a failure; None: it tells of none."""
+    told = from_json(event.data or "null")
+    if not isinstance(told, dict) or "type" not in told:
+        return None
+    definition = draft.run.definition
+    kind: str = definition.kind.value
+    if position != WHOLE_RUN:
+        kind = type_of(definition.steps[position].work)
+    return Failing(told["type"], kind, event.seq, event.at)
 
 
 def _winding(head: RunHead, event: Event, outcome: int | None) -> tuple[int | None, Ending | None]:
@@ -496,6 +542,8 @@ def _interrupted(draft: Draft, event: Event, step: StepState, status: TaskStatus
 
 
 def _reset(draft: Draft, event: Event, step: StepState, status: TaskStatus) -> StepState:
+    if step.status is TaskStatus.FAILED:
+        draft.note_failure(event.step or 0, None)
     return StepState(status, attempt=step.attempt, outcome=event.seq if event.data else None)
 
 
@@ -507,7 +555,9 @@ def _completed(draft: Draft, event: Event, step: StepState, status: TaskStatus) 
 
 
 def _failed(draft: Draft, event: Event, step: StepState, status: TaskStatus) -> StepState:
-    passed = draft.run.definition.steps[event.step or 0].continue_on_error
+    position = event.step or 0
+    draft.note_failure(position, _failing(draft, position, event))
+    passed = draft.run.definition.steps[position].continue_on_error
     return _ended(event, replace(step, failures=step.failures + 1), status, passed=passed)
 
 

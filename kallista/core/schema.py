@@ -115,6 +115,11 @@ def _settings() -> Schema:
         "retry": _nullable(_ref("retry", "How failed tasks are tried again.")),
         "timeout": _nullable(_ref("duration", "The limit of one attempt of a task.")),
         "deadline": _nullable(_ref("duration", "The limit of the whole run.")),
+        "expires_at": {
+            "type": ["number", "string", "null"],
+            "description": "Until when it is of use: a length from its creation, or a moment.",
+            "examples": ["10m", "2030-05-01T18:00:00+02:00"],
+        },
         "tags": _nullable(_ref("tags", "To find runs by.")),
         "priority": _nullable(_ref("priority", "Higher runs first; 0 when not said.")),
         "inputs": _nullable(_ref("inputs")),

@@ -158,6 +158,7 @@ class RunSnapshot(Snapshot, frozen=True):
         created_at: When it was created.
         started_at: When it first started.
         ended_at: When it finished.
+        expires_at: When it is CANCELLED if nothing of it has begun by then.
     """
 
     id: RunId
@@ -172,6 +173,7 @@ class RunSnapshot(Snapshot, frozen=True):
     created_at: datetime
     started_at: datetime | None
     ended_at: datetime | None
+    expires_at: datetime | None
 
     @property
     def ok(self) -> bool:

@@ -147,7 +147,16 @@ def task_type(run: Run, position: int) -> TaskType:
     return work.type
 
 
+def has_begun(record: RunRecord) -> bool:
+    """Whether anything of a stored run has ever begun."""
+    return any(step.attempt for step in record.steps)
+
+
 def run_of(record: RunRecord, definition: Definition) -> Run:
     """A stored run, ready to be decided on; outputs that references read are not yet filled in."""
     inputs: Mapping[str, Json] = from_json(record.inputs)
-    return Run(record.id, definition, inputs, record.priority, record.head, list(record.steps))
+    expires = definition.expires
+    return Run(
+        record.id, definition, inputs, record.priority, record.head, list(record.steps), None,
+        None if expires is None else expires.moment(record.created_at),
+    )  # fmt: skip

@@ -110,6 +110,7 @@ class _Begun(NamedTuple):
             and record.steps == mine.steps
             and record.priority == mine.priority
             and self.draft.run.definition.steps[0].when is None
+            and self.draft.run.expires_at is None
         )
 
 

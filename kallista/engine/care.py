@@ -285,6 +285,7 @@ _LINKS: Final[Mapping[str, str]] = {
     "loan": "a loan ({about!r}, step {step}) points to a run ({run}) that has none there",
     "wait": "a run ({run}) that does not exist waits for {about!r}",
     "tag": "the tag {about!r} points to a run ({run}) that does not exist",
+    "failure": "a failure ({about!r}, step {step}) is of a run ({run}) that has none there",
     "name": "the name {about!r} means a definition that does not exist",
     "schedule": "the schedule {about!r} starts a definition that does not exist",
 }

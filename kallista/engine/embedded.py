@@ -566,8 +566,8 @@ class EmbeddedEngine:
         """Runs that match, newest first."""
         limit = checked_limit(request.limit)
         after = None if request.cursor is None else RunKey(read_cursor(request.cursor, int))
-        texts = (request.name or "", request.tag or "", request.schedule or "")
-        if not all(map(str.isprintable, texts)):
+        texts = (request.name, request.tag, request.schedule, request.error)
+        if not all(text is None or text.isprintable() for text in texts):
             return Page((), None)  # nothing is called so, and not every store could compare it
         records = await self._store.list_runs(
             RunFilter(
@@ -581,6 +581,7 @@ class EmbeddedEngine:
                 schedule=request.schedule,
                 parent=None if request.part_of is None else await self._key_of(request.part_of),
                 roots=request.kind is RunKind.TASK and request.part_of is None,
+                error=request.error,
                 after=after,
                 limit=limit + 1,
             )

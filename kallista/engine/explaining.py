@@ -13,7 +13,7 @@ from kallista.core.durations import to_datetime
 from kallista.core.events import StepState
 from kallista.core.ids import child_id
 from kallista.core.json_text import from_json
-from kallista.core.plan import DEFAULT_QUEUE, lane, queue_of_lane, type_of_lane
+from kallista.core.plan import DEFAULT_QUEUE, WHOLE_RUN, lane, queue_of_lane, type_of_lane
 from kallista.core.schedules import Overlap, Schedule
 from kallista.core.snapshots import Explanation
 from kallista.core.states import (
@@ -24,8 +24,8 @@ from kallista.core.states import (
     TaskStatus,
     status_after,
 )
-from kallista.core.types import Micros, RunId, TaskType
-from kallista.engine.active import DefinitionCache
+from kallista.core.types import JsonText, Micros, RunId, TaskType
+from kallista.engine.active import DefinitionCache, has_begun
 from kallista.engine.snapshots import as_seen, choice_told, items_snapshot, shown
 from kallista.store.port import RunRecord, Store
 
@@ -80,6 +80,9 @@ class Explainer:
 
     async def _where(self, record: RunRecord, definition: Definition) -> Explanation:
         what = f"{record.kind.value.capitalize()} {record.id!r}"
+        return _with_expiry(await self._of(record, definition, what), record, definition)
+
+    async def _of(self, record: RunRecord, definition: Definition, what: str) -> Explanation:
         match record.head.state:
             case ProcessStatus.PENDING:
                 return self._said(record, f"{what} waits to be started", "not_started")
@@ -188,10 +191,14 @@ class Explainer:
             for data in map(json.loads, outcomes.values())
             if isinstance(data, dict) and "message" in data and "type" in data
         ]
-        why = (
-            f" because of {'; '.join(told[:_SHOWN_AT_MOST])}" if told and state == "FAILED" else ""
-        )
-        how = _what_next(record, definition) if state in ("FAILED", "CANCELLED") else ""
+        why = ""
+        if state == "FAILED" and told:
+            why = f" because of {'; '.join(told[:_SHOWN_AT_MOST])}"
+        elif state == "CANCELLED":
+            why = _reason(outcomes.get(WHOLE_RUN))
+        how = ""
+        if state in ("FAILED", "CANCELLED"):
+            how = _what_next(record, definition, self._now())
         sentence = f"{what} is {state}{why}{_in_flight(record)}{how}"
         return self._said(record, sentence, "finished")
 
@@ -299,8 +306,17 @@ class Explainer:
         return self._said(record, f"{what} waits until {at}", "waits_for_moment", [at])
 
 
-def _what_next(record: RunRecord, definition: Definition) -> str:
+def _reason(told: JsonText | None) -> str:
+    """Why a run was cancelled, if somebody or something said so."""
+    data = {} if told is None else from_json(told)
+    return f" ({data['reason']})" if "reason" in data else ""
+
+
+def _what_next(record: RunRecord, definition: Definition, now: Micros) -> str:
     """What a retry would do."""
+    expires = definition.expires
+    if expires is not None and expires.moment(record.created_at) <= now and not has_begun(record):
+        return "; create another one"
     undoing = [
         step
         for spec, step in zip(definition.steps, record.steps, strict=True)
@@ -321,6 +337,15 @@ def _with_ending(explained: Explanation, record: RunRecord) -> Explanation:
     undoes = "what it did is undone, and then " if ending in UNDOING else "then "
     sentence = f"{explained.sentence[:-1]}; {undoes}it will be {status_after(ending)}."
     return replace(explained, sentence=sentence)
+
+
+def _with_expiry(explained: Explanation, record: RunRecord, definition: Definition) -> Explanation:
+    """The same, and when it expires if nothing of it has begun by then."""
+    expires, head = definition.expires, record.head
+    if expires is None or head.ended_at is not None or has_begun(record):
+        return explained
+    at = _shown(expires.moment(record.created_at))
+    return replace(explained, sentence=f"{explained.sentence[:-1]}; it expires at {at}.")
 
 
 def _lane_told(lane: TaskType, elsewhere: Collection[TaskType]) -> str:

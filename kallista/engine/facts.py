@@ -17,6 +17,7 @@ from kallista.core.definitions import ChildSpec, Definition, MapSpec
 from kallista.core.ids import child_id, item_id
 from kallista.core.items import items_in
 from kallista.core.json_text import NULL, from_json, to_json
+from kallista.core.plan import WHOLE_RUN
 from kallista.core.run import Run
 from kallista.core.states import FINISHED_RUN, EventKind, ProcessStatus, RunKind, TaskStatus
 from kallista.core.types import MAX_PAYLOAD_BYTES, Json, JsonText, RunId, RunKey
@@ -171,7 +172,11 @@ class Facts:
         """What has failed in a run, in one line."""
         outcomes = await self._store.outcomes(child.key)
         reasons = [data for data in map(from_json, outcomes.values()) if _is_failure(data)]
-        return "; ".join(f"{data['type']}: {data['message']}" for data in reasons[:3])
+        message = "; ".join(f"{data['type']}: {data['message']}" for data in reasons[:3])
+        own = from_json(outcomes.get(WHOLE_RUN, JsonText("null")))
+        if not message and isinstance(own, dict):
+            message = str(own.get("reason", ""))
+        return message
 
     async def of_parent(self, parent: tuple[RunKey, int] | None) -> Sequence[Stimulus]:
         """Where the run is that started this one, and whether it still waits for it."""

@@ -90,6 +90,7 @@ class ListRequest:
     created_until: Micros | None = None
     schedule: ScheduleId | None = None
     part_of: RunId | None = None
+    error: str | None = None
     cursor: str | None = None
     limit: int = 100
 

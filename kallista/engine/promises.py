@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from typing import Final
 
 from kallista.core.decide.order import stands_behind
@@ -10,16 +10,17 @@ from kallista.core.definitions import ChildSpec, Definition, MapSpec, Phase, Tas
 from kallista.core.events import Event, RunHead, StepState
 from kallista.core.ids import child_id, item_id
 from kallista.core.items import items_in
-from kallista.core.plan import WAKE, WHOLE_RUN, Entry, alone, lane
-from kallista.core.run import Run, fold
+from kallista.core.plan import WAKE, WHOLE_RUN, Entry, Failing, alone, lane
+from kallista.core.run import Run, fold, follow
 from kallista.core.snapshots import Replay
 from kallista.core.states import ACTIVE_RUN, FINISHED_RUN, ProcessStatus, RunKind, TaskStatus
 from kallista.core.types import Micros, RunId, RunKey, StepId, TaskType
-from kallista.engine.active import DefinitionCache
+from kallista.engine.active import DefinitionCache, has_begun
 from kallista.errors import StateError
 from kallista.store.port import RunRecord, Store
 
 HISTORY_PAGE: Final = 1000
+_FAILED: Final = TaskStatus.FAILED
 LOOKS: Final = 3
 """How often a run is looked at that seems broken: it may have moved on meanwhile."""
 
@@ -76,8 +77,14 @@ class Promises:
         if len(definition.steps) != len(record.steps):
             yield f"it has {len(record.steps)} steps, and its definition {len(definition.steps)}"
             return
-        for problem in told_otherwise(record, definition, await self._history(record.key)):
+        events = await self._history(record.key)
+        otherwise = list(told_otherwise(record, definition, events))
+        for problem in otherwise:
             yield problem
+        if not otherwise and (
+            await self._store.failures(record.key) != _failures(record, definition, events)
+        ):
+            yield "what is listed of its failures is not what its history tells of them"
         async for problem in self._stuck(record, definition):
             yield problem
 
@@ -95,13 +102,20 @@ class Promises:
         if running:
             yield f"{len(running)} of its steps are RUNNING, and no worker drives it"
         state = record.head.state
-        if state in FINISHED_RUN or state is ProcessStatus.PENDING:
+        expires = definition.expires
+        expires_at = None if expires is None else expires.moment(record.created_at)
+        may_expire = expires_at is not None and record.head.ending is None and not has_begun(record)
+        if state in FINISHED_RUN or (state is ProcessStatus.PENDING and not may_expire):
             return
         lines = await self._store.lines(record.key)
         deadline = record.head.deadline_at
         looks = [line for line in lines if (line.type, line.step) == (WAKE, WHOLE_RUN)]
-        if any(line.ready_at != deadline for line in looks):
+        if any(line.ready_at not in (deadline, expires_at) for line in looks):
             return  # whoever claims it looks at all of it
+        if may_expire and expires_at not in [line.ready_at for line in looks]:
+            yield "nothing would end it when it expires"
+        if state is ProcessStatus.PENDING:
+            return
         counts = record.head.ending is None  # being wound up, it is over as far as that goes
         if deadline is not None and counts and not _queued(lines, WAKE, WHOLE_RUN, deadline):
             yield "nothing would end it at its deadline"
@@ -218,6 +232,17 @@ def told_otherwise(
                 f"its step {step_id(definition, position, record)!r} is {_step(stored)}, and by its"
                 f" history it would be {_step(told)}"
             )
+
+
+def _failures(
+    record: RunRecord, definition: Definition, events: Sequence[Event]
+) -> Mapping[int, Failing]:
+    """What of a run has failed, by its history."""
+    head = record.head
+    if head.outcome is None and all(step.status is not _FAILED for step in record.steps):
+        return {}
+    draft = follow(Run.new(record.id, definition, {}, record.priority), events)
+    return {at: failing for at, failing in (draft.failures or {}).items() if failing is not None}
 
 
 def _goes_on(record: RunRecord, definition: Definition) -> bool:

@@ -6,19 +6,20 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Final, NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from msgspec.structs import replace
 
 from kallista.core.change_overs import offset_text, told
 from kallista.core.definitions import (
+    SWITCH,
     ChildSpec,
     Definition,
     MapSpec,
     Phase,
-    SwitchSpec,
     TaskSpec,
     Work,
+    type_of,
 )
 from kallista.core.durations import format_duration, to_datetime
 from kallista.core.events import Event, StepState
@@ -52,9 +53,6 @@ from kallista.engine.active import ActiveRun, DefinitionCache, Progress
 from kallista.engine.facts import Facts
 from kallista.engine.slots import CLAIM_AHEAD
 from kallista.store.port import RunRecord, Store
-
-SWITCH: Final = TaskType("switch")
-"""What is shown as the type of a step that chooses."""
 
 _UNDO = Phase.UNDO
 
@@ -127,15 +125,17 @@ class SnapshotBuilder:
         )
         errors = _errors(record, steps, outcomes.get(WHOLE_RUN), moments)
         if record.kind is RunKind.TASK:
-            return _task(record, definition, steps[0], errors, moments)
+            why = outcomes.get(WHOLE_RUN)
+            reason = None if why is None else _note(json.loads(why))
+            return _task(record, definition, steps[0], errors, reason, moments)
         if record.kind is RunKind.WORKFLOW:
             return WorkflowSnapshot(
-                *_common(record, from_json(record.inputs), errors, moments),
+                *_common(record, definition, from_json(record.inputs), errors, moments),
                 WorkflowStatus(record.head.state.value),
                 steps,
             )
         return ProcessSnapshot(
-            *_common(record, from_json(record.inputs), errors, moments),
+            *_common(record, definition, from_json(record.inputs), errors, moments),
             ProcessStatus(record.head.state.value),
             steps,
             definition.dependencies,
@@ -345,15 +345,8 @@ def _kind(work: Work) -> RunKind:
 
 
 def _type(work: Work) -> TaskType | None:
-    match work:
-        case MapSpec(child=ChildSpec(definition=definition)):
-            return _type(definition.steps[0].work) if definition.kind is RunKind.TASK else None
-        case TaskSpec(type=type):
-            return type
-        case SwitchSpec():
-            return SWITCH
-        case _:
-            return None
+    """What a handler executes, or a switch; None where it is child runs of other kinds."""
+    return type_of(work) if _kind(work) is RunKind.TASK else None
 
 
 @lru_cache(maxsize=1024)
@@ -441,19 +434,20 @@ def _task(
     definition: Definition,
     step: StepSnapshot,
     errors: tuple[RunError, ...],
+    reason: str | None,
     moments: _Moments,
 ) -> TaskSnapshot:
     work = definition.steps[0].work
     assert isinstance(work, TaskSpec), "a single task is a task"
     return TaskSnapshot(
-        *_common(record, {}, errors, moments),
+        *_common(record, definition, {}, errors, moments),
         status=step.status,
         type=work.type,
         config={**_own(work.config), **from_json(record.inputs)},
         attempt=step.attempt,
         result=step.result,
         error=step.error,
-        note=step.note,
+        note=step.note or reason,
         schedule_id=record.schedule,
         scheduled_time=moments[record.steps[0].since],
     )
@@ -481,23 +475,25 @@ def _errors(
 
 _Common: TypeAlias = tuple[
     RunId, RunKind, str, Mapping[str, Json], tuple[RunError, ...], int, int, tuple[str, ...],
-    RunId | None, datetime, datetime | None, datetime | None,
+    RunId | None, datetime, datetime | None, datetime | None, datetime | None,
 ]  # fmt: skip
 """The fields that the snapshots of all kinds share, in their order."""
 
 
 def _common(
     record: RunRecord,
+    definition: Definition,
     inputs: Mapping[str, Json],
     errors: tuple[RunError, ...],
     moments: _Moments,
 ) -> _Common:
     """What the snapshots of all kinds share."""
-    head = record.head
+    head, expires = record.head, definition.expires
     return (
         record.id, record.kind, record.name, inputs, errors, head.in_flight, record.priority,
         record.tags, record.parent_id, to_datetime(record.created_at), moments[head.started_at],
         moments[head.ended_at],
+        None if expires is None else to_datetime(expires.moment(record.created_at)),
     )  # fmt: skip
 
 

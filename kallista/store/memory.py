@@ -16,7 +16,18 @@ from typing import NamedTuple, TypeVar
 from msgspec.structs import replace
 
 from kallista.core.events import Event, StepState
-from kallista.core.plan import WAKE, WHOLE_RUN, Entry, Grant, NewRun, Ownership, Plan, is_alone
+from kallista.core.plan import (
+    WAKE,
+    WHOLE_RUN,
+    Entry,
+    Failing,
+    Failures,
+    Grant,
+    NewRun,
+    Ownership,
+    Plan,
+    is_alone,
+)
 from kallista.core.schedules import Firing, Schedule
 from kallista.core.states import ProcessStatus, RunKind, ScheduleStatus, TaskStatus
 from kallista.core.types import JsonText, Micros, RunId, RunKey, ScheduleId, TaskType, WorkerKey
@@ -41,6 +52,8 @@ from kallista.store.port import (
     ClaimRequest,
     Committed,
     Created,
+    FailedStep,
+    FailureFilter,
     Figures,
     Loan,
     OldRun,
@@ -84,6 +97,7 @@ class MemoryState:
         waits: For each awaited id the runs that want to be woken.
         queue: All lines.
         loans: All loans, each with the line that was taken for it.
+        failures: What of each run has failed, by the position of the step.
         alive: The workers whose stores are open.
     """
 
@@ -93,6 +107,7 @@ class MemoryState:
     waits: dict[RunId, set[RunKey]] = field(default_factory=dict)
     queue: set[_Line] = field(default_factory=set)
     loans: dict[tuple[RunKey, int], tuple[Loan, _Line]] = field(default_factory=dict)
+    failures: dict[RunKey, dict[int, Failing]] = field(default_factory=dict)
     tombstones: dict[RunId, Tombstone] = field(default_factory=dict)
     definitions: dict[tuple[RunKind, str], JsonText] = field(default_factory=dict)
     schedules: dict[ScheduleId, Schedule] = field(default_factory=dict)
@@ -212,7 +227,16 @@ class MemoryStore:
         state.queue.update(_line(key, entry) for entry in run.enqueue)
         for awaited in run.waits_for:
             state.waits.setdefault(awaited, set()).add(key)
+        self._note_failures(key, run.failures)
         return key
+
+    def _note_failures(self, run: RunKey, failures: Failures) -> None:
+        there = self._state.failures
+        for step, failing in failures:
+            if failing is not None:
+                there.setdefault(run, {})[step] = failing
+            elif there.get(run, {}).pop(step, None) is not None and not there[run]:
+                del there[run]
 
     def _insert_unless_there(self, run: NewRun) -> None:
         if run.id not in self._state.keys:
@@ -251,6 +275,7 @@ class MemoryStore:
         state.queue.difference_update(_line(plan.run, entry) for entry in plan.dequeue)
         state.queue.update(_line(plan.run, entry) for entry in plan.enqueue)
         self._lend(plan)
+        self._note_failures(plan.run, plan.failures)
         self._tell_others(plan, state.runs[plan.run])
         return Committed(run.version + 1)
 
@@ -433,11 +458,54 @@ class MemoryStore:
 
     async def list_runs(self, wanted: RunFilter) -> Sequence[RunRecord]:
         """See the port."""
-        matching = (run for run in reversed(self._read.runs.values()) if _matches(run, wanted))
+        matching = (
+            run
+            for run in reversed(self._read.runs.values())
+            if _matches(run, wanted)
+            and (wanted.error is None or self._has_failed_by(run.key, wanted.error))
+        )
         return [
             run if run.kind is RunKind.TASK else replace(run, steps=())
             for run in islice(matching, wanted.limit)
         ]
+
+    def _has_failed_by(self, run: RunKey, error: str) -> bool:
+        """Whether something of a run has failed so, or of the tree below it if it is the top."""
+        state = self._state
+        return any(
+            _is_called(failing.error, error)
+            for key, failures in state.failures.items()
+            if run in (key, state.runs[key].root)
+            for failing in failures.values()
+        )
+
+    async def failures(self, run: RunKey) -> Mapping[int, Failing]:
+        """See the port."""
+        return dict(self._read.failures.get(run, {}))
+
+    async def failure_groups(self, wanted: FailureFilter) -> Sequence[FailedStep]:
+        """See the port."""
+        groups: dict[tuple[str, str], list[tuple[Micros, RunKey, int, Failing]]] = {}
+        for run, failures in self._read.failures.items():
+            for step, failing in failures.items():
+                if _is_wanted(failing, wanted):
+                    group = groups.setdefault((failing.error, failing.type), [])
+                    group.append((failing.at, run, step, failing))
+        return [
+            self._failed_step(len(group), *newest)
+            for _, group in sorted(groups.items(), key=lambda item: (-len(item[1]), item[0]))
+            for newest in sorted(group, reverse=True)[: wanted.examples]
+        ]
+
+    def _failed_step(
+        self, alike: int, at: Micros, key: RunKey, step: int, failing: Failing
+    ) -> FailedStep:
+        run = self._state.runs[key]
+        root = self._state.runs.get(run.root, run)
+        data = self._state.events[key][failing.seq].data
+        return FailedStep(
+            failing.error, failing.type, alike, step, at, run.id, root.id, root.kind, data
+        )
 
     async def count_runs(self) -> Mapping[tuple[RunKind, str], int]:
         """See the port."""
@@ -524,6 +592,7 @@ class MemoryStore:
                 state.runs[child.key] = replace(child, parent_id=None)
         del state.runs[run.key], state.keys[run.id], state.events[run.key]
         state.queue = {line for line in state.queue if line.run != run.key}
+        state.failures.pop(run.key, None)
         state.loans = {place: loan for place, loan in state.loans.items() if place[0] != run.key}
         for waiting in state.waits.values():
             waiting.discard(run.key)
@@ -763,6 +832,7 @@ class MemoryStore:
             len(state.schedules),
             len(state.tombstones),
             len(state.workers),
+            sum(map(len, state.failures.values())),
         )
         return Figures(dict(zip(COUNTED, counts, strict=True)), 0, None)
 
@@ -880,6 +950,20 @@ def _closed() -> StoreError:
 def _status(kind: RunKind, steps: Sequence[StepState], state: str) -> str:
     """The word that users see: a single task's is its step's."""
     return steps[0].status if kind is RunKind.TASK and steps else state
+
+
+def _is_wanted(failing: Failing, wanted: FailureFilter) -> bool:
+    return (
+        (wanted.error is None or _is_called(failing.error, wanted.error))
+        and wanted.type in (None, failing.type)
+        and (wanted.since is None or failing.at >= wanted.since)
+        and (wanted.until is None or failing.at < wanted.until)
+    )
+
+
+def _is_called(error: str, name: str) -> bool:
+    """Whether an error has a name, which may leave its module out."""
+    return name == error if "." in name else name == error.rpartition(".")[2]
 
 
 def _matches(run: RunRecord, wanted: RunFilter) -> bool:

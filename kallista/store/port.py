@@ -15,7 +15,7 @@ from typing import Final, NamedTuple, Protocol, TypeAlias
 from msgspec import Struct
 
 from kallista.core.events import Event, RunHead, StepState
-from kallista.core.plan import WAKE, Entry, NewRun, Plan
+from kallista.core.plan import WAKE, Entry, Failing, NewRun, Plan
 from kallista.core.schedules import Firing, Schedule
 from kallista.core.states import RunKind, ScheduleStatus
 from kallista.core.types import (
@@ -202,6 +202,8 @@ class RunFilter(Struct, frozen=True, gc=False):
         schedule: Only firings of this schedule.
         parent: Only children of this run.
         roots: Only runs that no other run has started.
+        error: Only runs of which something has failed by this error, or of something below them
+            if no other run has started them; the name of the class alone, or with its module.
         now: The moment that READY is judged by.
         after: The cursor: the key of the last run of the page before.
         limit: How many at most.
@@ -217,8 +219,53 @@ class RunFilter(Struct, frozen=True, gc=False):
     schedule: ScheduleId | None = None
     parent: RunKey | None = None
     roots: bool = False
+    error: str | None = None
     after: RunKey | None = None
     limit: int = 100
+
+
+class FailureFilter(Struct, frozen=True, gc=False):
+    """Which failures are looked at; None means all.
+
+    Args:
+        error: Only this error; the name of the class alone, or with its module.
+        type: Only of this task type, or of this kind of child run.
+        since: Only those that failed at this moment or later.
+        until: Only those that failed before this moment.
+        examples: How many of each group are shown at most.
+    """
+
+    error: str | None = None
+    type: str | None = None
+    since: Micros | None = None
+    until: Micros | None = None
+    examples: int = 3
+
+
+class FailedStep(NamedTuple):
+    """One of the newest in a group of failures of one error and task type.
+
+    Args:
+        error: The qualified name of the exception's class.
+        type: The task type; of a child run, or of the run itself, its kind.
+        alike: How many there are in the group.
+        step: Which step; ``WHOLE_RUN``: the run itself.
+        at: When it failed.
+        run: The run it belongs to.
+        root: The run at the top of its tree, as far as that is there.
+        root_kind: What that is a run of.
+        data: What the event says that tells of it.
+    """
+
+    error: str
+    type: str
+    alike: int
+    step: int
+    at: Micros
+    run: RunId
+    root: RunId
+    root_kind: RunKind
+    data: JsonText | None
 
 
 class Tombstone(NamedTuple):
@@ -253,7 +300,7 @@ class WorkerRecord(Struct, frozen=True, gc=False):
 
 COUNTED: Final = (
     "runs", "steps", "events", "queue", "waits", "loans", "definitions", "schedules", "tombstones",
-    "workers",
+    "workers", "failures",
 )  # fmt: skip
 """What ``Figures`` counts, in this order."""
 
@@ -291,8 +338,9 @@ class BrokenLink(NamedTuple):
 
     Args:
         what: ``request`` (a run without what was asked for), ``owner`` (a run held by a worker
-            that does not exist), ``step``, ``event``, ``line``, ``loan``, ``wait``, ``tag`` (of a
-            run or step that does not exist), ``name`` or ``schedule`` (without its definition).
+            that does not exist), ``step``, ``event``, ``line``, ``loan``, ``wait``, ``tag``,
+            ``failure`` (of a run or step that does not exist), ``name`` or ``schedule`` (without
+            its definition).
         run: The key of the run.
         step: The position of the step.
         about: The id, type, tag or name that people know it by.
@@ -430,6 +478,17 @@ class Store(Protocol):
 
     async def list_runs(self, wanted: RunFilter) -> Sequence[RunRecord]:
         """Runs that match, newest first; single tasks with their one step, others without."""
+        ...
+
+    async def failures(self, run: RunKey) -> Mapping[int, Failing]:
+        """What of a run has failed, by the position of the step; ``WHOLE_RUN``: the run itself."""
+        ...
+
+    async def failure_groups(self, wanted: FailureFilter) -> Sequence[FailedStep]:
+        """What failed, by error and task type: the newest of each group, the largest group first.
+
+        Groups of one size come in the order of error and type.
+        """
         ...
 
     async def count_runs(self) -> Mapping[tuple[RunKind, str], int]:

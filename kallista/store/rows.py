@@ -10,7 +10,7 @@ import msgspec
 from msgspec.structs import astuple
 
 from kallista.core.events import Event, RunHead, StepState
-from kallista.core.plan import Entry, NewRun
+from kallista.core.plan import Entry, Failing, Failures, NewRun
 from kallista.core.schedules import Backfill, FiringRules, Schedule
 from kallista.core.states import (
     Ending,
@@ -25,6 +25,8 @@ from kallista.store.port import (
     NEW_EPOCH,
     NEW_VERSION,
     BrokenLink,
+    FailedStep,
+    FailureFilter,
     Loan,
     OldRun,
     RunRecord,
@@ -128,6 +130,56 @@ def changed_steps(run: NewRun) -> list[Row]:
     return [
         (position, *astuple(step)) for position, step in enumerate(run.steps) if step != NEW_STEP
     ]
+
+
+def failure_row(run: RunKey, step: int, failing: Failing) -> Row:
+    """The values of ``put_failure``."""
+    return (run, step, short_name(failing.error), *astuple(failing))
+
+
+def short_name(error: str) -> str:
+    """The name of an exception's class without that of its module."""
+    return error.rpartition(".")[2]
+
+
+def divided(run: RunKey, failures: Failures) -> tuple[list[Row], list[Row]]:
+    """The rows of ``drop_failure``, and those of ``put_failure``."""
+    mended = [(run, step) for step, failing in failures if failing is None]
+    failed = [failure_row(run, step, failing) for step, failing in failures if failing is not None]
+    return mended, failed
+
+
+def failing(row: Row) -> tuple[int, Failing]:
+    """A row of ``failures_of_run``."""
+    step, *rest = row
+    return step, Failing(*rest)
+
+
+def failure_filter(wanted: FailureFilter) -> dict[str, object]:
+    """The values of ``failure_groups``."""
+    return {
+        "type": wanted.type,
+        "since": wanted.since,
+        "until": wanted.until,
+        "examples": wanted.examples,
+        **error_filter(wanted.error),
+    }
+
+
+def error_filter(error: str | None) -> dict[str, object]:
+    """By which names failures are looked for; a name without a module stands for all modules."""
+    return {
+        "short": None if error is None else short_name(error),
+        "error": error if error is not None and "." in error else None,
+    }
+
+
+def failed_step(row: Row) -> FailedStep:
+    """A row of ``failure_groups``."""
+    error, type, alike, step, at, run, root, root_kind, data = row
+    return FailedStep(
+        error, type, int(alike), step, at, RunId(run), RunId(root), RunKind(root_kind), data
+    )
 
 
 def event(row: Row) -> Event:

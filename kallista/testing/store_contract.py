@@ -17,7 +17,18 @@ import pytest
 from msgspec.structs import replace
 
 from kallista.core.events import Event, RunHead, StepState
-from kallista.core.plan import WAKE, WHOLE_RUN, Entry, Fence, Grant, NewRun, Ownership, Plan, alone
+from kallista.core.plan import (
+    WAKE,
+    WHOLE_RUN,
+    Entry,
+    Failing,
+    Fence,
+    Grant,
+    NewRun,
+    Ownership,
+    Plan,
+    alone,
+)
 from kallista.core.schedules import Backfill, CatchUp, Firing, FiringRules, Overlap, Schedule
 from kallista.core.states import EventKind, ProcessStatus, RunKind, ScheduleStatus, TaskStatus
 from kallista.core.types import JsonText, Micros, RunId, RunKey, ScheduleId, TaskType, WorkerKey
@@ -30,6 +41,7 @@ from kallista.store.port import (
     ClaimedEntry,
     ClaimRequest,
     Committed,
+    FailureFilter,
     Loan,
     RunFilter,
     RunRecord,
@@ -1062,6 +1074,70 @@ class StoreContract(ABC):
             "a sister goes with it, and so needs nothing"
         )
 
+    # what has failed
+
+    @pytest.mark.anyio
+    async def test_what_failed_is_found_by_its_error(self, store: Store, other: Store) -> None:
+        """By the name of the class, with its module or without, in the run and from its top."""
+        top = await made(store, new_run("top", kind=RunKind.PROCESS))
+        child = await made(store, new_run("child", parent=(top.key, 0)))
+        leaf = replace(new_run("leaf"), failures=((1, Failing("other.Slow", "build", 0, NOW)),))
+        born = await made(store, leaf)
+        slow = Failing("app.Slow", "build", 1, Micros(NOW + 1))
+        late = Failing("DeadlineExceeded", "workflow", 2, Micros(NOW + 2))
+        failed = Plan(
+            child.key,
+            fence(child),
+            child.head,
+            events=(happened(1, data='{"message":"too slow"}'), happened(2)),
+            failures=((0, slow), (WHOLE_RUN, late)),
+        )
+        version = (await store.commit(failed)).version
+
+        async def ids(error: str) -> str:
+            return " ".join(run.id for run in await other.list_runs(RunFilter(NOW, error=error)))
+
+        assert await other.failures(child.key) == {0: slow, WHOLE_RUN: late}
+        assert await other.failures(born.key) == dict(leaf.failures)
+        assert await ids("Slow") == "leaf child top"
+        assert await ids("app.Slow") == "child top"
+        assert await ids("DeadlineExceeded") == "child top"
+        assert await ids("low") == ""
+        again = Plan(child.key, Fence(version, None), child.head, failures=((0, None), (5, None)))
+        await store.commit(again)
+        assert await other.failures(child.key) == {WHOLE_RUN: late}
+        assert await ids("Slow") == "leaf"
+
+    @pytest.mark.anyio
+    async def test_what_failed_is_told_in_groups(self, store: Store) -> None:
+        """The largest first, of each the newest, within the filter; with its run it is gone."""
+        keys = []
+        for number in range(4):
+            text = JsonText(f'{{"message":"{number}"}}')
+            at = Micros(NOW + number)
+            event = Event(0, at, EventKind.TASK_FAILED, 0, 1, text)
+            failing = Failing("a.Slow" if number else "Bad", "build", 0, at)
+            run = new_run(f"r{number}", events=[event])
+            keys.append((await made(store, replace(run, failures=((0, failing),)))).key)
+
+        async def told(**wanted: object) -> list[tuple[object, ...]]:
+            found = await store.failure_groups(replace(FailureFilter(), **wanted))
+            return [(step.error, step.alike, step.root, step.data) for step in found]
+
+        newest = [("a.Slow", 3, "r3", '{"message":"3"}'), ("a.Slow", 3, "r2", '{"message":"2"}')]
+        bad = ("Bad", 1, "r0", '{"message":"0"}')
+        assert await told(examples=2) == [*newest, bad]
+        assert await told(error="Slow", examples=1) == newest[:1]
+        assert await told(error="b.Slow") == []
+        assert await told(type="deploy") == []
+        assert await told(until=Micros(NOW + 1)) == [bad]
+        assert await told(since=Micros(NOW + 3), type="build") == [("a.Slow", 1, *newest[0][2:])]
+        first = await store.load(keys[0])
+        assert first is not None
+        await store.commit(finished(first))
+        await store.delete_run(first.key, first.version + 1, NOW)
+        assert await told(error="Bad") == []
+
     # care
 
     @pytest.mark.anyio
@@ -1080,6 +1156,7 @@ class StoreContract(ABC):
                 run.head,
                 events=(happened(1),),
                 steps=((1, StepState(attempt=1)),),
+                failures=((1, Failing("E", "build", 1, NOW)),),
             )
         )
         gone = await made(store, new_run("gone", definition="d", definition_content="[]"))
@@ -1089,7 +1166,7 @@ class StoreContract(ABC):
         after = (await store.figures()).rows
         assert {name: after[name] - before[name] for name in after} == {
             "runs": 1, "steps": 1, "events": 2, "queue": 1, "waits": 2, "loans": 0,
-            "definitions": 2, "schedules": 1, "tombstones": 1, "workers": 1,
+            "definitions": 2, "schedules": 1, "tombstones": 1, "workers": 1, "failures": 1,
         }  # fmt: skip
 
     @pytest.mark.anyio

@@ -43,6 +43,7 @@ class Which(TypedDict, total=False):
     created_from: datetime | str | None
     created_until: datetime | str | None
     schedule_id: str | None
+    error: str | None
 
 
 def check_which(which: Which) -> None:

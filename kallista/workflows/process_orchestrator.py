@@ -208,8 +208,9 @@ class ProcessOrchestrator(Runs[ProcessSnapshot]):
             reason: Why, for their histories.
             dry_run: Only say how many there are, and which are the first.
             which: By ``status``, ``name``, ``tag``, ``created_from``, ``created_until``,
-                ``schedule_id``, as for ``list_processes``; at least one of them. Without a status
-                all that the command is for. What others have started is told by those.
+                ``schedule_id``, ``error``, as for ``list_processes``; at least one of them.
+                Without a status all that the command is for. What others have started is told by
+                those.
 
         Returns:
             How many there were, for how many it changed something, and who refused it.
@@ -287,6 +288,7 @@ class ProcessOrchestrator(Runs[ProcessSnapshot]):
         created_until: datetime | None = None,
         schedule_id: str | None = None,
         part_of: str | None = None,
+        error: str | None = None,
         cursor: str | None = None,
         limit: int = 100,
     ) -> Page[RunSummary]:
@@ -306,6 +308,7 @@ class ProcessOrchestrator(Runs[ProcessSnapshot]):
             limit=limit,
             schedule=schedule_id,
             part_of=part_of,
+            error=error,
         )
 
     async def delete_process(self, process_id: str) -> None:

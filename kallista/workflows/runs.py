@@ -167,6 +167,7 @@ class Runs(Generic[SnapshotT]):
                 created_from=which.get("created_from"),
                 created_until=which.get("created_until"),
                 schedule=which.get("schedule_id"),
+                error=which.get("error"),
                 cursor=cursor,
                 limit=TOGETHER,
             )
@@ -211,6 +212,7 @@ class Runs(Generic[SnapshotT]):
         limit: int,
         schedule: str | None = None,
         part_of: str | None = None,
+        error: str | None = None,
     ) -> Page[RunSummary]:
         statuses = (status,) if isinstance(status, str) else status
         return await self._engine.list_runs(
@@ -223,6 +225,7 @@ class Runs(Generic[SnapshotT]):
                 created_until=self._moment(created_until, "created_until"),
                 schedule=None if schedule is None else ScheduleId(schedule),
                 part_of=None if part_of is None else RunId(part_of),
+                error=error,
                 cursor=cursor,
                 limit=limit,
             )

@@ -36,6 +36,7 @@ from kallista.workflows.workflow_manager import WorkflowManager
 
 if TYPE_CHECKING:
     from kallista.engine.care import StoreBackup, StoreCare, StoreCheck, StoreStats
+    from kallista.engine.reports import FailureGroup, Reports
 
 ResultT = TypeVar("ResultT")
 
@@ -265,8 +266,9 @@ class SyncWorkflowManager:
             reason: Why, for their histories.
             dry_run: Only say how many there are, and which are the first.
             which: By ``status``, ``name``, ``tag``, ``created_from``, ``created_until``,
-                ``schedule_id``, as for ``list_workflows``; at least one of them. Without a status
-                all that the command is for. What others have started is told by those.
+                ``schedule_id``, ``error``, as for ``list_workflows``; at least one of them.
+                Without a status all that the command is for. What others have started is told by
+                those.
 
         Returns:
             How many there were, for how many it changed something, and who refused it.
@@ -345,6 +347,7 @@ class SyncWorkflowManager:
         created_until: datetime | None = None,
         schedule_id: str | None = None,
         part_of: str | None = None,
+        error: str | None = None,
         cursor: str | None = None,
         limit: int = 100,
     ) -> Page[RunSummary]:
@@ -358,6 +361,8 @@ class SyncWorkflowManager:
             created_until: Created before this moment.
             schedule_id: Only firings of this schedule.
             part_of: Only what this run has started: its children, or the items of its lists.
+            error: Only those of which something has failed by this error, or of the runs below
+                them; the name of its class alone, or with its module.
             cursor: Where the page before ended.
             limit: How many at most, up to 1,000.
 
@@ -375,6 +380,7 @@ class SyncWorkflowManager:
                 created_until=created_until,
                 schedule_id=schedule_id,
                 part_of=part_of,
+                error=error,
                 cursor=cursor,
                 limit=limit,
             )
@@ -653,8 +659,9 @@ class SyncTaskScheduler:
             reason: Why, for their histories.
             dry_run: Only say how many there are, and which are the first.
             which: By ``status``, ``name``, ``tag``, ``created_from``, ``created_until``,
-                ``schedule_id``, as for ``list_tasks``; at least one of them. Without a status
-                all that the command is for. What others have started is told by those.
+                ``schedule_id``, ``error``, as for ``list_tasks``; at least one of them.
+                Without a status all that the command is for. What others have started is told by
+                those.
 
         Returns:
             How many there were, for how many it changed something, and who refused it.
@@ -745,6 +752,7 @@ class SyncTaskScheduler:
         created_until: datetime | None = None,
         schedule_id: str | None = None,
         part_of: str | None = None,
+        error: str | None = None,
         cursor: str | None = None,
         limit: int = 100,
     ) -> Page[RunSummary]:
@@ -755,6 +763,8 @@ class SyncTaskScheduler:
         Args:
             schedule_id: Only firings of this schedule.
             part_of: Only what this run has started: its children, or the items of its lists.
+            error: Only those of which something has failed by this error, or of the runs below
+                them; the name of its class alone, or with its module.
 
         Raises:
             UsageError: An unknown status, a bad cursor or limit.
@@ -770,6 +780,7 @@ class SyncTaskScheduler:
                 created_until=created_until,
                 schedule_id=schedule_id,
                 part_of=part_of,
+                error=error,
                 cursor=cursor,
                 limit=limit,
             )
@@ -1167,8 +1178,9 @@ class SyncProcessOrchestrator:
             reason: Why, for their histories.
             dry_run: Only say how many there are, and which are the first.
             which: By ``status``, ``name``, ``tag``, ``created_from``, ``created_until``,
-                ``schedule_id``, as for ``list_processes``; at least one of them. Without a status
-                all that the command is for. What others have started is told by those.
+                ``schedule_id``, ``error``, as for ``list_processes``; at least one of them.
+                Without a status all that the command is for. What others have started is told by
+                those.
 
         Returns:
             How many there were, for how many it changed something, and who refused it.
@@ -1255,6 +1267,7 @@ class SyncProcessOrchestrator:
         created_until: datetime | None = None,
         schedule_id: str | None = None,
         part_of: str | None = None,
+        error: str | None = None,
         cursor: str | None = None,
         limit: int = 100,
     ) -> Page[RunSummary]:
@@ -1274,6 +1287,7 @@ class SyncProcessOrchestrator:
                 created_until=created_until,
                 schedule_id=schedule_id,
                 part_of=part_of,
+                error=error,
                 cursor=cursor,
                 limit=limit,
             )
@@ -1418,3 +1432,50 @@ class SyncStoreCare:
             NotFoundError: No run has this id.
         """
         return self._portal.call(partial(self._inner.export, id))
+
+
+class SyncReports:
+    """``Reports`` for programs without an event loop; every method waits for its answer."""
+
+    def __init__(self, inner: Reports, portal: Portal) -> None:
+        self._inner = inner
+        self._portal = portal
+
+    def failures(
+        self,
+        *,
+        error: str | None = None,
+        type: str | None = None,
+        since: datetime | str | None = None,
+        until: datetime | str | None = None,
+        examples: int = 3,
+    ) -> Sequence[FailureGroup]:
+        """What is FAILED now, by error and task type; what was retried since is not in it.
+
+        Steps count whose failure was let pass, too. ``retry_workflows(error=…)`` and the like let
+        all runs go on that failed by an error.
+
+        Args:
+            error: Only this error; the name of its class alone, or with its module.
+            type: Only of this task type.
+            since: Only what failed at this moment or later; a naive datetime is in the configured
+                time zone.
+            until: Only what failed before this moment.
+            examples: How many of each group are told at most, from 1 to 100.
+
+        Returns:
+            The groups, the largest first.
+
+        Raises:
+            UsageError: A moment or a number is none.
+        """
+        return self._portal.call(
+            partial(
+                self._inner.failures,
+                error=error,
+                type=type,
+                since=since,
+                until=until,
+                examples=examples,
+            )
+        )

@@ -267,8 +267,9 @@ class TaskScheduler(Runs[TaskSnapshot]):
             reason: Why, for their histories.
             dry_run: Only say how many there are, and which are the first.
             which: By ``status``, ``name``, ``tag``, ``created_from``, ``created_until``,
-                ``schedule_id``, as for ``list_tasks``; at least one of them. Without a status
-                all that the command is for. What others have started is told by those.
+                ``schedule_id``, ``error``, as for ``list_tasks``; at least one of them.
+                Without a status all that the command is for. What others have started is told by
+                those.
 
         Returns:
             How many there were, for how many it changed something, and who refused it.
@@ -365,6 +366,7 @@ class TaskScheduler(Runs[TaskSnapshot]):
         created_until: datetime | None = None,
         schedule_id: str | None = None,
         part_of: str | None = None,
+        error: str | None = None,
         cursor: str | None = None,
         limit: int = 100,
     ) -> Page[RunSummary]:
@@ -375,6 +377,8 @@ class TaskScheduler(Runs[TaskSnapshot]):
         Args:
             schedule_id: Only firings of this schedule.
             part_of: Only what this run has started: its children, or the items of its lists.
+            error: Only those of which something has failed by this error, or of the runs below
+                them; the name of its class alone, or with its module.
 
         Raises:
             UsageError: An unknown status, a bad cursor or limit.
@@ -390,6 +394,7 @@ class TaskScheduler(Runs[TaskSnapshot]):
             limit=limit,
             schedule=schedule_id,
             part_of=part_of,
+            error=error,
         )
 
     def watch(self, task_id: str) -> AsyncIterator[HistoryEvent]:

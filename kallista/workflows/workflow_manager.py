@@ -210,8 +210,9 @@ class WorkflowManager(Runs[WorkflowSnapshot]):
             reason: Why, for their histories.
             dry_run: Only say how many there are, and which are the first.
             which: By ``status``, ``name``, ``tag``, ``created_from``, ``created_until``,
-                ``schedule_id``, as for ``list_workflows``; at least one of them. Without a status
-                all that the command is for. What others have started is told by those.
+                ``schedule_id``, ``error``, as for ``list_workflows``; at least one of them.
+                Without a status all that the command is for. What others have started is told by
+                those.
 
         Returns:
             How many there were, for how many it changed something, and who refused it.
@@ -280,6 +281,7 @@ class WorkflowManager(Runs[WorkflowSnapshot]):
         created_until: datetime | None = None,
         schedule_id: str | None = None,
         part_of: str | None = None,
+        error: str | None = None,
         cursor: str | None = None,
         limit: int = 100,
     ) -> Page[RunSummary]:
@@ -293,6 +295,8 @@ class WorkflowManager(Runs[WorkflowSnapshot]):
             created_until: Created before this moment.
             schedule_id: Only firings of this schedule.
             part_of: Only what this run has started: its children, or the items of its lists.
+            error: Only those of which something has failed by this error, or of the runs below
+                them; the name of its class alone, or with its module.
             cursor: Where the page before ended.
             limit: How many at most, up to 1,000.
 
@@ -310,6 +314,7 @@ class WorkflowManager(Runs[WorkflowSnapshot]):
             limit=limit,
             schedule=schedule_id,
             part_of=part_of,
+            error=error,
         )
 
     async def delete_workflow(self, workflow_id: str) -> None:

@@ -51,6 +51,7 @@ LOOKS: Sequence[tuple[str, ...]] = [
     ("task", "list"), ("task", "show", "later"), ("task", "history", "later"),
     ("schedule", "list"), ("schedule", "show", "nightly"), ("schedule", "next", "nightly"),
     ("explain", "long"), ("explain", "nightly"), ("types",), ("types", "shell"), ("doctor",),
+    ("failures",),
 ]  # fmt: skip
 
 
@@ -287,3 +288,19 @@ def test_many_are_commanded_at_once(folder: Path, typed: Typist) -> None:
     done = typed("workflow", "cancel", "--name", "Hello", "--reason", "enough", "--yes")
     assert done.out == "2 workflows match; 2: is cancelled\n"
     assert typed("workflow", "cancel", "--name", "Hello", "-y", "-o", "json").answer["matched"] == 0
+
+
+def test_what_failed_is_told_and_retried_by_its_error(folder: Path, typed: Typist) -> None:
+    """For people in groups with the newest of each, for programs with all that is known of them."""
+    typed("run", written(folder, FRAGILE))
+    shown = typed("failures", "--since", "1h")
+    lines = shown.out.splitlines()
+    assert lines[1].split() == ["TypeError", "python", "1"]
+    assert lines[3] == "TypeError in python"
+    assert lines[4].split()[:2] == ["fragile", "reads"]
+    [group] = typed("failures", "--error", "TypeError", "-o", "json").answer
+    assert (group["count"], group["examples"][0]["root_kind"]) == (1, "process")
+    assert typed("failures", "--type", "shell").out == "nothing has failed\n"
+    assert "fragile" in typed("process", "list", "--error", "TypeError").out
+    again = typed("process", "retry", "--error", "TypeError", "--yes")
+    assert again.out == "1 process matches; 1: goes on\n"

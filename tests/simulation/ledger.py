@@ -452,6 +452,7 @@ class Ledger:
         number = event.attempt or ""
         what = f"writes {record.id}{step} {event.kind} {number}{_reason(event)}"
         self._machine.note(by.name, what.rstrip())
+        self._judge_expiry(what, before, record, event)
         if event.step is not None:
             self._judge_poison(record, (record.id, steps[event.step]), event)
         if event.kind is EventKind.TASK_SKIPPED and event.data == SKIPPED_BY_SWITCH:
@@ -465,6 +466,31 @@ class Ledger:
             self._machine.accuse(
                 f"{by.name} ends an attempt of {record.id}, which {before.owner} drives"
             )
+
+    def _judge_expiry(
+        self, what: str, before: RunRecord | None, record: RunRecord, event: Event
+    ) -> None:
+        """Nothing begins in a run that has expired, and none expires in which something has."""
+        expires = self.definition(record).expires
+        if expires is None:
+            return
+        begun = before is not None and any(step.attempt for step in before.steps)
+        is_over = event.at >= expires.moment(record.created_at)
+        if event.kind is EventKind.TASK_STARTED and not begun and is_over:
+            phase = self.definition(record).steps[event.step or 0].phase
+            if phase is not Phase.FINALLY:
+                self._machine.accuse(f"{what}, and it had expired")
+        expired = event.kind is EventKind.RUN_CANCELLED and '"expired:' in (event.data or "")
+        if expired and (begun or not is_over):
+            self._machine.accuse(f"{what}, and it had begun, or had time left")
+
+    def has_expired(self, id: RunId) -> bool:
+        """Whether a run was of use only until a moment, and nothing of it has begun."""
+        key = self.state.keys.get(id)
+        record = None if key is None else self.state.runs[key]
+        if record is None or self.definition(record).expires is None:
+            return False
+        return not any(step.attempt for step in record.steps)
 
     def _judge_poison(self, record: RunRecord, task: tuple[RunId, str], event: Event) -> None:
         """A task is set aside when its worker has died often enough, and not before."""

@@ -436,8 +436,8 @@ class Story:
                 lambda: app.orchestrator.create_process(data, process_id=id, priority=priority),
             )
         else:
-            task = self.workload.task()
-            wait = timedelta(seconds=luck.choice((0, 0, 1, 10)))
+            seconds = luck.choice((0, 0, 1, 10))
+            task, wait = self.workload.single(seconds), timedelta(seconds=seconds)
             at = to_datetime(program.clock.now()) + wait if wait else None
             done = await self.insist(
                 program, lambda: app.scheduler.schedule_task(id, task, at, priority)
@@ -460,7 +460,7 @@ class Story:
         app = program.app
         many: list[dict[str, object]]
         if kind is RunKind.TASK:
-            many = [{"task_id": id, "task_data": self.workload.task()} for id in ids]
+            many = [{"task_id": id, "task_data": self.workload.single(0)} for id in ids]
             done = await self.insist(program, lambda: app.scheduler.schedule_tasks(many))
         else:
             many = [
@@ -504,7 +504,7 @@ class Story:
                 self.machine.accuse(f"{id} is said not to exist: {error}")
             return
         except StateError as error:
-            undone = verb == "retry" and ledger.was_undone(run)
+            undone = verb == "retry" and (ledger.was_undone(run) or ledger.has_expired(run))
             if not undone and not ledger.was_in(run, _REFUSED_IN[verb], since):
                 self.machine.accuse(f"{verb} was refused without a reason: {error}")
             return
@@ -836,7 +836,7 @@ def is_limited(definition: Definition) -> bool:
     """Whether anything in a definition may run out of time, or be undone for ever."""
     if len({step.phase for step in definition.steps} - {Phase.FINALLY}) > 1:
         return True
-    return definition.deadline is not None or any(
+    return (definition.deadline, definition.expires) != (None, None) or any(
         _is_limited(spec.work) for spec in definition.steps
     )
 

@@ -59,6 +59,13 @@ class Workload:
             task["deadline"] = luck.choice((1, 5, 10))
         return task
 
+    def single(self, wait: float) -> Data:
+        """A task by itself, which is due after a wait and may be of use only for a while."""
+        task = self.task()
+        if self._luck.random() < 0.1:
+            task["expires_at"] = wait + self._luck.choice((0.5, 3, 15))
+        return task
+
     def step_task(self) -> Data:
         """A task that stands among others."""
         task = self.task()
@@ -150,6 +157,8 @@ class Workload:
             config["continue_on_error"] = True
         if self._luck.random() < 0.08:
             config["deadline"] = self._luck.choice((2, 8, 20))
+        if self._luck.random() < 0.06:
+            config["expires_at"] = self._luck.choice((0.5, 3, 15))
         return config or None
 
     def _fork(self, steps: list[Data]) -> None:

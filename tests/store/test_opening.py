@@ -12,7 +12,7 @@ import pytest
 from programs import content, ended, heard, start
 
 from kallista.core.events import StepState
-from kallista.core.plan import WAKE, Entry, Grant, Plan
+from kallista.core.plan import WAKE, Entry, Failing, Grant, Plan
 from kallista.core.schedules import USUAL_RULES
 from kallista.core.states import TaskStatus
 from kallista.core.types import JsonText, Micros, RunId, RunKey, WorkerKey
@@ -231,6 +231,40 @@ async def test_schedules_of_version_3_are_due_afterwards(path: Path) -> None:
         [(schedule, _)] = await store.due_schedules(Micros(70), 9)
         assert (schedule.look_at, schedule.rules) == (70, USUAL_RULES)
         assert (schedule.note, schedule.since) == (None, 5)
+
+
+async def test_failures_of_version_8_are_found_afterwards(path: Path) -> None:
+    """What had failed before lists of failures were kept is in them, steps and whole runs alike."""
+    ready(path, migrations()[:8])
+    with closing(apsw.Connection(str(path))) as db:
+        db.execute(
+            """INSERT INTO definitions VALUES
+            (1, 'w', '{"steps":[{"type":"build"},{"child":{"kind":"workflow"}}]}'),
+            (2, 't', '{"steps":[{"type":"deploy"}]}');"""
+            "INSERT INTO requests VALUES (1, 1, 'c', '[]', '{}'), (2, 2, 'c', '[]', '{}');"
+            "INSERT INTO runs (key, state, seq, in_flight, driven, held, version, epoch, status,"
+            " id, kind, name, priority, created_at, step_count, outcome, task_outcome) VALUES"
+            " (1, 'FAILED', 9, 0, 1, 0, 4, 1, 'FAILED', 'p', 'process', 'n', 0, 1, 2, 8, NULL),"
+            " (2, 'FAILED', 9, 0, 1, 0, 4, 1, 'FAILED', 't', 'task', 'n', 0, 1, 1, NULL, 3);"
+            "INSERT INTO steps (run, step, status, attempt, failures, crashes, outcome, passed)"
+            " VALUES (1, 0, 'FAILED', 1, 1, 0, 5, 0), (1, 1, 'FAILED', 1, 1, 0, 6, 0);"
+            """INSERT INTO events VALUES
+            (1, 5, 50, 'task.failed', 0, 1, '{"type":"a.b.Slow","message":"m"}'),
+            (1, 6, 60, 'task.failed', 1, 1, '{"type":"ChildFailed","message":"m"}'),
+            (1, 8, 80, 'run.failed', NULL, 0, '{"type":"DeadlineExceeded","message":"m"}'),
+            (2, 3, 30, 'task.failed', 0, 1, '{"type":"ValueError","message":"m"}');"""
+        )
+    async with opened(lambda: SqliteStore(path)) as store:
+        assert await store.failures(RunKey(1)) == {
+            -1: Failing("DeadlineExceeded", "process", 8, Micros(80)),
+            0: Failing("a.b.Slow", "build", 5, Micros(50)),
+            1: Failing("ChildFailed", "workflow", 6, Micros(60)),
+        }
+        assert await store.failures(RunKey(2)) == {
+            0: Failing("ValueError", "deploy", 3, Micros(30))
+        }
+        [found] = await store.list_runs(RunFilter(Micros(0), error="Slow"))
+        assert found.id == "p"
 
 
 def test_a_migration_that_fails_changes_nothing(path: Path) -> None:

@@ -13,9 +13,11 @@ import psycopg
 import pytest
 from servers import empty_database, new_database, server
 
+from kallista.core.plan import Failing
 from kallista.core.schedules import USUAL_RULES
-from kallista.core.types import Micros
+from kallista.core.types import Micros, RunKey
 from kallista.errors import StoreError, StoreUnavailableError
+from kallista.store.port import RunFilter
 from kallista.store.postgres import PostgresStore
 from kallista.store.postgres.addresses import Address, read_url
 from kallista.store.postgres.connection import Connection, may_come_up, store_error
@@ -88,6 +90,45 @@ async def test_schedules_of_version_1_are_due_afterwards() -> None:
         [(schedule, _)] = await store.due_schedules(Micros(70), 9)
         assert (schedule.look_at, schedule.rules) == (70, USUAL_RULES)
         assert (schedule.note, schedule.since) == (None, 5)
+
+
+async def test_failures_of_version_6_are_found_afterwards() -> None:
+    """What had failed before lists of failures were kept is in them, steps and whole runs alike."""
+    url = empty_database()
+    with closing(Connection(read_url(url))) as db:
+        prepare(db, read_url(url), migrations()[:6])
+    for what in (
+        """INSERT INTO kallista.definitions (hash, content) VALUES
+        ('w', '{"steps":[{"type":"build"},{"child":{"kind":"workflow"}}]}')""",
+        (
+            "INSERT INTO kallista.runs (key, state, seq, in_flight, driven, held, version, epoch,"
+            " status, kind, outcome)"
+            " VALUES (1, 'FAILED', 9, 0, 1, false, 4, 1, 'FAILED', 'process', 8)"
+        ),
+        (
+            "INSERT INTO kallista.requests (run, definition, priority, created_at, step_count, id,"
+            " name, content, tags, inputs)"
+            " SELECT 1, key, 0, 1, 2, 'p', 'n', 'c', '[]', '{}' FROM kallista.definitions"
+        ),
+        (
+            "INSERT INTO kallista.steps (run, step, status, attempt, failures, crashes, outcome,"
+            " passed)"
+            " VALUES (1, 0, 'FAILED', 1, 1, 0, 5, false), (1, 1, 'FAILED', 1, 1, 0, 6, false)"
+        ),
+        """INSERT INTO kallista.events (run, seq, at, kind, step, attempt, data) VALUES
+        (1, 5, 50, 'task.failed', 0, 1, '{"type":"a.b.Slow","message":"m"}'),
+        (1, 6, 60, 'task.failed', 1, 1, '{"type":"ChildFailed","message":"m"}'),
+        (1, 8, 80, 'run.failed', NULL, 0, '{"type":"DeadlineExceeded","message":"m"}')""",
+    ):
+        said(url, what)
+    async with opened(lambda: PostgresStore(url)) as store:
+        assert await store.failures(RunKey(1)) == {
+            -1: Failing("DeadlineExceeded", "process", 8, Micros(80)),
+            0: Failing("a.b.Slow", "build", 5, Micros(50)),
+            1: Failing("ChildFailed", "workflow", 6, Micros(60)),
+        }
+        [found] = await store.list_runs(RunFilter(Micros(0), error="Slow"))
+        assert found.id == "p"
 
 
 async def test_a_migration_that_fails_changes_nothing() -> None:

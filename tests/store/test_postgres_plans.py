@@ -30,7 +30,7 @@ WHOLE_TABLE_ON_PURPOSE = {
     "type_schemas": "type_schemas",
 }
 
-READ_EVERYTHING = ("broken_links", "row_counts", "unsound")
+READ_EVERYTHING = ("broken_links", "failure_groups", "row_counts", "unsound")
 """Whoever looks the whole store, or the server's own books, through."""
 
 ONLY_HERE = {

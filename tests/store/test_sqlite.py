@@ -57,7 +57,7 @@ WHOLE_TABLE_ON_PURPOSE = {
     "workers": "workers",
 }
 
-READ_EVERYTHING = ("broken_links", "row_counts")
+READ_EVERYTHING = ("broken_links", "failure_groups", "row_counts")
 """Whoever looks the whole store through."""
 
 

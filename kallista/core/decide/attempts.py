@@ -13,6 +13,8 @@ from kallista.core.commands import (
     WorkerDied,
 )
 from kallista.core.decide.capacity import Capacity
+from kallista.core.decide.commands import expire
+from kallista.core.decide.expiry import is_expired
 from kallista.core.decide.failures import failure_data, poisonous, too_late
 from kallista.core.decide.lines import (
     deadline_of,
@@ -51,7 +53,11 @@ def on_dispatch(draft: Draft, stimulus: Dispatch, now: Micros, capacity: Capacit
     queued = step.status is TaskStatus.SCHEDULED and step.ready_at == stimulus.ready_at
     if draft.state in ACTIVE_RUN and queued:
         # A line may be taken a moment before it is due: the attempt begins when it is.
-        launch(draft, stimulus.step, max(now, stimulus.ready_at), capacity)
+        begins_at = max(now, stimulus.ready_at)
+        if is_expired(draft, begins_at):
+            expire(draft, begins_at)
+        else:
+            launch(draft, stimulus.step, begins_at, capacity)
 
 
 def on_wished(draft: Draft, wish: Wished, now: Micros, capacity: Capacity) -> None:
@@ -62,6 +68,9 @@ def on_wished(draft: Draft, wish: Wished, now: Micros, capacity: Capacity) -> No
     ready = step.status is TaskStatus.SCHEDULED and step.ready_at is not None
     if draft.state not in ACTIVE_RUN or not ready:
         draft.end_loan(wish.step)
+    elif is_expired(draft, now):
+        draft.end_loan(wish.step)
+        expire(draft, now)
     elif wish.worker == capacity.worker or _is_suspect(draft, wish.step):
         draft.end_loan(wish.step)  # it drives the run by now, and claims like any driver
         _queue_ready(draft, wish.step)

@@ -8,6 +8,7 @@ from typing import Final
 from kallista.core.commands import Command, Verb
 from kallista.core.decide.capacity import Capacity
 from kallista.core.decide.endings import tell
+from kallista.core.decide.expiry import had_expired, is_expired, why_expired
 from kallista.core.decide.failures import failure_data
 from kallista.core.decide.lines import (
     children_of,
@@ -75,7 +76,15 @@ def on_command(draft: Draft, command: Command, now: Micros, capacity: Capacity) 
 
 
 def _start(draft: Draft, command: Command, now: Micros, capacity: Capacity) -> None:
-    _begin(draft, _RUN_STARTED, now, capacity, command.driven)
+    if is_expired(draft, now):
+        expire(draft, now)
+    else:
+        _begin(draft, _RUN_STARTED, now, capacity, command.driven)
+
+
+def expire(draft: Draft, now: Micros) -> None:
+    """It is too late for the run to be of use: end it before anything of it begins."""
+    stop(draft, Ending.CANCELLED, why_expired(draft), now)
 
 
 def _begin(
@@ -215,6 +224,11 @@ def _stop_steps(draft: Draft, now: Micros, *, awaits_children: bool) -> None:
 
 
 def _retry(draft: Draft, command: Command, now: Micros, capacity: Capacity) -> None:
+    if had_expired(draft, now):
+        raise StateError(
+            f"{draft.run.kind} {draft.run.id!r} has {why_expired(draft)['reason']}, so it is of no"
+            " use any more; create another one"
+        )
     if was_undone(draft):
         _undo_again(draft, now)
     else:
@@ -256,13 +270,23 @@ def _is_left(draft: Draft, position: int) -> bool:
     return step.ended_at is not None and not step.passed
 
 
-def refuse_to_go_again(draft: Draft, driven: int, now: Micros) -> None:
-    """A child whose work is undone cannot go on with its parent: it fails once more."""
+def refuse_to_go_again(draft: Draft, driven: int, now: Micros) -> bool:
+    """A child whose work is undone, or that had expired, fails once more with its parent's retry.
+
+    Returns:
+        False when nothing stands in the way of its going on.
+    """
+    if had_expired(draft, now):
+        failure = Failure("Expired", str(why_expired(draft)["reason"]), None, ())
+    elif was_undone(draft):
+        message = "what it had done is undone, so there is nothing to go on from"
+        failure = Failure("Undone", message, None, ())
+    else:
+        return False
     draft.record(EventKind.RUN_RETRIED, now, attempt=driven)
-    message = "what it had done is undone, so there is nothing to go on from"
-    failure = failure_data(Failure("Undone", message, None, ()))
-    draft.record(EventKind.RUN_FAILED, now, data=to_json(failure))
+    draft.record(EventKind.RUN_FAILED, now, data=to_json(failure_data(failure)))
     tell(draft)
+    return True
 
 
 def go_again(

@@ -53,9 +53,12 @@ def look_again(draft: Draft, now: Micros) -> None:
 
 
 def drop_deadline(draft: Draft) -> None:
-    """Forget the run's time limit."""
-    if draft.run.definition.deadline is None:
+    """Forget the run's time limit, and when it would have expired."""
+    definition, expires_at = draft.run.definition, draft.run.expires_at
+    if definition.deadline is None and expires_at is None:
         return  # without a look at the head, which would have to be put together for it
+    if expires_at is not None:
+        draft.unqueue(Entry(WAKE, draft.run.priority, expires_at))
     deadline = draft.head.deadline_at
     if deadline is not None:
         draft.unqueue(Entry(WAKE, draft.run.priority, deadline))

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from kallista.core.commands import Due, LinesLost
 from kallista.core.decide.capacity import Capacity
-from kallista.core.decide.commands import stop
+from kallista.core.decide.commands import expire, stop
 from kallista.core.decide.endings import on_failure
+from kallista.core.decide.expiry import is_expired, queue_expiry
 from kallista.core.decide.failures import run_too_late, too_late
 from kallista.core.decide.lines import deadline_of, entry_of, priority_of, wake_entry_of
 from kallista.core.decide.turns import end_step, fail_step, settle, settle_after
@@ -32,6 +33,7 @@ def _queue_again(draft: Draft) -> None:
         return
     if head.deadline_at is not None and head.ending is None:
         draft.queue(Entry(WAKE, draft.run.priority, head.deadline_at))
+    queue_expiry(draft)
     for position, spec in enumerate(draft.run.definition.steps):
         step = draft.step(position)
         if step.ended_at is not None:
@@ -48,7 +50,11 @@ def _queue_again(draft: Draft) -> None:
 def on_due(draft: Draft, due: Due, now: Micros, capacity: Capacity) -> None:
     """A moment has come, but for a clock that was set back since: then it is waited for again."""
     head = draft.head
+    if due.step == WHOLE_RUN and is_expired(draft, now):
+        expire(draft, now)
+        return
     if due.step == WHOLE_RUN:
+        queue_expiry(draft)
         free = head.ending is not None or head.state in FINISHED_RUN
         limit = None if free else head.deadline_at
         if limit is not None and _has_come(draft, WHOLE_RUN, limit, now):

@@ -15,14 +15,15 @@ from kallista.core.commands import (
 from kallista.core.decide.capacity import Capacity
 from kallista.core.decide.commands import (
     MAY,
+    expire,
     go_again,
     go_on,
     hold,
     refuse_to_go_again,
     resume,
     stop,
-    was_undone,
 )
+from kallista.core.decide.expiry import is_expired
 from kallista.core.decide.items import on_items
 from kallista.core.decide.lines import child_of
 from kallista.core.decide.turns import end_step, fail_step, settle_after
@@ -95,9 +96,7 @@ def on_parent_seen(draft: Draft, parent: ParentSeen, now: Micros, capacity: Capa
     elif state is _P.PAUSED and draft.head.held:
         resume(draft, Command(Verb.RESUME), now, capacity)
     elif state in MAY[Verb.RETRY] and draft.head.driven < parent.attempt:
-        if was_undone(draft):
-            refuse_to_go_again(draft, parent.attempt, now)
-        else:
+        if not refuse_to_go_again(draft, parent.attempt, now):
             go_again(draft, parent.attempt, now, capacity)
     elif state in FINISHED_RUN:
         draft.wake_parent = True
@@ -108,7 +107,9 @@ def on_dependencies_seen(
 ) -> None:
     """The processes that this one waits for are where they are."""
     completed = all(state is _P.COMPLETED for state in seen.states.values())
-    if draft.state is _P.WAITING and completed:
+    if draft.state is _P.WAITING and is_expired(draft, now):
+        expire(draft, now)
+    elif draft.state is _P.WAITING and completed:
         draft.record(EventKind.RUN_STARTED, now)
         go_on(draft, now, capacity)
 

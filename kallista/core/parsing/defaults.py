@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from kallista.core import fields
-from kallista.core.definitions import InputSpec, OnFailure
+from kallista.core.definitions import Expiry, InputSpec, OnFailure
 from kallista.core.inputs import parse_inputs
+from kallista.core.parsing.limits import Limits
 from kallista.core.plain import shown
 from kallista.core.problems import Problems
 from kallista.core.retry import RetryPolicy
@@ -16,7 +17,7 @@ from kallista.core.types import Micros
 
 CONFIG_KEYS: Final = (
     "continue_on_error", "retry", "timeout", "deadline", "tags", "priority", "inputs",
-    "on_failure", "finally",
+    "on_failure", "finally", "expires_at",
 )  # fmt: skip
 """What ``config`` of a workflow or process may say."""
 
@@ -35,6 +36,7 @@ class Defaults:
         inputs: What the run may be given.
         on_failure: What the run does when it fails.
         last: The tasks that run whatever the end, as they were written.
+        expires: Until when the run is of use.
     """
 
     continue_on_error: bool = False
@@ -46,6 +48,7 @@ class Defaults:
     inputs: Mapping[str, InputSpec] = field(default_factory=dict)
     on_failure: OnFailure = OnFailure.STOP
     last: Sequence[object] = ()
+    expires: Expiry | None = None
 
 
 def merged_config(data: Mapping[str, object], problems: Problems) -> Mapping[str, object]:
@@ -67,11 +70,12 @@ def merged_config(data: Mapping[str, object], problems: Problems) -> Mapping[str
     return config
 
 
-def read_defaults(config: Mapping[str, object], problems: Problems) -> Defaults:
+def read_defaults(config: Mapping[str, object], limits: Limits, problems: Problems) -> Defaults:
     """Read a config whose keys have been looked at.
 
     Args:
         config: The values of ``CONFIG_KEYS``; None is the same as leaving it out.
+        limits: Know the configured time zone.
         problems: Where problems are noted.
     """
     given = {key: value for key, value in config.items() if value is not None}
@@ -85,6 +89,7 @@ def read_defaults(config: Mapping[str, object], problems: Problems) -> Defaults:
         parse_inputs(given.get("inputs", {}), problems),
         _on_failure(given.get("on_failure", OnFailure.STOP.value), problems),
         fields.sequence(given.get("finally", ()), "finally", problems),
+        fields.expiry(given.get("expires_at"), limits.zone, problems),
     )
 
 

@@ -56,7 +56,8 @@ from kallista.errors import DefinitionError
 WORKFLOW_KEYS: Final = ("kind", "id", "name", "tasks", "config", *CONFIG_KEYS)
 PROCESS_KEYS: Final = ("kind", "id", "name", "steps", "dependencies", "config", *CONFIG_KEYS)
 
-_TAGS_BELONG: Final = "tags belong to a whole run: give them in the config of its definition"
+_OF_RUNS: Final = {"tags": "tags belong", "expires_at": "expires_at belongs"}
+"""Keys of single tasks that belong to a whole run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +149,7 @@ def parse_task(
     defaults = Defaults(
         tags=fields.tags(task.get("tags", ()), problems),
         priority=fields.priority(task.get("priority", 0), problems),
+        expires=fields.expiry(task.get("expires_at"), limits.zone, problems),
     )
     work, read = read_task(task, defaults, Reading(check_task, limits), problems)
     own = {key: value for key, value in task.items() if key != "priority"}
@@ -218,7 +220,7 @@ def _workflow(
     name: str, data: Mapping[str, object], reading: Reading, problems: Problems
 ) -> Definition:
     """A workflow: each task depends on the one before it."""
-    defaults = read_defaults(merged_config(data, problems), problems)
+    defaults = read_defaults(merged_config(data, problems), reading.limits, problems)
     items = listed(data.get("tasks"), "tasks", reading, problems)
     finals = _finals(defaults, reading, problems)
     ids = ids_of([*items, *finals], "task", problems)
@@ -231,8 +233,7 @@ def _workflow(
         place = problems.at(f"task {id!r}")
         if "depends_on" in task:
             place.add("tasks of a workflow run one after the other; use a process for depends_on")
-        if "tags" in task:
-            place.add(_TAGS_BELONG)
+        _refuse_of_runs(task, place)
         work, read = _task(task, positions, defaults, reading, place)
         before = (position - 1,) if position else ()
         steps.append(read_step(id, task, work, before, defaults, place))
@@ -251,7 +252,7 @@ def _process(
     name: str, data: Mapping[str, object], reading: Reading, problems: Problems
 ) -> Definition:
     """A process: a graph of steps."""
-    defaults = read_defaults(merged_config(data, problems), problems)
+    defaults = read_defaults(merged_config(data, problems), reading.limits, problems)
     items = listed(data.get("steps"), "steps", reading, problems)
     finals = _finals(defaults, reading, problems)
     all_ids = ids_of([*items, *finals], "step", problems)
@@ -282,8 +283,7 @@ def _process(
                 continue
             if mapped is not None:
                 task = {**task, **mapped}
-            if "tags" in task:
-                place.add(_TAGS_BELONG)
+            _refuse_of_runs(task, place)
             own = task
             work, read = _task(task, positions, defaults, reading, place)
             last.undo(id, position, task, place)
@@ -303,6 +303,12 @@ def _process(
         if ordered is not None:
             _check_references(definition, ordered, reads, places, last)
     return definition
+
+
+def _refuse_of_runs(task: Mapping[str, object], problems: Problems) -> None:
+    for key, belongs in _OF_RUNS.items():
+        if key in task:
+            problems.add(f"{belongs} to a whole run: give it in the config of its definition")
 
 
 def _task(
@@ -494,6 +500,7 @@ def _definition(
         dependencies=dependencies,
         priority=defaults.priority,
         tags=defaults.tags,
+        expires=defaults.expires,
     )
 
 

@@ -18,10 +18,11 @@ UNDO: Final = "undo:"
 
 NOT_IN_UNDOING: Final = (
     "id", "name", "when", "depends_on", "trigger_rule", "compensate", "tags", "continue_on_error",
+    "expires_at",
 )  # fmt: skip
 """Keys of a task that mean nothing where it undoes another one."""
 
-NOT_IN_FINALLY: Final = ("depends_on", "trigger_rule", "compensate", "tags")
+NOT_IN_FINALLY: Final = ("depends_on", "trigger_rule", "compensate", "tags", "expires_at")
 """Keys of a task that mean nothing where it runs whatever the end."""
 
 

@@ -13,19 +13,21 @@ from kallista.core.types import MAX_PAYLOAD_BYTES, Json, TaskType
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How large a description may be.
+    """How large a description may be, and what else a program has settled beforehand.
 
     Args:
         max_steps: Steps or tasks of one definition.
         max_payload_bytes: One task's config, one run's inputs, one result; encoded.
         max_definition_bytes: A whole definition with the ones inside it, encoded.
         max_nesting: How deep definitions may lie in each other.
+        zone: The IANA name of the zone that naive moments are in.
     """
 
     max_steps: int = 10_000
     max_payload_bytes: int = MAX_PAYLOAD_BYTES
     max_definition_bytes: int = 8 * MAX_PAYLOAD_BYTES
     max_nesting: int = 16
+    zone: Callable[[], str] = lambda: "UTC"
 
 
 DEFAULT_LIMITS = Limits()

@@ -23,7 +23,7 @@ STEP_KEYS: Final = (
     "id", "type", "name", "when", "continue_on_error", "priority", "depends_on", "trigger_rule",
     "compensate",
 )  # fmt: skip
-TASK_KEYS: Final = (*STEP_KEYS, *LIMIT_KEYS, "config", "tags")
+TASK_KEYS: Final = (*STEP_KEYS, *LIMIT_KEYS, "config", "tags", "expires_at")
 """The keys of a task that are its own; all others go to its handler."""
 
 AMONG_OTHERS: Final = frozenset({"switch", "for_each"})

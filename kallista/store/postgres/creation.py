@@ -24,6 +24,7 @@ from kallista.store.postgres.statements import statement
 from kallista.store.postgres.writing import Writing
 from kallista.store.rows import (
     changed_steps,
+    divided,
     new_run_row,
     new_task_step,
     schedule_values,
@@ -40,6 +41,7 @@ _INSERT_WAIT = statement("insert_wait")
 _INSERT_EVENT = statement("insert_event")
 _INSERT_ENTRY = statement("insert_entry")
 _PUT_STEP = statement("put_step")
+_PUT_FAILURE = statement("put_failure")
 _DROP_TOMBSTONE = statement("drop_tombstone")
 _DEFINITION_KEYS = statement("definition_keys")
 _INSERT_DEFINITION = statement("insert_definition")
@@ -128,6 +130,10 @@ def _insert(writing: Writing, births: Sequence[Birth]) -> None:
     )
     db.tell_all(
         _INSERT_EVENT, ((key, *astuple(event)) for key, _, run in births for event in run.events)
+    )
+    db.tell_all(
+        _PUT_FAILURE,
+        [row for key, _, run in births for row in divided(key, run.failures)[1]],
     )
     db.tell_all(
         _INSERT_ENTRY,

@@ -21,7 +21,7 @@ from kallista.store.postgres.creation import create_children
 from kallista.store.postgres.records import line
 from kallista.store.postgres.statements import statement
 from kallista.store.postgres.writing import Writing
-from kallista.store.rows import NO_TASK, Row
+from kallista.store.rows import NO_TASK, Row, divided
 
 _ADVANCE_RUN = statement("advance_run")
 _MOVE_ENTRIES = statement("move_entries")
@@ -34,6 +34,8 @@ _IS_WISHED = statement("is_wished")
 _GRANT = statement("grant")
 _RECALL = statement("recall")
 _SETTLE = statement("settle")
+_DROP_FAILURE = statement("drop_failure")
+_PUT_FAILURE = statement("put_failure")
 _WAKE_BY_ID = statement("wake_by_id")
 _WAKE_PARENT = statement("wake_parent")
 _WAKE_WAITING = statement("wake_waiting")
@@ -178,6 +180,7 @@ def _write(writing: Writing, plans: Sequence[Plan]) -> None:
     )
     db.tell_all(_ENQUEUE, (line(plan.run, entry) for plan in plans for entry in plan.enqueue))
     _lend(writing, plans)
+    _note_failures(writing, plans)
     create_children(writing, [child for plan in plans for child in plan.create])
     _tell_others(writing, plans)
     writing.changes(concerns_others=any(_concerns_others(plan) for plan in plans))
@@ -191,6 +194,14 @@ def _lend(writing: Writing, plans: Sequence[Plan]) -> None:
     )
     db.tell_all(_RECALL, ((plan.run, step) for plan in plans for step in plan.recall))
     db.tell_all(_SETTLE, ((plan.run, step) for plan in plans for step in plan.settle))
+
+
+def _note_failures(writing: Writing, plans: Sequence[Plan]) -> None:
+    for plan in plans:
+        if plan.failures:
+            mended, failed = divided(plan.run, plan.failures)
+            writing.db.tell_all(_DROP_FAILURE, mended)
+            writing.db.tell_all(_PUT_FAILURE, failed)
 
 
 def _tell_others(writing: Writing, plans: Sequence[Plan]) -> None:

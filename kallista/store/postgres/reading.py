@@ -8,7 +8,7 @@ from itertools import islice
 from typing import Final
 
 from kallista.core.events import Event
-from kallista.core.plan import WHOLE_RUN, Entry
+from kallista.core.plan import WHOLE_RUN, Entry, Failing
 from kallista.core.schedules import Schedule
 from kallista.core.states import ProcessStatus, RunKind, ScheduleStatus, TaskStatus
 from kallista.core.types import JsonText, Micros, RunId, RunKey, ScheduleId, TaskType, WorkerKey
@@ -16,6 +16,8 @@ from kallista.store import rows
 from kallista.store.port import (
     COUNTED,
     BrokenLink,
+    FailedStep,
+    FailureFilter,
     Figures,
     Loan,
     OldRun,
@@ -45,6 +47,9 @@ _KEYS_BY_STATUS = statement("keys_by_status")
 _KEYS_BY_NAME = statement("keys_by_name")
 _KEYS_BY_TAG = statement("keys_by_tag")
 _KEYS_BY_SCHEDULE = statement("keys_by_schedule")
+_KEYS_BY_ERROR = statement("keys_by_error")
+_FAILURES_OF_RUN = statement("failures_of_run")
+_FAILURE_GROUPS = statement("failure_groups")
 _KEYS_BY_PARENT = statement("keys_by_parent")
 _MATCHING_RECORDS = statement("matching_records")
 _COUNT_RUNS = statement("count_runs")
@@ -140,6 +145,15 @@ class Reading:
                 *bare_records(self._db, self._definitions, others),
             ]
             yield from sorted(records, key=_by_key, reverse=True)
+
+    def failures(self, run: RunKey) -> Mapping[int, Failing]:
+        """What of a run has failed."""
+        return dict(map(rows.failing, self._db.ask(_FAILURES_OF_RUN, (run,))))
+
+    def failure_groups(self, wanted: FailureFilter) -> Sequence[FailedStep]:
+        """The newest failures of each error and task type."""
+        found = self._db.ask(_FAILURE_GROUPS, rows.failure_filter(wanted))
+        return [rows.failed_step(row) for row in found]
 
     def count_runs(self) -> Mapping[tuple[RunKind, str], int]:
         """How many runs there are of each kind and status."""
@@ -262,6 +276,8 @@ def _candidates(db: Connection, wanted: RunFilter) -> Iterator[RunKey]:
         return _keys(db, wanted, _KEYS_BY_PARENT, {"parent": wanted.parent})
     if wanted.schedule is not None:
         return _keys(db, wanted, _KEYS_BY_SCHEDULE, {"schedule": wanted.schedule})
+    if wanted.error is not None:
+        return _keys(db, wanted, _KEYS_BY_ERROR, rows.error_filter(wanted.error))
     if wanted.tag is not None:
         return _keys(db, wanted, _KEYS_BY_TAG, {"tag": wanted.tag})
     if wanted.name is not None:
@@ -308,4 +324,5 @@ def _filter_values(wanted: RunFilter) -> dict[str, object]:
         "tag": wanted.tag,
         "statuses": wanted.statuses,
         "now": wanted.now,
+        **rows.error_filter(wanted.error),
     }

@@ -27,8 +27,8 @@ _INSERT_TOMBSTONE = statement("insert_tombstone")
 _DELETE_PARTS = tuple(
     statement(name)
     for name in (
-        "delete_tags", "delete_waits", "delete_entries", "delete_loans", "delete_events",
-        "delete_steps", "delete_request", "delete_run",
+        "delete_tags", "delete_waits", "delete_entries", "delete_loans", "delete_failures",
+        "delete_events", "delete_steps", "delete_request", "delete_run",
     )
 )  # fmt: skip
 _DROP_UNUSED_DEFINITION = statement("drop_unused_definition")

@@ -23,6 +23,7 @@ from kallista.store.port import Created
 from kallista.store.rows import (
     Row,
     changed_steps,
+    divided,
     new_run_row,
     new_task_step,
     schedule_values,
@@ -35,6 +36,7 @@ from kallista.store.sqlite.writing import Writing
 INSERT_EVENT: Final = Insertion("insert_event")
 PUT_STEP: Final = Insertion("put_step")
 ENQUEUE: Final = Insertion("enqueue")
+PUT_FAILURE: Final = statement("put_failure")
 
 _RUNS_OF_IDS = statement("runs_of_ids")
 _ROOTS_OF = statement("roots_of")
@@ -100,6 +102,7 @@ def _insert(writing: Writing, births: Sequence[Birth]) -> None:
     entries: list[Any] = []
     tags: list[Any] = []
     waits: list[Any] = []
+    failed: list[Row] = []
     for key, root, run in births:
         runs += (*new_run_row(run, key, root), *new_task_step(run))
         requests += (key, keys[run.definition], run.content, tags_text(run.tags), run.inputs)
@@ -113,6 +116,8 @@ def _insert(writing: Writing, births: Sequence[Birth]) -> None:
             tags += (tag, key)
         for awaited in run.waits_for:
             waits += (awaited, key)
+        if run.failures:
+            failed += divided(key, run.failures)[1]
         writing.concerns_others |= run.owner is None
     writing.concerns_others |= bool(entries)
     _INSERT_RUN.write(db, runs)
@@ -124,6 +129,8 @@ def _insert(writing: Writing, births: Sequence[Birth]) -> None:
     ENQUEUE.write(db, entries)
     _INSERT_TAG.write(db, tags)
     _INSERT_WAIT.write(db, waits)
+    if failed:
+        db.executemany(PUT_FAILURE, failed)
 
 
 def entry_row(run: RunKey, kind: str, owner: WorkerKey | None, entry: Entry) -> Row:

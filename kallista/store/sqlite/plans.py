@@ -19,10 +19,11 @@ from kallista.core.types import RunId, RunKey, WorkerKey
 from kallista.errors import KallistaError, LeaseLost, NotFoundError
 from kallista.store.holders import NOBODY
 from kallista.store.port import Committed, RunRecord
-from kallista.store.rows import Row
+from kallista.store.rows import Row, divided
 from kallista.store.sqlite.creation import (
     ENQUEUE,
     INSERT_EVENT,
+    PUT_FAILURE,
     PUT_STEP,
     create_children,
     entry_row,
@@ -44,6 +45,7 @@ _IS_WISHED = statement("is_wished")
 _GRANT = statement("grant")
 _RECALL = statement("recall")
 _SETTLE = statement("settle")
+_DROP_FAILURE = statement("drop_failure")
 _WAKE_BY_ID = statement("wake_by_id")
 _WAKE_RUN = statement("wake_run")
 _WAKE_WAITING = statement("wake_waiting")
@@ -99,7 +101,7 @@ def _write_plans(
 
 def _goes_on(plan: Plan) -> bool:
     """Whether it concerns nothing but its run, which goes on: most plans are like that."""
-    return not (plan.dequeue or plan.create or _concerns_others(plan))
+    return not (plan.dequeue or plan.create or plan.failures or _concerns_others(plan))
 
 
 def _advance(db: apsw.Connection, plan: Plan) -> bool:
@@ -183,6 +185,8 @@ class _Rows:
         self._granted: list[Row] = []
         self._recalled: list[Row] = []
         self._settled: list[Row] = []
+        self._mended: list[Row] = []
+        self._failed: list[Row] = []
         self._children: list[NewRun] = []
         self._woken_ids: list[RunId] = []
         self._woken: list[Row] = []
@@ -216,6 +220,10 @@ class _Rows:
             self._granted += ((grant.attempt, run, grant.step) for grant in plan.lend)
             self._recalled += ((run, at) for at in plan.recall)
             self._settled += ((run, at) for at in plan.settle)
+        if plan.failures:
+            mended, failed = divided(run, plan.failures)
+            self._mended += mended
+            self._failed += failed
         if plan.create or plan.wake:
             self._children += plan.create
             self._woken_ids += plan.wake
@@ -268,6 +276,8 @@ class _Rows:
         _each(db, _GRANT, self._granted)
         _each(db, _RECALL, self._recalled)
         _each(db, _SETTLE, self._settled)
+        _each(db, _DROP_FAILURE, self._mended)
+        _each(db, PUT_FAILURE, self._failed)
         create_children(writing, self._children)
         if self._woken_ids:
             db.execute(_WAKE_BY_ID, (text_list(self._woken_ids),))

@@ -11,7 +11,7 @@ from typing import Final, cast
 import apsw
 
 from kallista.core.events import Event
-from kallista.core.plan import WHOLE_RUN, Entry
+from kallista.core.plan import WHOLE_RUN, Entry, Failing
 from kallista.core.schedules import Schedule
 from kallista.core.states import ProcessStatus, RunKind, ScheduleStatus, TaskStatus
 from kallista.core.types import JsonText, Micros, RunId, RunKey, ScheduleId, TaskType, WorkerKey
@@ -19,6 +19,8 @@ from kallista.store import rows
 from kallista.store.port import (
     COUNTED,
     BrokenLink,
+    FailedStep,
+    FailureFilter,
     Loan,
     OldRun,
     RunFilter,
@@ -47,6 +49,9 @@ _KEYS_BY_STATUS = statement("keys_by_status")
 _KEYS_BY_NAME = statement("keys_by_name")
 _KEYS_BY_TAG = statement("keys_by_tag")
 _KEYS_BY_SCHEDULE = statement("keys_by_schedule")
+_KEYS_BY_ERROR = statement("keys_by_error")
+_FAILURES_OF_RUN = statement("failures_of_run")
+_FAILURE_GROUPS = statement("failure_groups")
 _KEYS_BY_PARENT = statement("keys_by_parent")
 _MATCHING_RECORDS = statement("matching_records")
 _COUNT_RUNS = statement("count_runs")
@@ -132,6 +137,15 @@ class Reading:
                     if task
                     else bare_record(self._definitions, row)
                 )
+
+    def failures(self, run: RunKey) -> Mapping[int, Failing]:
+        """What of a run has failed."""
+        return dict(map(rows.failing, self._db.execute(_FAILURES_OF_RUN, (run,))))
+
+    def failure_groups(self, wanted: FailureFilter) -> Sequence[FailedStep]:
+        """The newest failures of each error and task type."""
+        found = self._db.execute(_FAILURE_GROUPS, rows.failure_filter(wanted))
+        return [rows.failed_step(row) for row in found]
 
     def count_runs(self) -> Mapping[tuple[RunKind, str], int]:
         """How many runs there are of each kind and status."""
@@ -243,6 +257,8 @@ def _candidates(db: apsw.Connection, wanted: RunFilter) -> Iterator[RunKey]:
         return _keys(db, wanted, _KEYS_BY_PARENT, {"parent": wanted.parent})
     if wanted.schedule is not None:
         return _keys(db, wanted, _KEYS_BY_SCHEDULE, {"schedule": wanted.schedule})
+    if wanted.error is not None:
+        return _keys(db, wanted, _KEYS_BY_ERROR, rows.error_filter(wanted.error))
     if wanted.tag is not None:
         return _keys(db, wanted, _KEYS_BY_TAG, {"tag": wanted.tag})
     if wanted.name is not None:
@@ -289,4 +305,5 @@ def _filter_values(wanted: RunFilter) -> dict[str, object]:
         "tag": wanted.tag,
         "statuses": None if wanted.statuses is None else json.dumps(wanted.statuses),
         "now": wanted.now,
+        **rows.error_filter(wanted.error),
     }

@@ -12,7 +12,7 @@ from typing import Final
 import apsw
 
 from kallista.core.events import Event
-from kallista.core.plan import Entry, NewRun, Plan
+from kallista.core.plan import Entry, Failing, NewRun, Plan
 from kallista.core.schedules import Firing, Schedule
 from kallista.core.states import RunKind, ScheduleStatus
 from kallista.core.types import JsonText, Micros, RunId, RunKey, ScheduleId, TaskType, WorkerKey
@@ -25,6 +25,8 @@ from kallista.store.port import (
     ClaimRequest,
     Committed,
     Created,
+    FailedStep,
+    FailureFilter,
     Figures,
     Loan,
     OldRun,
@@ -172,6 +174,14 @@ class SqliteStore:
     async def list_runs(self, wanted: RunFilter) -> Sequence[RunRecord]:
         """See the port."""
         return await self._reading.ask(lambda reading: reading.list_runs(wanted))
+
+    async def failures(self, run: RunKey) -> Mapping[int, Failing]:
+        """See the port."""
+        return await self._reading.ask(lambda reading: reading.failures(run))
+
+    async def failure_groups(self, wanted: FailureFilter) -> Sequence[FailedStep]:
+        """See the port."""
+        return await self._reading.ask(lambda reading: reading.failure_groups(wanted))
 
     async def count_runs(self) -> Mapping[tuple[RunKind, str], int]:
         """See the port."""

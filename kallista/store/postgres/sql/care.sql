@@ -3,7 +3,8 @@
 SELECT (SELECT count(*) FROM runs), (SELECT count(*) FROM steps), (SELECT count(*) FROM events),
        (SELECT count(*) FROM queue), (SELECT count(*) FROM waits), (SELECT count(*) FROM loans),
        (SELECT count(*) FROM definitions), (SELECT count(*) FROM schedules),
-       (SELECT count(*) FROM tombstones), (SELECT count(*) FROM workers);
+       (SELECT count(*) FROM tombstones), (SELECT count(*) FROM workers),
+       (SELECT count(*) FROM failures);
 
 -- name: oldest_by_status
 -- The oldest runs in one state, seeking in the index on it, each with whether it has a parent.
@@ -48,6 +49,9 @@ WHERE NOT EXISTS (SELECT 1 FROM runs WHERE key = w.run)
 UNION ALL
 SELECT 'tag', t.run, NULL, t.tag FROM run_tags AS t
 WHERE NOT EXISTS (SELECT 1 FROM runs WHERE key = t.run)
+UNION ALL
+SELECT 'failure', f.run, f.step, f.error FROM failures AS f LEFT JOIN requests AS r ON r.run = f.run
+WHERE r.run IS NULL OR f.step NOT BETWEEN -1 AND r.step_count - 1
 UNION ALL
 SELECT 'name', NULL, NULL, n.name FROM definition_names AS n
 WHERE NOT EXISTS (SELECT 1 FROM definitions WHERE key = n.definition)

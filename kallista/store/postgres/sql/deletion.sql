@@ -46,6 +46,10 @@ DELETE FROM queue WHERE run = ANY (:runs::bigint[]);
 -- Nobody executes anything of it any more.
 DELETE FROM loans WHERE run = ANY (:runs::bigint[]);
 
+-- name: delete_failures
+-- Nobody looks for them any more.
+DELETE FROM failures WHERE run = ANY (:runs::bigint[]);
+
 -- name: delete_events
 -- The history goes with its run.
 DELETE FROM events WHERE run = ANY (:runs::bigint[]);

@@ -78,6 +78,12 @@ WHERE r.key = ANY (:keys::bigint[])
   AND (:schedule::text IS NULL OR r.schedule = :schedule::text)
   AND (:parent::bigint IS NULL OR r.parent = :parent::bigint)
   AND (NOT :roots::boolean OR r.parent IS NULL)
+  AND (:short::text IS NULL OR EXISTS (
+           SELECT 1 FROM failures WHERE short = :short::text AND run = r.key
+             AND (:error::text IS NULL OR error = :error::text)
+           UNION ALL
+           SELECT 1 FROM failures WHERE short = :short::text AND root = r.key
+             AND (:error::text IS NULL OR error = :error::text)))
   AND (:tag::text IS NULL OR EXISTS (SELECT 1 FROM run_tags WHERE tag = :tag::text AND run = r.key))
   AND (:statuses::text[] IS NULL
        OR CASE

@@ -36,6 +36,10 @@ DELETE FROM queue WHERE run = :run;
 -- Nobody executes anything of it any more.
 DELETE FROM loans WHERE run = :run;
 
+-- name: delete_failures
+-- Nobody looks for them any more.
+DELETE FROM failures WHERE run = :run;
+
 -- name: delete_events
 -- The history goes with its run.
 DELETE FROM events WHERE run = :run;

@@ -84,6 +84,12 @@ WHERE r.key IN (SELECT value FROM json_each(:keys))
   AND (:schedule IS NULL OR r.schedule = :schedule)
   AND (:parent IS NULL OR r.parent = :parent)
   AND (NOT :roots OR r.parent IS NULL)
+  AND (:short IS NULL OR EXISTS (
+           SELECT 1 FROM failures WHERE short = :short AND run = r.key
+             AND (:error IS NULL OR error = :error)
+           UNION ALL
+           SELECT 1 FROM failures WHERE short = :short AND root = r.key
+             AND (:error IS NULL OR error = :error)))
   AND (:tag IS NULL OR EXISTS (SELECT 1 FROM run_tags WHERE tag = :tag AND run = r.key))
   AND (:statuses IS NULL
        OR CASE
