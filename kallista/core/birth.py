@@ -66,9 +66,9 @@ def _new(wanted: Wanted, now: Micros) -> Run:
 def started(wanted: Wanted, now: Micros, capacity: Capacity = NO_CAPACITY) -> Draft:
     """The draft of a run that is created and started at once.
 
-    A run whose first steps are child runs cannot create those before it exists itself, and one that
-    has nothing to do cannot tell other runs that wait for its end; it only opens, and whoever claims
-    it looks at it and goes on.
+    A run whose first steps are child runs cannot create those before it exists itself, and one
+    that has nothing to do cannot tell other runs that wait for its end; it only opens, and whoever
+    claims it looks at it and goes on.
 
     Raises:
         UsageError: It would expire before it is due.

@@ -154,7 +154,7 @@ class TestTasks:
         assert "'x' is given twice" in told(workflow, [{"type": "a", "x": 1, "config": {"x": 1}}])
 
     @pytest.mark.parametrize(
-        "key", ["deduplicate", "rate_limit", "expires_at", "heartbeat_timeout"]
+        "key", ["deduplicate", "rate_limit", "concurrency_key", "heartbeat_timeout"]
     )
     def test_reserved_keys(self, key: str) -> None:
         """Keys of later versions never reach a handler."""
