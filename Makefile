@@ -28,10 +28,12 @@ layers: $(VENV)/.installed-dev
 unit: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -q -n 2 --maxfail 50
 
-# Long proof: a simulation of 20,000 stories, then real programs killed, frozen and starved.
+# Long proof: a simulation of 20,000 stories, a list of 100,000 items, then real programs killed, frozen
+# and starved.
 # They mostly wait, so three kinds of faults at a time are quickest on two cores; each takes longer.
 soak: $(VENV)/.installed-dev
 	$(BIN)/python -m tests.simulation --seeds 20000 --jobs 2
+	$(BIN)/python tests/engine/long_list.py 100000
 	$(BIN)/python tests/crash/soak.py --jobs 3 --minutes 60
 
 # Kallista beside its peers, each in an environment of its own: PEERS=dbos,absurd ROWS=W1,W2 ROUNDS=1.

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 
-from kallista.core.definitions import ChildSpec, Definition, Phase, TaskSpec
+from kallista.core.definitions import ChildSpec, Definition, MapSpec, Phase, TaskSpec
 from kallista.core.encoding import definition_from_data
-from kallista.core.ids import child_id
+from kallista.core.ids import child_id, item_id
+from kallista.core.items import items_in
 from kallista.core.plan import WAKE, WHOLE_RUN
 from kallista.core.redefining import followed
 from kallista.core.states import ACTIVE_RUN, FINISHED_RUN, ProcessStatus, RunKind, TaskStatus
@@ -26,7 +27,7 @@ def audit(state: MemoryState) -> None:
     for record in state.runs.values():
         definition = definition_from_data(json.loads(record.definition_content))
         _history_tells_the_state(state, record, definition)
-        _driver_is_alive_and_busy(state, record)
+        _driver_is_alive_and_busy(state, record, definition)
         if record.head.state not in FINISHED_RUN:
             _Moving(state, record, definition, lines).check()
 
@@ -41,14 +42,18 @@ def _history_tells_the_state(state: MemoryState, record: RunRecord, definition: 
     assert tuple(folded.steps) == record.steps, record.id
 
 
-def _driver_is_alive_and_busy(state: MemoryState, record: RunRecord) -> None:
+def _driver_is_alive_and_busy(
+    state: MemoryState, record: RunRecord, definition: Definition
+) -> None:
     running = [step for step in record.steps if step.status is TaskStatus.RUNNING]
     assert record.head.in_flight == len(running), record.id
     if record.owner is None:
         assert not running, f"{record.id} executes something, and nobody drives it"
     else:
         assert record.owner in state.alive, f"{record.id} is held by a dead worker"
-        assert running, f"{record.id} is held although nothing of it is in flight"
+        maps = [record.steps[position] for position in definition.maps]
+        goes_through = any(step.status is TaskStatus.WAITING for step in maps)
+        assert running or goes_through, f"{record.id} is held, and nothing of it is in flight"
 
 
 class _Moving:
@@ -124,12 +129,26 @@ class _Moving:
 
     def _child_moves(self, position: int, where: str) -> None:
         spec = self.definition.steps[position]
-        assert isinstance(spec.work, ChildSpec)
-        key = self.state.keys.get(RunId(child_id(self.record.id, spec.id, 0)))
+        if not isinstance(spec.work, MapSpec):
+            assert isinstance(spec.work, ChildSpec)
+            self._is_under_way(RunId(child_id(self.record.id, spec.id, 0)), position, where)
+            return
+        outcome = self.record.steps[position].outcome
+        assert outcome is not None, f"{where}: nobody knows how far it is"
+        items = items_in(self.state.events[self.record.key][outcome].data)
+        assert items is not None, f"{where}: nobody knows how far it is"
+        is_held = self.record.head.state is ProcessStatus.PAUSED
+        told = self._line(WAKE, position, Micros(0))
+        assert items.open or is_held or told, f"{where}: no item is under way"
+        for index in items.open:
+            self._is_under_way(RunId(item_id(self.record.id, spec.id, index)), position, where)
+
+    def _is_under_way(self, id: RunId, position: int, where: str) -> None:
+        key = self.state.keys.get(id)
         assert key is not None, f"{where}: no child"
         child = self.state.runs[key]
         is_held = self.record.head.state is ProcessStatus.PAUSED  # resume tells the child
-        if child.head.state in FINISHED_RUN and not is_held:
+        if child.head.state in FINISHED_RUN and not child.head.in_flight and not is_held:
             told = (self.record.key, WAKE, position, Micros(0)) in self.lines
             looked_at = (key, WAKE, WHOLE_RUN, Micros(0)) in self.lines
             assert told or looked_at, f"{where}: its child is {child.head.state}, and it waits"

@@ -28,6 +28,7 @@ from kallista.cli.options import (
     IdArgument,
     LimitOption,
     NameOption,
+    PartOfOption,
     ReasonOption,
     SinceOption,
     StatusOption,
@@ -48,6 +49,7 @@ class Filter(TypedDict):
     name: str | None
     tag: str | None
     created_from: datetime | None
+    part_of: str | None
     error: str | None
     cursor: str | None
     limit: int
@@ -89,6 +91,7 @@ def object_commands(
         name: NameOption = None,
         tag: TagOption = None,
         since: SinceOption = None,
+        part_of: PartOfOption = None,
         error: ErrorOption = None,
         cursor: CursorOption = None,
         limit: LimitOption = 50,
@@ -101,6 +104,7 @@ def object_commands(
             name=name,
             tag=tag,
             created_from=session.guard(lambda: read_since(since)),
+            part_of=part_of,
             error=error,
             cursor=cursor,
             limit=limit,

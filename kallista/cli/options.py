@@ -17,6 +17,10 @@ SinceOption = Annotated[
     str | None,
     typer.Option("--since", help="Created since a moment (2026-01-31) or for a length (2h, 7d)."),
 ]
+PartOfOption = Annotated[
+    str | None,
+    typer.Option("--part-of", help="Started by this run: its children, the items of its lists."),
+]
 ErrorOption = Annotated[
     str | None,
     typer.Option("--error", help="Of which something has failed by it, like RateLimited."),

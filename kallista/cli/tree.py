@@ -104,7 +104,7 @@ async def explanations(app: Kallista, id: str) -> list[Explanation]:
         NotFoundError: No run or schedule has this id.
     """
     told = [await app.orchestrator.explain(id)]
-    while told[-1].reason == "waits_for_child":
+    while told[-1].reason in ("waits_for_child", "waits_for_items") and told[-1].waits_for:
         child = told[-1].waits_for[0]
         if await app.kind_of(child) is None:
             break
@@ -172,10 +172,15 @@ def node_of(step: StepSnapshot, children: tuple[Node, ...] = ()) -> Node:
         told = brief(step.error)
     elif step.note or step.progress_message:
         told = step.note or step.progress_message or ""
+    progress = step.progress
+    if step.items is not None:
+        told = f"{step.items}; {told}" if told else str(step.items)
+        if step.status == "WAITING":
+            progress = step.items.completed / step.items.count
     return Node(
         step.id, one_line(step.name), step.status, step.kind, step.attempt,
         step.started_at, step.ended_at, None if step.status in OVER else step.ready_at,
-        step.progress, one_line(told), children,
+        progress, one_line(told), children,
     )  # fmt: skip
 
 

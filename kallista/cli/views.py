@@ -149,6 +149,9 @@ def _show_errors(run: AnySnapshot) -> None:
         step = None if error.task_id is None else steps.get(error.task_id)
         if step is not None and step.child_id is not None:
             say(f"more: kallista {step.kind} show {step.child_id}", style="dim")
+        if step is not None and step.items is not None:
+            for id in step.items.failed_ids[:MOST_RESULTS]:
+                say(f"more: kallista {step.kind} show {id}", style="dim")
     if len(run.errors) > MOST_RESULTS:
         say(f"\n{len(run.errors) - MOST_RESULTS:,} more: -o json", style="dim")
 
@@ -195,6 +198,11 @@ def told_by(event: HistoryEvent) -> str:
         case "run.paused", {"stop_clocks": True}:
             reason = event.data.get("reason") if isinstance(event.data, dict) else None
             return f"{reason}; its clocks stand still" if reason else "its clocks stand still"
+        case _, {"items": {"count": int(count), "begun": int(begun), "open": list(open)}}:
+            return f"{begun:,} of {count:,} items begun, {len(open):,} under way"
+        case "task.chosen", {"then": list(then), "when": when}:
+            branch = ", ".join(map(str, then)) or "nothing"
+            return branch if when is None else f"{branch}: {when}"
         case _, {"reason": str(reason)}:
             return reason
         case _, str(text):

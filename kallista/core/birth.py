@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from kallista.core.commands import Command, Due, Verb
 from kallista.core.decide import NO_CAPACITY, Capacity, decide, queue_step
 from kallista.core.decide.expiry import queue_expiry
-from kallista.core.definitions import ChildSpec, Definition
+from kallista.core.definitions import Definition, TaskSpec
 from kallista.core.durations import to_datetime
 from kallista.core.encoding import definition_hash, definition_text
 from kallista.core.forking import Fork, begin
@@ -46,6 +46,7 @@ class Wanted(Struct, frozen=True, gc=False):
         parent: The run and the step that start it.
         schedule: The schedule whose firing it is.
         fork: Where it comes from, if it is a fork.
+        driven: Of a child: which attempt of the parent's step wants it.
     """
 
     id: RunId
@@ -57,6 +58,7 @@ class Wanted(Struct, frozen=True, gc=False):
     parent: tuple[RunKey, int] | None = None
     schedule: ScheduleId | None = None
     fork: Fork | None = None
+    driven: int = 1
 
 
 def created(wanted: Wanted, now: Micros) -> Draft:
@@ -76,8 +78,9 @@ def _new(wanted: Wanted, now: Micros) -> Run:
 def started(wanted: Wanted, now: Micros, capacity: Capacity = NO_CAPACITY) -> Draft:
     """The draft of a run that is created and started at once.
 
-    A run whose first steps are child runs cannot create those before it exists itself; it only
-    opens, and whoever claims it looks at it and goes on.
+    A run whose first steps are child runs cannot create those before it exists itself, and one
+    that has nothing to do cannot tell other runs that wait for its end; it only opens, and whoever
+    claims it looks at it and goes on.
 
     Raises:
         UsageError: It would expire before it is due.
@@ -104,15 +107,17 @@ def forked(wanted: Wanted, fork: Fork, now: Micros) -> Draft:
 
 
 def _started(run: Run, wanted: Wanted, now: Micros, capacity: Capacity) -> Draft:
+    driven = wanted.driven if wanted.driven > 1 else 0  # a run is driven by the first unless told
     if wanted.ready_at is not None and wanted.ready_at > now:
         _check_expiry(run, wanted.ready_at)
-        draft = _opened(run, now)
+        draft = _opened(run, now, driven)
         queue_step(draft, 0, wanted.ready_at, now)
         return draft
-    draft = decide(run, [Command(Verb.START)], now, capacity)
-    if not draft.children:
+    draft = decide(run, [Command(Verb.START, driven=driven)], now, capacity)
+    is_awaited = draft.announce or (draft.wake_parent and wanted.parent is not None)
+    if not draft.children and not is_awaited:
         return draft
-    draft = _opened(run, now)
+    draft = _opened(run, now, driven)
     draft.queue(Entry(WAKE, run.priority, now))
     return draft
 
@@ -126,9 +131,9 @@ def _check_expiry(run: Run, ready_at: Micros) -> None:
         )
 
 
-def _opened(run: Run, now: Micros) -> Draft:
+def _opened(run: Run, now: Micros, driven: int) -> Draft:
     draft = Draft(run)
-    draft.record(EventKind.RUN_STARTED, now)
+    draft.record(EventKind.RUN_STARTED, now, attempt=driven)
     if draft.head.deadline_at is not None:
         draft.queue(Entry(WAKE, run.priority, draft.head.deadline_at))
     return draft
@@ -217,7 +222,7 @@ def _alike(wanted: Wanted) -> object:
 
 @lru_cache(maxsize=1024)
 def _begins_alike(definition: Definition) -> bool:
-    return not any(step.when or isinstance(step.work, ChildSpec) for step in definition.steps)
+    return not any(step.when or not isinstance(step.work, TaskSpec) for step in definition.steps)
 
 
 def _content(wanted: Wanted, definition: str) -> str:
@@ -269,5 +274,6 @@ def newborn_child(child: Child, parent: RunKey, priority: int, now: Micros) -> N
         priority=child.definition.priority or priority,
         tags=child.definition.tags,
         parent=(parent, child.step),
+        driven=child.attempt,
     )
     return newborn(wanted, started(wanted, now), now)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from difflib import get_close_matches
 
-from kallista.core.cel_paths import ROOTS, Path, path_of, quoted
+from kallista.core.cel_paths import OF_ITEMS, ROOTS, Path, path_of, quoted
 from kallista.core.cel_syntax import Kind, Node
 from kallista.errors import ExpressionError
 
@@ -51,7 +51,7 @@ class _Reading:
 
     def visit(self, node: Node, bound: tuple[str, ...], nesting: int) -> None:
         path = path_of(node)
-        if path is not None:
+        if path is not None and path[0] not in bound:
             self._read(path)
             return
         match node.kind:
@@ -75,8 +75,8 @@ class _Reading:
             self.visit(child, bound, nesting)
 
     def _read(self, path: Path) -> None:
-        if len(path) < 2 or not isinstance(path[1], str):
-            root = path[0]
+        root = path[0]
+        if root not in OF_ITEMS and (len(path) < 2 or not isinstance(path[1], str)):
             raise self._error(
                 f"{root} is read by name: write {root}.name or "
                 f'{root}["any-name"], with the name spelled out'
@@ -90,15 +90,13 @@ class _Reading:
         if nesting == MAX_NESTING:
             raise self._error(f"iterations are nested deeper than {MAX_NESTING} levels")
         variable = arguments[0].text
-        if variable in ROOTS:
+        if variable in ROOTS and variable not in OF_ITEMS:
             raise self._error(f"an item cannot be called {variable!r}")
         self.visit(target, bound, nesting)
         for body in arguments[1:]:
             self.visit(body, (*bound, variable), nesting + 1)
 
     def _check_name(self, name: str, bound: tuple[str, ...]) -> None:
-        if name in ROOTS:
-            self._read((name,))
         if name in bound or name in _TYPES:
             return
         near = get_close_matches(name, (*ROOTS, *bound), n=1)

@@ -11,7 +11,10 @@ from kallista.core.cel_syntax import Kind, Node, plain_position, plain_text
 from kallista.core.types import Json
 from kallista.errors import ExpressionError
 
-ROOTS = ("tasks", "steps", "inputs", "processes", "firing", "run")
+OF_ITEMS = ("item", "index")
+"""What is read as a whole: the item that a run is for, and its place in the list."""
+
+ROOTS = ("tasks", "steps", "inputs", "processes", "firing", "run", *OF_ITEMS)
 
 _SHOWN_KEYS = 10
 _SHOWN_LENGTH = 100
@@ -25,15 +28,16 @@ class Reference:
     """What an expression reads: ``tasks.design`` or ``inputs.name``.
 
     Args:
-        root: ``tasks``, ``steps``, ``inputs``, ``processes``, ``firing`` or ``run``.
-        name: The id or name behind it.
+        root: ``tasks``, ``steps``, ``inputs``, ``processes``, ``firing``, ``run``, ``item`` or
+            ``index``.
+        name: The id or name behind it; empty where that does not matter.
     """
 
     root: str
     name: str
 
     def __str__(self) -> str:
-        return _path_text((self.root, self.name))
+        return _path_text((self.root, self.name) if self.name else (self.root,))
 
 
 def path_of(node: Node) -> Path | None:
@@ -88,7 +92,8 @@ class PlainPath:
 
 def reference(path: Path) -> Reference:
     """What a path refers to: its root and the name behind that."""
-    return Reference(str(path[0]), str(path[1]))
+    root = str(path[0])
+    return Reference(root, "" if root in OF_ITEMS else str(path[1]))
 
 
 def _stepped(value: object, step: str | int, path: Path, depth: int) -> object:

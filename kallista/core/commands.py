@@ -11,7 +11,7 @@ from msgspec import Struct
 from kallista.core.definitions import Definition
 from kallista.core.outcomes import Outcome
 from kallista.core.states import Ending, ProcessStatus
-from kallista.core.types import Json, Micros, RunId, WorkerKey
+from kallista.core.types import Json, JsonText, Micros, RunId, WorkerKey
 
 
 class Verb(StrEnum):
@@ -33,6 +33,7 @@ class Command(Struct, frozen=True, gc=False):
         rollback: Of a cancellation: what has completed is undone.
         stop_clocks: Of a pause: no time passes for its sleeps, retries and deadlines.
         definition: Of a retry: what the run goes on with; None: with its own.
+        driven: Of the start of a child: the attempt of its parent's step that wants it.
     """
 
     verb: Verb
@@ -40,6 +41,7 @@ class Command(Struct, frozen=True, gc=False):
     rollback: bool = False
     stop_clocks: bool = False
     definition: Definition | None = None
+    driven: int = 0
 
 
 class Dispatch(Struct, frozen=True, gc=False):
@@ -124,6 +126,41 @@ class ChildSeen(Struct, frozen=True, gc=False):
     message: str = ""
 
 
+class ItemSeen(Struct, frozen=True, gc=False):
+    """Where the child run of one item is now.
+
+    Args:
+        index: Which item.
+        state: The state of its run.
+        attempt: Which attempt of the step has driven it last.
+        result: What it returned, encoded, when it has completed and that is collected.
+        message: What failed in it, in one line.
+    """
+
+    index: int
+    state: ProcessStatus
+    attempt: int
+    result: JsonText | None = None
+    message: str = ""
+
+
+class ItemsSeen(Struct, frozen=True, gc=False):
+    """Runs of items that have ended.
+
+    Args:
+        step: Whose items.
+        items: Those that were looked at and have ended.
+        earlier: If with them the last one has ended, what those before returned, by index; None:
+            that was not looked up.
+        most: How many bytes the results may have together.
+    """
+
+    step: int
+    items: tuple[ItemSeen, ...]
+    earlier: Mapping[int, JsonText] | None
+    most: int
+
+
 class ParentSeen(Struct, frozen=True, gc=False):
     """Where the parent of a child run is now.
 
@@ -161,6 +198,7 @@ Stimulus: TypeAlias = (
     | LinesLost
     | Due
     | ChildSeen
+    | ItemsSeen
     | ParentSeen
     | DependenciesSeen
 )

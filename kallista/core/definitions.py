@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
-from typing import Final
+from typing import Final, TypeAlias
 
 from msgspec import Struct
 
@@ -72,6 +72,76 @@ class ChildSpec(Struct, frozen=True, gc=False):
     inputs: Mapping[str, Json]
 
 
+class Case(Struct, frozen=True, gc=False):
+    """One way to go on from a switch.
+
+    Args:
+        when: The condition (CEL) under which it is chosen.
+        then: Positions of the steps that run then.
+    """
+
+    when: str
+    then: tuple[int, ...]
+
+
+class SwitchSpec(Struct, frozen=True, gc=False):
+    """The choice between branches that a step makes.
+
+    Args:
+        cases: In the order in which they are asked; the first that holds is chosen.
+        otherwise: Positions of the steps that run when none of them holds.
+    """
+
+    cases: tuple[Case, ...]
+    otherwise: tuple[int, ...] = ()
+
+    @property
+    def branches(self) -> frozenset[int]:
+        """The positions of all steps of which it chooses."""
+        return frozenset(self.otherwise).union(*(case.then for case in self.cases))
+
+
+DEFAULT_MAX_PARALLEL: Final = 10
+
+
+class MapSpec(Struct, frozen=True, gc=False):
+    """What a step does with each item of a list: it starts a child run.
+
+    Args:
+        child: What is run for an item; its inputs may read ``${item}`` and ``${index}``. Of a task
+            the definition has an empty config, for its inputs are that.
+        items: The list; texts in it may hold ``${…}`` references, or it is one.
+        max_parallel: How many items are under way at a time.
+        collect: Whether the result is the list of what the items returned.
+    """
+
+    child: ChildSpec
+    items: Json
+    max_parallel: int = DEFAULT_MAX_PARALLEL
+    collect: bool = True
+
+
+SWITCH: Final = TaskType("switch")
+"""What is shown as the type of a step that chooses."""
+
+Work: TypeAlias = TaskSpec | ChildSpec | MapSpec | SwitchSpec
+"""What a step does."""
+
+
+def type_of(work: Work) -> TaskType:
+    """What people know a step's work by: the task type, the kind of its child runs, ``switch``."""
+    match work:
+        case TaskSpec(type=type):
+            return type
+        case ChildSpec(definition=definition):
+            return TaskType(definition.kind.value)
+        case MapSpec(child=ChildSpec(definition=definition)):
+            is_task = definition.kind is RunKind.TASK
+            return type_of(definition.steps[0].work) if is_task else TaskType(definition.kind.value)
+        case SwitchSpec():
+            return SWITCH
+
+
 class Phase(StrEnum):
     """In which part of a run a step runs."""
 
@@ -93,7 +163,7 @@ class StepSpec(Struct, frozen=True, gc=False):
     Args:
         id: Unique within the definition; empty in a single task's: it is called as its run is.
         name: What people read; the id when none is given.
-        work: A task that a handler executes, or a child run.
+        work: A task that a handler executes, a child run or many, or a choice between later steps.
         depends_on: Positions of the steps before it, ascending.
         when: A condition (CEL); the step is skipped when it is false.
         continue_on_error: Its failure is recorded, and what depends on it goes on.
@@ -101,11 +171,12 @@ class StepSpec(Struct, frozen=True, gc=False):
         trigger_rule: What it asks of the steps before it.
         phase: Whether the run is for it, or it undoes another one, or runs at the end.
         undoes: The position of the step that it undoes.
+        branch_of: The position of the switch that decides whether it runs.
     """
 
     id: StepId
     name: str
-    work: TaskSpec | ChildSpec
+    work: Work
     depends_on: tuple[int, ...] = ()
     when: str | None = None
     continue_on_error: bool = False
@@ -113,6 +184,7 @@ class StepSpec(Struct, frozen=True, gc=False):
     trigger_rule: TriggerRule = TriggerRule.ALL_COMPLETED
     phase: Phase = Phase.MAIN
     undoes: int | None = None
+    branch_of: int | None = None
 
 
 class Expiry(Struct, frozen=True, gc=False):
@@ -168,6 +240,12 @@ class Definition:
     def main_count(self) -> int:
         """How many of its steps belong to the main phase."""
         return sum(step.phase is Phase.MAIN for step in self.steps)
+
+    @cached_property
+    def maps(self) -> tuple[int, ...]:
+        """The positions of the steps that go through a list."""
+        steps = enumerate(self.steps)
+        return tuple(position for position, step in steps if isinstance(step.work, MapSpec))
 
     @cached_property
     def tolerates_failures(self) -> bool:

@@ -8,14 +8,19 @@ from typing import Any, cast
 
 from kallista.core.definitions import (
     DEFAULT_MAX_CRASHES,
+    DEFAULT_MAX_PARALLEL,
+    Case,
     ChildSpec,
     Definition,
     Expiry,
     InputSpec,
+    MapSpec,
     OnFailure,
     Phase,
     StepSpec,
+    SwitchSpec,
     TaskSpec,
+    Work,
 )
 from kallista.core.ids import canonical_json, text_hash
 from kallista.core.plan import DEFAULT_QUEUE
@@ -64,7 +69,12 @@ def step_content(definition: Definition, position: int) -> dict[str, Json]:
     spec, steps = definition.steps[position], definition.steps
     content = _step_to_data(spec)
     content["after"] = [steps[before].id for before in spec.depends_on]
-    content["undoes"] = None if spec.undoes is None else steps[spec.undoes].id
+    for key, position_of in (("undoes", spec.undoes), ("branch_of", spec.branch_of)):
+        content[key] = None if position_of is None else steps[position_of].id
+    if isinstance(spec.work, SwitchSpec):
+        cases = [(case.when, case.then) for case in spec.work.cases]
+        content["switch"] = [[when, [steps[at].id for at in then]] for when, then in cases]
+        content["default"] = [steps[at].id for at in spec.work.otherwise]
     return content
 
 
@@ -110,12 +120,12 @@ def _step_to_data(step: StepSpec) -> dict[str, Json]:
         case TaskSpec() as task:
             work = _task_to_data(task)
         case ChildSpec() as child:
-            work = _without_defaults(
-                {
-                    "child": (definition_to_data(child.definition), None),
-                    "inputs": (dict(child.inputs), {}),
-                }
-            )
+            work = _child_to_data(child)
+        case MapSpec() as mapped:
+            work = {**_child_to_data(mapped.child), "for_each": _map_to_data(mapped)}
+        case SwitchSpec(cases, otherwise):
+            listed: list[Json] = [[case.when, list(case.then)] for case in cases]
+            work = _without_defaults({"switch": (listed, None), "default": (list(otherwise), [])})
     own = _without_defaults(
         {
             "id": (step.id, None),
@@ -127,9 +137,29 @@ def _step_to_data(step: StepSpec) -> dict[str, Json]:
             "trigger_rule": (step.trigger_rule.value, TriggerRule.ALL_COMPLETED.value),
             "phase": (step.phase.value, Phase.MAIN.value),
             "undoes": (step.undoes, None),
+            "branch_of": (step.branch_of, None),
         }
     )
     return {**own, **work}
+
+
+def _child_to_data(child: ChildSpec) -> dict[str, Json]:
+    return _without_defaults(
+        {
+            "child": (definition_to_data(child.definition), None),
+            "inputs": (dict(child.inputs), {}),
+        }
+    )
+
+
+def _map_to_data(mapped: MapSpec) -> dict[str, Json]:
+    return _without_defaults(
+        {
+            "items": (mapped.items, None),
+            "max_parallel": (mapped.max_parallel, DEFAULT_MAX_PARALLEL),
+            "collect": (mapped.collect, True),
+        }
+    )
 
 
 def _task_to_data(task: TaskSpec) -> dict[str, Json]:
@@ -147,9 +177,13 @@ def _task_to_data(task: TaskSpec) -> dict[str, Json]:
 
 
 def _step_from_data(data: Mapping[str, Any]) -> StepSpec:
-    work: TaskSpec | ChildSpec
+    work: Work
     if "child" in data:
-        work = ChildSpec(definition_from_data(data["child"]), data.get("inputs", {}))
+        child = ChildSpec(definition_from_data(data["child"]), data.get("inputs", {}))
+        work = _map_from_data(child, data["for_each"]) if "for_each" in data else child
+    elif "switch" in data:
+        cases = tuple(Case(when, tuple(then)) for when, then in data["switch"])
+        work = SwitchSpec(cases, tuple(data.get("default", ())))
     else:
         work = TaskSpec(
             type=TaskType(data["type"]),
@@ -171,6 +205,16 @@ def _step_from_data(data: Mapping[str, Any]) -> StepSpec:
         trigger_rule=TriggerRule(data.get("trigger_rule", TriggerRule.ALL_COMPLETED)),
         phase=Phase(data.get("phase", Phase.MAIN)),
         undoes=data.get("undoes"),
+        branch_of=data.get("branch_of"),
+    )
+
+
+def _map_from_data(child: ChildSpec, data: Mapping[str, Any]) -> MapSpec:
+    return MapSpec(
+        child=child,
+        items=data["items"],
+        max_parallel=data.get("max_parallel", DEFAULT_MAX_PARALLEL),
+        collect=data.get("collect", True),
     )
 
 

@@ -41,7 +41,8 @@ class StepState(Struct, frozen=True, gc=False):
         started_at: When its last attempt started.
         ended_at: When it finished.
         worker: Who executes the running attempt.
-        outcome: The seq of the event that finished it: its result, failure or reason.
+        outcome: The seq of the event that finished it: its result, failure or reason. Of a step
+            that goes through a list also before: of the event that tells how far it is.
         passed: Whether what depends on it may go on.
     """
 

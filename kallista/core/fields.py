@@ -26,8 +26,7 @@ MAX_COUNT: Final = 1_000_000
 
 LATER: Final = frozenset(
     {
-        "concurrency_key", "rate_limit", "for_each", "switch",
-        "deduplicate", "heartbeat_timeout",
+        "concurrency_key", "rate_limit", "deduplicate", "heartbeat_timeout",
     }
 )  # fmt: skip
 """Keys of tasks and steps that later versions will know."""

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Final
+from typing import Any, Final
 
 from msgspec import Struct
 
-from kallista.core.definitions import ChildSpec, Definition, StepSpec
+from kallista.core.definitions import ChildSpec, Definition, MapSpec, StepSpec, Work
 from kallista.core.encoding import step_content
 from kallista.core.events import StepState
 from kallista.core.json_text import from_json, to_json
@@ -71,9 +71,20 @@ def begin(draft: Draft, fork: Fork, now: Micros) -> None:
     for kept in fork.kept:
         draft.record(_KINDS[kept.status], now, kept.step, 0, kept.data)
         if kept.step in read and kept.status is TaskStatus.COMPLETED:
-            data = from_json(kept.data)
-            is_child = isinstance(draft.run.definition.steps[kept.step].work, ChildSpec)
-            draft.keep_output(kept.step, data[_RESULTS] if is_child else data)
+            work = draft.run.definition.steps[kept.step].work
+            draft.keep_output(kept.step, _output(work, from_json(kept.data)))
+
+
+def _output(work: Work, data: Any) -> Json:
+    """What references read of a step that is kept."""
+    match work:
+        case ChildSpec():
+            output: Json = data[_RESULTS]
+        case MapSpec():
+            output = data["result"]
+        case _:
+            output = data
+    return output
 
 
 def of_child(run: RunId, results: Json) -> JsonText:

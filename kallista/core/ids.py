@@ -97,6 +97,17 @@ def child_id(run_id: str, step_id: str, generation: int) -> str:
     return _bounded(f"{run_id}/{step_id}" + (f"~{generation}" if generation else ""))
 
 
+def item_id(run_id: str, step_id: str, index: int) -> str:
+    """The id of the run of one item: ``run/step/index``, so that an item runs once.
+
+    Args:
+        run_id: The id of the run whose step goes through the list.
+        step_id: The step's id.
+        index: Where the item stands in the list, from 0 on.
+    """
+    return _bounded(f"{run_id}/{step_id}/{index}")
+
+
 def firing_id(schedule_id: str, moment: int) -> str:
     """The id of a firing's task: ``schedule@moment``, so that a moment fires once.
 

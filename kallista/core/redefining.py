@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from kallista.core.definitions import ChildSpec, Definition, Phase
+from kallista.core.definitions import ChildSpec, Definition, MapSpec, Phase
 from kallista.core.encoding import (
     definition_from_data,
     definition_hash,
@@ -132,19 +132,21 @@ def _step_misfits(
                     f"{spec.id!r} is done, and would come after"
                     f" {definition.steps[before].id!r}, which is not"
                 )
-    elif isinstance(old.work, ChildSpec) and step.attempt:
+    elif isinstance(old.work, ChildSpec | MapSpec) and step.attempt:
         ours, theirs = step_content(run.definition, position), step_content(definition, position)
-        if any(ours.get(key) != theirs.get(key) for key in ("child", "inputs")):
-            yield f"the child run of {spec.id!r} has begun with what it was"
+        if any(ours.get(key) != theirs.get(key) for key in ("child", "inputs", "for_each")):
+            yield f"what {spec.id!r} has started has begun with what it was"
 
 
 def redefined(run: Run, definition: Definition) -> Run:
     """The same run with a definition that fits; the one that is given stays as it is."""
     new = [StepState()] * (len(definition.steps) - len(run.steps))
-    return Run(
+    other = Run(
         run.id, definition, run.inputs, run.priority, run.head, [*run.steps, *new],
         dict(run.outputs), run.expires_at,
     )  # fmt: skip
+    other.items = run.items
+    return other
 
 
 def told(run: Run, definition: Definition) -> JsonText:

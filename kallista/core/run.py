@@ -8,14 +8,15 @@ what differs from its run, so deciding costs what changes, not what there is.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Final, NamedTuple, TypeAlias, TypeVar
+from typing import Any, Final, NamedTuple, TypeAlias, TypeVar
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from kallista.core.clocks import clocks_after, moved
-from kallista.core.definitions import Definition, TaskSpec
+from kallista.core.definitions import Definition, TaskSpec, type_of
 from kallista.core.events import Event, RunHead, StepState
+from kallista.core.items import Items
 from kallista.core.json_text import from_json
 from kallista.core.plan import WHOLE_RUN, Entry, Failing, Grant
 from kallista.core.states import (
@@ -39,7 +40,14 @@ SKIPPED_BY_CONDITION: Final = JsonText('"its condition is false"')
 SKIPPED_BY_RULE: Final = JsonText('"its trigger rule is not met, and nothing is missing"')
 """The reason of a step that has nothing to do, such as one for failures where there are none."""
 
-_LETS_PASS: Final = frozenset({SKIPPED_BY_CONDITION, SKIPPED_BY_RULE})
+SKIPPED_BY_SWITCH: Final = JsonText('"its switch did not choose it"')
+"""The reason of a step of another branch: what depends on it goes on."""
+
+LETS_PASS: Final = frozenset({SKIPPED_BY_CONDITION, SKIPPED_BY_RULE, SKIPPED_BY_SWITCH})
+
+
+_NONE: Final[Mapping[int, Any]] = {}
+"""What most runs have no use for; never changed."""
 
 
 class Run:
@@ -58,7 +66,7 @@ class Run:
 
     __slots__ = (
         "blockers", "dead_ends", "definition", "expires_at", "head", "id", "in_order", "inputs",
-        "last_steps", "outputs", "priority", "steps", "unfinished", "wound_up",
+        "items", "last_steps", "lists", "outputs", "priority", "steps", "unfinished", "wound_up",
     )  # fmt: skip
 
     def __init__(
@@ -87,6 +95,10 @@ class Run:
         """What is left to do at the end, in order; known once it has come to that."""
         self.wound_up = 0
         """How many of those have certainly ended."""
+        self.items: Mapping[int, Items] = _NONE
+        """How far those steps are that go through a list and have begun."""
+        self.lists: Mapping[int, list[Json]] = _NONE
+        """The lists that they go through, once they are known for good."""
         self.in_order: set[int] | None = None
         """Steps that have certainly ended, as has all that they come after; kept by ``order``."""
         main = definition.main_count
@@ -153,12 +165,13 @@ _NEW_HEAD: Final = RunHead()
 
 
 class Child(NamedTuple):
-    """A child run that a step wants to exist."""
+    """A child run that a step wants to exist, and the attempt of the step that does."""
 
     step: int
     id: RunId
     definition: Definition
     inputs: Mapping[str, Json]
+    attempt: int
 
 
 _T = TypeVar("_T")
@@ -186,7 +199,8 @@ class Draft:
 
     __slots__ = (
         "_last_head", "announce", "blockers", "changed", "children", "dead_ends", "dequeue",
-        "enqueue", "events", "failures", "in_flight", "launched", "lend", "outputs", "run", "seq",
+        "enqueue", "events", "failures", "in_flight", "items", "launched", "lend", "outputs", "run",
+        "seq",
         "settle", "state", "stopped", "unfinished", "wake", "wake_parent",
     )  # fmt: skip
 
@@ -204,6 +218,7 @@ class Draft:
         # Most decisions need few of these, so each is made for the first that goes into it.
         self.blockers: dict[int, int] | None = None
         self.outputs: dict[int, Json] | None = None
+        self.items: dict[int, Items] | None = None
         self.failures: dict[int, Failing | None] | None = None
         self.enqueue: _Few[Entry] = ()
         self.dequeue: _Few[Entry] = ()
@@ -271,6 +286,18 @@ class Draft:
         if self.outputs is None:
             self.outputs = {}
         self.outputs[position] = output
+
+    def items_at(self, position: int) -> Items | None:
+        """How far a step is that goes through a list; None: it has never begun."""
+        if self.items is not None and position in self.items:
+            return self.items[position]
+        return self.run.items.get(position)
+
+    def keep_items(self, position: int, items: Items) -> None:
+        """Remember how far a step is."""
+        if self.items is None:
+            self.items = {}
+        self.items[position] = items
 
     def note_failure(self, position: int, failing: Failing | None) -> None:
         """Let a step count among those that failed, or no longer."""
@@ -364,6 +391,8 @@ class Draft:
                 run.blockers[position] = count
         if self.outputs is not None:
             run.outputs.update(self.outputs)
+        if self.items is not None:
+            run.items = {**run.items, **self.items}
 
 
 def follow(run: Run, events: Iterable[Event]) -> Draft:
@@ -439,8 +468,7 @@ def _failing(draft: Draft, position: int, event: Event) -> Failing | None:
     definition = draft.run.definition
     kind: str = definition.kind.value
     if position != WHOLE_RUN:
-        work = definition.steps[position].work
-        kind = work.type if isinstance(work, TaskSpec) else work.definition.kind.value
+        kind = type_of(definition.steps[position].work)
     return Failing(told["type"], kind, event.seq, event.at)
 
 
@@ -512,7 +540,12 @@ def _waiting(draft: Draft, event: Event, step: StepState, status: TaskStatus) ->
         since=step.since or event.at,
         started_at=step.started_at if asleep else event.at,
         worker=None,
+        outcome=event.seq if isinstance(what, dict) else None,
     )
+
+
+def _advanced(draft: Draft, event: Event, step: StepState, status: TaskStatus) -> StepState:
+    return replace(step, outcome=event.seq)
 
 
 def _retrying(draft: Draft, event: Event, step: StepState, status: TaskStatus) -> StepState:
@@ -534,7 +567,7 @@ def _interrupted(draft: Draft, event: Event, step: StepState, status: TaskStatus
 def _reset(draft: Draft, event: Event, step: StepState, status: TaskStatus) -> StepState:
     if step.status is TaskStatus.FAILED:
         draft.note_failure(event.step or 0, None)
-    return StepState(status, attempt=step.attempt)
+    return StepState(status, attempt=step.attempt, outcome=event.seq if event.data else None)
 
 
 def _completed(draft: Draft, event: Event, step: StepState, status: TaskStatus) -> StepState:
@@ -552,7 +585,7 @@ def _failed(draft: Draft, event: Event, step: StepState, status: TaskStatus) -> 
 
 
 def _skipped(draft: Draft, event: Event, step: StepState, status: TaskStatus) -> StepState:
-    return _ended(event, step, status, passed=event.data in _LETS_PASS)
+    return _ended(event, step, status, passed=event.data in LETS_PASS)
 
 
 def _cancelled(draft: Draft, event: Event, step: StepState, status: TaskStatus) -> StepState:
@@ -577,6 +610,8 @@ _STEP_CHANGES: Final[Mapping[EventKind, _Change]] = {
     EventKind.TASK_WAITING: _waiting,
     EventKind.TASK_COMPLETED: _completed,
     EventKind.TASK_KEPT: _completed,
+    EventKind.TASK_CHOSEN: _completed,
+    EventKind.TASK_ADVANCED: _advanced,
     EventKind.TASK_RETRYING: _retrying,
     EventKind.TASK_SNOOZED: _snoozed,
     EventKind.TASK_INTERRUPTED: _interrupted,

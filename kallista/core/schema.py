@@ -8,10 +8,13 @@ from __future__ import annotations
 
 from typing import Final
 
-from kallista.core.definitions import OnFailure
+from kallista.core.definitions import DEFAULT_MAX_PARALLEL, OnFailure
 from kallista.core.fields import MAX_COUNT, MAX_NAME, MAX_PRIORITY
 from kallista.core.inputs import TYPES
 from kallista.core.parsing.last import NOT_IN_FINALLY, NOT_IN_UNDOING
+from kallista.core.parsing.maps import MAX_PARALLEL
+from kallista.core.parsing.switches import SWITCH_KEYS
+from kallista.core.parsing.tasks import AMONG_OTHERS
 from kallista.core.trigger_rules import TriggerRule
 from kallista.core.types import Json
 
@@ -43,7 +46,14 @@ def definition_schema() -> Schema:
                 "process", {"steps": _ref("steps"), "dependencies": _ref("dependencies")}
             ),
             "inlineStep": _inline_step(),
-            "tasks": _list("Tasks, run one after the other.", "task"),
+            "switch": _switch(),
+            "case": _case(),
+            "tasks": {
+                "type": "array",
+                "minItems": 1,
+                "items": {"oneOf": [_ref("task"), _ref("switch")]},
+                "description": "Tasks, run one after the other.",
+            },
             "steps": _list(
                 "Steps. Each depends on the one listed before it unless depends_on says otherwise.",
                 "step",
@@ -193,16 +203,44 @@ def _task() -> Schema:
     return {
         "type": "object",
         "description": "A task; keys that are not its own go to the handler, like config.",
-        "properties": {**_task_keys(), "depends_on": False, "tags": False},
+        "properties": {**_task_keys(), "for_each": _for_each(), "depends_on": False, "tags": False},
+        "dependentSchemas": _beside_for_each(),
         "required": ["type"],
     }
+
+
+def _for_each() -> Schema:
+    return {
+        "type": ["array", "string", "null"],
+        "description": "A list, or ${…} that is one: it runs for each ${item}, at ${index}.",
+    }
+
+
+def _map_keys() -> Schema:
+    return {
+        "max_parallel": {
+            "type": ["integer", "null"], "minimum": 1, "maximum": MAX_PARALLEL,
+            "description": f"How many items at a time; {DEFAULT_MAX_PARALLEL} when not said.",
+        },
+        "collect": _nullable(
+            _flag("Whether the result is the list of what the items returned; it is, unless said.")
+        ),
+    }  # fmt: skip
+
+
+def _beside_for_each() -> Schema:
+    """What keys mean only where there is a list; elsewhere they go to the handler."""
+    return {"for_each": {"properties": _map_keys()}}
 
 
 def _undoing() -> Schema:
     return {
         "type": "object",
         "description": "A task that undoes another one.",
-        "properties": {**_task_keys(), **dict.fromkeys(NOT_IN_UNDOING, False)},
+        "properties": {
+            **_task_keys(),
+            **dict.fromkeys((*NOT_IN_UNDOING, *AMONG_OTHERS), False),
+        },
         "required": ["type"],
     }
 
@@ -211,7 +249,10 @@ def _final() -> Schema:
     return {
         "type": "object",
         "description": "A task that runs whatever the end.",
-        "properties": {**_task_keys(), **dict.fromkeys(NOT_IN_FINALLY, False)},
+        "properties": {
+            **_task_keys(),
+            **dict.fromkeys((*NOT_IN_FINALLY, *AMONG_OTHERS), False),
+        },
         "required": ["type"],
     }
 
@@ -231,11 +272,31 @@ def _final_step() -> Schema:
 def _step() -> Schema:
     return {
         "type": "object",
-        "required": ["type"],
         "oneOf": [
             _ref("taskStep"), _ref("workflowStep"), _ref("processStep"), _ref("inlineStep"),
+            _ref("switch"),
         ],
     }  # fmt: skip
+
+
+def _switch() -> Schema:
+    common = _common()
+    properties: Schema = {
+        **{key: common[key] for key in common if key in SWITCH_KEYS},
+        **_depends_on(),
+        "switch": _list("Asked in this order; the first case that holds is chosen.", "case"),
+        "default": _nullable(_ids("What runs when no case holds.")),
+    }
+    what = "A choice between later tasks or steps: those that are not chosen are skipped."
+    return _object(properties, what, required=["switch"])
+
+
+def _case() -> Schema:
+    properties: Schema = {
+        "when": {"type": ["string", "boolean"], "description": "A condition (CEL)."},
+        "then": _ids("The tasks or steps that run when it holds."),
+    }
+    return _object(properties, "One way to go on.", required=["when", "then"])
 
 
 def _task_step() -> Schema:
@@ -243,6 +304,8 @@ def _task_step() -> Schema:
         **_common(),
         **_limits(),
         **_depends_on(),
+        "for_each": _for_each(),
+        **_map_keys(),
         "type": {"const": "task"},
         "task_data": _ref("task"),
     }
@@ -254,6 +317,8 @@ def _child_step(kind: str, own: Schema) -> Schema:
         **_common(),
         **_depends_on(),
         **own,
+        "for_each": _for_each(),
+        **_map_keys(),
         "type": {"const": kind},
         "config": _nullable(_ref("config")),
         "inputs": {
@@ -269,7 +334,14 @@ def _inline_step() -> Schema:
     return {
         "type": "object",
         "description": "A step that is one task, written without task_data.",
-        "properties": {**_task_keys(), **_depends_on(), "task_data": False, "tags": False},
+        "properties": {
+            **_task_keys(),
+            **_depends_on(),
+            "for_each": _for_each(),
+            "task_data": False,
+            "tags": False,
+        },
+        "dependentSchemas": _beside_for_each(),
         "required": ["type"],
     }
 

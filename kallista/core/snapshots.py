@@ -71,6 +71,31 @@ class RunError(Snapshot, frozen=True):
         return f"{where}{self.type}: {self.message}"
 
 
+class ItemsSnapshot(Snapshot, frozen=True):
+    """How far a step is that goes through a list; ``str()`` of it is that in words.
+
+    Args:
+        count: How many items there are.
+        completed: How many have completed.
+        failed: How many have failed, or were stopped.
+        under_way: How many are under way.
+        under_way_ids: Their runs.
+        failed_ids: The runs of those that will run again if the run is retried.
+    """
+
+    count: int
+    completed: int
+    failed: int
+    under_way: int
+    under_way_ids: tuple[RunId, ...]
+    failed_ids: tuple[RunId, ...]
+
+    def __str__(self) -> str:
+        failed = f", {self.failed:,} failed" if self.failed else ""
+        under_way = f", {self.under_way:,} under way" if self.under_way else ""
+        return f"{self.completed:,} of {self.count:,} done{failed}{under_way}"
+
+
 class StepSnapshot(Snapshot, frozen=True):
     """One task of a workflow, or one step of a process.
 
@@ -78,13 +103,14 @@ class StepSnapshot(Snapshot, frozen=True):
         id: Its id in the definition.
         name: What people read.
         kind: A task, or the kind of the child run it starts.
-        type: The task type; None for a child run.
+        type: The task type, or ``switch``; None for a child run.
         status: Where it is.
         attempt: The number of its last attempt, 0 before the first.
         depends_on: The ids of the steps before it.
         result: What it returned; None until it is COMPLETED.
         error: Why it failed.
-        note: Why it was skipped, or what could not be stopped when it was cancelled.
+        note: Why it was skipped, what could not be stopped when it was cancelled, or what a switch
+            has chosen.
         child_id: The run it started.
         ready_at: From when it may run or goes on, where that is a moment.
         started_at: When its last attempt started.
@@ -93,6 +119,8 @@ class StepSnapshot(Snapshot, frozen=True):
             executes it.
         progress_message: What the attempt says it is doing.
         phase: Whether the run is for it, or it undoes another one, or runs at the end.
+        items: How far it is with the list that it goes through; None: there is none, or it has not
+            begun.
     """
 
     id: StepId
@@ -112,6 +140,7 @@ class StepSnapshot(Snapshot, frozen=True):
     progress: float | None
     progress_message: str | None
     phase: Phase = Phase.MAIN
+    items: ItemsSnapshot | None = None
 
 
 class RunSnapshot(Snapshot, frozen=True):

@@ -108,6 +108,8 @@ class EventKind(StrEnum):
     TASK_WAITING = "task.waiting"
     TASK_COMPLETED = "task.completed"
     TASK_KEPT = "task.kept"
+    TASK_CHOSEN = "task.chosen"
+    TASK_ADVANCED = "task.advanced"
     TASK_RETRYING = "task.retrying"
     TASK_SNOOZED = "task.snoozed"
     TASK_INTERRUPTED = "task.interrupted"
@@ -169,6 +171,7 @@ STEP_TRANSITIONS: Final[Mapping[tuple[TaskStatus, EventKind], TaskStatus]] = {
     (_T.SCHEDULED, _E.TASK_STARTED): _T.RUNNING,
     (_T.SCHEDULED, _E.TASK_WAITING): _T.WAITING,
     (_T.SCHEDULED, _E.TASK_KEPT): _T.COMPLETED,
+    (_T.SCHEDULED, _E.TASK_CHOSEN): _T.COMPLETED,
     (_T.SCHEDULED, _E.TASK_SKIPPED): _T.SKIPPED,
     (_T.SCHEDULED, _E.TASK_FAILED): _T.FAILED,
     (_T.SCHEDULED, _E.TASK_CANCELLED): _T.CANCELLED,
@@ -179,6 +182,7 @@ STEP_TRANSITIONS: Final[Mapping[tuple[TaskStatus, EventKind], TaskStatus]] = {
     (_T.RUNNING, _E.TASK_INTERRUPTED): _T.SCHEDULED,
     (_T.RUNNING, _E.TASK_FAILED): _T.FAILED,
     (_T.RUNNING, _E.TASK_CANCELLED): _T.CANCELLED,
+    (_T.WAITING, _E.TASK_ADVANCED): _T.WAITING,
     (_T.WAITING, _E.TASK_COMPLETED): _T.COMPLETED,
     (_T.WAITING, _E.TASK_FAILED): _T.FAILED,
     (_T.WAITING, _E.TASK_CANCELLED): _T.CANCELLED,

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 
 from msgspec import Struct
 
-from kallista.core.definitions import ChildSpec, Definition, StepSpec, TaskSpec
+from kallista.core.definitions import ChildSpec, Definition, MapSpec, StepSpec, SwitchSpec, TaskSpec
 from kallista.core.expressions import Compiled, compile_condition, compile_value
 from kallista.core.states import Ending, RunKind, TaskStatus, status_after
 from kallista.core.types import Json, StepId
@@ -15,10 +15,23 @@ from kallista.errors import ExpressionError
 
 
 class StepWiring(Struct, frozen=True, gc=False):
-    """The expressions of one step; None where it has none."""
+    """The expressions of one step; None where it has none.
+
+    Args:
+        when: Its condition.
+        values: What it hands on.
+        cases: The conditions of a switch.
+        items: The list that it goes through.
+    """
 
     when: Compiled | None
     values: Compiled | None
+    cases: tuple[Compiled, ...] = ()
+    items: Compiled | None = None
+
+    def __iter__(self) -> Iterator[Compiled]:
+        """All there are."""
+        return (one for one in (self.when, self.values, self.items, *self.cases) if one is not None)
 
 
 class Wiring(Struct, frozen=True, gc=False):
@@ -26,7 +39,7 @@ class Wiring(Struct, frozen=True, gc=False):
 
     Args:
         steps: Of each step, by position.
-        read: The positions whose results some expression reads.
+        read: The positions whose results some expression reads, and the switches.
     """
 
     steps: tuple[StepWiring, ...]
@@ -38,8 +51,10 @@ def values_of(spec: StepSpec) -> Mapping[str, Json]:
     match spec.work:
         case TaskSpec(config=config):
             return config
-        case ChildSpec(inputs=inputs):
+        case ChildSpec(inputs=inputs) | MapSpec(child=ChildSpec(inputs=inputs)):
             return inputs
+        case SwitchSpec():
+            return {}
 
 
 @lru_cache(maxsize=1024)
@@ -49,38 +64,35 @@ def wiring(definition: Definition) -> Wiring:
         StepWiring(
             when=None if spec.when is None else compile_condition(spec.when),
             values=compile_value(dict(values_of(spec))),
+            cases=_cases(spec),
+            items=compile_value(spec.work.items) if isinstance(spec.work, MapSpec) else None,
         )
         for spec in definition.steps
     )
-    read = {
-        definition.position[StepId(reference.name)]
-        for step in steps
-        for compiled in (step.when, step.values)
-        if compiled is not None
-        for reference in compiled.references
-        if reference.root in ("tasks", "steps")
-    }
-    return Wiring(steps, frozenset(read))
+    read = {position for step in steps for one in step for position in reads(one, definition)}
+    switches = {spec.branch_of for spec in definition.steps if spec.branch_of is not None}
+    return Wiring(steps, frozenset(read | switches))
 
 
-def evaluate(
-    compiled: Compiled,
+def _cases(spec: StepSpec) -> tuple[Compiled, ...]:
+    if not isinstance(spec.work, SwitchSpec):
+        return ()
+    return tuple(compile_condition(case.when) for case in spec.work.cases)
+
+
+def scope_of(
     definition: Definition,
     inputs: Mapping[str, Json],
     steps: Mapping[int, tuple[TaskStatus, Json]],
     ending: Ending | None = None,
-) -> Json:
-    """The value of an expression.
+) -> dict[str, Json]:
+    """What an expression may read, by root.
 
     Args:
-        compiled: The expression.
         definition: Whose expression it is.
         inputs: The run's arguments.
         steps: Status and result of the steps it reads, by position.
         ending: How the run will end, for what runs at its end.
-
-    Raises:
-        ExpressionError: It reads what is not there, or fails on what it is given.
     """
     seen: Json = {
         definition.steps[position].id: {"status": status.value, "result": result}
@@ -90,7 +102,22 @@ def evaluate(
     scope: dict[str, Json] = {root: seen, "inputs": dict(inputs)}
     if ending is not None:
         scope["run"] = {"status": status_after(ending)}
-    return compiled.evaluate(scope)
+    return scope
+
+
+def evaluate(
+    compiled: Compiled,
+    definition: Definition,
+    inputs: Mapping[str, Json],
+    steps: Mapping[int, tuple[TaskStatus, Json]],
+    ending: Ending | None = None,
+) -> Json:
+    """The value of an expression; arguments as for ``scope_of``.
+
+    Raises:
+        ExpressionError: It reads what is not there, or fails on what it is given.
+    """
+    return compiled.evaluate(scope_of(definition, inputs, steps, ending))
 
 
 def reads(compiled: Compiled, definition: Definition) -> list[int]:

@@ -7,6 +7,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from kallista.core.birth import newborn_child
+from kallista.core.decide.lines import priority_of
 from kallista.core.definitions import Definition
 from kallista.core.encoding import definition_hash, definition_text
 from kallista.core.plan import Fence, NewRun, Ownership, Plan, Redefinition
@@ -58,5 +59,7 @@ def redefining(plan: Plan, definition: Definition) -> Plan:
 
 
 def _children(draft: Draft, key: RunKey) -> tuple[NewRun, ...]:
-    now, priority = draft.events[-1].at, draft.run.priority
-    return tuple([newborn_child(child, key, priority, now) for child in draft.children])
+    now = draft.events[-1].at
+    return tuple(
+        [newborn_child(child, key, priority_of(draft, child.step), now) for child in draft.children]
+    )

@@ -66,7 +66,9 @@ class Beginning:
         if record is None or entry.type == WAKE or is_alone(entry.type):
             return None
         definition = self._definitions.known(record.definition)
-        if definition is None or wiring(definition).read or not _is_simple(record):
+        if definition is None or not _is_simple(record):
+            return None
+        if wiring(definition).read or definition.maps:
             return None
         type = type_of_lane(entry.type)
         if not self._slots.take(type):

@@ -108,7 +108,8 @@ class Creator:
         self._on_created(wanted.id, made.key)
         if made.new:
             self._definitions.put(run.definition, wanted.definition)
-            self._knowledge.created(wanted.id, run.kind, made.key)
+            if run.head.ended_at is None:
+                self._knowledge.created(wanted.id, run.kind, made.key)
             for entry in draft.enqueue:
                 self._on_queued(entry.ready_at, entry.priority)
         else:
@@ -145,7 +146,7 @@ class Creator:
         for due in {(entry.ready_at, entry.priority) for run in runs for entry in run.enqueue}:
             self._on_queued(*due)
         for run, made in zip(runs, all_made, strict=True):
-            if made.new:
+            if made.new and run.head.ended_at is None:
                 self._knowledge.created(run.id, run.kind, made.key)
             self._on_created(run.id, made.key)
             if start and not made.new:

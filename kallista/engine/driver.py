@@ -28,7 +28,7 @@ from kallista.core.outcomes import HandedBack
 from kallista.core.plan import WHOLE_RUN, Fence, NewRun, Ownership
 from kallista.core.redefining import misfits, redefined
 from kallista.core.run import Draft, Run
-from kallista.core.states import FINISHED_RUN, EventKind, RunKind, TaskStatus
+from kallista.core.states import ACTIVE_RUN, FINISHED_RUN, EventKind, RunKind, TaskStatus
 from kallista.core.types import Micros, RunId, RunKey, TaskType, WorkerKey
 from kallista.core.wiring import wiring
 from kallista.core.writing import plan_of, redefining
@@ -260,7 +260,8 @@ class Driver:
 
     def _decide_first(self, active: ActiveRun, looks: Collection[int] = ()) -> None:
         """Decide on a run as it was just read, once what its expressions read is there as well."""
-        if looks or active.suspects or wiring(active.run.definition).read:
+        definition = active.run.definition
+        if looks or active.suspects or wiring(definition).read or definition.maps:
             self._prepare(active, looks, reread=False)
         else:
             self._advance(active)
@@ -460,7 +461,7 @@ class Driver:
     async def _look(self, active: ActiveRun, looks: Collection[int]) -> list[Stimulus]:
         whole = WHOLE_RUN in looks
         children = range(len(active.run.steps)) if whole else looks
-        facts = [*await self._facts.of_children(active.run, children)]
+        facts = [*await self._facts.of_children(active.key, active.run, children)]
         if whole:
             facts += await self._facts.of_parent(active.parent)
             facts += await self._facts.of_dependencies(active.run)
@@ -528,7 +529,7 @@ class Driver:
     def _may_let_go(self, active: ActiveRun, draft: Draft) -> bool:
         """Nobody needs to drive a run of which nothing is in flight here."""
         busy = active.attempts or active.mailbox or active.looks or active.parked
-        idle = draft.head.in_flight == 0 and not busy
+        idle = draft.head.in_flight == 0 and not busy and not _goes_through_list(draft)
         self._idle.pop(active, None)
         if idle and active.owned and self._claiming and draft.head.state not in FINISHED_RUN:
             self._idle[active] = None
@@ -922,6 +923,16 @@ def _is_suspect(active: ActiveRun, position: int) -> bool:
     return isinstance(work, TaskSpec) and work.is_suspect(active.run.steps[position].crashes)
 
 
+def _goes_through_list(draft: Draft) -> bool:
+    """Whether the run is needed again with the end of each item of a list, which may be long."""
+    maps = draft.run.definition.maps
+    return (
+        bool(maps)
+        and draft.state in ACTIVE_RUN
+        and any(draft.step(position).status is TaskStatus.WAITING for position in maps)
+    )
+
+
 def _is_fresh(record: RunRecord) -> bool:
     """Whether nothing has brought it, or a step of it, to an end yet."""
     return record.head.outcome is None and all(step.outcome is None for step in record.steps)
@@ -931,6 +942,7 @@ _RESET = EventKind.TASK_RESET
 _ENDS = frozenset(
     {
         EventKind.TASK_COMPLETED,
+        EventKind.TASK_CHOSEN,
         EventKind.TASK_FAILED,
         EventKind.TASK_SKIPPED,
         EventKind.TASK_CANCELLED,

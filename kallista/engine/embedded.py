@@ -156,7 +156,7 @@ class EmbeddedEngine:
         self._definitions = DefinitionCache()
         self._notices = Notices()
         self._knowledge = Knowledge()
-        self._facts = Facts(store, self._definitions)
+        self._facts = Facts(store, self._definitions, options.max_payload_bytes)
         self._slots = Slots(handlers, options.max_concurrency, options.queues, self._place_is_free)
         self._driver = Driver(
             store,
@@ -490,7 +490,23 @@ class EmbeddedEngine:
     async def command(self, kind: RunKind, id: RunId, command: Command) -> bool:
         """Do what was asked; true when it changed something."""
         record = await self._record(kind, id)
+        if command.verb is Verb.RETRY and record.parent is not None:
+            await self._refuse_item(record, record.parent)
         return await self._driver.command(record.key, command, record)
+
+    async def _refuse_item(self, record: RunRecord, parent: tuple[RunKey, int]) -> None:
+        """Only the run that goes through a list knows how many of its items may be under way."""
+        key, position = parent
+        of = await self._store.load(key)
+        if of is None:
+            return
+        definition = self._definitions.get(of.definition, of.definition_content)
+        if position in definition.maps:
+            step = definition.steps[position].id
+            raise StateError(
+                f"{record.kind} {record.id!r} is an item of {step!r}: retry {of.id!r}, which runs"
+                " what has failed there, once nothing of it is under way"
+            )
 
     async def running(self, kind: RunKind, id: RunId) -> tuple[Definition, Mapping[str, Json]]:
         """What a run runs, and its arguments."""
@@ -600,6 +616,8 @@ class EmbeddedEngine:
                 created_from=request.created_from,
                 created_until=request.created_until,
                 schedule=request.schedule,
+                parent=None if request.part_of is None else await self._key_of(request.part_of),
+                roots=request.kind is RunKind.TASK and request.part_of is None,
                 error=request.error,
                 after=after,
                 limit=limit + 1,
@@ -608,6 +626,12 @@ class EmbeddedEngine:
         shown = records[:limit]
         cursor = cursor_of(shown[-1].key) if len(records) > limit else None
         return Page(tuple(self._snapshots.summary(record) for record in shown), cursor)
+
+    async def _key_of(self, id: RunId) -> RunKey:
+        heads = await self._store.heads([id])
+        if id not in heads:
+            raise NotFoundError(f"no run has the id {id!r}, so nothing is part of it")
+        return heads[id].key
 
     async def delete(self, kind: RunKind, id: RunId) -> None:
         """Remove a finished run and its children."""

@@ -9,7 +9,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from kallista.core.birth import content_of
-from kallista.core.definitions import ChildSpec, Definition, Phase, TaskSpec
+from kallista.core.definitions import ChildSpec, Definition, Phase, SwitchSpec, TaskSpec
 from kallista.core.durations import to_datetime
 from kallista.core.events import StepState
 from kallista.core.ids import child_id
@@ -29,7 +29,7 @@ from kallista.core.states import (
 )
 from kallista.core.types import JsonText, Micros, RunId, TaskType
 from kallista.engine.active import DefinitionCache, has_begun
-from kallista.engine.snapshots import as_seen, shown
+from kallista.engine.snapshots import as_seen, choice_told, items_snapshot, shown
 from kallista.store.port import RunRecord, Store
 
 _SHOWN_AT_MOST = 3
@@ -79,6 +79,10 @@ class Explainer:
         """Why a run is where it is."""
         record = as_seen(record, self._now())
         definition = self._definitions.get(record.definition, record.definition_content)
+        explained = await self._where(record, definition)
+        return await self._with_choices(explained, record, definition)
+
+    async def _where(self, record: RunRecord, definition: Definition) -> Explanation:
         what = f"{record.kind.value.capitalize()} {record.id!r}{_origin(record)}"
         what += await self._redefined(record)
         return _with_expiry(await self._of(record, definition, what), record, definition)
@@ -118,6 +122,26 @@ class Explainer:
         ids = [*told["changed"], *told["added"]]
         changed = f": {some(ids)}" if ids else ""
         return f", with definition {told['after'][:12]} since {_shown(last.at)}{changed},"
+
+    async def _with_choices(
+        self, explained: Explanation, record: RunRecord, definition: Definition
+    ) -> Explanation:
+        """The same, and what the switches of a run have chosen, which decides what it skips."""
+        made = [
+            position
+            for position, (spec, step) in enumerate(
+                zip(definition.steps, record.steps, strict=True)
+            )
+            if isinstance(spec.work, SwitchSpec) and step.status is TaskStatus.COMPLETED
+        ]
+        if not made:
+            return explained
+        outcomes = await self._store.outcomes(record.key, made)
+        told = "; ".join(
+            f"{definition.steps[position].id!r} {choice_told(from_json(outcomes[position]))}"
+            for position in made[:_SHOWN_AT_MOST]
+        )
+        return replace(explained, sentence=f"{explained.sentence[:-1]}; {told}.")
 
     async def schedule(self, schedule: Schedule) -> Explanation:
         """Why a schedule is where it is."""
@@ -223,7 +247,7 @@ class Explainer:
             if step.status is TaskStatus.WAITING and step.ready_at is None
         ]
         if children:
-            return self._children(record, definition, what, children)
+            return await self._children(record, definition, what, children)
         asleep = [step for _, step in steps if step.status is TaskStatus.WAITING]
         queued = [
             (position, step)
@@ -239,9 +263,12 @@ class Explainer:
         owner = None if record.owner is None else workers.get(record.owner)
         return owner is None or not owner.alive
 
-    def _children(
+    async def _children(
         self, record: RunRecord, definition: Definition, what: str, positions: list[int]
     ) -> Explanation:
+        maps = [position for position in positions if position in definition.maps]
+        if maps:
+            return await self._items(record, definition, what, maps[0])
         ids = [
             RunId(child_id(record.id, definition.steps[position].id, 0))
             for position in positions
@@ -249,6 +276,20 @@ class Explainer:
         ]
         told = ", ".join(repr(id) for id in ids[:_SHOWN_AT_MOST])
         return self._said(record, f"{what} waits for its child {told}", "waits_for_child", ids)
+
+    async def _items(
+        self, record: RunRecord, definition: Definition, what: str, position: int
+    ) -> Explanation:
+        """How far a run is with a list."""
+        outcomes = await self._store.outcomes(record.key, [position])
+        step = definition.steps[position].id
+        items = items_snapshot(record.id, step, outcomes.get(position))
+        if items is None:
+            return self._said(
+                record, f"{what} waits for a worker to look at it", "waits_for_worker"
+            )
+        sentence = f"{what} goes through a list with {step!r}: {items}"
+        return self._said(record, sentence, "waits_for_items", items.under_way_ids)
 
     async def _queued(
         self,

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
-from kallista.core.commands import ChildSeen, DependenciesSeen, ParentSeen, Stimulus
-from kallista.core.definitions import ChildSpec, Definition
+from kallista.core.commands import (
+    ChildSeen,
+    DependenciesSeen,
+    ItemSeen,
+    ItemsSeen,
+    ParentSeen,
+    Stimulus,
+)
+from kallista.core.definitions import ChildSpec, Definition, MapSpec
 from kallista.core.forking import kept_results
-from kallista.core.ids import child_id
-from kallista.core.json_text import from_json
+from kallista.core.ids import child_id, item_id
+from kallista.core.items import items_in
+from kallista.core.json_text import NULL, from_json, to_json
 from kallista.core.plan import WHOLE_RUN
 from kallista.core.run import Run
-from kallista.core.states import FINISHED_RUN, ProcessStatus, RunKind, TaskStatus
-from kallista.core.types import Json, JsonText, RunId, RunKey
+from kallista.core.states import FINISHED_RUN, EventKind, ProcessStatus, RunKind, TaskStatus
+from kallista.core.types import MAX_PAYLOAD_BYTES, Json, JsonText, RunId, RunKey
 from kallista.core.wiring import wiring
 from kallista.engine.active import DefinitionCache
 from kallista.store.port import RunRecord, Store
@@ -24,14 +33,20 @@ class Facts:
     Args:
         store: Where everything is kept.
         definitions: Definitions already read.
+        max_payload_bytes: How long the list of what items returned may be, encoded.
     """
 
-    def __init__(self, store: Store, definitions: DefinitionCache) -> None:
+    def __init__(
+        self, store: Store, definitions: DefinitionCache, max_payload_bytes: int = MAX_PAYLOAD_BYTES
+    ) -> None:
         self._store = store
         self._definitions = definitions
+        self._most = max_payload_bytes
 
     async def fill_outputs(self, key: RunKey, run: Run) -> None:
-        """Bring the results into memory that expressions of this run read."""
+        """Bring into memory what expressions of this run read, and how far it is with lists."""
+        if run.definition.maps:
+            await self._fill_items(key, run)
         wanted = [
             position
             for position in wiring(run.definition).read
@@ -40,19 +55,34 @@ class Facts:
         if not wanted:
             return
         outcomes = await self._store.outcomes(key, wanted)
-        for position in wanted:
-            run.outputs[position] = await self.result(
-                run.definition, position, outcomes.get(position, JsonText("null"))
-            )
+        for position, outcome in outcomes.items():  # none of them where the run is gone meanwhile
+            run.outputs[position] = await self.result(run.definition, position, outcome)
 
     async def result(self, definition: Definition, position: int, outcome: JsonText) -> Json:
         """A completed step's result; that of a child run is what its own steps returned."""
-        if isinstance(definition.steps[position].work, ChildSpec):
-            told = from_json(outcome)
-            kept = kept_results(told)
-            return await self.results_of(told["run"]) if kept is None else kept
         value: Json = from_json(outcome)
-        return value
+        match definition.steps[position].work:
+            case ChildSpec():
+                told = _told(value)
+                kept = kept_results(told)
+                return await self.results_of(told["run"]) if kept is None else kept
+            case MapSpec():
+                result: Json = _told(value)["result"]
+                return result
+            case _:
+                return value
+
+    async def _fill_items(self, key: RunKey, run: Run) -> None:
+        wanted = [
+            position
+            for position in run.definition.maps
+            if run.steps[position].outcome is not None and position not in run.items
+        ]
+        if wanted:
+            outcomes = await self._store.outcomes(key, wanted)
+            found = {position: items_in(outcomes.get(position)) for position in wanted}
+            known = {position: items for position, items in found.items() if items is not None}
+            run.items = {**run.items, **known}
 
     async def results_of(self, id: RunId) -> Json:
         """What the completed steps of a run returned, by their ids."""
@@ -69,22 +99,68 @@ class Facts:
             if step.status is TaskStatus.COMPLETED and position in outcomes
         }
 
-    async def of_children(self, run: Run, positions: Iterable[int]) -> Sequence[Stimulus]:
+    async def of_children(
+        self, key: RunKey, run: Run, positions: Iterable[int]
+    ) -> Sequence[Stimulus]:
         """Where the child runs are that these steps wait for."""
-        waiting = {
-            RunId(child_id(run.id, run.definition.steps[position].id, 0)): position
-            for position in positions
-            if run.steps[position].status is TaskStatus.WAITING
-            and isinstance(run.definition.steps[position].work, ChildSpec)
-        }
+        waiting: dict[RunId, int] = {}
+        seen: list[Stimulus] = []
+        for position in positions:
+            if run.steps[position].status is not TaskStatus.WAITING:
+                continue
+            spec = run.definition.steps[position]
+            if isinstance(spec.work, ChildSpec):
+                waiting[RunId(child_id(run.id, spec.id, 0))] = position
+            elif isinstance(spec.work, MapSpec) and position in run.items:
+                seen.append(await self._of_items(key, run, position, spec.work))
         if not waiting:
-            return []
+            return seen
         heads = await self._store.heads(list(waiting))
-        return [
+        children = [
             await self._child(run, position, heads[id])
             for id, position in waiting.items()
             if id in heads and heads[id].head.state in FINISHED_RUN
         ]
+        return [*seen, *children]
+
+    async def _of_items(self, key: RunKey, run: Run, position: int, mapped: MapSpec) -> Stimulus:
+        """Which items have ended; one of which something is in flight is still under way."""
+        items, step_id = run.items[position], run.definition.steps[position].id
+        ids = {RunId(item_id(run.id, step_id, index)): index for index in items.open}
+        heads = await self._store.heads(list(ids)) if ids else {}
+        ended = [
+            await self._item(ids[id], record, mapped)
+            for id, record in heads.items()
+            if record.head.state in FINISHED_RUN and not record.head.in_flight
+        ]
+        is_last = len(ended) == len(items.open) and items.begun == items.count and mapped.collect
+        earlier = await self._results_of_items(key, position) if is_last else None
+        ended.sort(key=lambda item: item.index)
+        return ItemsSeen(position, tuple(ended), earlier, self._most)
+
+    async def _item(self, index: int, record: RunRecord, mapped: MapSpec) -> ItemSeen:
+        state, attempt = record.head.state, record.head.driven
+        if state is not ProcessStatus.COMPLETED:
+            return ItemSeen(index, state, attempt, None, await self._why(record))
+        if not mapped.collect:
+            return ItemSeen(index, state, attempt)
+        if record.kind is RunKind.TASK:
+            result = (await self._store.outcomes(record.key, [0])).get(0, NULL)
+        else:
+            result = to_json(await self.results_of(record.id))
+        return ItemSeen(index, state, attempt, result)
+
+    async def _results_of_items(self, key: RunKey, position: int) -> Mapping[int, JsonText]:
+        """What the items of a step returned, as its history tells."""
+        found: dict[int, JsonText] = {}
+        seq = 0
+        while events := await self._store.history(key, seq):
+            for event in events:
+                if event.step == position and event.kind is EventKind.TASK_ADVANCED:
+                    told = from_json(event.data or "{}").get("results", {})
+                    found.update((int(index), to_json(value)) for index, value in told.items())
+            seq = events[-1].seq + 1
+        return found
 
     async def _child(self, run: Run, position: int, child: RunRecord) -> ChildSeen:
         output: Json = None
@@ -92,13 +168,18 @@ class Facts:
             if position in wiring(run.definition).read:
                 output = await self.results_of(child.id)
             return ChildSeen(position, child.head.state, child.head.driven, output)
+        message = await self._why(child)
+        return ChildSeen(position, child.head.state, child.head.driven, None, message)
+
+    async def _why(self, child: RunRecord) -> str:
+        """What has failed in a run, in one line."""
         outcomes = await self._store.outcomes(child.key)
         reasons = [data for data in map(from_json, outcomes.values()) if _is_failure(data)]
         message = "; ".join(f"{data['type']}: {data['message']}" for data in reasons[:3])
         own = from_json(outcomes.get(WHOLE_RUN, JsonText("null")))
         if not message and isinstance(own, dict):
             message = str(own.get("reason", ""))
-        return ChildSeen(position, child.head.state, child.head.driven, None, message)
+        return message
 
     async def of_parent(self, parent: tuple[RunKey, int] | None) -> Sequence[Stimulus]:
         """Where the run is that started this one, and whether it still waits for it."""
@@ -122,6 +203,11 @@ class Facts:
         heads = await self._store.heads(list(wanted))
         there = {id: head.head.state for id, head in heads.items() if head.kind is RunKind.PROCESS}
         return [DependenciesSeen({id: there.get(id) for id in wanted})]
+
+
+def _told(value: Json) -> dict[str, Any]:
+    assert isinstance(value, dict), "what a step that started child runs has completed with"
+    return value
 
 
 def _is_failure(data: object) -> bool:

@@ -13,6 +13,7 @@ from kallista.core.commands import (
     Command,
     DependenciesSeen,
     Dispatch,
+    ItemsSeen,
     LinesLost,
     ParentSeen,
     Reported,
@@ -48,7 +49,7 @@ Item: TypeAlias = Stimulus | Asked
 _ON_LOAN = Wished | Reported | BorrowerDied
 """What a look at the loans of a run has brought; the next look brings it again."""
 
-_SEEN = ChildSeen | ParentSeen | DependenciesSeen | _ON_LOAN
+_SEEN = ChildSeen | ItemsSeen | ParentSeen | DependenciesSeen | _ON_LOAN
 """What a look at the store has brought."""
 
 
@@ -81,7 +82,7 @@ def again(batch: Sequence[Stimulus]) -> Iterator[Stimulus]:
 
 def is_seen_again(item: Item, looks: Collection[int]) -> bool:
     """Whether an earlier look brought what a later one brings anew: the old is not to come last."""
-    if isinstance(item, ChildSeen):
+    if isinstance(item, ChildSeen | ItemsSeen):
         return WHOLE_RUN in looks or item.step in looks
     return isinstance(item, _ON_LOAN) or (WHOLE_RUN in looks and isinstance(item, _SEEN))
 

@@ -119,6 +119,7 @@ class ListRequest:
     created_from: Micros | None = None
     created_until: Micros | None = None
     schedule: ScheduleId | None = None
+    part_of: RunId | None = None
     error: str | None = None
     cursor: str | None = None
     limit: int = 100

@@ -6,14 +6,15 @@ from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from typing import Final
 
 from kallista.core.decide.order import stands_behind
-from kallista.core.definitions import ChildSpec, Definition, Phase, TaskSpec
+from kallista.core.definitions import ChildSpec, Definition, MapSpec, Phase, TaskSpec
 from kallista.core.events import Event, RunHead, StepState
-from kallista.core.ids import child_id
+from kallista.core.ids import child_id, item_id
+from kallista.core.items import items_in
 from kallista.core.plan import WAKE, WHOLE_RUN, Entry, Failing, alone, lane
 from kallista.core.redefining import followed
 from kallista.core.snapshots import Replay
 from kallista.core.states import ACTIVE_RUN, FINISHED_RUN, ProcessStatus, RunKind, TaskStatus
-from kallista.core.types import Micros, RunId, RunKey, TaskType
+from kallista.core.types import Micros, RunId, RunKey, StepId, TaskType
 from kallista.engine.active import DefinitionCache, has_begun
 from kallista.errors import StateError
 from kallista.store.port import RunRecord, Store
@@ -156,8 +157,11 @@ class Promises:
             if step.ready_at is not None:
                 still = record.head.still_since is not None
                 return still or _queued(lines, WAKE, position, step.ready_at)
+            if isinstance(spec.work, MapSpec):
+                return await self._items_move(record, spec.id, position, lines)
+            id = RunId(child_id(record.id, spec.id, 0))
             return not isinstance(spec.work, ChildSpec) or await self._child_moves(
-                record, definition, position, lines
+                record, id, position, lines
             )
         if step.status is not TaskStatus.SCHEDULED or record.head.state not in ACTIVE_RUN:
             return True
@@ -169,17 +173,32 @@ class Promises:
             return True
         return _queued(lines, waits_in(spec.work, step), position, step.ready_at)
 
-    async def _child_moves(
-        self, record: RunRecord, definition: Definition, position: int, lines: Sequence[Entry]
+    async def _items_move(
+        self, record: RunRecord, step: StepId, position: int, lines: Sequence[Entry]
     ) -> bool:
-        """Whether the child of a step is under way, or its parent is about to learn of its end."""
-        id = RunId(child_id(record.id, definition.steps[position].id, 0))
+        """Whether each item that has begun is under way, and others will begin."""
+        items = items_in((await self._store.outcomes(record.key, [position])).get(position))
+        if items is None:
+            return False
+        if not items.open and record.head.state is not ProcessStatus.PAUSED:
+            return _queued(lines, WAKE, position, Micros(0))
+        ids = [RunId(item_id(record.id, step, index)) for index in items.open]
+        return all([await self._child_moves(record, id, position, lines) for id in ids])
+
+    async def _child_moves(
+        self, record: RunRecord, id: RunId, position: int, lines: Sequence[Entry]
+    ) -> bool:
+        """Whether a child of a step is under way, or its parent is about to learn of its end."""
         child = (await self._store.heads([id])).get(id)
         if child is None:
             return False
         if child.head.state not in FINISHED_RUN or record.head.state is ProcessStatus.PAUSED:
             return True
-        if child.owner is not None or _queued(lines, WAKE, position, Micros(0)):
+        if (
+            child.owner is not None
+            or child.head.in_flight
+            or _queued(lines, WAKE, position, Micros(0))
+        ):
             return True
         return _queued(await self._store.lines(child.key), WAKE, WHOLE_RUN, Micros(0))
 

@@ -11,11 +11,21 @@ from typing import NamedTuple, TypeAlias
 from msgspec.structs import replace
 
 from kallista.core.change_overs import offset_text, told
-from kallista.core.definitions import ChildSpec, Definition, Phase, TaskSpec
+from kallista.core.definitions import (
+    SWITCH,
+    ChildSpec,
+    Definition,
+    MapSpec,
+    Phase,
+    TaskSpec,
+    Work,
+    type_of,
+)
 from kallista.core.durations import format_duration, to_datetime
 from kallista.core.events import Event, StepState
 from kallista.core.firing import Upcoming
-from kallista.core.ids import child_id
+from kallista.core.ids import child_id, item_id
+from kallista.core.items import items_in
 from kallista.core.json_text import from_json
 from kallista.core.plain import own
 from kallista.core.plan import WHOLE_RUN
@@ -25,6 +35,7 @@ from kallista.core.snapshots import (
     BackfillSnapshot,
     ChangeOverSnapshot,
     HistoryEvent,
+    ItemsSnapshot,
     NextFiring,
     ProcessSnapshot,
     RunError,
@@ -293,6 +304,7 @@ class _Always(NamedTuple):
         type: The task type; None for a child run.
         depends_on: The ids of the steps before it.
         phase: In which part of a run it runs.
+        is_map: Whether it goes through a list.
     """
 
     position: int
@@ -302,6 +314,7 @@ class _Always(NamedTuple):
     type: TaskType | None
     depends_on: tuple[StepId, ...]
     phase: Phase
+    is_map: bool
 
 
 @lru_cache(maxsize=1024)
@@ -313,13 +326,28 @@ def _outline(definition: Definition) -> tuple[_Always, ...]:
             position=position,
             id=spec.id,
             name=spec.name,
-            kind=RunKind.TASK if isinstance(spec.work, TaskSpec) else spec.work.definition.kind,
-            type=spec.work.type if isinstance(spec.work, TaskSpec) else None,
+            kind=_kind(spec.work),
+            type=_type(spec.work),
             depends_on=tuple(steps[before].id for before in spec.depends_on),
             phase=spec.phase,
+            is_map=isinstance(spec.work, MapSpec),
         )
         for position, spec in enumerate(steps)
     )
+
+
+def _kind(work: Work) -> RunKind:
+    """A task, or the kind of the runs that it starts."""
+    match work:
+        case ChildSpec(definition=definition) | MapSpec(child=ChildSpec(definition=definition)):
+            return definition.kind
+        case _:
+            return RunKind.TASK
+
+
+def _type(work: Work) -> TaskType | None:
+    """What a handler executes, or a switch; None where it is child runs of other kinds."""
+    return type_of(work) if _kind(work) is RunKind.TASK else None
 
 
 @lru_cache(maxsize=1024)
@@ -328,7 +356,7 @@ def _child_steps(definition: Definition) -> tuple[int, ...]:
     return tuple(
         position
         for position, spec in enumerate(definition.steps)
-        if isinstance(spec.work, ChildSpec)
+        if isinstance(spec.work, ChildSpec | MapSpec)
     )
 
 
@@ -350,19 +378,20 @@ def _step(
     moments: _Moments,
     now: Micros,
 ) -> StepSnapshot:
-    position, own_id, name, kind, type, depends_on, phase = always
+    position, own_id, name, kind, type, depends_on, phase, is_map = always
     id = own_id or StepId(record.id)
     result: Json = None
     error = note = None
     if outcome is None:
         pass
     elif state.status is TaskStatus.COMPLETED:
-        result = from_json(outcome) if type is not None else results[position]
+        result = results[position] if position in results else from_json(outcome)
+        note = choice_told(result) if type is SWITCH else None
     elif state.status is TaskStatus.FAILED:
         error = next(iter(_errors_of(outcome, id, state.attempt, moments[state.ended_at])), None)
     else:
         note = _note(json.loads(outcome))
-    has_child = type is None and state.attempt > 0
+    has_child = type is None and state.attempt > 0 and not is_map
     said = progress.get(position) if progress else None
     return StepSnapshot(
         id,
@@ -382,6 +411,22 @@ def _step(
         None if said is None else said.fraction,
         None if said is None else said.message,
         phase,
+        items_snapshot(record.id, id, outcome) if is_map else None,
+    )
+
+
+def items_snapshot(run: RunId, step: StepId, outcome: JsonText | None) -> ItemsSnapshot | None:
+    """How far a step is that goes through a list, as its last event tells."""
+    items = items_in(outcome)
+    if items is None:
+        return None
+    return ItemsSnapshot(
+        count=items.count,
+        completed=items.completed,
+        failed=len(items.failed) + items.passed,
+        under_way=len(items.open),
+        under_way_ids=tuple(RunId(item_id(run, step, index)) for index in items.open),
+        failed_ids=tuple(RunId(item_id(run, step, index)) for index in items.failed),
     )
 
 
@@ -473,6 +518,16 @@ def _errors_of(
             at=at,
         ),
     )
+
+
+def choice_told(chosen: Json) -> str:
+    """What a switch has chosen and why, in a few words."""
+    assert isinstance(chosen, dict), "a choice says what it chose, and when"
+    then = chosen["then"]
+    assert isinstance(then, list), "it chose some steps, or none"
+    branch = ", ".join(map(repr, then)) or "nothing"
+    why = "no condition holds" if chosen["when"] is None else f"{chosen['when']} holds"
+    return f"chose {branch}: {why}"
 
 
 def _note(data: Json) -> str | None:

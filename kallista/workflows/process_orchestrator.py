@@ -370,6 +370,7 @@ class ProcessOrchestrator(Runs[ProcessSnapshot]):
         created_from: datetime | None = None,
         created_until: datetime | None = None,
         schedule_id: str | None = None,
+        part_of: str | None = None,
         error: str | None = None,
         cursor: str | None = None,
         limit: int = 100,
@@ -378,6 +379,7 @@ class ProcessOrchestrator(Runs[ProcessSnapshot]):
 
         Raises:
             UsageError: An unknown status, a bad cursor or limit.
+            NotFoundError: There is no run that it could be part of.
         """
         return await self._list(
             status=status,
@@ -388,6 +390,7 @@ class ProcessOrchestrator(Runs[ProcessSnapshot]):
             cursor=cursor,
             limit=limit,
             schedule=schedule_id,
+            part_of=part_of,
             error=error,
         )
 

@@ -268,6 +268,7 @@ class Runs(Generic[SnapshotT]):
         cursor: str | None,
         limit: int,
         schedule: str | None = None,
+        part_of: str | None = None,
         error: str | None = None,
     ) -> Page[RunSummary]:
         statuses = (status,) if isinstance(status, str) else status
@@ -280,6 +281,7 @@ class Runs(Generic[SnapshotT]):
                 created_from=self._moment(created_from, "created_from"),
                 created_until=self._moment(created_until, "created_until"),
                 schedule=None if schedule is None else ScheduleId(schedule),
+                part_of=None if part_of is None else RunId(part_of),
                 error=error,
                 cursor=cursor,
                 limit=limit,

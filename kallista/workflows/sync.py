@@ -454,6 +454,7 @@ class SyncWorkflowManager:
         created_from: datetime | None = None,
         created_until: datetime | None = None,
         schedule_id: str | None = None,
+        part_of: str | None = None,
         error: str | None = None,
         cursor: str | None = None,
         limit: int = 100,
@@ -467,6 +468,7 @@ class SyncWorkflowManager:
             created_from: Created at this moment or later.
             created_until: Created before this moment.
             schedule_id: Only firings of this schedule.
+            part_of: Only what this run has started: its children, or the items of its lists.
             error: Only those of which something has failed by this error, or of the runs below
                 them; the name of its class alone, or with its module.
             cursor: Where the page before ended.
@@ -474,6 +476,7 @@ class SyncWorkflowManager:
 
         Raises:
             UsageError: An unknown status, a bad cursor or limit.
+            NotFoundError: There is no run that it could be part of.
         """
         return self._portal.call(
             partial(
@@ -484,6 +487,7 @@ class SyncWorkflowManager:
                 created_from=created_from,
                 created_until=created_until,
                 schedule_id=schedule_id,
+                part_of=part_of,
                 error=error,
                 cursor=cursor,
                 limit=limit,
@@ -855,19 +859,24 @@ class SyncTaskScheduler:
         created_from: datetime | None = None,
         created_until: datetime | None = None,
         schedule_id: str | None = None,
+        part_of: str | None = None,
         error: str | None = None,
         cursor: str | None = None,
         limit: int = 100,
     ) -> Page[RunSummary]:
         """Single tasks that match, newest first; arguments as for ``list_workflows``.
 
+        The items of lists are left out, unless they are asked for by ``part_of``.
+
         Args:
             schedule_id: Only firings of this schedule.
+            part_of: Only what this run has started: its children, or the items of its lists.
             error: Only those of which something has failed by this error, or of the runs below
                 them; the name of its class alone, or with its module.
 
         Raises:
             UsageError: An unknown status, a bad cursor or limit.
+            NotFoundError: There is no run that it could be part of.
         """
         return self._portal.call(
             partial(
@@ -878,6 +887,7 @@ class SyncTaskScheduler:
                 created_from=created_from,
                 created_until=created_until,
                 schedule_id=schedule_id,
+                part_of=part_of,
                 error=error,
                 cursor=cursor,
                 limit=limit,
@@ -1470,6 +1480,7 @@ class SyncProcessOrchestrator:
         created_from: datetime | None = None,
         created_until: datetime | None = None,
         schedule_id: str | None = None,
+        part_of: str | None = None,
         error: str | None = None,
         cursor: str | None = None,
         limit: int = 100,
@@ -1478,6 +1489,7 @@ class SyncProcessOrchestrator:
 
         Raises:
             UsageError: An unknown status, a bad cursor or limit.
+            NotFoundError: There is no run that it could be part of.
         """
         return self._portal.call(
             partial(
@@ -1488,6 +1500,7 @@ class SyncProcessOrchestrator:
                 created_from=created_from,
                 created_until=created_until,
                 schedule_id=schedule_id,
+                part_of=part_of,
                 error=error,
                 cursor=cursor,
                 limit=limit,

@@ -365,19 +365,24 @@ class TaskScheduler(Runs[TaskSnapshot]):
         created_from: datetime | None = None,
         created_until: datetime | None = None,
         schedule_id: str | None = None,
+        part_of: str | None = None,
         error: str | None = None,
         cursor: str | None = None,
         limit: int = 100,
     ) -> Page[RunSummary]:
         """Single tasks that match, newest first; arguments as for ``list_workflows``.
 
+        The items of lists are left out, unless they are asked for by ``part_of``.
+
         Args:
             schedule_id: Only firings of this schedule.
+            part_of: Only what this run has started: its children, or the items of its lists.
             error: Only those of which something has failed by this error, or of the runs below
                 them; the name of its class alone, or with its module.
 
         Raises:
             UsageError: An unknown status, a bad cursor or limit.
+            NotFoundError: There is no run that it could be part of.
         """
         return await self._list(
             status=status,
@@ -388,6 +393,7 @@ class TaskScheduler(Runs[TaskSnapshot]):
             cursor=cursor,
             limit=limit,
             schedule=schedule_id,
+            part_of=part_of,
             error=error,
         )
 

@@ -369,6 +369,7 @@ class WorkflowManager(Runs[WorkflowSnapshot]):
         created_from: datetime | None = None,
         created_until: datetime | None = None,
         schedule_id: str | None = None,
+        part_of: str | None = None,
         error: str | None = None,
         cursor: str | None = None,
         limit: int = 100,
@@ -382,6 +383,7 @@ class WorkflowManager(Runs[WorkflowSnapshot]):
             created_from: Created at this moment or later.
             created_until: Created before this moment.
             schedule_id: Only firings of this schedule.
+            part_of: Only what this run has started: its children, or the items of its lists.
             error: Only those of which something has failed by this error, or of the runs below
                 them; the name of its class alone, or with its module.
             cursor: Where the page before ended.
@@ -389,6 +391,7 @@ class WorkflowManager(Runs[WorkflowSnapshot]):
 
         Raises:
             UsageError: An unknown status, a bad cursor or limit.
+            NotFoundError: There is no run that it could be part of.
         """
         return await self._list(
             status=status,
@@ -399,6 +402,7 @@ class WorkflowManager(Runs[WorkflowSnapshot]):
             cursor=cursor,
             limit=limit,
             schedule=schedule_id,
+            part_of=part_of,
             error=error,
         )
 

@@ -40,9 +40,15 @@ def test_shipped_definitions_fit() -> None:
         {"steps": [{"type": "x"}], "finally": [{"type": "task", "task_data": {"type": "y"}}]},
         {"tasks": [{"type": "x", "compensate": {"type": "y", "retry": 3}}], "finally": []},
         {"tasks": [{"type": "x", "compensate": None}], "finally": None, "on_failure": None},
+        {"tasks": [{"switch": [{"when": True, "then": "x"}], "default": ["x"]}, {"type": "x"}]},
+        {"tasks": [{"type": "x", "for_each": [1, {}], "max_parallel": 3, "collect": False}]},
+        {"tasks": [{"type": "x", "max_parallel": "a handler's", "collect": "too"}]},
+        {"steps": [{"type": "workflow", "tasks": [{"type": "x"}], "for_each": "${inputs.a}"}],
+         "inputs": {"a": None}},
+        {"steps": [{"type": "task", "task_data": {"type": "x"}, "for_each": [], "collect": True}]},
     ],
-)
-def test_what_is_done_at_the_end_fits(data: Mapping[str, object]) -> None:
+)  # fmt: skip
+def test_all_ways_to_say_it_fit(data: Mapping[str, object]) -> None:
     """In all ways in which it may be written."""
     parse_document(data, nothing, accept, LIMITS)
     schema.validate(data)

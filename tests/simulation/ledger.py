@@ -12,9 +12,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from kallista.core.definitions import Definition, Phase, TaskSpec
+from kallista.core.definitions import ChildSpec, Definition, MapSpec, Phase, TaskSpec
 from kallista.core.encoding import definition_from_data
 from kallista.core.events import Event, StepState
+from kallista.core.run import SKIPPED_BY_SWITCH
 from kallista.core.schedules import Overlap, Schedule
 from kallista.core.states import (
     FINISHED_RUN,
@@ -211,6 +212,8 @@ class Ledger:
         if not has_begun and not _RULES[spec.trigger_rule](before):
             self._machine.accuse(f"{what} begins, and {spec.trigger_rule} does not hold: {before}")
         self._judge_phase(what, record, definition, position)
+        if not self._is_chosen(record, definition, position):
+            self._machine.accuse(f"{what} begins, and its switch did not choose it")
         durable = self._durable_results(record, definition, position)
         early = any(step.trigger_rule in _EARLY for step in definition.steps)
         if early:  # what is still under way before it may complete while it reads
@@ -220,6 +223,19 @@ class Ledger:
         expected = self._read_by(record, definition, position)
         if reads != expected and not (early and reads is None):
             self._machine.accuse(f"{what} reads {reads}, but durable is {expected}")
+
+    def _is_chosen(self, record: RunRecord, definition: Definition, position: int) -> bool:
+        """Whether a step is no branch, or one that its switch has chosen."""
+        switch = definition.steps[position].branch_of
+        if switch is None:
+            return True
+        if record.steps[switch].status is not TaskStatus.COMPLETED:
+            return False
+        chosen = self.result(record, definition, switch)
+        assert isinstance(chosen, dict)
+        then = chosen["then"]
+        assert isinstance(then, list)
+        return definition.steps[position].id in then
 
     def _has_begun_before(self, key: RunKey, position: int, number: int) -> bool:
         """Whether it is another try of what has begun, and goes on though the run was retried."""
@@ -257,6 +273,11 @@ class Ledger:
         """The result that a task's config refers to, if it refers to one."""
         work = definition.steps[position].work
         assert isinstance(work, TaskSpec)
+        item = self._item(record)
+        if item is not None and record.kind is RunKind.TASK:
+            _, step, index = item
+            is_read = "reads" in step.child.inputs
+            return index if is_read else None
         reference = str(work.config.get("reads", ""))
         if not reference:
             return None
@@ -264,6 +285,31 @@ class Ledger:
         if record.steps[earlier].status is not TaskStatus.COMPLETED:
             return None
         return self.result(record, definition, earlier)
+
+    def _item(self, record: RunRecord) -> tuple[RunRecord, MapSpec, int] | None:
+        """Whose item a run is, and which; None: it is none."""
+        if record.parent is None or record.parent[0] not in self.state.runs:
+            return None
+        parent = self.state.runs[record.parent[0]]
+        work = self.definition(parent).steps[record.parent[1]].work
+        if not isinstance(work, MapSpec):
+            return None
+        return parent, work, int(record.id.rpartition("/")[2])
+
+    def _judge_parallel(self, by: Worker, record: RunRecord) -> None:
+        """No more items of a list are under way at a time than its step says."""
+        item = self._item(record)
+        if item is None:
+            return
+        _, mapped, _ = item
+        under_way = [
+            other.id
+            for other in self.state.runs.values()
+            if other.parent == record.parent
+            and (other.head.ended_at is None or other.head.in_flight)
+        ]
+        if len(under_way) > mapped.max_parallel:
+            self._machine.accuse(f"{by.name} lets {under_way} be under way together")
 
     def _durable_results(
         self, record: RunRecord, definition: Definition, position: int
@@ -286,7 +332,11 @@ class Ledger:
         outcome = record.steps[position].outcome
         assert outcome is not None
         data: Json = json.loads(self.state.events[record.key][outcome].data or "null")
-        if isinstance(definition.steps[position].work, TaskSpec):
+        work = definition.steps[position].work
+        if isinstance(work, MapSpec):
+            assert isinstance(data, dict)
+            return data["result"]
+        if not isinstance(work, ChildSpec):
             return data
         assert isinstance(data, dict)
         if "results" in data:  # kept by a fork
@@ -372,6 +422,7 @@ class Ledger:
         ):
             self._machine.accuse(f"{record.id} went back to version {record.version}")
         self._judge_steps(by, before, record)
+        self._judge_parallel(by, record)
         for event in new:
             self._judge_event(by, before, record, event)
         status = record.status
@@ -409,6 +460,10 @@ class Ledger:
         self._judge_expiry(what, before, record, event)
         if event.step is not None:
             self._judge_poison(record, (record.id, steps[event.step]), event)
+        if event.kind is EventKind.TASK_SKIPPED and event.data == SKIPPED_BY_SWITCH:
+            assert event.step is not None
+            if self._is_chosen(record, self.definition(record), event.step):
+                self._machine.accuse(f"{what}, and its switch chose it")
         if event.kind not in _ENDS or before is None or event.step is None:
             return
         was_running = before.steps[event.step].status is TaskStatus.RUNNING
@@ -535,15 +590,23 @@ class Ledger:
             ids = _steps(record, definition)
             for position, spec in enumerate(definition.steps):
                 what = f"{record.id} {ids[position]}"
-                if is_kept(record.steps[position]):
+                if self._is_kept(record, position):
                     self._judge_kept(what, record, position, ids[position])
                     continue
                 if completed[position] > 1 and spec.phase is not Phase.FINALLY:
                     self._machine.accuse(f"{what} completed {completed[position]} times")
-                if not isinstance(spec.work, TaskSpec) or spec.work.type == "sleep":
+                if record.steps[position].status is not TaskStatus.COMPLETED:
                     continue
-                if record.steps[position].status is TaskStatus.COMPLETED:
+                if isinstance(spec.work, MapSpec):
+                    self._judge_items(what, record, position, spec.work)
+                elif isinstance(spec.work, TaskSpec) and spec.work.type != "sleep":
                     self._judge_result(what, record, position, ids[position])
+
+    def _is_kept(self, record: RunRecord, position: int) -> bool:
+        """Whether another run has completed a step."""
+        outcome = record.steps[position].outcome
+        kind = None if outcome is None else self.state.events[record.key][outcome].kind
+        return kind is EventKind.TASK_KEPT
 
     def _judge_kept(self, what: str, record: RunRecord, position: int, task: str) -> None:
         """What a fork keeps is what its source has, and is never done by the fork."""
@@ -559,6 +622,37 @@ class Ledger:
             here = self.result(record, self.definition(record), position)
             if here != there:
                 self._machine.accuse(f"{what} is kept as {here}, and it was {there}")
+
+    def _judge_items(self, what: str, record: RunRecord, position: int, mapped: MapSpec) -> None:
+        """Each item has a run, and what those returned is the result, in the order of the list."""
+        runs = sorted(
+            (int(run.id.rpartition("/")[2]), run)
+            for run in self.state.runs.values()
+            if run.parent == (record.key, position)
+        )
+        if [index for index, _ in runs] != list(range(len(runs))):
+            self._machine.accuse(f"{what} has left out an item")
+        result = self.result(record, self.definition(record), position)
+        if not mapped.collect:
+            assert isinstance(result, dict)
+            if result["count"] != len(runs):
+                self._machine.accuse(f"{what} has {len(runs)} runs, and says {result}")
+            return
+        returned = [self._returned(run) for _, run in runs]
+        if result != returned:
+            self._machine.accuse(f"{what} has the result {result}, and its items {returned}")
+
+    def _returned(self, run: RunRecord) -> Json:
+        """What the run of an item has come to."""
+        if run.head.state is not ProcessStatus.COMPLETED:
+            return None
+        definition = self.definition(run)
+        results = {
+            definition.steps[step].id: self.result(run, definition, step)
+            for step in range(definition.main_count)
+            if run.steps[step].status is TaskStatus.COMPLETED
+        }
+        return results[StepId("")] if run.kind is RunKind.TASK else dict(results)
 
     def _judge_result(self, what: str, record: RunRecord, position: int, task: str) -> None:
         number = record.steps[position].attempt
@@ -576,11 +670,6 @@ class Ledger:
 
 _EARLY: Final = {TriggerRule.ALWAYS, TriggerRule.ONE_COMPLETED, TriggerRule.ONE_FAILED}
 """The rules by which a step may begin while others before it are under way."""
-
-
-def is_kept(step: StepState) -> bool:
-    """Whether a step has completed without having begun: another run did it."""
-    return step.status is TaskStatus.COMPLETED and step.attempt == 0
 
 
 def is_ours(step: StepState) -> bool:

@@ -6,15 +6,17 @@ A simulation that does not notice them proves nothing, so the tests let it look 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
 import pytest
 
 from kallista.core import firing, run
-from kallista.core.decide import moments
+from kallista.core.decide import items, moments, turns
+from kallista.core.definitions import MapSpec
 from kallista.core.firing import Step
+from kallista.core.items import Items
 from kallista.core.plan import WAKE, Fence, Plan
 from kallista.core.run import Draft
 from kallista.core.schedules import Overlap
@@ -109,6 +111,24 @@ def clocks_that_go_on(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(run, "moved", lambda step, by: step)
 
 
+def one_item_too_many(patch: pytest.MonkeyPatch) -> None:
+    """A run that goes through a list counts what is under way once too little after a retry."""
+    begin = items._begun
+
+    def begun(
+        draft: Draft, at: int, mapped: MapSpec, items: Items, attempt: int, again: Sequence[int]
+    ) -> Items:
+        wider = msgspec.structs.replace(mapped, max_parallel=mapped.max_parallel + (attempt > 1))
+        return begin(draft, at, wider, items, attempt, again)
+
+    patch.setattr(items, "_begun", begun)
+
+
+def a_branch_too_many(patch: pytest.MonkeyPatch) -> None:
+    """What a switch has not chosen runs all the same."""
+    patch.setattr(turns, "is_chosen", lambda draft, position, switch: True)
+
+
 MUTATIONS: Mapping[str, Plant] = {
     "a missing fence": no_fence,
     "a lost wake-up": lost_wake_up,
@@ -117,5 +137,7 @@ MUTATIONS: Mapping[str, Plant] = {
     "a limit not restored": unrestored_limit,
     "firings that overlap": overlapping_firings,
     "clocks that go on": clocks_that_go_on,
+    "an item too many under way": one_item_too_many,
+    "a branch that was not chosen": a_branch_too_many,
 }
 """The mistakes, by what they are called."""

@@ -15,7 +15,7 @@ from zlib import crc32
 
 from audit import audit
 
-from kallista.core.definitions import ChildSpec, Definition, Phase
+from kallista.core.definitions import ChildSpec, Definition, MapSpec, Phase, TaskSpec, Work
 from kallista.core.durations import to_datetime
 from kallista.core.plan import WAKE
 from kallista.core.snapshots import Explanation
@@ -884,7 +884,7 @@ def otherwise(description: dict[str, Any], drawn: int) -> dict[str, Any]:
     key = "tasks" if "tasks" in description else "steps"
     steps = [dict(step) for step in description[key]]
     step = steps[drawn % len(steps)]
-    if step["type"] not in ("workflow", "process"):
+    if "switch" not in step and step["type"] not in ("workflow", "process"):
         step["priority"] = drawn % 5
     if drawn % 3 == 0:
         more = {"id": "more", "type": "work", "length": 10}
@@ -897,11 +897,18 @@ def is_limited(definition: Definition) -> bool:
     if len({step.phase for step in definition.steps} - {Phase.FINALLY}) > 1:
         return True
     return (definition.deadline, definition.expires) != (None, None) or any(
-        is_limited(spec.work.definition)
-        if isinstance(spec.work, ChildSpec)
-        else (spec.work.timeout, spec.work.deadline) != (None, None)
-        for spec in definition.steps
+        _is_limited(spec.work) for spec in definition.steps
     )
+
+
+def _is_limited(work: Work) -> bool:
+    match work:
+        case TaskSpec():
+            return (work.timeout, work.deadline) != (None, None)
+        case ChildSpec(definition=definition) | MapSpec(child=ChildSpec(definition=definition)):
+            return is_limited(definition)
+        case _:
+            return False
 
 
 @contextmanager

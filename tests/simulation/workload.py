@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from random import Random
+from typing import cast
 
 Data = dict[str, object]
 
@@ -10,6 +11,8 @@ COUNTED = ("fails", "kills", "snoozes", "calls_off")
 """What is counted by the idempotency key of a task."""
 LAST = "last"
 """What the ids of steps begin with that run at the end."""
+EARLY = ("always", "one_completed", "one_failed")
+"""The rules of steps that need not wait, and so cannot be branches."""
 RULES = ("all_done", "one_completed", "one_failed", "none_failed", "all_failed", "always")
 FIRST_TYPES = ("work", "work", "work", "work", "narrow", "other", "grind")
 
@@ -95,9 +98,42 @@ class Workload:
                 earlier = self._luck.randrange(number)
                 task["when"] = f'tasks.t{earlier}.status == "COMPLETED"'
             self._undo(task)
-            if number and task["type"] != "sleep":
+            if self._luck.random() < 0.12:
+                self._goes_through(task, [f"tasks.t{earlier}" for earlier in range(number)])
+            elif number and task["type"] != "sleep":
                 self._reads(task, f"tasks.t{self._luck.randrange(number)}")
+        if self._luck.random() < 0.15:
+            behind = self._luck.randrange(len(tasks))
+            before = [f"tasks.{task['id']}" for task in tasks[:behind]]
+            tasks.insert(behind, self._switch(before, tasks[behind:]))
         return tasks
+
+    def _switch(self, before: list[str], later: list[Data]) -> Data:
+        """A choice between some of the steps behind it, by how one before it has ended."""
+        luck = self._luck
+        ids = [step["id"] for step in later if step.get("trigger_rule") not in EARLY]
+        branches = [[id for id in ids if luck.random() < 0.4] for _ in range(3)]
+        whens = [
+            f'{luck.choice(before)}.status == "COMPLETED"' if before else luck.random() < 0.5
+            for _ in range(2)
+        ]
+        cases = [{"when": when, "then": then} for when, then in zip(whens, branches, strict=False)]
+        return {"id": "choice", "switch": cases, "default": branches[-1]}
+
+    def _goes_through(self, step: Data, before: list[str]) -> None:
+        """Let a step go through a list, which may depend on how another has ended."""
+        luck = self._luck
+        items = list(range(luck.choice((0, 1, 2, 3, 6))))
+        if before and luck.random() < 0.5:
+            ended = f'{luck.choice(before)}.status == "COMPLETED"'
+            step["for_each"] = f"${{{ended} ? {items} : [7, 8]}}"
+        else:
+            step["for_each"] = items
+        step["max_parallel"] = luck.choice((1, 2, 3))
+        if luck.random() < 0.2:
+            step["collect"] = False
+        if "type" in step and step["type"] not in ("sleep", "workflow", "process"):
+            step["reads"] = "${index}"
 
     def _rule(self, step: Data) -> None:
         """Perhaps a step asks something else of those before it than that all have completed."""
@@ -125,6 +161,18 @@ class Workload:
             config["expires_at"] = self._luck.choice((0.5, 3, 15))
         return config or None
 
+    def _fork(self, steps: list[Data]) -> None:
+        """Put a choice among the steps of a process; its branches wait for it."""
+        behind = self._luck.randrange(len(steps))
+        before = [str(step["id"]) for step in steps[:behind] if self._luck.random() < 0.4]
+        later = steps[behind:]
+        choice = self._switch([f"steps.{id}" for id in before], later)
+        branches = {id for branch in _branches(choice) for id in branch}
+        steps.insert(behind, {**choice, "depends_on": before})
+        for step in later:
+            if step["id"] in branches:
+                step["depends_on"] = [*cast("list[str]", step["depends_on"]), "choice"]
+
     def process(self, depth: int = 2) -> Data:
         """A graph of steps."""
         luck = self._luck
@@ -145,11 +193,24 @@ class Workload:
             self._undo(step)
             if before:
                 self._rule(step)
-            if before and step["type"] == "task" and task["type"] != "sleep":
+            if luck.random() < 0.12:
+                self._goes_through(step, [f"steps.{id}" for id in before])
+                if step["type"] == "task":
+                    del step["reads"]
+                    if task["type"] != "sleep":
+                        task["reads"] = "${index}"
+            elif before and step["type"] == "task" and task["type"] != "sleep":
                 self._reads(task, f"steps.{luck.choice(before)}")
             if before and luck.random() < 0.2:
                 step["when"] = f'steps.{luck.choice(before)}.status == "COMPLETED"'
             steps.append({**step, "id": f"s{number}", "depends_on": before})
+        if luck.random() < 0.15:
+            self._fork(steps)
         data: Data = {"name": "graph", "steps": steps}
         config = self.config(steps) if luck.random() < 0.4 else None
         return {**data, "config": config} if config else data
+
+
+def _branches(choice: Data) -> list[list[str]]:
+    cases = cast("list[dict[str, list[str]]]", choice["switch"])
+    return [cast("list[str]", choice["default"]), *(case["then"] for case in cases)]

@@ -468,3 +468,16 @@ async def test_watch_and_history_of_a_process(world: World) -> None:
     assert [event.task_id for event in seen if event.kind == "task.completed"] == ["a", "b"]
     run = await app.orchestrator.get_process("p")
     assert [one.status for one in run.steps] == [TaskStatus.COMPLETED] * 2
+
+
+async def test_a_child_with_nothing_to_do_lets_its_parent_go_on(any_world: World) -> None:
+    """It is over as soon as it exists, and so is a process that others wait for."""
+    shop = Shop()
+    app = await any_world.app(shop.work)
+    idle = {"id": "nothing", "type": "work", "when": False}
+    steps = [{"id": "child", "type": "workflow", "tasks": [idle]}, {"id": "then", "type": "work"}]
+    await app.orchestrator.create_process({"id": "later", "steps": steps, "dependencies": ["p"]})
+    await app.orchestrator.start_process("later")
+    await app.orchestrator.create_processes([{"id": "p", "steps": [idle]}], start=True)
+    run = await any_world.after(app.orchestrator.wait_process("later"))
+    assert (run.status.value, shop.ran) == ("COMPLETED", ["then"])

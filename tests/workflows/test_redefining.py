@@ -179,7 +179,7 @@ async def test_steps_of_a_process_keep_what_they_came_after(any_world: World) ->
     for changed, message in (
         ([ground("done", depends_on=["bad"]), *steps[1:]], "'done' is done, and would come after"),
         ([*steps[:2], {**child, "depends_on": [], "tasks": [ground("inner")]}, steps[3]],
-         "the child run of 'child' has begun"),
+         "what 'child' has started has begun"),
     ):  # fmt: skip
         with pytest.raises(StateError, match=message):
             await any_world.after(orchestrator.retry_process("p", definition={"steps": changed}))

@@ -622,3 +622,14 @@ async def test_what_a_handler_changes_of_its_config_is_its_own(world: World) -> 
     for _ in range(2):
         run = await app.workflow_manager.run_workflow("w", tasks)
         assert run.results == {"grow": [0], "one": [0, "b"], "two": [0, "b"]}
+
+
+async def test_a_run_that_has_nothing_to_do_is_over_at_once(any_world: World) -> None:
+    """Who waits for it is told, also where all of it is decided as it is created."""
+
+    async def work() -> None:
+        raise AssertionError
+
+    app = await any_world.app(work)
+    running = app.workflow_manager.run_workflow("w", [{"type": "work", "when": False}])
+    assert (await any_world.after(running)).ok

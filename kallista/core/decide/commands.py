@@ -12,10 +12,11 @@ from kallista.core.decide.endings import tell
 from kallista.core.decide.expiry import had_expired, is_expired, why_expired
 from kallista.core.decide.failures import failure_data
 from kallista.core.decide.lines import (
-    child_of,
+    children_of,
     drop_deadline,
     entry_of,
     look_again,
+    look_entry_of,
     queue_again,
     unqueue_moments,
     wake_entry_of,
@@ -24,6 +25,7 @@ from kallista.core.decide.redefinition import adopt, is_other
 from kallista.core.decide.turns import end_step, settle
 from kallista.core.decide.winding import has_last_steps, is_given_up, is_ours, wind_up
 from kallista.core.definitions import Phase
+from kallista.core.items import items_data
 from kallista.core.json_text import to_json
 from kallista.core.outcomes import Failure
 from kallista.core.plan import WAKE, Entry
@@ -83,7 +85,7 @@ def _start(draft: Draft, command: Command, now: Micros, capacity: Capacity) -> N
     if is_expired(draft, now):
         expire(draft, now)
     else:
-        _begin(draft, _RUN_STARTED, now, capacity)
+        _begin(draft, _RUN_STARTED, now, capacity, command.driven)
 
 
 def expire(draft: Draft, now: Micros) -> None:
@@ -101,7 +103,7 @@ def _begin(
 ) -> None:
     """Start or go on, unless other processes have to complete first."""
     if draft.run.definition.dependencies and draft.head.started_at is None:
-        draft.record(EventKind.RUN_WAITING, now)
+        draft.record(EventKind.RUN_WAITING, now, attempt=driven)
         look_again(draft, now)
         return
     draft.record(kind, now, attempt=driven, data=reason)
@@ -147,7 +149,7 @@ def hold(
         if step.status is TaskStatus.SCHEDULED and step.ready_at is not None:
             draft.unqueue(entry_of(draft, position, step.ready_at))
         elif step.status is TaskStatus.WAITING and step.ready_at is None:
-            draft.wake_up(child_of(draft, position))
+            _wake_children(draft, position)
 
 
 def stop_clocks_late(draft: Draft, why: Mapping[str, Json], now: Micros) -> None:
@@ -181,7 +183,14 @@ def _take_up(draft: Draft, *, stood_still: bool) -> None:
         if step.status is TaskStatus.SCHEDULED and step.ready_at is not None:
             draft.queue(entry_of(draft, position, step.ready_at))
         elif step.status is TaskStatus.WAITING and step.ready_at is None:
-            draft.wake_up(child_of(draft, position))
+            _wake_children(draft, position)
+            if draft.items_at(position) is not None:
+                draft.queue(look_entry_of(draft, position))  # others may begin
+
+
+def _wake_children(draft: Draft, position: int) -> None:
+    for child in children_of(draft, position):
+        draft.wake_up(child)
 
 
 def _cancel(draft: Draft, command: Command, now: Micros, capacity: Capacity) -> None:
@@ -240,7 +249,7 @@ def _stop_steps(draft: Draft, now: Micros, *, awaits_children: bool) -> None:
                 end_step(draft, EventKind.TASK_CANCELLED, position, now, None)
             case TaskStatus.WAITING:
                 if step.ready_at is None:
-                    draft.wake_up(child_of(draft, position))
+                    _wake_children(draft, position)
                     if awaits_children:
                         continue
                 else:
@@ -335,7 +344,9 @@ def go_again(
     for position in range(len(draft.run.steps)):
         step = draft.step(position)
         if step.ended_at is not None and (not step.passed or position >= main_count):
-            draft.record(EventKind.TASK_RESET, now, position, step.attempt)
+            items = draft.items_at(position)
+            data = None if items is None else to_json(items_data(items))
+            draft.record(EventKind.TASK_RESET, now, position, step.attempt, data)
     _begin(draft, EventKind.RUN_RETRIED, now, capacity, driven, reason)
 
 

@@ -9,7 +9,7 @@ from kallista.core.decide.lines import drop_deadline
 from kallista.core.decide.winding import do_last_steps, has_last_steps, wind_up
 from kallista.core.definitions import OnFailure
 from kallista.core.run import Draft
-from kallista.core.states import ACTIVE_RUN, Ending, EventKind, RunKind, TaskStatus
+from kallista.core.states import ACTIVE_RUN, FINISHED_RUN, Ending, EventKind, RunKind, TaskStatus
 from kallista.core.types import Micros
 
 # A member of an enumeration costs more to look up on its class than a constant.
@@ -27,7 +27,11 @@ _ENDINGS: Final = {
 
 def finish(draft: Draft, now: Micros, capacity: Capacity) -> None:
     """End a run in which nothing is left to do, or do what is to be done at its end."""
-    if draft.unfinished or draft.state not in ACTIVE_RUN:
+    if draft.unfinished:
+        return
+    if draft.state not in ACTIVE_RUN:
+        # What was in flight when the run ended is over: who counts what is under way may go on.
+        draft.wake_parent |= draft.run.head.in_flight > 0 and draft.state in FINISHED_RUN
         return
     definition = draft.run.definition
     if len(definition.steps) > definition.main_count or draft.ending is not None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from kallista.core.decide.expiry import queue_expiry
 from kallista.core.definitions import TaskSpec
 from kallista.core.events import StepState
-from kallista.core.ids import child_id
+from kallista.core.ids import child_id, item_id
 from kallista.core.plan import WAKE, Entry, alone, lane
 from kallista.core.run import Draft
 from kallista.core.states import ACTIVE_RUN, FINISHED_RUN, TaskStatus
@@ -44,6 +44,11 @@ def wake_entry_of(draft: Draft, position: int, at: Micros) -> Entry:
     return Entry(WAKE, priority_of(draft, position), at, position)
 
 
+def look_entry_of(draft: Draft, position: int) -> Entry:
+    """The line by which whoever claims the run looks at the child runs of a step."""
+    return Entry(WAKE, priority_of(draft, position), Micros(0), position)
+
+
 def look_again(draft: Draft, now: Micros) -> None:
     """Let whoever claims the run look at all that it waits for."""
     draft.queue(Entry(WAKE, draft.run.priority, now))
@@ -64,6 +69,19 @@ def drop_deadline(draft: Draft) -> None:
 def child_of(draft: Draft, position: int) -> RunId:
     """The id of the child run that a step starts."""
     return RunId(child_id(draft.run.id, draft.run.definition.steps[position].id, 0))
+
+
+def item_of(draft: Draft, position: int, index: int) -> RunId:
+    """The id of the child run that a step starts for an item."""
+    return RunId(item_id(draft.run.id, draft.run.definition.steps[position].id, index))
+
+
+def children_of(draft: Draft, position: int) -> Sequence[RunId]:
+    """The ids of the child runs that a WAITING step waits for."""
+    items = draft.items_at(position)
+    if items is None:
+        return [child_of(draft, position)]
+    return [item_of(draft, position, index) for index in items.open]
 
 
 def deadline_of(task: TaskSpec, since: Micros | None) -> Micros | None:

@@ -13,6 +13,7 @@ from kallista.core.commands import (
     DependenciesSeen,
     Dispatch,
     Due,
+    ItemsSeen,
     LinesLost,
     ParentSeen,
     Reported,
@@ -32,7 +33,12 @@ from kallista.core.decide.capacity import NO_CAPACITY, Capacity
 from kallista.core.decide.commands import on_command
 from kallista.core.decide.endings import finish
 from kallista.core.decide.moments import on_due, on_lines_lost
-from kallista.core.decide.others import on_child_seen, on_dependencies_seen, on_parent_seen
+from kallista.core.decide.others import (
+    on_child_seen,
+    on_dependencies_seen,
+    on_items_seen,
+    on_parent_seen,
+)
 from kallista.core.run import Draft, Run
 from kallista.core.types import Micros
 
@@ -69,6 +75,7 @@ _REACTIONS: Final[Mapping[type[Stimulus], Callable[..., None]]] = {
     DependenciesSeen: on_dependencies_seen,
     Dispatch: on_dispatch,
     Due: on_due,
+    ItemsSeen: on_items_seen,
     LinesLost: on_lines_lost,
     ParentSeen: on_parent_seen,
     Reported: on_reported,

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from kallista.core.commands import ChildSeen, Command, DependenciesSeen, ParentSeen, Verb
+from kallista.core.commands import (
+    ChildSeen,
+    Command,
+    DependenciesSeen,
+    ItemsSeen,
+    ParentSeen,
+    Verb,
+)
 from kallista.core.decide.capacity import Capacity
 from kallista.core.decide.commands import (
     MAY,
@@ -18,9 +25,11 @@ from kallista.core.decide.commands import (
     stop_clocks_late,
 )
 from kallista.core.decide.expiry import is_expired
+from kallista.core.decide.items import on_items
 from kallista.core.decide.lines import child_of
 from kallista.core.decide.turns import end_step, fail_step, settle_after
 from kallista.core.decide.winding import is_given_up
+from kallista.core.definitions import MapSpec
 from kallista.core.json_text import to_json
 from kallista.core.outcomes import Failure
 from kallista.core.run import Draft
@@ -57,6 +66,16 @@ def on_child_seen(draft: Draft, child: ChildSeen, now: Micros, capacity: Capacit
         kind = "ChildFailed" if child.state is _P.FAILED else "ChildCancelled"
         message = f"{id!r} is {child.state}" + (f": {child.message}" if child.message else "")
         fail_step(draft, child.step, Failure(kind, message, None, (kind,)), now, capacity)
+
+
+def on_items_seen(draft: Draft, seen: ItemsSeen, now: Micros, capacity: Capacity) -> None:
+    """Runs of items are where they are: the step that waits for them goes on, or ends."""
+    work = draft.run.definition.steps[seen.step].work
+    assert isinstance(work, MapSpec), "only such a step has items"
+    if draft.step(seen.step).ended_at is None:
+        on_items(draft, seen, work, now)
+        if draft.step(seen.step).ended_at is not None:
+            settle_after(draft, seen.step, now, capacity)
 
 
 def on_parent_seen(draft: Draft, parent: ParentSeen, now: Micros, capacity: Capacity) -> None:

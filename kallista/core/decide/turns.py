@@ -7,6 +7,7 @@ from typing import Final
 
 from kallista.core.decide.capacity import Capacity
 from kallista.core.decide.failures import failure_data, too_late
+from kallista.core.decide.items import begin_items
 from kallista.core.decide.lines import (
     child_of,
     deadline_of,
@@ -16,16 +17,24 @@ from kallista.core.decide.lines import (
     wake_entry_of,
 )
 from kallista.core.decide.order import followers, is_behind
-from kallista.core.definitions import ChildSpec, TaskSpec
+from kallista.core.decide.switches import choose, is_chosen, not_chosen
+from kallista.core.decide.values import evaluated
+from kallista.core.definitions import ChildSpec, MapSpec, SwitchSpec, TaskSpec
 from kallista.core.events import StepState
-from kallista.core.expressions import Compiled
+from kallista.core.items import with_items
 from kallista.core.json_text import to_json
 from kallista.core.outcomes import Failure
-from kallista.core.run import SKIPPED_BY_CONDITION, SKIPPED_BY_RULE, Child, Draft
+from kallista.core.run import (
+    LETS_PASS,
+    SKIPPED_BY_CONDITION,
+    SKIPPED_BY_RULE,
+    Child,
+    Draft,
+)
 from kallista.core.states import EventKind, ProcessStatus, TaskStatus
 from kallista.core.trigger_rules import TriggerRule, Verdict, verdict
 from kallista.core.types import Json, JsonText, Micros, WorkerKey
-from kallista.core.wiring import condition, evaluate, reads, wiring
+from kallista.core.wiring import condition, wiring
 from kallista.errors import ExpressionError
 
 # A member of an enumeration costs more to look up on its class than a constant.
@@ -114,16 +123,19 @@ def take_turn(
     """It is a step's turn: skip it, start its child, start it, or queue it."""
     spec = draft.run.definition.steps[position]
     work = spec.work
+    if spec.branch_of is not None and not is_chosen(draft, position, spec.branch_of):
+        end_step(draft, EventKind.TASK_SKIPPED, position, now, not_chosen(draft, spec.branch_of))
+        return
     try:
         wanted = spec.when is None or _holds(draft, position)
-        if wanted and isinstance(work, ChildSpec):
-            _start_child(draft, position, work, now)
+        if wanted and not isinstance(work, TaskSpec):
+            _set_about(draft, position, work, now)
             return
     except ExpressionError as error:
         failure = Failure("ExpressionError", str(error), None, ("ExpressionError",))
         end_step(draft, EventKind.TASK_FAILED, position, now, to_json(failure_data(failure)))
         return
-    if isinstance(work, ChildSpec) or not wanted:
+    if not wanted or not isinstance(work, TaskSpec):
         end_step(draft, EventKind.TASK_SKIPPED, position, now, SKIPPED_BY_CONDITION)
         return
     if work.deadline is not None:
@@ -162,12 +174,25 @@ def start_attempt(
     return True
 
 
+def _set_about(
+    draft: Draft, position: int, work: ChildSpec | MapSpec | SwitchSpec, now: Micros
+) -> None:
+    """Do what needs no handler: start child runs, or choose."""
+    match work:
+        case ChildSpec():
+            _start_child(draft, position, work, now)
+        case MapSpec():
+            begin_items(draft, position, work, now)
+        case SwitchSpec():
+            choose(draft, position, work, now)
+
+
 def _start_child(draft: Draft, position: int, child: ChildSpec, now: Micros) -> None:
     attempt = draft.step(position).attempt + 1
     inputs = _values(draft, position, child)
     id = child_of(draft, position)
     draft.record(EventKind.TASK_WAITING, now, position, attempt, to_json(id))
-    draft.bear(Child(position, id, child.definition, inputs))
+    draft.bear(Child(position, id, child.definition, inputs, attempt))
     if attempt > 1:
         draft.wake_up(id)
 
@@ -185,14 +210,17 @@ def end_step(
 ) -> None:
     """End a step, and forget its time limit."""
     step, work = draft.step(position), draft.run.definition.steps[position].work
-    if isinstance(work, TaskSpec) and work.deadline is not None and step.since is not None:
-        draft.unqueue(wake_entry_of(draft, position, Micros(step.since + work.deadline)))
+    if isinstance(work, TaskSpec):
+        if work.deadline is not None and step.since is not None:
+            draft.unqueue(wake_entry_of(draft, position, Micros(step.since + work.deadline)))
+    elif data not in LETS_PASS and (items := draft.items_at(position)) is not None:
+        data = with_items(data, items)
     draft.record(kind, now, position, step.attempt, data)
 
 
 def _holds(draft: Draft, position: int) -> bool:
     when = wiring(draft.run.definition).steps[position].when
-    return when is None or condition(_evaluate(draft, when))
+    return when is None or condition(evaluated(draft, when))
 
 
 def _values(draft: Draft, position: int, child: ChildSpec) -> Mapping[str, Json]:
@@ -200,15 +228,6 @@ def _values(draft: Draft, position: int, child: ChildSpec) -> Mapping[str, Json]
     compiled = wiring(draft.run.definition).steps[position].values
     if compiled is None:
         return child.inputs
-    value = _evaluate(draft, compiled)
+    value = evaluated(draft, compiled)
     assert isinstance(value, dict), "a mapping stays one when its references are resolved"
     return value
-
-
-def _evaluate(draft: Draft, compiled: Compiled) -> Json:
-    definition = draft.run.definition
-    steps = {
-        before: (draft.step(before).status, draft.output(before))
-        for before in reads(compiled, definition)
-    }
-    return evaluate(compiled, definition, draft.run.inputs, steps, draft.ending)

@@ -8,7 +8,14 @@ from collections.abc import Mapping, Sequence
 from msgspec.structs import replace
 
 from kallista.core import fields
-from kallista.core.definitions import ChildSpec, Definition, StepSpec, TaskSpec
+from kallista.core.definitions import (
+    ChildSpec,
+    Definition,
+    MapSpec,
+    StepSpec,
+    SwitchSpec,
+    TaskSpec,
+)
 from kallista.core.inputs import input_problems
 from kallista.core.parsing.graph import order
 from kallista.core.parsing.last import read_by
@@ -73,6 +80,9 @@ def _changed(
         case ChildSpec() as child:
             problems.add_all(input_problems(child.definition.inputs, merged, unresolved))
             return replace(step, work=replace(child, inputs=merged))
+        case MapSpec() | SwitchSpec():
+            problems.add("what goes through a list or chooses is changed by another definition")
+            return step
 
 
 def _check_references(definition: Definition, problems: Problems) -> None:

@@ -10,12 +10,23 @@ from typing import Final
 from msgspec.structs import replace
 
 from kallista.core import fields
-from kallista.core.definitions import ChildSpec, Definition, OnFailure, Phase, StepSpec, TaskSpec
+from kallista.core.definitions import (
+    ChildSpec,
+    Definition,
+    MapSpec,
+    OnFailure,
+    Phase,
+    StepSpec,
+    SwitchSpec,
+    TaskSpec,
+    Work,
+)
 from kallista.core.encoding import definition_text
 from kallista.core.parsing.defaults import CONFIG_KEYS, Defaults, merged_config, read_defaults
 from kallista.core.parsing.graph import cycle_text, cycles, order
 from kallista.core.parsing.last import UNDO, Last, read_by
 from kallista.core.parsing.limits import CheckTask, Limits, Lookup
+from kallista.core.parsing.maps import parted, read_map
 from kallista.core.parsing.references import check_references
 from kallista.core.parsing.steps import (
     PROCESS_STEP_KEYS,
@@ -27,6 +38,7 @@ from kallista.core.parsing.steps import (
     named_definition,
     task_of_step,
 )
+from kallista.core.parsing.switches import branched, read_switch
 from kallista.core.parsing.tasks import (
     Reading,
     References,
@@ -145,7 +157,7 @@ def parse_task(
     if "compensate" in task:
         problems.add("a single task has no run that could be rolled back; leave compensate out")
     none = Last(defaults, Reading(check_task, limits))
-    definition = _definition(RunKind.TASK, step.name, [step], defaults, none, problems)
+    definition = _definition(RunKind.TASK, step.name, [step], defaults, none, problems, [problems])
     check_references(definition, [0], [read], [problems])
     return _whole(definition, limits, problems, f"the task {called!r}")
 
@@ -212,6 +224,7 @@ def _workflow(
     items = listed(data.get("tasks"), "tasks", reading, problems)
     finals = _finals(defaults, reading, problems)
     ids = ids_of([*items, *finals], "task", problems)
+    positions = {id: position for position, id in enumerate(ids[: len(items)])}
     last = Last(defaults, reading)
     steps: list[StepSpec] = []
     places: list[Problems] = []
@@ -221,7 +234,7 @@ def _workflow(
         if "depends_on" in task:
             place.add("tasks of a workflow run one after the other; use a process for depends_on")
         _refuse_of_runs(task, place)
-        work, read = read_task(task, defaults, reading, place)
+        work, read = _task(task, positions, defaults, reading, place)
         before = (position - 1,) if position else ()
         steps.append(read_step(id, task, work, before, defaults, place))
         last.undo(id, position, task, place)
@@ -229,7 +242,7 @@ def _workflow(
         reads.append(read)
     for id, task in zip(ids[len(items) :], finals, strict=True):
         last.final(id, task, problems.at(f"task {id!r} of finally"))
-    definition = _definition(RunKind.WORKFLOW, name, steps, defaults, last, problems)
+    definition = _definition(RunKind.WORKFLOW, name, steps, defaults, last, problems, places)
     if len(definition.position) == len(definition.steps):
         _check_references(definition, range(len(steps)), reads, places, last)
     return definition
@@ -250,22 +263,29 @@ def _process(
     embedded = _Embedded(reading.limits, problems)
     steps: list[StepSpec] = []
     reads: list[References] = []
-    work: TaskSpec | ChildSpec
+    work: Work
     for position, (id, item) in enumerate(zip(ids, items, strict=True)):
         place = places[position]
         before = depends_on(item, position, positions, place)
         if item.get("type") in ("workflow", "process"):
-            child, read = _child(id, item, reading, place)
+            mapped, own = parted(item)
+            child, read = _child(id, own, reading, place)
             embedded.add(child)
-            own, work = item, child
-            last.undo(id, position, item, place)
+            work = child
+            if mapped is not None:
+                work, of_list = read_map(mapped, child, reading, place)
+                read |= of_list
+            last.undo(id, position, own, place)
         else:
+            mapped, item = parted(item)
             task = task_of_step(item, place)
             if task is None:
                 continue
+            if mapped is not None:
+                task = {**task, **mapped}
             _refuse_of_runs(task, place)
             own = task
-            work, read = read_task(task, defaults, reading, place)
+            work, read = _task(task, positions, defaults, reading, place)
             last.undo(id, position, task, place)
         steps.append(read_step(id, own, work, before, defaults, place))
         reads.append(read)
@@ -275,7 +295,9 @@ def _process(
         if task is not None:
             last.final(id, task, place)
     dependencies = _dependencies(data, problems)
-    definition = _definition(RunKind.PROCESS, name, steps, defaults, last, problems, dependencies)
+    definition = _definition(
+        RunKind.PROCESS, name, steps, defaults, last, problems, places, dependencies
+    )
     if len(positions) == len(steps) and len(definition.position) == len(definition.steps):
         ordered = _ordered(definition, problems)
         if ordered is not None:
@@ -287,6 +309,27 @@ def _refuse_of_runs(task: Mapping[str, object], problems: Problems) -> None:
     for key, belongs in _OF_RUNS.items():
         if key in task:
             problems.add(f"{belongs} to a whole run: give it in the config of its definition")
+
+
+def _task(
+    data: Mapping[str, object],
+    positions: Mapping[str, int],
+    defaults: Defaults,
+    reading: Reading,
+    problems: Problems,
+) -> tuple[TaskSpec | MapSpec | SwitchSpec, References]:
+    """What a task executes, once or for each item, or between which others it chooses.
+
+    And what its config reads.
+    """
+    if "switch" in data:
+        return read_switch(data, positions, problems), frozenset()
+    mapped, own = parted(data)
+    task, read = read_task(own, defaults, reading, problems)
+    if mapped is None:
+        return task, read
+    work, of_list = read_map(mapped, task, reading, problems)
+    return work, read | of_list
 
 
 def _finals(defaults: Defaults, reading: Reading, problems: Problems) -> list[Mapping[str, object]]:
@@ -431,6 +474,7 @@ def _definition(
     defaults: Defaults,
     last: Last,
     problems: Problems,
+    places: Sequence[Problems],
     dependencies: tuple[RunId, ...] = (),
 ) -> Definition:
     if defaults.on_failure is OnFailure.ROLLBACK and not last.can_undo:
@@ -444,7 +488,7 @@ def _definition(
     return Definition(
         kind=kind,
         name=name,
-        steps=(*steps, *(step for step, _, _ in last.all)),
+        steps=(*branched(kind, steps, places), *(step for step, _, _ in last.all)),
         on_failure=defaults.on_failure,
         continue_on_error=defaults.continue_on_error,
         deadline=defaults.deadline,

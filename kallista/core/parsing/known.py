@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Iterator
 from hashlib import blake2b
 from typing import Final
 
-from kallista.core.definitions import ChildSpec, Definition, TaskSpec
+from kallista.core.definitions import ChildSpec, Definition, MapSpec, TaskSpec
 from kallista.core.encoding import definition_text
 from kallista.core.plain import plain_json
 from kallista.core.types import TaskType
@@ -78,5 +78,5 @@ def _types(definition: Definition) -> Iterator[TaskType]:
         match step.work:
             case TaskSpec(type=type):
                 yield type
-            case ChildSpec(definition=child):
+            case ChildSpec(definition=child) | MapSpec(child=ChildSpec(definition=child)):
                 yield from _types(child)

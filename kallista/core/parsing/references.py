@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from kallista.core.definitions import Definition, Phase
+from kallista.core.cel_paths import OF_ITEMS
+from kallista.core.definitions import Definition, MapSpec, Phase, StepSpec, SwitchSpec
 from kallista.core.expressions import Reference, compile_condition
 from kallista.core.firing_values import FIRING
 from kallista.core.parsing.graph import ancestors
@@ -32,7 +33,7 @@ def check_references(
     reads = {
         position: sorted(found)
         for position, step in enumerate(definition.steps)
-        if (found := read[position] | _of_condition(step.when, places[position]))
+        if (found := read[position] | _of_conditions(step, places[position]))
     }
     if not reads:
         return
@@ -44,14 +45,24 @@ def check_references(
                 places[position].add(problem)
 
 
-def _of_condition(text: str | None, problems: Problems) -> frozenset[Reference]:
-    if text is None:
-        return frozenset()
+def _of_conditions(step: StepSpec, problems: Problems) -> frozenset[Reference]:
+    found = frozenset() if step.when is None else _of_condition(step.when, "when", problems)
+    if isinstance(step.work, SwitchSpec):
+        for index, case in enumerate(step.work.cases):
+            found |= _of_condition(case.when, f"switch[{index}]: when", problems)
+    return found
+
+
+def _of_condition(text: str, what: str, problems: Problems) -> frozenset[Reference]:
     try:
-        return compile_condition(text).references
+        found = compile_condition(text).references
     except ExpressionError as error:
-        problems.add_error(error, "when")
+        problems.add_error(error, what)
         return frozenset()
+    for reference in found:
+        if reference.root in OF_ITEMS:
+            problems.add(f"{what}: {reference} is known in the config, once the step has begun")
+    return frozenset(reference for reference in found if reference.root not in OF_ITEMS)
 
 
 def _order(
@@ -85,6 +96,10 @@ def _problem(
         if definition.steps[position].phase is not Phase.FINALLY:
             return f"{reference} is known when the run has come to its end: use it in finally"
         return None if name == "status" else f"{reference} is not there; there is run.status"
+    if reference.root in OF_ITEMS:
+        if isinstance(definition.steps[position].work, MapSpec):
+            return None
+        return f"{reference} is known in the config of a task or step with for_each"
     if reference.root == FIRING:
         return (
             f"{reference} is known where a schedule starts something: in the config of its task, or"

@@ -14,12 +14,13 @@ from kallista.core.ids import is_id
 from kallista.core.json_text import to_json
 from kallista.core.parsing.known import KnownDefinitions
 from kallista.core.parsing.limits import CheckTask, Limits
-from kallista.core.parsing.tasks import TASK_KEYS
+from kallista.core.parsing.tasks import AMONG_OTHERS, TASK_KEYS
 from kallista.core.problems import Problems
 from kallista.core.types import Json
 
 _OWN: Final = frozenset(TASK_KEYS)
 _SHARED: Final = _OWN - {"config", "id"}
+_NEVER: Final = fields.LATER | AMONG_OTHERS
 
 
 class SingleTask(NamedTuple):
@@ -97,7 +98,7 @@ class SingleTasks:
         """The config, if it is sound and holds no expressions."""
         problems = Problems()
         config = {} if given is None else fields.mapping(given, "config", problems)
-        if not fields.LATER.isdisjoint(beside) or not beside.keys().isdisjoint(config):
+        if not _NEVER.isdisjoint(beside) or not beside.keys().isdisjoint(config):
             return None
         most = self._limits.max_payload_bytes
         payload = fields.plain_payload({**config, **beside}, "config", most, problems)

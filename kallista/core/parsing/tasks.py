@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 from kallista.core import fields
-from kallista.core.definitions import DEFAULT_MAX_CRASHES, ChildSpec, StepSpec, TaskSpec
+from kallista.core.definitions import DEFAULT_MAX_CRASHES, StepSpec, TaskSpec, Work
 from kallista.core.expressions import Reference, compile_value
 from kallista.core.parsing.defaults import Defaults
 from kallista.core.parsing.limits import CheckTask, Limits, Lookup
@@ -25,6 +25,9 @@ STEP_KEYS: Final = (
 )  # fmt: skip
 TASK_KEYS: Final = (*STEP_KEYS, *LIMIT_KEYS, "config", "tags", "expires_at")
 """The keys of a task that are its own; all others go to its handler."""
+
+AMONG_OTHERS: Final = frozenset({"switch", "for_each"})
+"""Keys that mean something only to tasks and steps of a main phase."""
 
 References: TypeAlias = frozenset[Reference]
 
@@ -135,7 +138,7 @@ def read_task(
 def read_step(
     id: str,
     data: Mapping[str, object],
-    work: TaskSpec | ChildSpec,
+    work: Work,
     depends_on: tuple[int, ...],
     defaults: Defaults,
     problems: Problems,
@@ -202,6 +205,8 @@ def _config(data: Mapping[str, object], reading: Reading, problems: Problems) ->
             continue
         if key in fields.LATER:
             problems.add(fields.later(key))
+        elif key in AMONG_OTHERS:
+            problems.add(f"{key!r} belongs to the tasks of a workflow or the steps of a process")
         elif key in config:
             problems.add(f"{key!r} is given twice, in config and beside it; give it once")
         else:
@@ -262,7 +267,7 @@ def _trigger_rule(value: object, depends_on: tuple[int, ...], problems: Problems
 def _named_after(item: Mapping[str, object], taken: Collection[str], counts: dict[str, int]) -> str:
     inner = item.get("task_data")
     type = inner.get("type") if isinstance(inner, Mapping) else item.get("type")
-    word = type if isinstance(type, str) and type else "task"
+    word = type if isinstance(type, str) and type else "switch" if "switch" in item else "task"
     while True:
         counts[word] = counts.get(word, 0) + 1
         id = word if counts[word] == 1 else f"{word}-{counts[word]}"
