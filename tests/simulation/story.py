@@ -439,7 +439,9 @@ class Story:
             seconds = luck.choice((0, 0, 1, 10))
             task, wait = self.workload.single(seconds), timedelta(seconds=seconds)
             at = to_datetime(program.clock.now()) + wait if wait else None
-            key = luck.choice((None,) * 8 + ("a", "b"))
+            key = luck.choice((None,) * 6 + ("a", "a", "b"))
+            if key is not None and task["type"] != "sleep":
+                task["type"] = "work"
             if key is not None:
                 await self.create_same(program, id, task, key)
                 return

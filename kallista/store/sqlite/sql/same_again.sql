@@ -1,8 +1,9 @@
 -- name: first_of_keys
 -- The runs that these keys stand for.
 SELECT s.scope, s.key, r.key, r.id, s.until, r.state
-FROM json_each(:keys) AS k
-CROSS JOIN same_again AS s ON s.scope = k.value ->> 0 AND s.key = k.value ->> 1
+FROM json_each(:keys)
+CROSS JOIN same_again AS s
+    ON s.scope = json_each.value ->> 0 AND s.key = json_each.value ->> 1
 JOIN runs AS r ON r.key = s.run;
 
 -- name: put_same
