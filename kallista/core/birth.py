@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
 from msgspec import Struct
-from msgspec.structs import replace
+from msgspec.structs import astuple, replace
 
 from kallista.core.commands import Command, Due, Verb
 from kallista.core.decide import NO_CAPACITY, Capacity, decide, queue_step
@@ -17,7 +17,7 @@ from kallista.core.encoding import definition_hash, definition_text
 from kallista.core.forking import Fork, begin
 from kallista.core.ids import content_hash
 from kallista.core.json_text import EMPTY, to_json
-from kallista.core.plan import WAKE, WHOLE_RUN, Entry, NewRun
+from kallista.core.plan import WAKE, WHOLE_RUN, Entry, NewRun, SameKey
 from kallista.core.run import Child, Draft, Run
 from kallista.core.states import EventKind, RunKind
 from kallista.core.types import (
@@ -31,6 +31,13 @@ from kallista.core.types import (
     WorkerKey,
 )
 from kallista.errors import UsageError
+
+
+class SameAgain(Struct, frozen=True, gc=False):
+    """What makes requests the same: a key, and for how long after the first one."""
+
+    key: str
+    window: Micros
 
 
 class Wanted(Struct, frozen=True, gc=False):
@@ -47,6 +54,7 @@ class Wanted(Struct, frozen=True, gc=False):
         schedule: The schedule whose firing it is.
         fork: Where it comes from, if it is a fork.
         driven: Of a child: which attempt of the parent's step wants it.
+        deduplicate: What makes it the same as another one.
     """
 
     id: RunId
@@ -59,6 +67,7 @@ class Wanted(Struct, frozen=True, gc=False):
     schedule: ScheduleId | None = None
     fork: Fork | None = None
     driven: int = 1
+    deduplicate: SameAgain | None = None
 
 
 def created(wanted: Wanted, now: Micros) -> Draft:
@@ -170,6 +179,7 @@ def newborn(wanted: Wanted, draft: Draft, now: Micros, owner: WorkerKey | None =
         tuple(draft.events),
         tuple(draft.enqueue),
         () if draft.failures is None else tuple(draft.failures.items()),
+        None if wanted.deduplicate is None else _same(wanted, now),
         None if wanted.fork is None else (wanted.fork.source, wanted.fork.task),
     )
 
@@ -196,6 +206,7 @@ def newborn_all(all_wanted: Sequence[Wanted], now: Micros, *, start: bool) -> li
                 name=_name(wanted),
                 inputs=_inputs(wanted),
                 content=_content(wanted, model.definition),
+                same=_same(wanted, now),
             )
         runs.append(run)
     return runs
@@ -254,6 +265,19 @@ def content_of(
     if forked_from is not None:
         content += ["fork", *forked_from]
     return content_hash(content)
+
+
+def _same(wanted: Wanted, now: Micros) -> SameKey | None:
+    """What makes later requests the same: the key, for this task type or name alone."""
+    if wanted.deduplicate is None:
+        return None
+    definition, (key, window) = wanted.definition, astuple(wanted.deduplicate)
+    what = definition.name
+    if definition.kind is RunKind.TASK:
+        work = definition.steps[0].work
+        assert isinstance(work, TaskSpec), "a single task is a task"
+        what = work.type
+    return SameKey(f"{definition.kind.value} {what}", key, Micros(now + window))
 
 
 def _inputs(wanted: Wanted) -> JsonText:
