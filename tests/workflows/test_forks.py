@@ -208,6 +208,33 @@ async def test_a_process_keeps_all_that_the_step_does_not_lead_to(any_world: Wor
     assert author.calls[5:] == ["three three"]
 
 
+async def test_choices_and_lists_are_kept_as_they_are(any_world: World) -> None:
+    """What a switch has chosen stays chosen, and the items of a list do not run again."""
+    author = Author()
+    tasks: list[dict[str, object]] = [
+        draft("each", of="${item}", for_each=["a", "b"]),
+        {"id": "choose", "switch": [{"when": "true", "then": ["yes"]}], "default": ["no"]},
+        draft("yes"),
+        draft("no"),
+        draft("last", of="${tasks.each.result[1].of}"),
+    ]
+    app = await wrote(any_world, author, tasks)
+    manager = app.workflow_manager
+    before = await any_world.after(manager.get_workflow("book"))
+    assert before.status is WorkflowStatus.COMPLETED
+    author.calls = []
+    await any_world.after(manager.fork_workflow("book", "yes", fork_id="early"))
+    await any_world.after(manager.fork_workflow("book", "last", fork_id="late"))
+    await any_world.after(manager.delete_workflow("book"))
+    for id in ("early", "late"):
+        run = await any_world.after(manager.wait_workflow(id))
+        assert run.status is WorkflowStatus.COMPLETED
+        assert run.results["last"] == before.results["last"]
+        assert run.results["each"] == before.results["each"]
+        assert (await any_world.after(manager.replay(id))).agrees
+    assert sorted(author.calls) == ["last last", "last last", "yes yes"]
+
+
 async def test_what_is_kept_is_not_undone_by_the_fork(world: World) -> None:
     """Its effects are the source's, which may still need them; what the fork did is undone."""
     author = Author()
