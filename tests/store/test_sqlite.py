@@ -130,7 +130,7 @@ def fill(db: apsw.Connection, ahead: int) -> None:
         " id, kind, name, priority, created_at, step_count) VALUES"
         " (7, 'RUNNING', 1, 0, 1, 0, 1, NULL, 0, 'RUNNING', 'free', 'workflow', 'n', 0, 1, 1),"
         " (8, 'RUNNING', 1, 0, 1, 0, 1, 2, 1, 'RUNNING', 'driven', 'process', 'n', 0, 1, 1);"
-        "INSERT INTO requests VALUES (7, 1, 'c', '[]', '{}')"
+        "INSERT INTO requests VALUES (7, 1, 'c', '[]', '{}', NULL)"
     )
     for holder, type, rank, ready_at in (
         (0, "another type", -9, 0),
