@@ -138,7 +138,7 @@ def _begun(
         values = _list_of(draft, position, mapped)
         outer = scope(draft, wiring(draft.run.definition).steps[position].values)
     except ExpressionError as error:
-        return replace(items, why=str(error))
+        return replace(items, failed=(*items.failed, *again), why=str(error))
     for index in again:
         items = _begin(draft, position, mapped, items, index, values[index], outer, attempt)
         draft.wake_up(item_of(draft, position, index))
