@@ -48,6 +48,7 @@ from kallista.tasks import (
     program_registry,
 )
 from kallista.workflows import ProcessOrchestrator, TaskScheduler, WorkflowManager
+from kallista.workflows.same_again import read_deduplicate
 from kallista.wpf import HANDLERS, SYSTEM_DESIGN_WORKFLOW
 
 if TYPE_CHECKING:
@@ -321,6 +322,7 @@ class Kallista:
         *,
         id: str | None = None,
         inputs: Mapping[str, object] | None = None,
+        deduplicate: Mapping[str, object] | None = None,
     ) -> RunId:
         """Create and start a run of what a definition file holds.
 
@@ -328,9 +330,10 @@ class Kallista:
             document: As ``check`` returns it.
             id: The run's id; None: the document's own, or a generated one.
             inputs: Values for the inputs that the definition declares.
+            deduplicate: What makes it the same as an earlier one, as for ``create_workflow``.
 
         Returns:
-            The run's id, durable.
+            The run's id, durable; that of the first one where it is the same again.
 
         Raises:
             UsageError: An input does not fit, or the id is no id.
@@ -344,6 +347,7 @@ class Kallista:
             inputs=self._definitions.inputs(definition, inputs),
             priority=definition.priority,
             tags=definition.tags,
+            deduplicate=read_deduplicate(deduplicate),
         )
         return await self._engine.create(request, start=True)
 

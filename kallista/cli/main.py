@@ -28,6 +28,7 @@ from kallista.cli.session import (
     guarded,
 )
 from kallista.cli.stores import store_commands
+from kallista.errors import UsageError
 
 app = group("Durable workflows for Python: what a run has completed is never done again.")
 app.add_typer(workflow_commands(), name="workflow")
@@ -82,6 +83,13 @@ def run(
     detach: Annotated[
         bool, typer.Option("--detach", help="Only submit it, for a worker to execute.")
     ] = False,
+    deduplicate: Annotated[
+        str | None,
+        typer.Option("--deduplicate", metavar="KEY", help="Only once by this key; with --detach."),
+    ] = None,
+    window: Annotated[
+        str, typer.Option("--window", help="For how long --deduplicate holds after the first.")
+    ] = "1h",
     tasks: TasksOption = None,
     store: StoreOption = None,
     output: OutputOption = Format.TEXT,
@@ -97,7 +105,10 @@ def run(
     from kallista.cli.running import run_file
 
     session = Session(store, output, tuple(tasks or ()))
-    raise typer.Exit(run_file(session, file, set_ or (), id, detach=detach))
+    same = None if deduplicate is None else {"key": deduplicate, "window": window}
+    if same is not None and not detach:
+        session.fail(UsageError("--deduplicate is for what is submitted: add --detach"))
+    raise typer.Exit(run_file(session, file, set_ or (), id, detach=detach, deduplicate=same))
 
 
 @app.command(short_help="Generate a complete C#/WPF application.", epilog="Example: kallista demo")

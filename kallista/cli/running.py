@@ -31,7 +31,13 @@ _RESULTS: Final = 10
 
 
 def run_file(
-    session: Session, path: str, settings: Sequence[str], id: str | None, *, detach: bool
+    session: Session,
+    path: str,
+    settings: Sequence[str],
+    id: str | None,
+    *,
+    detach: bool,
+    deduplicate: Mapping[str, object] | None = None,
 ) -> int:
     """Run a definition file; the same call again goes on with the run of the same id.
 
@@ -41,6 +47,7 @@ def run_file(
         settings: Inputs as ``key=value``.
         id: The run's id; None: the file's own, else a generated one.
         detach: Only submit it, for a worker to execute.
+        deduplicate: What makes it the same as an earlier one.
 
     Returns:
         The exit code.
@@ -49,15 +56,22 @@ def run_file(
     own = data.get("id") if isinstance(data, Mapping) else None
     chosen = id or (own if isinstance(own, str) else None) or _generated_id()
     if detach:
-        return session.run(_submit(session, data, settings, chosen))
+        return session.run(_submit(session, data, settings, chosen, deduplicate))
     ended = session.run(attend(session, data, settings, chosen))
     return _code(ended)
 
 
-async def _submit(session: Session, data: object, settings: Sequence[str], id: str) -> int:
+async def _submit(
+    session: Session,
+    data: object,
+    settings: Sequence[str],
+    chosen: str,
+    deduplicate: Mapping[str, object] | None,
+) -> int:
     async with session.app() as app:
         document = await app.check(data)
-        await app.submit(document, id=id, inputs=_inputs(document.definition, settings))
+        inputs = _inputs(document.definition, settings)
+        id = await app.submit(document, id=chosen, inputs=inputs, deduplicate=deduplicate)
         run = await get_run(app, document.definition.kind, id)
         alive = any(worker.alive for worker in await app.workers())
     if session.as_json:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
 from msgspec import Struct
-from msgspec.structs import replace
+from msgspec.structs import astuple, replace
 
 from kallista.core.commands import Command, Due, Verb
 from kallista.core.decide import NO_CAPACITY, Capacity, decide, queue_step
@@ -16,11 +16,18 @@ from kallista.core.durations import to_datetime
 from kallista.core.encoding import definition_hash, definition_text
 from kallista.core.ids import content_hash
 from kallista.core.json_text import EMPTY, to_json
-from kallista.core.plan import WAKE, WHOLE_RUN, Entry, NewRun
+from kallista.core.plan import WAKE, WHOLE_RUN, Entry, NewRun, SameKey
 from kallista.core.run import Child, Draft, Run
-from kallista.core.states import EventKind
+from kallista.core.states import EventKind, RunKind
 from kallista.core.types import Json, JsonText, Micros, RunId, RunKey, ScheduleId, WorkerKey
 from kallista.errors import UsageError
+
+
+class SameAgain(Struct, frozen=True, gc=False):
+    """What makes requests the same: a key, and for how long after the first one."""
+
+    key: str
+    window: Micros
 
 
 class Wanted(Struct, frozen=True, gc=False):
@@ -36,6 +43,7 @@ class Wanted(Struct, frozen=True, gc=False):
         parent: The run and the step that start it.
         schedule: The schedule whose firing it is.
         driven: Of a child: which attempt of the parent's step wants it.
+        deduplicate: What makes it the same as another one.
     """
 
     id: RunId
@@ -47,6 +55,7 @@ class Wanted(Struct, frozen=True, gc=False):
     parent: tuple[RunKey, int] | None = None
     schedule: ScheduleId | None = None
     driven: int = 1
+    deduplicate: SameAgain | None = None
 
 
 def created(wanted: Wanted, now: Micros) -> Draft:
@@ -124,7 +133,7 @@ def newborn(wanted: Wanted, draft: Draft, now: Micros, owner: WorkerKey | None =
     """
     definition = wanted.definition
     definition_id = definition_hash(definition)
-    return NewRun(  # by position: 19 names cost 1 µs
+    return NewRun(  # by position: 20 names cost 1 µs
         wanted.id,
         definition.kind,
         _name(wanted),
@@ -144,6 +153,7 @@ def newborn(wanted: Wanted, draft: Draft, now: Micros, owner: WorkerKey | None =
         tuple(draft.events),
         tuple(draft.enqueue),
         () if draft.failures is None else tuple(draft.failures.items()),
+        None if wanted.deduplicate is None else _same(wanted, now),
     )
 
 
@@ -169,6 +179,7 @@ def newborn_all(all_wanted: Sequence[Wanted], now: Micros, *, start: bool) -> li
                 name=_name(wanted),
                 inputs=_inputs(wanted),
                 content=_content(wanted, model.definition),
+                same=_same(wanted, now),
             )
         runs.append(run)
     return runs
@@ -195,6 +206,19 @@ def _begins_alike(definition: Definition) -> bool:
 def _content(wanted: Wanted, definition: str) -> str:
     kind = wanted.definition.kind.value
     return content_hash([kind, definition, wanted.inputs, wanted.priority, wanted.tags])
+
+
+def _same(wanted: Wanted, now: Micros) -> SameKey | None:
+    """What makes later requests the same: the key, for this task type or name alone."""
+    if wanted.deduplicate is None:
+        return None
+    definition, (key, window) = wanted.definition, astuple(wanted.deduplicate)
+    what = definition.name
+    if definition.kind is RunKind.TASK:
+        work = definition.steps[0].work
+        assert isinstance(work, TaskSpec), "a single task is a task"
+        what = work.type
+    return SameKey(f"{definition.kind.value} {what}", key, Micros(now + window))
 
 
 def _inputs(wanted: Wanted) -> JsonText:

@@ -29,7 +29,12 @@ LATER: Final = frozenset(
         "concurrency_key", "rate_limit", "deduplicate", "heartbeat_timeout",
     }
 )  # fmt: skip
-"""Keys of tasks and steps that later versions will know."""
+"""Keys of tasks and steps that no handler gets: later versions know them, or another place does."""
+
+_ELSEWHERE: Final = {
+    "deduplicate": "belongs beside the task: give it to schedule_task, or to what creates the run",
+}
+"""Where those keys belong that are known."""
 
 
 def mapping(value: object, what: str, problems: Problems) -> Mapping[str, object]:
@@ -65,7 +70,9 @@ def known_keys(data: Collection[str], known: Collection[str], problems: Problems
 
 
 def later(key: str) -> str:
-    """The problem with a key that a later version will know."""
+    """The problem with a key that a later version will know, or that stands in the wrong place."""
+    if key in _ELSEWHERE:
+        return f"{key!r} {_ELSEWHERE[key]}"
     return f"{key!r} is reserved: it comes with a later version; leave it out"
 
 

@@ -112,6 +112,20 @@ Failures: TypeAlias = tuple[tuple[int, Failing | None], ...]
 """What has failed, by the position of the step, and what is not FAILED any more (None)."""
 
 
+class SameKey(Struct, frozen=True, gc=False):
+    """By what a later request is known to be the same: it gets this run instead of one of its own.
+
+    Args:
+        scope: What is started, for a key means nothing beyond it.
+        key: The key that the user has given.
+        until: Up to which moment.
+    """
+
+    scope: str
+    key: str
+    until: Micros
+
+
 class NewRun(Struct, frozen=True, gc=False):
     """A run that is to exist; the first plan of its life is part of it.
 
@@ -135,6 +149,9 @@ class NewRun(Struct, frozen=True, gc=False):
         events: What has happened to it so far.
         enqueue: What of it waits to be taken up.
         failures: What of it has failed already.
+        same: What makes later requests the same as this one; a run that is there already with
+            this key, whose time is not over and that is neither FAILED nor CANCELLED, is the
+            answer instead of this one.
     """
 
     id: RunId
@@ -156,6 +173,7 @@ class NewRun(Struct, frozen=True, gc=False):
     events: tuple[Event, ...]
     enqueue: tuple[Entry, ...]
     failures: Failures = ()
+    same: SameKey | None = None
 
 
 class Plan(Struct, frozen=True, gc=False):

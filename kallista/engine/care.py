@@ -286,6 +286,7 @@ _LINKS: Final[Mapping[str, str]] = {
     "wait": "a run ({run}) that does not exist waits for {about!r}",
     "tag": "the tag {about!r} points to a run ({run}) that does not exist",
     "failure": "a failure ({about!r}, step {step}) is of a run ({run}) that has none there",
+    "same": "the key {about!r} of requests that are the same stands for a run ({run}) that is gone",
     "name": "the name {about!r} means a definition that does not exist",
     "schedule": "the schedule {about!r} starts a definition that does not exist",
 }

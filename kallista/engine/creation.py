@@ -76,7 +76,7 @@ class Creator:
         made = await self._made(wanted, start=start)
         if not made.new and start:
             await self._driver.command(made.key, Command(Verb.START))
-        return wanted.id
+        return made.id or wanted.id
 
     async def _made(self, wanted: Wanted, *, start: bool) -> Created:
         """Create a run, with its first attempts when there is room for them here."""
@@ -101,7 +101,7 @@ class Creator:
                 await self._on_refused()
                 return await self._made(wanted, start=start)
             raise
-        self._on_created(wanted.id, made.key)
+        self._on_created(made.id or wanted.id, made.key)
         if made.new:
             self._definitions.put(run.definition, wanted.definition)
             if run.head.ended_at is None:
@@ -144,16 +144,17 @@ class Creator:
         for run, made in zip(runs, all_made, strict=True):
             if made.new and run.head.ended_at is None:
                 self._knowledge.created(run.id, run.kind, made.key)
-            self._on_created(run.id, made.key)
+            self._on_created(made.id or run.id, made.key)
             if start and not made.new:
                 await self._driver.command(made.key, Command(Verb.START))
-        return [run.id for run in runs]
+        return [made.id or run.id for run, made in zip(runs, all_made, strict=True)]
 
     def _wanted(self, request: RunRequest) -> Wanted:
         id = request.id or RunId(uuid7(self._clock.now(), self._entropy(10)))
         return Wanted(
-            id, request.definition, request.inputs, request.priority, request.tags, request.ready_at
-        )
+            id, request.definition, request.inputs, request.priority, request.tags,
+            request.ready_at, deduplicate=request.deduplicate,
+        )  # fmt: skip
 
     async def _refuse_schedule_ids(self, requests: Sequence[RunRequest]) -> None:
         """An id that a user has given to a task may be taken by a schedule."""

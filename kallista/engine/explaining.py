@@ -13,7 +13,14 @@ from kallista.core.durations import to_datetime
 from kallista.core.events import StepState
 from kallista.core.ids import child_id
 from kallista.core.json_text import from_json
-from kallista.core.plan import DEFAULT_QUEUE, WHOLE_RUN, lane, queue_of_lane, type_of_lane
+from kallista.core.plan import (
+    DEFAULT_QUEUE,
+    WHOLE_RUN,
+    SameKey,
+    lane,
+    queue_of_lane,
+    type_of_lane,
+)
 from kallista.core.schedules import Overlap, Schedule
 from kallista.core.snapshots import Explanation
 from kallista.core.states import (
@@ -80,7 +87,8 @@ class Explainer:
 
     async def _where(self, record: RunRecord, definition: Definition) -> Explanation:
         what = f"{record.kind.value.capitalize()} {record.id!r}"
-        return _with_expiry(await self._of(record, definition, what), record, definition)
+        explained = _with_expiry(await self._of(record, definition, what), record, definition)
+        return _with_same(explained, await self._store.same_key(record.key), self._now())
 
     async def _of(self, record: RunRecord, definition: Definition, what: str) -> Explanation:
         match record.head.state:
@@ -346,6 +354,14 @@ def _with_expiry(explained: Explanation, record: RunRecord, definition: Definiti
         return explained
     at = _shown(expires.moment(record.created_at))
     return replace(explained, sentence=f"{explained.sentence[:-1]}; it expires at {at}.")
+
+
+def _with_same(explained: Explanation, same: SameKey | None, now: Micros) -> Explanation:
+    """The same, and for how long it is the answer to those who ask for the same."""
+    if same is None or same.until <= now or explained.status in ("FAILED", "CANCELLED"):
+        return explained
+    who = f"who asks for the same (key {same.key!r}) before {_shown(same.until)} gets this one"
+    return replace(explained, sentence=f"{explained.sentence[:-1]}; {who}.")
 
 
 def _lane_told(lane: TaskType, elsewhere: Collection[TaskType]) -> str:

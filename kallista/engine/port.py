@@ -8,6 +8,7 @@ from typing import Protocol
 
 from msgspec import Struct
 
+from kallista.core.birth import SameAgain
 from kallista.core.commands import Command
 from kallista.core.definitions import Definition
 from kallista.core.expressions import Scope
@@ -39,6 +40,7 @@ class RunRequest(Struct, frozen=True, gc=False):
         priority: Higher runs first.
         tags: To find it by.
         ready_at: Of a single task: from when it may run; None: now.
+        deduplicate: What makes it the same as an earlier request, whose run is the answer then.
     """
 
     id: RunId | None
@@ -47,6 +49,7 @@ class RunRequest(Struct, frozen=True, gc=False):
     priority: int
     tags: tuple[str, ...]
     ready_at: Micros | None = None
+    deduplicate: SameAgain | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 from msgspec import Struct
 
 from kallista.core.plan import NewRun
 from kallista.core.states import RunKind
-from kallista.core.types import RunId, RunKey, WorkerKey
+from kallista.core.types import Micros, RunId, RunKey, WorkerKey
 from kallista.errors import ConflictError, KallistaError, NotFoundError
 from kallista.store.conflicts import id_conflict
 from kallista.store.port import Created
@@ -36,6 +36,29 @@ class There(Struct, frozen=True, gc=False):
     content: str
 
 
+class First(Struct, frozen=True, gc=False):
+    """The run that a key stands for: the first one that was asked for by it.
+
+    Args:
+        key: The run's key.
+        id: Its id.
+        until: Up to which moment it is the answer.
+        state: Where it is; what has FAILED or was CANCELLED is no answer.
+    """
+
+    key: RunKey
+    id: RunId
+    until: Micros
+    state: str
+
+    def answers(self, now: Micros) -> bool:
+        """Whether it is the answer to a request of this moment."""
+        return now < self.until and self.state not in _NO_ANSWERS
+
+
+_NO_ANSWERS: Final = ("FAILED", "CANCELLED")
+
+
 Birth: TypeAlias = tuple[RunKey, RunKey | None, NewRun]
 """A run that is about to be written: its key, its root, and what it is."""
 
@@ -48,6 +71,7 @@ class Births:
         roots: The root of each parent that is there.
         key: The key of the run that is accepted as the first, the second …, from 0 on.
         check_worker: Raises ``LeaseLost`` when a run's owner has been taken for dead.
+        first: The runs that the keys stand for by which some of the runs are the same.
     """
 
     def __init__(
@@ -56,11 +80,13 @@ class Births:
         roots: Mapping[RunKey, RunKey],
         key: Callable[[int], RunKey],
         check_worker: Callable[[WorkerKey], None],
+        first: dict[tuple[str, str], First] | None = None,
     ) -> None:
         self.there = there
         self._roots = roots
         self._key = key
         self._check_worker = check_worker
+        self._first = {} if first is None else first
         self.accepted: list[Birth] = []
 
     def accept(self, creation: Creation) -> Created | Sequence[Created] | KallistaError:
@@ -72,12 +98,17 @@ class Births:
         except KallistaError as error:
             for _, _, run in self.accepted[before:]:
                 del self.there[run.id]
+                if run.same is not None:
+                    del self._first[run.same.scope, run.same.key]
             del self.accepted[before:]
             return error
 
     def _created(self, run: NewRun) -> Created:
         there = self.there.get(run.id)
         if there is None:
+            first = None if run.same is None else self._first.get((run.same.scope, run.same.key))
+            if first is not None and first.answers(run.created_at):
+                return Created(first.key, new=False, id=first.id)
             key = self._add(run)
             if run.owner is not None:
                 self._check_worker(run.owner)
@@ -95,6 +126,9 @@ class Births:
         key = self._key(len(self.accepted))
         self.accepted.append((key, root, run))
         self.there[run.id] = There(key, run.kind, run.name, run.content)
+        if run.same is not None:
+            same = run.same
+            self._first[same.scope, same.key] = First(key, run.id, same.until, run.head.state)
         return key
 
     def add_missing(self, runs: Sequence[NewRun]) -> None:

@@ -26,6 +26,7 @@ from kallista.core.plan import (
     NewRun,
     Ownership,
     Plan,
+    SameKey,
     is_alone,
 )
 from kallista.core.schedules import Firing, Schedule
@@ -39,6 +40,7 @@ from kallista.errors import (
     StateError,
     StoreError,
 )
+from kallista.store.births import First
 from kallista.store.conflicts import id_conflict, loan_gone, schedule_conflict, worker_gone
 from kallista.store.port import (
     COUNTED,
@@ -98,6 +100,7 @@ class MemoryState:
         queue: All lines.
         loans: All loans, each with the line that was taken for it.
         failures: What of each run has failed, by the position of the step.
+        same: The runs that keys stand for, and what makes other requests the same.
         alive: The workers whose stores are open.
     """
 
@@ -108,6 +111,7 @@ class MemoryState:
     queue: set[_Line] = field(default_factory=set)
     loans: dict[tuple[RunKey, int], tuple[Loan, _Line]] = field(default_factory=dict)
     failures: dict[RunKey, dict[int, Failing]] = field(default_factory=dict)
+    same: dict[tuple[str, str], tuple[RunKey, SameKey]] = field(default_factory=dict)
     tombstones: dict[RunId, Tombstone] = field(default_factory=dict)
     definitions: dict[tuple[RunKind, str], JsonText] = field(default_factory=dict)
     schedules: dict[ScheduleId, Schedule] = field(default_factory=dict)
@@ -174,9 +178,22 @@ class MemoryStore:
     def _create(self, run: NewRun) -> Created:
         self._check(run)
         key = self._state.keys.get(run.id)
-        if key is None:
-            return Created(self._insert(run), new=True)
-        return Created(key, new=False)
+        if key is not None:
+            return Created(key, new=False)
+        first = self._first(run)
+        if first is not None:
+            return Created(first.key, new=False, id=first.id)
+        return Created(self._insert(run), new=True)
+
+    def _first(self, run: NewRun) -> First | None:
+        """The run that is the answer instead of one that asks for the same."""
+        state, same = self._state, run.same
+        key, there = state.same.get((same.scope, same.key), (None, None)) if same else (None, None)
+        if key is None or there is None:
+            return None
+        record = state.runs[key]
+        first = First(key, record.id, there.until, record.head.state)
+        return first if first.answers(run.created_at) else None
 
     def _check(self, run: NewRun) -> None:
         """Whether the run may be created, or is there already."""
@@ -228,7 +245,17 @@ class MemoryStore:
         for awaited in run.waits_for:
             state.waits.setdefault(awaited, set()).add(key)
         self._note_failures(key, run.failures)
+        if run.same is not None:
+            state.same[run.same.scope, run.same.key] = key, run.same
+            self._forget_old(run.created_at)
         return key
+
+    def _forget_old(self, now: Micros) -> None:
+        """Each new key takes two with it whose time is over, so that they don't pile up."""
+        same = self._state.same
+        old = sorted((known.until, at) for at, (_, known) in same.items() if known.until <= now)
+        for _, at in old[:2]:
+            del same[at]
 
     def _note_failures(self, run: RunKey, failures: Failures) -> None:
         there = self._state.failures
@@ -469,6 +496,10 @@ class MemoryStore:
             for run in islice(matching, wanted.limit)
         ]
 
+    async def same_key(self, run: RunKey) -> SameKey | None:
+        """See the port."""
+        return next((same for key, same in self._read.same.values() if key == run), None)
+
     def _has_failed_by(self, run: RunKey, error: str) -> bool:
         """Whether something of a run has failed so, or of the tree below it if it is the top."""
         state = self._state
@@ -593,6 +624,7 @@ class MemoryStore:
         del state.runs[run.key], state.keys[run.id], state.events[run.key]
         state.queue = {line for line in state.queue if line.run != run.key}
         state.failures.pop(run.key, None)
+        state.same = {at: same for at, same in state.same.items() if same[0] != run.key}
         state.loans = {place: loan for place, loan in state.loans.items() if place[0] != run.key}
         for waiting in state.waits.values():
             waiting.discard(run.key)

@@ -15,7 +15,7 @@ from typing import Final, NamedTuple, Protocol, TypeAlias
 from msgspec import Struct
 
 from kallista.core.events import Event, RunHead, StepState
-from kallista.core.plan import WAKE, Entry, Failing, NewRun, Plan
+from kallista.core.plan import WAKE, Entry, Failing, NewRun, Plan, SameKey
 from kallista.core.schedules import Firing, Schedule
 from kallista.core.states import RunKind, ScheduleStatus
 from kallista.core.types import (
@@ -67,10 +67,18 @@ class Loan(NamedTuple):
 
 
 class Created(NamedTuple):
-    """The answer to a creation: the run's key, and whether it is new."""
+    """The answer to a creation.
+
+    Args:
+        key: The run's key.
+        new: Whether it was created by this.
+        id: The id of an earlier run that is the answer because it asks for the same; None: it is
+            the run of the id that was given.
+    """
 
     key: RunKey
     new: bool
+    id: RunId | None = None
 
 
 class Committed(Struct, frozen=True, gc=False):
@@ -339,8 +347,8 @@ class BrokenLink(NamedTuple):
     Args:
         what: ``request`` (a run without what was asked for), ``owner`` (a run held by a worker
             that does not exist), ``step``, ``event``, ``line``, ``loan``, ``wait``, ``tag``,
-            ``failure`` (of a run or step that does not exist), ``name`` or ``schedule`` (without
-            its definition).
+            ``failure``, ``same`` (of a run or step that does not exist), ``name`` or ``schedule``
+            (without its definition).
         run: The key of the run.
         step: The position of the step.
         about: The id, type, tag or name that people know it by.
@@ -384,6 +392,9 @@ class Store(Protocol):
 
     def create(self, run: NewRun) -> asyncio.Future[Created]:
         """Store a new run; one with the same id and content is returned as it is.
+
+        So is an earlier one that asks for the same (``NewRun.same``), however many programs ask at
+        the same time.
 
         The id of a deleted run may be used again; its tombstone goes.
 
@@ -478,6 +489,10 @@ class Store(Protocol):
 
     async def list_runs(self, wanted: RunFilter) -> Sequence[RunRecord]:
         """Runs that match, newest first; single tasks with their one step, others without."""
+        ...
+
+    async def same_key(self, run: RunKey) -> SameKey | None:
+        """What makes requests the same as the one that has created a run, as long as it does."""
         ...
 
     async def failures(self, run: RunKey) -> Mapping[int, Failing]:

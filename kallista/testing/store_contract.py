@@ -27,6 +27,7 @@ from kallista.core.plan import (
     NewRun,
     Ownership,
     Plan,
+    SameKey,
     alone,
 )
 from kallista.core.schedules import Backfill, CatchUp, Firing, FiringRules, Overlap, Schedule
@@ -41,6 +42,7 @@ from kallista.store.port import (
     ClaimedEntry,
     ClaimRequest,
     Committed,
+    Created,
     FailureFilter,
     Loan,
     RunFilter,
@@ -227,7 +229,7 @@ class StoreContract(ABC):
             head=head,
             steps=[StepState(), step, StepState()],
         )
-        key, new = await store.create(run)
+        key, new, _ = await store.create(run)
         record = await store.load(run.id)
         assert new
         assert record == await store.load(key)
@@ -265,7 +267,7 @@ class StoreContract(ABC):
         again = await other.create(
             new_run(created_at=Micros(NOW + 1), enqueue=[replace(WAKE_UP, priority=9)])
         )
-        assert again == (first.key, False)
+        assert again == Created(first.key, new=False)
         record = await found(store, "run")
         assert (record.created_at, record.version) == (NOW, NEW_VERSION)
         worker = await store.register_worker("w", {}, NOW)
@@ -285,7 +287,7 @@ class StoreContract(ABC):
     async def test_everything_may_be_empty(self, store: Store) -> None:
         """A run without steps, events, tags and words, and a plan without changes, are fine."""
         run = new_run(name="", inputs="", definition_content="", steps=[], events=[])
-        key, _ = await store.create(run)
+        key, *_ = await store.create(run)
         record = await found(store, "run")
         assert (record.name, record.inputs, record.steps) == ("", "", ())
         assert await store.commit(Plan(key, fence(record), record.head)) == Committed(
@@ -344,7 +346,7 @@ class StoreContract(ABC):
         """Results, inputs, definitions and names are carried, never looked into."""
         name = text[:80]
         run = new_run(name=name, inputs=text, definition_content=text, tags=(name,))
-        key, _ = await store.create(run)
+        key, *_ = await store.create(run)
         record = await found(store, "run")
         await store.commit(
             Plan(
@@ -367,7 +369,7 @@ class StoreContract(ABC):
     @pytest.mark.anyio
     async def test_a_plan_is_written_whole(self, store: Store) -> None:
         """Head, steps, history and queue change together, and the version rises by one."""
-        key, _ = await store.create(new_run(enqueue=[Entry(BUILD, 0, NOW, 0)]))
+        key, *_ = await store.create(new_run(enqueue=[Entry(BUILD, 0, NOW, 0)]))
         record = await found(store, "run")
         head = RunHead(ProcessStatus.PAUSED, 3, 1, NOW, None, Micros(NOW + 9), 2, True, 2)
         done = StepState(TaskStatus.COMPLETED, 1, 0, 0, None, NOW, NOW, NOW, None, 1, True)
@@ -398,7 +400,7 @@ class StoreContract(ABC):
     async def test_a_stale_plan_changes_no_row(self, store: Store, other: Store) -> None:
         """Who decided on an older version, or in an older epoch, writes nothing at all."""
         worker = await store.register_worker("w", {}, NOW)
-        key, _ = await store.create(new_run(owner=worker))
+        key, *_ = await store.create(new_run(owner=worker))
         record = await found(store, "run")
         wrong = [Fence(0, NEW_EPOCH), Fence(2, NEW_EPOCH), Fence(1, 0), Fence(1, 2), Fence(2, None)]
         for proof in wrong:
@@ -425,7 +427,7 @@ class StoreContract(ABC):
     async def test_a_command_needs_no_ownership(self, store: Store, other: Store) -> None:
         """A fence without an epoch holds whoever drives the run."""
         worker = await store.register_worker("w", {}, NOW)
-        key, _ = await store.create(new_run(owner=worker))
+        key, *_ = await store.create(new_run(owner=worker))
         record = await found(other, "run")
         assert await other.commit(Plan(key, Fence(record.version, None), record.head)) == Committed(
             2
@@ -797,7 +799,7 @@ class StoreContract(ABC):
         theirs = await other.register_worker("theirs", {}, NOW)
         many = [Entry(BUILD, 9, Micros(NOW - 1), step) for step in range(2_000)]
         await store.create(new_run("theirs", owner=theirs, enqueue=[*many, Entry(WAKE, 9, NOW)]))
-        key, _ = await store.create(new_task("free"))
+        key, *_ = await store.create(new_task("free"))
         claim = await store.claim(request(mine, slots=2))
         assert [entry.run for entry in claim.entries] == [key]
         assert (claim.next_due, claim.waiting) == (None, None)
@@ -809,7 +811,7 @@ class StoreContract(ABC):
         worker = await store.register_worker("w", {}, NOW)
         top = await made(store, new_run("top"))
         child = new_run("child", parent=(top.key, 0), enqueue=[Entry(BUILD, 0, NOW, 0)])
-        inside, _ = await store.create(child)
+        inside, *_ = await store.create(child)
         await store.create(new_task("outside", priority=9))
         await store.create(new_task("later", ready_at=Micros(NOW + 1)))
         claim = await store.claim(request(worker)._replace(within=top.key))
@@ -1073,6 +1075,71 @@ class StoreContract(ABC):
         assert await store.purge(keys, late, NOW) == 4, (
             "a sister goes with it, and so needs nothing"
         )
+
+    # the same again
+
+    @pytest.mark.anyio
+    async def test_the_first_of_a_key_is_the_answer(self, store: Store, other: Store) -> None:
+        """Until its time is over, for what it starts alone, and unless it has come to nothing."""
+
+        def asked(id: str, scope: str = "task build", at: int = 0, key: str = "k") -> NewRun:
+            now = Micros(NOW + at)
+            same = SameKey(scope, key, Micros(now + 10))
+            return replace(new_run(id, created_at=now), same=same)
+
+        first = await store.create(asked("first"))
+        assert await other.create(asked("again", at=9)) == Created(first.key, False, RunId("first"))
+        assert await found_or_none(other, "again") is None
+        assert (await other.create(asked("elsewhere", "task deploy"))).new
+        assert (await other.create(asked("else", key="other"))).new
+        assert await store.same_key(first.key) == SameKey("task build", "k", Micros(NOW + 10))
+        late = await other.create(asked("late", at=10))
+        assert late.new
+        assert await store.same_key(first.key) is None
+        run = await found(store, "late")
+        await store.commit(finished(run, ProcessStatus.FAILED))
+        retried = await other.create(asked("retried", at=11))
+        assert retried.new
+        run = await found(store, "retried")
+        await store.commit(finished(run))
+        again = await store.create(asked("more", at=12))
+        assert again == Created(retried.key, False, RunId("retried"))
+        await store.delete_run(run.key, run.version + 1, NOW)
+        assert (await store.create(asked("more", at=13))).new
+        assert await store.broken_links(10) == []
+
+    @pytest.mark.anyio
+    async def test_the_same_at_the_same_time_is_created_once(self, handle: OpenStore) -> None:
+        """However many programs ask at once, one by one or many together: all get one run."""
+        same = SameKey("task build", "k", Micros(NOW + 10))
+        async with opened(handle) as one, opened(handle) as two, opened(handle) as three:
+            answers = await asyncio.gather(
+                *(
+                    handle.create(replace(new_run(f"r{number}"), same=same))
+                    for number, handle in enumerate((one, two, three) * 4)
+                )
+            )
+            many = [replace(new_run(f"m{number}"), same=same) for number in range(3)]
+            answers += await two.create_all(many)
+            assert len({answer.key for answer in answers}) == 1
+            assert sum(answer.new for answer in answers) == 1
+            assert len(await one.list_runs(RunFilter(NOW))) == 1
+
+    @pytest.mark.anyio
+    async def test_keys_do_not_pile_up(self, store: Store) -> None:
+        """Each new one takes old ones with it; a creation that is refused leaves none behind."""
+        keys = []
+        for number in range(6):
+            at = Micros(NOW + number)
+            same = SameKey("task build", f"k{number}", Micros(at + 1))
+            run = replace(new_run(f"r{number}", created_at=at), same=same)
+            keys.append((await store.create(run)).key)
+        assert [await store.same_key(key) is not None for key in keys] == [False] * 5 + [True]
+        same = SameKey("task build", "refused", Micros(NOW + 9))
+        wrong = [replace(new_run("fine"), same=same), new_run("r0", content="another")]
+        with pytest.raises(ConflictError):
+            await store.create_all(wrong)
+        assert (await store.create(replace(new_run("fine"), same=same))).new
 
     # what has failed
 
@@ -1684,7 +1751,7 @@ class StoreContract(ABC):
             new_task("a", tags=("x",)),
         ]
         answers = await store.create_all(runs)
-        assert [new for _, new in answers] == [True, False, True, False]
+        assert [new for _, new, _ in answers] == [True, False, True, False]
         assert answers[0].key == answers[3].key
         worker = await other.register_worker("w", {}, NOW)
         assert [key for key, _ in await taken(other, worker)] == [answers[0].key]
@@ -1706,7 +1773,7 @@ class StoreContract(ABC):
             with pytest.raises(error):
                 await answer
         assert (await good).new
-        assert [new for _, new in await fine] == [True]
+        assert [new for _, new, _ in await fine] == [True]
         there = {run.id for run in await store.list_runs(RunFilter(NOW))}
         assert there == {"there", "alone", "fine"}
 
@@ -1750,7 +1817,7 @@ class StoreContract(ABC):
         """Once a future is done, every handle reads what was written."""
         for number in range(20):
             writer, reader = (store, other) if number % 2 else (other, store)
-            key, _ = await writer.create(new_run(f"run-{number}"))
+            key, *_ = await writer.create(new_run(f"run-{number}"))
             assert await reader.load(key) is not None
             assert await writer.load(key) is not None
 
@@ -1828,6 +1895,11 @@ async def process_driven(
     guest = await other.register_worker("guest", {}, NOW)
     run = new_run("process", kind=RunKind.PROCESS, owner=driver, enqueue=entries)
     return driver, guest, await made(store, run)
+
+
+async def found_or_none(store: Store, id: str) -> RunRecord | None:
+    """The run of an id, if there is one."""
+    return await store.load(RunId(id))
 
 
 async def found(store: Store, id: str) -> RunRecord:

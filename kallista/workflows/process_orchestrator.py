@@ -23,7 +23,7 @@ from kallista.workflows.bulk import arguments
 from kallista.workflows.many import Which
 from kallista.workflows.runs import Runs, agreed
 
-_ARGUMENTS: Final = ("definition", "process_id", "priority", "tags", "inputs")
+_ARGUMENTS: Final = ("definition", "process_id", "priority", "tags", "inputs", "deduplicate")
 """What an item of ``create_processes`` may say."""
 
 
@@ -55,6 +55,7 @@ class ProcessOrchestrator(Runs[ProcessSnapshot]):
         priority: int | None = None,
         tags: Sequence[str] = (),
         inputs: Mapping[str, object] | None = None,
+        deduplicate: Mapping[str, object] | None = None,
     ) -> str:
         """Create a process that is PENDING until it is started.
 
@@ -66,6 +67,9 @@ class ProcessOrchestrator(Runs[ProcessSnapshot]):
             priority: Higher runs first; 0 unless the definition says otherwise.
             tags: To find it by.
             inputs: Values for the inputs that the definition declares.
+            deduplicate: ``{"key": …, "window": "10m"}``: who asks by this key for one of the same
+                name within the window after the first gets the first one's id, unless that is
+                FAILED or CANCELLED.
 
         Returns:
             The process's id.
@@ -74,7 +78,7 @@ class ProcessOrchestrator(Runs[ProcessSnapshot]):
             DefinitionError: The description has problems; all of them are listed.
             ConflictError: Something else has this id.
         """
-        request = await self._request(definition, process_id, priority, tags, inputs)
+        request = await self._request(definition, process_id, priority, tags, inputs, deduplicate)
         return await self._engine.create(request, start=False)
 
     async def create_processes(
@@ -87,8 +91,8 @@ class ProcessOrchestrator(Runs[ProcessSnapshot]):
 
         Args:
             processes: Each a mapping of arguments of ``create_process``: ``definition``,
-                ``process_id``, ``priority``, ``tags``, ``inputs``. Or the process itself,
-                ``{"steps", "id"?, "name"?, …}``.
+                ``process_id``, ``priority``, ``tags``, ``inputs``, ``deduplicate``. Or the process
+                itself, ``{"steps", "id"?, "name"?, …}``.
             start: Start them as well, in the same commit.
 
         Returns:
@@ -119,6 +123,7 @@ class ProcessOrchestrator(Runs[ProcessSnapshot]):
         priority: int | None = None,
         tags: Sequence[str] = (),
         inputs: Mapping[str, object] | None = None,
+        deduplicate: Mapping[str, object] | None = None,
         timeout: float | None = None,
     ) -> ProcessSnapshot:
         """Create it, start it and wait for its end: the three in one call.
@@ -134,7 +139,7 @@ class ProcessOrchestrator(Runs[ProcessSnapshot]):
             ConflictError: Something else has this id.
             WaitTimeoutError: It has not finished in time; it goes on.
         """
-        request = await self._request(definition, process_id, priority, tags, inputs)
+        request = await self._request(definition, process_id, priority, tags, inputs, deduplicate)
         return await self._wait(await self._engine.create(request, start=True), timeout)
 
     async def wait_process(self, process_id: str, timeout: float | None = None) -> ProcessSnapshot:
@@ -337,6 +342,7 @@ class ProcessOrchestrator(Runs[ProcessSnapshot]):
             cast("int | None", given.get("priority")),
             cast("Sequence[str]", given.get("tags", ())),
             cast("Mapping[str, object] | None", given.get("inputs")),
+            cast("Mapping[str, object] | None", given.get("deduplicate")),
         )
 
     async def _request(
@@ -346,10 +352,11 @@ class ProcessOrchestrator(Runs[ProcessSnapshot]):
         priority: int | None,
         tags: Sequence[str],
         inputs: Mapping[str, object] | None,
+        deduplicate: Mapping[str, object] | None,
     ) -> RunRequest:
         described = data.get("id") if isinstance(data, Mapping) else None
         if described is not None and not isinstance(described, str):
             raise UsageError(f"the process id must be a text, not {described!r}")
         definition = await self._definitions.process(data)
         id = agreed("the process id", process_id, described, None)
-        return self._run_request(definition, id, priority, tags, inputs)
+        return self._run_request(definition, id, priority, tags, inputs, deduplicate)

@@ -27,6 +27,7 @@ from kallista.engine.port import Definitions, Engine, ListRequest, RunRequest
 from kallista.errors import NotFoundError, StateError, UsageError
 from kallista.workflows.bulk import read_all
 from kallista.workflows.many import MEANT, TOGETHER, Tally, Which, check_which
+from kallista.workflows.same_again import read_deduplicate
 
 SnapshotT = TypeVar("SnapshotT", bound=AnySnapshot)
 ValueT = TypeVar("ValueT")
@@ -122,6 +123,7 @@ class Runs(Generic[SnapshotT]):
         priority: int | None,
         tags: Sequence[str],
         inputs: Mapping[str, object] | None,
+        deduplicate: Mapping[str, object] | None = None,
     ) -> RunRequest:
         return RunRequest(
             id=None if id is None else RunId(check_id(id, f"{self.kind} id")),
@@ -129,6 +131,7 @@ class Runs(Generic[SnapshotT]):
             inputs=self._definitions.inputs(definition, inputs),
             priority=agreed_priority(priority, definition),
             tags=agreed_tags(tags, definition),
+            deduplicate=read_deduplicate(deduplicate),
         )
 
     async def _create_all(

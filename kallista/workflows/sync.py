@@ -90,6 +90,7 @@ class SyncWorkflowManager:
         priority: int | None = None,
         tags: Sequence[str] = (),
         inputs: Mapping[str, object] | None = None,
+        deduplicate: Mapping[str, object] | None = None,
     ) -> str:
         """Create a workflow that is PENDING until it is started.
 
@@ -102,6 +103,9 @@ class SyncWorkflowManager:
             priority: Higher runs first; 0 unless ``config`` says otherwise.
             tags: To find it by.
             inputs: Values for the inputs that the definition declares.
+            deduplicate: ``{"key": …, "window": "10m"}``: who asks by this key for one of the same
+                name within the window after the first gets the first one's id, unless that is
+                FAILED or CANCELLED.
 
         Returns:
             The workflow's id.
@@ -120,6 +124,7 @@ class SyncWorkflowManager:
                 priority=priority,
                 tags=tags,
                 inputs=inputs,
+                deduplicate=deduplicate,
             )
         )
 
@@ -133,7 +138,8 @@ class SyncWorkflowManager:
 
         Args:
             workflows: Each a mapping of arguments of ``create_workflow``: ``name``, ``tasks``,
-                ``config``, ``workflow_id``, ``priority``, ``tags``, ``inputs``.
+                ``config``, ``workflow_id``, ``priority``, ``tags``, ``inputs``,
+                ``deduplicate``.
             start: Start them as well, in the same commit.
 
         Returns:
@@ -164,6 +170,7 @@ class SyncWorkflowManager:
         priority: int | None = None,
         tags: Sequence[str] = (),
         inputs: Mapping[str, object] | None = None,
+        deduplicate: Mapping[str, object] | None = None,
         timeout: float | None = None,
     ) -> WorkflowSnapshot:
         """Create it, start it and wait for its end: the three in one call.
@@ -189,6 +196,7 @@ class SyncWorkflowManager:
                 priority=priority,
                 tags=tags,
                 inputs=inputs,
+                deduplicate=deduplicate,
                 timeout=timeout,
             )
         )
@@ -440,13 +448,14 @@ class SyncTaskScheduler:
 
     def schedule_task(
         self,
-        task_id: str,
+        task_id: str | None,
         task_data: Mapping[str, object],
         scheduled_time: datetime | str | None = None,
         priority: int | None = None,
         *,
         recurring: bool = False,
         tags: Sequence[str] = (),
+        deduplicate: Mapping[str, object] | None = None,
         **options: Unpack[ScheduleOptions],
     ) -> str:
         """Let a task run once at a time, or again and again.
@@ -488,9 +497,12 @@ class SyncTaskScheduler:
                 ``allow`` both. A firing that waits counts like one that was missed.
             pause_on_failure: After so many failures in a row the schedule is PAUSED.
             tags: To find it by.
+            deduplicate: ``{"key": …, "window": "10m"}``: who asks by this key for a task of the
+                same type within the window after the first gets the first one's id, and so its
+                result; unless that is FAILED or CANCELLED. Not for what recurs.
 
         Returns:
-            The id.
+            The id; that of the first one where it is the same again.
 
         Raises:
             DefinitionError: The task has problems; all of them are listed.
@@ -506,6 +518,7 @@ class SyncTaskScheduler:
                 priority,
                 recurring=recurring,
                 tags=tags,
+                deduplicate=deduplicate,
                 **options,
             )
         )
@@ -613,8 +626,8 @@ class SyncTaskScheduler:
 
         Args:
             tasks: Each a mapping of arguments of ``schedule_task``: ``task_data``, ``task_id``
-                (a generated one without it), ``scheduled_time``, ``priority``, ``tags``. Or the
-                task itself, ``{"type", "id"?, "config"?, …}``.
+                (a generated one without it), ``scheduled_time``, ``priority``, ``tags``,
+                ``deduplicate``. Or the task itself, ``{"type", "id"?, "config"?, …}``.
 
         Returns:
             The ids, in the order of the list.
@@ -1006,6 +1019,7 @@ class SyncProcessOrchestrator:
         priority: int | None = None,
         tags: Sequence[str] = (),
         inputs: Mapping[str, object] | None = None,
+        deduplicate: Mapping[str, object] | None = None,
     ) -> str:
         """Create a process that is PENDING until it is started.
 
@@ -1017,6 +1031,9 @@ class SyncProcessOrchestrator:
             priority: Higher runs first; 0 unless the definition says otherwise.
             tags: To find it by.
             inputs: Values for the inputs that the definition declares.
+            deduplicate: ``{"key": …, "window": "10m"}``: who asks by this key for one of the same
+                name within the window after the first gets the first one's id, unless that is
+                FAILED or CANCELLED.
 
         Returns:
             The process's id.
@@ -1033,6 +1050,7 @@ class SyncProcessOrchestrator:
                 priority=priority,
                 tags=tags,
                 inputs=inputs,
+                deduplicate=deduplicate,
             )
         )
 
@@ -1046,8 +1064,8 @@ class SyncProcessOrchestrator:
 
         Args:
             processes: Each a mapping of arguments of ``create_process``: ``definition``,
-                ``process_id``, ``priority``, ``tags``, ``inputs``. Or the process itself,
-                ``{"steps", "id"?, "name"?, …}``.
+                ``process_id``, ``priority``, ``tags``, ``inputs``, ``deduplicate``. Or the process
+                itself, ``{"steps", "id"?, "name"?, …}``.
             start: Start them as well, in the same commit.
 
         Returns:
@@ -1078,6 +1096,7 @@ class SyncProcessOrchestrator:
         priority: int | None = None,
         tags: Sequence[str] = (),
         inputs: Mapping[str, object] | None = None,
+        deduplicate: Mapping[str, object] | None = None,
         timeout: float | None = None,
     ) -> ProcessSnapshot:
         """Create it, start it and wait for its end: the three in one call.
@@ -1101,6 +1120,7 @@ class SyncProcessOrchestrator:
                 priority=priority,
                 tags=tags,
                 inputs=inputs,
+                deduplicate=deduplicate,
                 timeout=timeout,
             )
         )

@@ -32,6 +32,7 @@ from kallista.errors import NotFoundError, StateError, UsageError
 from kallista.workflows.bulk import arguments
 from kallista.workflows.many import Which
 from kallista.workflows.runs import Runs, agreed, agreed_priority, agreed_tags
+from kallista.workflows.same_again import read_deduplicate
 from kallista.workflows.schedule_options import (
     ScheduleOptions,
     read_max_runs,
@@ -51,13 +52,14 @@ class TaskScheduler(Runs[TaskSnapshot]):
 
     async def schedule_task(
         self,
-        task_id: str,
+        task_id: str | None,
         task_data: Mapping[str, object],
         scheduled_time: datetime | str | None = None,
         priority: int | None = None,
         *,
         recurring: bool = False,
         tags: Sequence[str] = (),
+        deduplicate: Mapping[str, object] | None = None,
         **options: Unpack[ScheduleOptions],
     ) -> str:
         """Let a task run once at a time, or again and again.
@@ -99,9 +101,12 @@ class TaskScheduler(Runs[TaskSnapshot]):
                 ``allow`` both. A firing that waits counts like one that was missed.
             pause_on_failure: After so many failures in a row the schedule is PAUSED.
             tags: To find it by.
+            deduplicate: ``{"key": …, "window": "10m"}``: who asks by this key for a task of the
+                same type within the window after the first gets the first one's id, and so its
+                result; unless that is FAILED or CANCELLED. Not for what recurs.
 
         Returns:
-            The id.
+            The id; that of the first one where it is the same again.
 
         Raises:
             DefinitionError: The task has problems; all of them are listed.
@@ -118,8 +123,12 @@ class TaskScheduler(Runs[TaskSnapshot]):
         if chosen is None:
             if options:
                 refuse(options, "only a recurring task has")
-            request = await self._task_request(task_id, task_data, priority, tags, moment)
+            request = await self._task_request(
+                task_id, task_data, priority, tags, moment, deduplicate
+            )
             return await self._engine.create(request, start=True)
+        if deduplicate is not None:
+            raise UsageError("deduplicate is for what runs once; a firing has its moment for a key")
         id = ScheduleId(check_id(task_id, "task id"))
         settled = self._settled(chosen)
         task = await self._definitions.firing_task(id, task_data, self._example(id, settled))
@@ -212,8 +221,8 @@ class TaskScheduler(Runs[TaskSnapshot]):
 
         Args:
             tasks: Each a mapping of arguments of ``schedule_task``: ``task_data``, ``task_id``
-                (a generated one without it), ``scheduled_time``, ``priority``, ``tags``. Or the
-                task itself, ``{"type", "id"?, "config"?, …}``.
+                (a generated one without it), ``scheduled_time``, ``priority``, ``tags``,
+                ``deduplicate``. Or the task itself, ``{"type", "id"?, "config"?, …}``.
 
         Returns:
             The ids, in the order of the list.
@@ -585,6 +594,7 @@ class TaskScheduler(Runs[TaskSnapshot]):
             cast("int | None", given.get("priority")),
             cast("Sequence[str]", given.get("tags", ())),
             self._moment(cast("str | None", given.get("scheduled_time")), "scheduled_time"),
+            cast("Mapping[str, object] | None", given.get("deduplicate")),
         )
 
     async def _task_request(
@@ -594,6 +604,7 @@ class TaskScheduler(Runs[TaskSnapshot]):
         priority: int | None,
         tags: Sequence[str],
         ready_at: Micros | None,
+        deduplicate: Mapping[str, object] | None = None,
     ) -> RunRequest:
         task = await self._definitions.single_task(_UNNAMED if id is None else id, data)
         return RunRequest(
@@ -603,6 +614,7 @@ class TaskScheduler(Runs[TaskSnapshot]):
             priority=agreed_priority(priority, task.definition),
             tags=agreed_tags(tags, task.definition),
             ready_at=ready_at,
+            deduplicate=read_deduplicate(deduplicate),
         )
 
     def _past(self, start: datetime | str, until: datetime | str) -> tuple[Micros, Micros]:
@@ -682,7 +694,9 @@ class TaskScheduler(Runs[TaskSnapshot]):
 
 _UNNAMED: Final = "task"
 
-_ARGUMENTS: Final = ("task_id", "task_data", "scheduled_time", "priority", "tags")
+_ARGUMENTS: Final = (
+    "task_id", "task_data", "scheduled_time", "priority", "tags", "deduplicate",
+)  # fmt: skip
 """What an item of ``schedule_tasks`` may say."""
 
 

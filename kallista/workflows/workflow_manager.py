@@ -15,7 +15,9 @@ from kallista.workflows.bulk import arguments
 from kallista.workflows.many import Which
 from kallista.workflows.runs import Runs
 
-_ARGUMENTS: Final = ("name", "tasks", "config", "workflow_id", "priority", "tags", "inputs")
+_ARGUMENTS: Final = (
+    "name", "tasks", "config", "workflow_id", "priority", "tags", "inputs", "deduplicate",
+)  # fmt: skip
 """What an item of ``create_workflows`` may say."""
 
 
@@ -55,6 +57,7 @@ class WorkflowManager(Runs[WorkflowSnapshot]):
         priority: int | None = None,
         tags: Sequence[str] = (),
         inputs: Mapping[str, object] | None = None,
+        deduplicate: Mapping[str, object] | None = None,
     ) -> str:
         """Create a workflow that is PENDING until it is started.
 
@@ -67,6 +70,9 @@ class WorkflowManager(Runs[WorkflowSnapshot]):
             priority: Higher runs first; 0 unless ``config`` says otherwise.
             tags: To find it by.
             inputs: Values for the inputs that the definition declares.
+            deduplicate: ``{"key": …, "window": "10m"}``: who asks by this key for one of the same
+                name within the window after the first gets the first one's id, unless that is
+                FAILED or CANCELLED.
 
         Returns:
             The workflow's id.
@@ -75,7 +81,9 @@ class WorkflowManager(Runs[WorkflowSnapshot]):
             DefinitionError: The description has problems; all of them are listed.
             ConflictError: Something else has this id.
         """
-        request = await self._request(name, tasks, config, workflow_id, priority, tags, inputs)
+        request = await self._request(
+            name, tasks, config, workflow_id, priority, tags, inputs, deduplicate
+        )
         return await self._engine.create(request, start=False)
 
     async def create_workflows(
@@ -88,7 +96,8 @@ class WorkflowManager(Runs[WorkflowSnapshot]):
 
         Args:
             workflows: Each a mapping of arguments of ``create_workflow``: ``name``, ``tasks``,
-                ``config``, ``workflow_id``, ``priority``, ``tags``, ``inputs``.
+                ``config``, ``workflow_id``, ``priority``, ``tags``, ``inputs``,
+                ``deduplicate``.
             start: Start them as well, in the same commit.
 
         Returns:
@@ -119,6 +128,7 @@ class WorkflowManager(Runs[WorkflowSnapshot]):
         priority: int | None = None,
         tags: Sequence[str] = (),
         inputs: Mapping[str, object] | None = None,
+        deduplicate: Mapping[str, object] | None = None,
         timeout: float | None = None,
     ) -> WorkflowSnapshot:
         """Create it, start it and wait for its end: the three in one call.
@@ -134,7 +144,9 @@ class WorkflowManager(Runs[WorkflowSnapshot]):
             ConflictError: Something else has this id.
             WaitTimeoutError: It has not finished in time; it goes on.
         """
-        request = await self._request(name, tasks, config, workflow_id, priority, tags, inputs)
+        request = await self._request(
+            name, tasks, config, workflow_id, priority, tags, inputs, deduplicate
+        )
         return await self._wait(await self._engine.create(request, start=True), timeout)
 
     async def wait_workflow(
@@ -345,6 +357,7 @@ class WorkflowManager(Runs[WorkflowSnapshot]):
             cast("int | None", given.get("priority")),
             cast("Sequence[str]", given.get("tags", ())),
             cast("Mapping[str, object] | None", given.get("inputs")),
+            cast("Mapping[str, object] | None", given.get("deduplicate")),
         )
 
     async def _request(
@@ -356,6 +369,7 @@ class WorkflowManager(Runs[WorkflowSnapshot]):
         priority: int | None,
         tags: Sequence[str],
         inputs: Mapping[str, object] | None,
+        deduplicate: Mapping[str, object] | None,
     ) -> RunRequest:
         definition = await self._definitions.workflow(name, tasks, config)
-        return self._run_request(definition, workflow_id, priority, tags, inputs)
+        return self._run_request(definition, workflow_id, priority, tags, inputs, deduplicate)

@@ -230,3 +230,14 @@ def test_what_waits_for_long_is_not_lost(folder: Path, typed: Typist) -> None:
     ended = typed("run", file)
     assert ended.code == 1
     assert "workflow long is CANCELLED" in ended.out
+
+
+def test_the_same_is_submitted_once(folder: Path, typed: Typist) -> None:
+    """By a key, for as long as its window; a run that is attended to has its id for that."""
+    file = written(folder, HELLO.replace("id: hello\n", ""))
+    words = ("run", file, "--detach", "--deduplicate", "today", "-o", "json")
+    first = typed(*words).answer["id"]
+    assert typed(*words).answer["id"] == first
+    assert typed(*words[:4], "tomorrow", "-o", "json").answer["id"] != first
+    wrong = typed("run", file, "--deduplicate", "today")
+    assert (wrong.code, "add --detach" in wrong.err) == (2, True)

@@ -146,6 +146,7 @@ class Ledger:
         self._events: dict[RunKey, int] = {}
         self._definitions: dict[str, Definition] = {}
         self._fired: dict[ScheduleId, int] = {}
+        self._first: dict[tuple[str, str], tuple[RunKey, int]] = {}
 
     # attempts
 
@@ -412,6 +413,7 @@ class Ledger:
             self._machine.accuse(f"the history of {record.id} has a hole or a double line")
         if before is None:
             self.born.add(record.id)
+            self._judge_same(record)
         elif (record.version, record.epoch) < (before.version, before.epoch) or (
             record.version == before.version
             and (record.head, record.steps, record.owner)
@@ -431,6 +433,18 @@ class Ledger:
         if not new and (before is None or before.owner != record.owner):
             owner = record.owner or "nobody"
             self._machine.note(by.name, f"writes {record.id} {status}, driven by {owner}")
+
+    def _judge_same(self, record: RunRecord) -> None:
+        """Nothing is created while the first of its key is the answer."""
+        found = [(at, same) for at, (key, same) in self.state.same.items() if key == record.key]
+        for at, same in found:
+            run, until = self._first.get(at, (None, 0))
+            first = None if run is None else self.state.runs.get(run)
+            if first is not None and record.created_at < until:
+                came_to_nothing = first.head.state in ("FAILED", "CANCELLED")
+                if not came_to_nothing:
+                    self._machine.accuse(f"{record.id} is created, and {first.id} is the same")
+            self._first[at] = record.key, same.until
 
     def _judge_steps(self, by: Worker, before: RunRecord | None, record: RunRecord) -> None:
         if before is None:

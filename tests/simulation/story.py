@@ -439,6 +439,12 @@ class Story:
             seconds = luck.choice((0, 0, 1, 10))
             task, wait = self.workload.single(seconds), timedelta(seconds=seconds)
             at = to_datetime(program.clock.now()) + wait if wait else None
+            key = luck.choice((None,) * 6 + ("a", "a", "b"))
+            if key is not None and task["type"] != "sleep":
+                task["type"] = "work"
+            if key is not None:
+                await self.create_same(program, id, task, key)
+                return
             done = await self.insist(
                 program, lambda: app.scheduler.schedule_task(id, task, at, priority)
             )
@@ -449,6 +455,23 @@ class Story:
             self.machine.accuse(f"{program.name} says that {id} is created, and it is not")
         if start and kind is not RunKind.TASK:
             await self.tell_run(program, id, "start")
+
+    async def create_same(self, program: Program, id: str, task: dict[str, Any], key: str) -> None:
+        """Ask for a task that may be the same as an earlier one."""
+        same = {"key": key, "window": self.luck.choice((1, 8))}
+        answers: list[str] = []
+
+        async def ask() -> None:
+            answers.append(await program.app.scheduler.schedule_task(id, task, deduplicate=same))
+
+        self.machine.note(program.name, f"is asked to create {id} unless {same} is there")
+        if not await self.insist(program, ask):
+            return
+        answer = answers[-1]
+        self.runs.setdefault(answer, RunKind.TASK)
+        self.acknowledged.add(answer)
+        if RunId(answer) not in self.ledger.born:
+            self.machine.accuse(f"{program.name} says that {answer} is created, and it is not")
 
     async def create_many(self, program: Program) -> None:
         """Create and start several runs in one commit."""

@@ -36,6 +36,7 @@ READ_EVERYTHING = ("broken_links", "failure_groups", "row_counts", "unsound")
 ONLY_HERE = {
     "delete_handle": "programs have sessions instead of files",
     "drop_dead_handles": "programs have sessions instead of files",
+    "drop_same": "SQLite has one writer, which replaces what it has just read",
     "end_marked_session": "programs have sessions instead of files",
     "hold_definitions": "SQLite has one writer, so nobody can come in between",
     "hold_doomed": "SQLite has one writer, so nobody can come in between",

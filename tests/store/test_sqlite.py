@@ -419,7 +419,7 @@ async def test_a_run_of_ten_tasks_is_small(path: Path) -> None:
 async def ten_tasks(store: Store, worker: WorkerKey, number: int) -> None:
     """Take a workflow through ten tasks."""
     id = f"0198c0de-0000-7000-8000-{number:012}"
-    key, _ = await store.create(new_run(id, owner=worker, steps=[StepState()] * 10))
+    key, *_ = await store.create(new_run(id, owner=worker, steps=[StepState()] * 10))
     for step in range(10):
         seq = 1 + 2 * step
         started = Event(seq, NOW, EventKind.TASK_STARTED, step, 1, JsonText("1"))

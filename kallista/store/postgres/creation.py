@@ -16,7 +16,7 @@ from kallista.core.schedules import Schedule
 from kallista.core.states import RunKind
 from kallista.core.types import JsonText, Micros, RunId, RunKey, WorkerKey
 from kallista.errors import ConflictError, KallistaError, LeaseLost
-from kallista.store.births import Birth, Births, Creation, There
+from kallista.store.births import Birth, Births, Creation, First, There
 from kallista.store.conflicts import schedule_conflict, worker_gone
 from kallista.store.holders import holder
 from kallista.store.port import Created
@@ -48,6 +48,10 @@ _INSERT_DEFINITION = statement("insert_definition")
 _NAME_DEFINITION = statement("name_definition")
 _DEFINITION_OF_NAME = statement("definition_of_name")
 _HOLD_DEFINITIONS = statement("hold_definitions")
+_FIRST_OF_KEYS = statement("first_of_keys")
+_DROP_SAME = statement("drop_same")
+_PUT_SAME = statement("put_same")
+_DROP_OLD_SAME = statement("drop_old_same")
 _DROP_UNUSED_DEFINITION = statement("drop_unused_definition")
 _SCHEDULE_CONTENT = statement("schedule_content")
 _INSERT_SCHEDULE = statement("insert_schedule")
@@ -82,6 +86,8 @@ def _births(writing: Writing, runs: Sequence[NewRun]) -> Births:
     found = db.later(_RUNS_OF_IDS, ([run.id for run in runs],))
     roots = db.later(_ROOTS_OF, (parents,)) if parents else list
     drawn = db.later(_NEXT_RUN_KEYS, (len(runs),))
+    same = [(run.same.scope, run.same.key) for run in runs if run.same is not None]
+    first = db.later(_FIRST_OF_KEYS, list(zip(*sorted(set(same)), strict=True))) if same else list
     living = writing.living(owners)
     keys = [RunKey(key) for (key,) in drawn()]
 
@@ -94,6 +100,7 @@ def _births(writing: Writing, runs: Sequence[NewRun]) -> Births:
         {RunKey(key): RunKey(root) for key, root in roots()},
         keys.__getitem__,
         check_worker,
+        {(scope, key): First(*rest) for scope, key, *rest in first()},
     )
 
 
@@ -131,6 +138,11 @@ def _insert(writing: Writing, births: Sequence[Birth]) -> None:
     db.tell_all(
         _INSERT_EVENT, ((key, *astuple(event)) for key, _, run in births for event in run.events)
     )
+    for key, _, run in births:
+        if run.same is not None:
+            db.tell(_DROP_SAME, (run.same.scope, run.same.key, run.created_at))
+            db.tell(_PUT_SAME, (run.same.scope, run.same.key, key, run.same.until))
+            db.tell(_DROP_OLD_SAME, (run.created_at,))
     db.tell_all(
         _PUT_FAILURE,
         [row for key, _, run in births for row in divided(key, run.failures)[1]],

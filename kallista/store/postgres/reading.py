@@ -8,7 +8,7 @@ from itertools import islice
 from typing import Final
 
 from kallista.core.events import Event
-from kallista.core.plan import WHOLE_RUN, Entry, Failing
+from kallista.core.plan import WHOLE_RUN, Entry, Failing, SameKey
 from kallista.core.schedules import Schedule
 from kallista.core.states import ProcessStatus, RunKind, ScheduleStatus, TaskStatus
 from kallista.core.types import JsonText, Micros, RunId, RunKey, ScheduleId, TaskType, WorkerKey
@@ -49,6 +49,7 @@ _KEYS_BY_TAG = statement("keys_by_tag")
 _KEYS_BY_SCHEDULE = statement("keys_by_schedule")
 _KEYS_BY_ERROR = statement("keys_by_error")
 _FAILURES_OF_RUN = statement("failures_of_run")
+_SAME_OF_RUN = statement("same_of_run")
 _FAILURE_GROUPS = statement("failure_groups")
 _KEYS_BY_PARENT = statement("keys_by_parent")
 _MATCHING_RECORDS = statement("matching_records")
@@ -149,6 +150,10 @@ class Reading:
     def failures(self, run: RunKey) -> Mapping[int, Failing]:
         """What of a run has failed."""
         return dict(map(rows.failing, self._db.ask(_FAILURES_OF_RUN, (run,))))
+
+    def same_key(self, run: RunKey) -> SameKey | None:
+        """What makes other requests the same as a run's."""
+        return next((SameKey(*row) for row in self._db.ask(_SAME_OF_RUN, (run,))), None)
 
     def failure_groups(self, wanted: FailureFilter) -> Sequence[FailedStep]:
         """The newest failures of each error and task type."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from kallista.core.events import Event
-from kallista.core.plan import Entry, Failing, NewRun, Plan
+from kallista.core.plan import Entry, Failing, NewRun, Plan, SameKey
 from kallista.core.schedules import Firing, Schedule
 from kallista.core.states import RunKind, ScheduleStatus
 from kallista.core.types import JsonText, Micros, RunId, RunKey, ScheduleId, TaskType, WorkerKey
@@ -180,6 +180,10 @@ class PostgresStore:
     async def list_runs(self, wanted: RunFilter) -> Sequence[RunRecord]:
         """See the port."""
         return await self._reading.ask(lambda reading: reading.list_runs(wanted), snapshot=True)
+
+    async def same_key(self, run: RunKey) -> SameKey | None:
+        """See the port."""
+        return await self._reading.ask(lambda reading: reading.same_key(run))
 
     async def failures(self, run: RunKey) -> Mapping[int, Failing]:
         """See the port."""

@@ -11,12 +11,13 @@ from typing import Any, Final, cast
 import apsw
 from msgspec.structs import astuple
 
-from kallista.core.plan import Entry, NewRun
+from kallista.core.json_text import to_json
+from kallista.core.plan import Entry, NewRun, SameKey
 from kallista.core.schedules import Schedule
 from kallista.core.states import RunKind
 from kallista.core.types import JsonText, Micros, RunId, RunKey, WorkerKey
 from kallista.errors import ConflictError, KallistaError
-from kallista.store.births import Birth, Births, Creation, There
+from kallista.store.births import Birth, Births, Creation, First, There
 from kallista.store.conflicts import schedule_conflict
 from kallista.store.holders import holder
 from kallista.store.port import Created
@@ -52,6 +53,9 @@ _LAST_DEFINITION_KEY = statement("last_definition_key")
 _INSERT_DEFINITION = statement("insert_definition")
 _NAME_DEFINITION = statement("name_definition")
 _DEFINITION_OF_NAME = statement("definition_of_name")
+_FIRST_OF_KEYS = statement("first_of_keys")
+_PUT_SAME = statement("put_same")
+_DROP_OLD_SAME = statement("drop_old_same")
 _DROP_UNUSED_DEFINITION = statement("drop_unused_definition")
 _SCHEDULE_CONTENT = statement("schedule_content")
 _INSERT_SCHEDULE = statement("insert_schedule")
@@ -87,7 +91,21 @@ def _births(writing: Writing, runs: Sequence[NewRun]) -> Births:
     rows = db.execute(_ROOTS_OF, (key_list(parents),)) if parents else ()
     roots = {RunKey(cast(int, key)): RunKey(cast(int, root)) for key, root in rows}
     last = cast(int, db.execute(_LAST_RUN_KEY).get or 0)
-    return Births(there, roots, lambda number: RunKey(last + 1 + number), writing.check_worker)
+    same = [run.same for run in runs if run.same is not None]
+    return Births(
+        there,
+        roots,
+        lambda number: RunKey(last + 1 + number),
+        writing.check_worker,
+        _first(db, same) if same else None,
+    )
+
+
+def _first(db: apsw.Connection, same: Sequence[SameKey]) -> dict[tuple[str, str], First]:
+    """The runs that keys stand for."""
+    keys = to_json([[each.scope, each.key] for each in same])
+    rows: Any = db.execute(_FIRST_OF_KEYS, (keys,))
+    return {(scope, key): First(*rest) for scope, key, *rest in rows}
 
 
 def _insert(writing: Writing, births: Sequence[Birth]) -> None:
@@ -131,6 +149,10 @@ def _insert(writing: Writing, births: Sequence[Birth]) -> None:
     _INSERT_WAIT.write(db, waits)
     if failed:
         db.executemany(PUT_FAILURE, failed)
+    for key, _, run in births:
+        if run.same is not None:
+            db.execute(_PUT_SAME, (run.same.scope, run.same.key, key, run.same.until))
+            db.execute(_DROP_OLD_SAME, (run.created_at,))
 
 
 def entry_row(run: RunKey, kind: str, owner: WorkerKey | None, entry: Entry) -> Row:

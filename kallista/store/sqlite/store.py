@@ -12,7 +12,7 @@ from typing import Final
 import apsw
 
 from kallista.core.events import Event
-from kallista.core.plan import Entry, Failing, NewRun, Plan
+from kallista.core.plan import Entry, Failing, NewRun, Plan, SameKey
 from kallista.core.schedules import Firing, Schedule
 from kallista.core.states import RunKind, ScheduleStatus
 from kallista.core.types import JsonText, Micros, RunId, RunKey, ScheduleId, TaskType, WorkerKey
@@ -174,6 +174,10 @@ class SqliteStore:
     async def list_runs(self, wanted: RunFilter) -> Sequence[RunRecord]:
         """See the port."""
         return await self._reading.ask(lambda reading: reading.list_runs(wanted))
+
+    async def same_key(self, run: RunKey) -> SameKey | None:
+        """See the port."""
+        return await self._reading.ask(lambda reading: reading.same_key(run))
 
     async def failures(self, run: RunKey) -> Mapping[int, Failing]:
         """See the port."""

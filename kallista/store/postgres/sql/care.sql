@@ -53,6 +53,9 @@ UNION ALL
 SELECT 'failure', f.run, f.step, f.error FROM failures AS f LEFT JOIN requests AS r ON r.run = f.run
 WHERE r.run IS NULL OR f.step NOT BETWEEN -1 AND r.step_count - 1
 UNION ALL
+SELECT 'same', s.run, NULL, s.key FROM same_again AS s
+WHERE NOT EXISTS (SELECT 1 FROM runs WHERE key = s.run)
+UNION ALL
 SELECT 'name', NULL, NULL, n.name FROM definition_names AS n
 WHERE NOT EXISTS (SELECT 1 FROM definitions WHERE key = n.definition)
 UNION ALL

@@ -50,6 +50,10 @@ DELETE FROM loans WHERE run = ANY (:runs::bigint[]);
 -- Nobody looks for them any more.
 DELETE FROM failures WHERE run = ANY (:runs::bigint[]);
 
+-- name: delete_same
+-- It is the answer no more.
+DELETE FROM same_again WHERE run = ANY (:runs::bigint[]);
+
 -- name: delete_events
 -- The history goes with its run.
 DELETE FROM events WHERE run = ANY (:runs::bigint[]);

@@ -40,6 +40,10 @@ DELETE FROM loans WHERE run = :run;
 -- Nobody looks for them any more.
 DELETE FROM failures WHERE run = :run;
 
+-- name: delete_same
+-- It is the answer no more.
+DELETE FROM same_again WHERE run = :run;
+
 -- name: delete_events
 -- The history goes with its run.
 DELETE FROM events WHERE run = :run;
