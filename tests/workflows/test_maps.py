@@ -423,9 +423,10 @@ async def test_wrong_maps_are_told_at_creation(world: World, task: Data, problem
     """Each with what to do about it."""
     app = await world.app(Press().print)
     config = {"inputs": {"files": {"type": "array"}}}
+    first = {"id": "first", "type": "print", "file": "x"}
+    manager, inputs = app.workflow_manager, {"files": []}
     with pytest.raises(DefinitionError) as wrong:
-        first = {"id": "first", "type": "print", "file": "x"}
-        await app.workflow_manager.create_workflow("w", [first, task], config, inputs={"files": []})
+        await manager.create_workflow("w", [first, task], config, inputs=inputs)
     assert problem in str(wrong.value)
 
 

@@ -64,7 +64,8 @@ def read_map(
         problems: Where problems are noted.
     """
     items, read = _items(data["for_each"], reading, problems)
-    if rule in EARLY and any(reference.root in ("tasks", "steps") for reference in read):
+    is_early = isinstance(rule, str) and rule in EARLY
+    if is_early and any(reference.root in ("tasks", "steps") for reference in read):
         problems.add(
             f"for_each reads what need not have ended when it is read, by trigger_rule {rule}; give"
             " it an input or a list"
