@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, cast
 
@@ -34,6 +34,10 @@ DryRunOption = Annotated[
     bool, typer.Option("--dry-run", help="Only say how many match, and which are the first.")
 ]
 YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask whether that is meant.")]
+BudgetOption = Annotated[
+    list[str] | None,
+    typer.Option("--budget", metavar="UNIT=AMOUNT", help="A higher limit of what it may spend."),
+]
 RollbackOption = Annotated[
     bool, typer.Option("--rollback", help="Undo what has completed (compensate).")
 ]
@@ -47,11 +51,13 @@ class Told:
         reason: Kept in the history.
         rollback: Undo what has completed.
         dry_run: Change nothing.
+        budget: New limits, by unit.
     """
 
     reason: str | None = None
     rollback: bool = False
     dry_run: bool = False
+    budget: Mapping[str, str] | None = None
 
 
 @dataclass(frozen=True)
@@ -68,6 +74,7 @@ class Deed:
         many: Does it to all that match.
         makes_work: Whether a worker is needed for what comes of it.
         can_undo: Whether what has completed can be undone by it.
+        can_raise: Whether a budget can be raised by it.
     """
 
     word: str
@@ -79,6 +86,7 @@ class Deed:
     many: Callable[[Kallista, Which, Told], Awaitable[Commanded]]
     makes_work: bool = False
     can_undo: bool = False
+    can_raise: bool = False
 
 
 def add_deed(commands: typer.Typer, deed: Deed) -> None:
@@ -125,11 +133,45 @@ def add_deed(commands: typer.Typer, deed: Deed) -> None:
         does = replace(deed, done="is being rolled back", makes_work=True) if rollback else deed
         _do(Session(store, output), does, id, given, told, yes=yes)
 
+    def with_budget(
+        id: SomeIdArgument = None,
+        status: StatusOption = None,
+        name: NameOption = None,
+        tag: TagOption = None,
+        created: SinceOption = None,
+        error: ErrorOption = None,
+        reason: ReasonOption = None,
+        budget: BudgetOption = None,
+        dry_run: DryRunOption = False,
+        yes: YesOption = False,
+        store: StoreOption = None,
+        output: OutputOption = Format.TEXT,
+    ) -> None:
+        session = Session(store, output)
+        given = _given(status, name, tag, created, error)
+        limits = session.guard(lambda: _limits(budget or ()))
+        if id is None and limits:
+            session.fail(UsageError("--budget is for one: give an ID"))
+        told = Told(reason, dry_run=dry_run, budget=limits or None)
+        _do(session, deed, id, given, told, yes=yes)
+
+    does_more = with_rollback if deed.can_undo else plain
     commands.command(
         deed.verb,
         help=f"{deed.help} All that match, where no ID is given.",
         epilog=f'Example: kallista {deed.word} {deed.verb} --tag nightly --reason "too slow"',
-    )(with_rollback if deed.can_undo else plain)
+    )(with_budget if deed.can_raise else does_more)
+
+
+def _limits(given: Sequence[str]) -> Mapping[str, str]:
+    """``unit=amount`` options. Raises ``UsageError``."""
+    limits: dict[str, str] = {}
+    for option in given:
+        unit, equals, amount = option.partition("=")
+        if not (unit and equals and amount):
+            raise UsageError(f"--budget takes unit=amount, like usd=10, not {option!r}")
+        limits[unit] = amount
+    return limits
 
 
 def _given(

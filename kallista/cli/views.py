@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import TYPE_CHECKING, Final
 
 from kallista.cli.output import ago, cell, console, local, plain, print_table, say, short, took
@@ -65,13 +66,16 @@ def _tell_more(cursor: str | None) -> None:
         say(f"there are more: --cursor {cursor}", style="dim")
 
 
-def show_run(run: AnySnapshot, tree: Node, told: Sequence[Explanation]) -> None:
+def show_run(
+    run: AnySnapshot, tree: Node, told: Sequence[Explanation], spent: Mapping[str, Decimal]
+) -> None:
     """A run with its steps, what they returned, and what failed.
 
     Args:
         run: The run.
         tree: The same with the runs it has started.
         told: Why it is where it is, and what it waits for.
+        spent: What it has spent with all that it has started, by unit.
     """
     for line in draw(tree, console(), MOST_LINES):
         console().print(line, no_wrap=True, overflow="ellipsis")
@@ -80,7 +84,10 @@ def show_run(run: AnySnapshot, tree: Node, told: Sequence[Explanation]) -> None:
         for explanation in told:
             say(str(explanation))
     say()
-    print_table(("", ""), list(_facts(run)), empty="", wrapped=(1,))
+    facts = list(_facts(run))
+    if spent:
+        facts.append(("spent", [f"{amount:,f} {unit}" for unit, amount in spent.items()]))
+    print_table(("", ""), facts, empty="", wrapped=(1,))
     _show_results(run)
     _show_errors(run)
 

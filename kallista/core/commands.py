@@ -31,12 +31,14 @@ class Command(Struct, frozen=True, gc=False):
         reason: Why, for history.
         rollback: Of a cancellation: what has completed is undone.
         driven: Of the start of a child: the attempt of its parent's step that wants it.
+        budget: Of a resumption: the new limits, in billionths, by unit.
     """
 
     verb: Verb
     reason: str | None = None
     rollback: bool = False
     driven: int = 0
+    budget: Mapping[str, int] = {}
 
 
 class Dispatch(Struct, frozen=True, gc=False):
@@ -174,6 +176,10 @@ class ParentSeen(Struct, frozen=True, gc=False):
     ending: Ending | None = None
 
 
+class BudgetSeen(Struct, frozen=True, gc=False):
+    """A budget that holds for the run is used up; the run knows which."""
+
+
 class DependenciesSeen(Struct, frozen=True, gc=False):
     """Where the processes are that a process depends on; None: it does not exist yet."""
 
@@ -194,4 +200,5 @@ Stimulus: TypeAlias = (
     | ItemsSeen
     | ParentSeen
     | DependenciesSeen
+    | BudgetSeen
 )

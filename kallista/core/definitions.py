@@ -222,6 +222,8 @@ class Definition:
         tags: Of its runs.
         on_failure: What a run does when it fails.
         expires: Until when a run is of use of which nothing has begun; None: for ever.
+        budget: What a run may spend with all that it starts, in billionths, by unit.
+        under_budget: A budget of what starts it holds for it as well.
     """
 
     kind: RunKind
@@ -235,6 +237,13 @@ class Definition:
     tags: tuple[str, ...] = ()
     on_failure: OnFailure = OnFailure.STOP
     expires: Expiry | None = None
+    budget: Mapping[str, int] = field(default_factory=dict)
+    under_budget: bool = False
+
+    @cached_property
+    def is_budgeted(self) -> bool:
+        """Whether nothing of a run may begin before it is known what is spent."""
+        return self.under_budget or bool(self.budget)
 
     @cached_property
     def main_count(self) -> int:

@@ -59,6 +59,8 @@ def definition_to_data(definition: Definition) -> dict[str, Json]:
             "priority": (definition.priority, 0),
             "tags": (list(definition.tags), []),
             "on_failure": (definition.on_failure.value, OnFailure.STOP.value),
+            "budget": (dict(definition.budget), {}),
+            "under_budget": (definition.under_budget, False),
             "expires": (_expiry_to_data(definition.expires), {}),
         }
     )
@@ -81,6 +83,8 @@ def definition_from_data(data: object) -> Definition:
         priority=known.get("priority", 0),
         tags=tuple(known.get("tags", ())),
         on_failure=OnFailure(known.get("on_failure", OnFailure.STOP)),
+        budget=known.get("budget", {}),
+        under_budget=known.get("under_budget", False),
         expires=Expiry(**known["expires"]) if "expires" in known else None,
     )
 

@@ -26,6 +26,8 @@ class Invocation(Struct):
         cancelled: Tells whether the attempt should stop.
         max_result_bytes: How long the encoded result may be.
         generation: What is to be done anew, if asked for again, has another one each time.
+        spend: Called with an amount in billionths and its unit; to be awaited by whoever wants to
+            know that it is written down.
     """
 
     run_id: RunId
@@ -38,6 +40,7 @@ class Invocation(Struct):
     cancelled: Callable[[], bool]
     max_result_bytes: int = MAX_PAYLOAD_BYTES
     generation: int = 0
+    spend: Callable[[int, str], Awaitable[None]] | None = None
 
     @property
     def idempotency_key(self) -> str:

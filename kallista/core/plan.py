@@ -152,6 +152,7 @@ class NewRun(Struct, frozen=True, gc=False):
         same: What makes later requests the same as this one; a run that is there already with
             this key, whose time is not over and that is neither FAILED nor CANCELLED, is the
             answer instead of this one.
+        budget: What it may spend, in billionths, by unit.
     """
 
     id: RunId
@@ -174,6 +175,7 @@ class NewRun(Struct, frozen=True, gc=False):
     enqueue: tuple[Entry, ...]
     failures: Failures = ()
     same: SameKey | None = None
+    budget: tuple[tuple[str, int], ...] = ()
 
 
 class Plan(Struct, frozen=True, gc=False):
@@ -199,6 +201,7 @@ class Plan(Struct, frozen=True, gc=False):
         recall: Steps whose borrowers are to stop their handlers; one without a loan is no error.
         settle: Steps whose loans end with this plan; one without a loan is no error.
         failures: What of it fails, or goes on again.
+        budget: New limits of its budgets, in billionths, by unit.
     """
 
     run: RunKey
@@ -218,3 +221,4 @@ class Plan(Struct, frozen=True, gc=False):
     recall: tuple[int, ...] = ()
     settle: tuple[int, ...] = ()
     failures: Failures = ()
+    budget: tuple[tuple[str, int], ...] = ()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from decimal import Decimal
 from enum import StrEnum
 from typing import Generic, Self, TypeAlias, TypeVar
 
@@ -33,6 +34,8 @@ def _plain(value: object) -> Json:
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [_plain(item) for item in value]
+    if isinstance(value, Decimal):
+        return f"{value:f}"
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     raise TypeError(f"a snapshot holds a {type(value).__name__}, which has no plain form")

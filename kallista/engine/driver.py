@@ -260,7 +260,8 @@ class Driver:
     def _decide_first(self, active: ActiveRun, looks: Collection[int] = ()) -> None:
         """Decide on a run as it was just read, once what its expressions read is there as well."""
         definition = active.run.definition
-        if looks or active.suspects or wiring(definition).read or definition.maps:
+        needs_facts = wiring(definition).read or definition.maps or definition.is_budgeted
+        if looks or active.suspects or needs_facts:
             self._prepare(active, looks, reread=False)
         else:
             self._advance(active)
@@ -438,6 +439,7 @@ class Driver:
             if anew:
                 self._match_attempts(active)  # what starts now reads those outputs
             seen = await self._look(active, looks)
+            budget = await self._facts.of_budget(active.key, active.run)
         except StoreError as error:
             _log.warning("run %s could not be read and is read again: %s", active.run.id, error)
             await self._pause_before_retry()
@@ -445,7 +447,8 @@ class Driver:
             return
         active.writing = False
         left = [item for item in active.mailbox if not is_seen_again(item, looks)]
-        active.mailbox = [*of_loans(loans, active.suspects), *seen, *left]
+        # First of all whether anything may begin.
+        active.mailbox = [*budget, *of_loans(loans, active.suspects), *seen, *left]
         active.suspects = frozenset()
         self._advance(active)
 
@@ -857,6 +860,7 @@ class Driver:
         definition = self._definitions.get(record.definition, record.definition_content)
         run = run_of(record, definition)
         await self._facts.fill_outputs(record.key, run)
+        await self._facts.of_budget(record.key, run)
         draft = decide(run, [command], self._clock.now(), NO_CAPACITY)
         if not changes_something(draft):
             return False

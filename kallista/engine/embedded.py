@@ -54,6 +54,7 @@ from kallista.engine.port import ListRequest, RunRequest, Schedules
 from kallista.engine.scheduling import StoredSchedules
 from kallista.engine.slots import Slots
 from kallista.engine.snapshots import SnapshotBuilder
+from kallista.engine.spending import Ledger
 from kallista.engine.take_over import TakeOver
 from kallista.engine.threads import ThreadPool, Threads
 from kallista.errors import (
@@ -176,6 +177,7 @@ class EmbeddedEngine:
             self._facts,
             self._threads,
             options.max_payload_bytes,
+            Ledger(store, clock, self._place_is_free),
         )
         self._driver.attempts = self._borrower.attempts = self._executor
         self._dispatcher = Dispatcher(

@@ -7,6 +7,7 @@ import logging
 import traceback
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from concurrent.futures import Future
+from contextlib import suppress
 from datetime import timedelta
 from inspect import isawaitable
 from threading import current_thread, main_thread
@@ -29,13 +30,14 @@ from kallista.core.outcomes import (
 from kallista.core.retry import NO_DELAY
 from kallista.core.run import Run
 from kallista.core.states import UNDOING, ProcessStatus, RunKind, TaskStatus
-from kallista.core.types import Json, JsonText, Micros, RunKey
+from kallista.core.types import Json, JsonText, Micros, RunKey, TaskType
 from kallista.core.wiring import evaluate, reads, wiring
 from kallista.engine.active import ActiveRun, Progress
 from kallista.engine.alarm import TRY_AGAIN_AFTER
 from kallista.engine.clock import Clock, Timer, pass_by
 from kallista.engine.facts import Facts
 from kallista.engine.slots import CLAIM_AHEAD, Slots
+from kallista.engine.spending import Ledger, Spending
 from kallista.engine.threads import ThreadPool
 from kallista.errors import StoreError
 from kallista.logs import mask_text, secret_values
@@ -62,6 +64,7 @@ class Executor:
         facts: What earlier steps returned.
         threads: For handlers that block.
         max_result_bytes: How long an encoded result may be.
+        ledger: Where what handlers spend is written down.
     """
 
     def __init__(
@@ -74,6 +77,7 @@ class Executor:
         facts: Facts,
         threads: ThreadPool,
         max_result_bytes: int,
+        ledger: Ledger,
     ) -> None:
         self._handlers = handlers
         self._report = report
@@ -83,6 +87,7 @@ class Executor:
         self._facts = facts
         self._threads = threads
         self._max_result_bytes = max_result_bytes
+        self._ledger = ledger
         self._attempts: dict[asyncio.Task[None], _Attempt] = {}
         self._closed = False
         self._outliving: dict[tuple[RunKey, int], Future[object]] = {}
@@ -169,6 +174,9 @@ class Executor:
                     if handler.wants_context:
                         results = await self._read_results(active, position)
                     invocation = self._invocation(attempt, work, number, config, results)
+                    if handler.wants_context:
+                        ledger, clock = self._ledger, self._clock
+                        invocation.spend = attempt.spender(ledger, number, work.type, clock)
                     on_thread = handler.blocking
                     if on_thread:
                         answer = await self._on_thread(handler, invocation, attempt)
@@ -191,6 +199,9 @@ class Executor:
             finally:
                 if timer is not None:
                     timer.cancel()
+            if attempt.spending is not None:
+                with suppress(asyncio.CancelledError):  # then nothing begins after it here
+                    await attempt.spending.settled()
         del self._attempts[active.attempts.pop(position)]
         if active.progress is not None:
             active.progress.pop(position, None)
@@ -346,6 +357,7 @@ class _Attempt:
 
     __slots__ = (
         "active", "asked_to_stop", "begun", "call", "left_behind", "outcome", "position",
+        "spending",
     )  # fmt: skip
 
     def __init__(self, active: ActiveRun, position: int, outcome: Outcome | None) -> None:
@@ -357,6 +369,22 @@ class _Attempt:
         self.asked_to_stop = False
         self.left_behind: Future[object] | None = None
         """The call that could not be stopped when the attempt ended."""
+        self.spending: Spending | None = None
+        """What it has spent; None: nothing yet."""
+
+    def spender(
+        self, ledger: Ledger, number: int, type: TaskType, clock: Clock
+    ) -> Callable[[int, str], Awaitable[None]]:
+        """What its handler calls to spend something."""
+        key, position = self.active.key, self.position
+        loop = asyncio.get_running_loop()
+
+        def spend(amount: int, unit: str) -> Awaitable[None]:
+            if self.spending is None:
+                self.spending = Spending(ledger, loop, key, position, number, type, clock)
+            return self.spending.add(amount, unit)
+
+        return spend
 
     def progress(self, fraction: float, message: str | None) -> None:
         """Show how far it is."""

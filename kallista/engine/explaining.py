@@ -97,7 +97,8 @@ class Explainer:
             case ProcessStatus.WAITING:
                 return await self._dependencies(record, definition, what)
             case ProcessStatus.PAUSED:
-                paused = self._said(record, f"{what} is paused{_in_flight(record)}", "paused")
+                why = await self._used_up(record, definition)
+                paused = self._said(record, f"{what} is paused{_in_flight(record)}{why}", "paused")
                 return _with_ending(paused, record)
             case ProcessStatus.COMPLETED | ProcessStatus.FAILED | ProcessStatus.CANCELLED:
                 return await self._finished(record, definition, what)
@@ -162,6 +163,16 @@ class Explainer:
         if record.kind is RunKind.TASK and record.steps:
             status = shown(record.steps[0], self._now()).value
         return Explanation(record.id, status, f"{sentence}.", reason, tuple(waits_for))
+
+    async def _used_up(self, record: RunRecord, definition: Definition) -> str:
+        """Which budget a paused run has used up, and how it goes on."""
+        lines = await self._store.budgets(record.key) if definition.is_budgeted else ()
+        used_up = [line for line in lines if line.share.is_used_up]
+        if not used_up:
+            return ""
+        told = ", ".join(line.share.told(line.unit) for line in used_up)
+        whose = "its budget" if used_up[0].run == record.id else f"that of {used_up[0].run!r}"
+        return f": {whose} is used up, {told}; resume {used_up[0].run!r} with a higher one"
 
     async def _dependencies(
         self, record: RunRecord, definition: Definition, what: str

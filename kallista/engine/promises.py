@@ -85,6 +85,10 @@ class Promises:
             await self._store.failures(record.key) != _failures(record, definition, events)
         ):
             yield "what is listed of its failures is not what its history tells of them"
+        spent = await self._store.spent(record.key) if definition.budget else {}
+        for line in await self._store.budgets(record.key) if definition.budget else ():
+            if line.run == record.id and line.share.spent < spent.get(line.unit, 0):
+                yield f"less of its budget of {line.unit!r} counts as spent than it has spent"
         async for problem in self._stuck(record, definition):
             yield problem
 

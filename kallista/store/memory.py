@@ -15,6 +15,7 @@ from typing import NamedTuple, TypeVar
 
 from msgspec.structs import replace
 
+from kallista.core.amounts import Share, Spent
 from kallista.core.events import Event, StepState
 from kallista.core.plan import (
     WAKE,
@@ -49,6 +50,7 @@ from kallista.store.port import (
     WAKES_AT_ONCE,
     Begin,
     BrokenLink,
+    BudgetLine,
     Claim,
     ClaimedEntry,
     ClaimRequest,
@@ -61,6 +63,8 @@ from kallista.store.port import (
     OldRun,
     RunFilter,
     RunRecord,
+    SpendingFilter,
+    Sum,
     Tombstone,
     WorkerRecord,
 )
@@ -100,6 +104,8 @@ class MemoryState:
         queue: All lines.
         loans: All loans, each with the line that was taken for it.
         failures: What of each run has failed, by the position of the step.
+        spent: What attempts have spent, by run, step, attempt and line.
+        budgets: The limits of each run's budgets, by unit.
         same: The runs that keys stand for, and what makes other requests the same.
         alive: The workers whose stores are open.
     """
@@ -111,6 +117,8 @@ class MemoryState:
     queue: set[_Line] = field(default_factory=set)
     loans: dict[tuple[RunKey, int], tuple[Loan, _Line]] = field(default_factory=dict)
     failures: dict[RunKey, dict[int, Failing]] = field(default_factory=dict)
+    spent: dict[tuple[RunKey, int, int, int], Spent] = field(default_factory=dict)
+    budgets: dict[RunKey, dict[str, int]] = field(default_factory=dict)
     same: dict[tuple[str, str], tuple[RunKey, SameKey]] = field(default_factory=dict)
     tombstones: dict[RunId, Tombstone] = field(default_factory=dict)
     definitions: dict[tuple[RunKind, str], JsonText] = field(default_factory=dict)
@@ -245,6 +253,8 @@ class MemoryStore:
         for awaited in run.waits_for:
             state.waits.setdefault(awaited, set()).add(key)
         self._note_failures(key, run.failures)
+        if run.budget:
+            state.budgets[key] = dict(run.budget)
         if run.same is not None:
             state.same[run.same.scope, run.same.key] = key, run.same
             self._forget_old(run.created_at)
@@ -303,6 +313,8 @@ class MemoryStore:
         state.queue.update(_line(plan.run, entry) for entry in plan.enqueue)
         self._lend(plan)
         self._note_failures(plan.run, plan.failures)
+        if plan.budget:
+            state.budgets[plan.run].update(plan.budget)
         self._tell_others(plan, state.runs[plan.run])
         return Committed(run.version + 1)
 
@@ -496,6 +508,97 @@ class MemoryStore:
             for run in islice(matching, wanted.limit)
         ]
 
+    # spending
+
+    def spend(self, lines: Sequence[Spent]) -> asyncio.Future[bool]:
+        """See the port."""
+        return self._write(lambda: self._spend(lines))
+
+    def _spend(self, lines: Sequence[Spent]) -> bool:
+        state, woken = self._state, False
+        for line in lines:
+            place = (line.run, line.step, line.attempt, line.number)
+            if line.run in state.runs and place not in state.spent:
+                state.spent[place] = line
+                for key in self._line_of(line.run):
+                    if line.unit in state.budgets.get(key, {}):
+                        woken |= self._look_at_budget(key, line.unit)
+        return woken
+
+    def _look_at_budget(self, key: RunKey, unit: str) -> bool:
+        """If nothing is left of it, whatever was decided below the run is stale."""
+        state = self._state
+        if self._sum(state.runs[key], unit) < state.budgets[key][unit]:
+            return False
+        for run in self._tree(state.runs[key]):
+            if run.head.ended_at is None:
+                state.runs[run.key] = replace(run, version=run.version + 1)
+                self._wake(run.key)
+        return True
+
+    def _line_of(self, run: RunKey) -> Iterator[RunKey]:
+        """A run, the one that has started it, and so on."""
+        key: RunKey | None = run
+        while key is not None and key in self._state.runs:
+            yield key
+            parent = self._state.runs[key].parent
+            key = None if parent is None else parent[0]
+
+    def _sum(self, top: RunRecord, unit: str) -> int:
+        tree = {run.key for run in self._tree(top)}
+        spent = self._state.spent.values()
+        return sum(line.amount for line in spent if line.run in tree and line.unit == unit)
+
+    async def budgets(self, run: RunKey) -> Sequence[BudgetLine]:
+        """See the port."""
+        state = self._read
+        return [
+            BudgetLine(state.runs[key].id, unit, Share(self._sum(state.runs[key], unit), limit))
+            for key in self._line_of(run)
+            for unit, limit in sorted(state.budgets.get(key, {}).items())
+        ]
+
+    async def spent(self, run: RunKey) -> Mapping[str, int]:
+        """See the port."""
+        top = self._read.runs.get(run)
+        tree = set() if top is None else {each.key for each in self._tree(top)}
+        units = sorted({line.unit for line in self._state.spent.values() if line.run in tree})
+        return {unit: self._sum(top, unit) for unit in units if top is not None}
+
+    async def spending(self, wanted: SpendingFilter) -> Sequence[Sum]:
+        """See the port."""
+        sums: dict[tuple[str, str], int] = {}
+        for line in self._read.spent.values():
+            if self._counts(line, wanted):
+                for of in self._of(line, wanted.by):
+                    sums[of, line.unit] = sums.get((of, line.unit), 0) + line.amount
+        return [Sum(of, unit, amount) for (of, unit), amount in sorted(sums.items())]
+
+    def _counts(self, line: Spent, wanted: SpendingFilter) -> bool:
+        return (
+            wanted.unit in (None, line.unit)
+            and (wanted.since is None or line.at >= wanted.since)
+            and (wanted.until is None or line.at < wanted.until)
+        )
+
+    def _of(self, line: Spent, by: str) -> Sequence[str]:
+        """What a line is summed up for."""
+        top = self._top(line.run)
+        match by:
+            case "run":
+                return [top.id]
+            case "tag":
+                return top.tags
+            case "type":
+                return [line.type]
+            case _:
+                return [line.unit]
+
+    def _top(self, run: RunKey) -> RunRecord:
+        """The run at the top of a tree, as far as it is there."""
+        record = self._state.runs[run]
+        return self._state.runs.get(record.root, record)
+
     async def same_key(self, run: RunKey) -> SameKey | None:
         """See the port."""
         return next((same for key, same in self._read.same.values() if key == run), None)
@@ -624,6 +727,8 @@ class MemoryStore:
         del state.runs[run.key], state.keys[run.id], state.events[run.key]
         state.queue = {line for line in state.queue if line.run != run.key}
         state.failures.pop(run.key, None)
+        state.budgets.pop(run.key, None)
+        state.spent = {place: line for place, line in state.spent.items() if line.run != run.key}
         state.same = {at: same for at, same in state.same.items() if same[0] != run.key}
         state.loans = {place: loan for place, loan in state.loans.items() if place[0] != run.key}
         for waiting in state.waits.values():

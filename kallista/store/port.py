@@ -14,6 +14,7 @@ from typing import Final, NamedTuple, Protocol, TypeAlias
 
 from msgspec import Struct
 
+from kallista.core.amounts import Share, Spent
 from kallista.core.events import Event, RunHead, StepState
 from kallista.core.plan import WAKE, Entry, Failing, NewRun, Plan, SameKey
 from kallista.core.schedules import Firing, Schedule
@@ -276,6 +277,38 @@ class FailedStep(NamedTuple):
     data: JsonText | None
 
 
+class BudgetLine(NamedTuple):
+    """A budget that holds for a run: its own, or that of a run above it."""
+
+    run: RunId
+    unit: str
+    share: Share
+
+
+class SpendingFilter(Struct, frozen=True, gc=False):
+    """Which spending is summed up, and by what; None means all.
+
+    Args:
+        by: ``run`` (that at the top of the tree), ``type``, ``tag`` (of that run) or ``unit``.
+        unit: Only of this unit.
+        since: Only what was spent at this moment or later.
+        until: Only what was spent before this moment.
+    """
+
+    by: str
+    unit: str | None = None
+    since: Micros | None = None
+    until: Micros | None = None
+
+
+class Sum(NamedTuple):
+    """What was spent of a unit, in billionths, for one of whatever it is summed up by."""
+
+    of: str
+    unit: str
+    amount: int
+
+
 class Tombstone(NamedTuple):
     """What stays of a deleted run."""
 
@@ -489,6 +522,32 @@ class Store(Protocol):
 
     async def list_runs(self, wanted: RunFilter) -> Sequence[RunRecord]:
         """Runs that match, newest first; single tasks with their one step, others without."""
+        ...
+
+    # spending
+
+    def spend(self, lines: Sequence[Spent]) -> asyncio.Future[bool]:
+        """Write down what attempts have spent; a line that is there already stays as it is.
+
+        It adds up in the budgets of the run and of all runs above it. Where nothing is left of one
+        then, whatever was decided so far on runs below it that have not ended is stale, and they
+        are woken. A line of a run that is gone is dropped.
+
+        Returns:
+            Whether runs were woken.
+        """
+        ...
+
+    async def budgets(self, run: RunKey) -> Sequence[BudgetLine]:
+        """The budgets that hold for a run: its own first, then those of the runs above it."""
+        ...
+
+    async def spent(self, run: RunKey) -> Mapping[str, int]:
+        """What a run has spent with all runs below it, in billionths, by unit."""
+        ...
+
+    async def spending(self, wanted: SpendingFilter) -> Sequence[Sum]:
+        """Sums of what was spent, in the order of what they are of, then of the units."""
         ...
 
     async def same_key(self, run: RunKey) -> SameKey | None:

@@ -9,6 +9,7 @@ from typing import Any, Final, TypeAlias
 import msgspec
 from msgspec.structs import astuple
 
+from kallista.core.amounts import ONE, Share
 from kallista.core.events import Event, RunHead, StepState
 from kallista.core.plan import Entry, Failing, Failures, NewRun
 from kallista.core.schedules import Backfill, FiringRules, Schedule
@@ -25,11 +26,14 @@ from kallista.store.port import (
     NEW_EPOCH,
     NEW_VERSION,
     BrokenLink,
+    BudgetLine,
     FailedStep,
     FailureFilter,
     Loan,
     OldRun,
     RunRecord,
+    SpendingFilter,
+    Sum,
     Tombstone,
     WorkerRecord,
 )
@@ -164,6 +168,27 @@ def failure_filter(wanted: FailureFilter) -> dict[str, object]:
         "examples": wanted.examples,
         **error_filter(wanted.error),
     }
+
+
+def spending_filter(wanted: SpendingFilter) -> dict[str, object]:
+    """The values of ``spending_by_run`` and its like."""
+    return {
+        "unit": wanted.unit,
+        "since": wanted.since,
+        "until": wanted.until,
+    }
+
+
+def spending_sum(row: Row) -> Sum:
+    """A row of ``spending_by_run`` and its like: in two parts, so that no sum is too large."""
+    of, unit, whole, rest = row
+    return Sum(of, unit, int(whole) * ONE + int(rest))
+
+
+def budget_line(row: Row) -> BudgetLine:
+    """A row of ``budgets_of_run``."""
+    run, unit, spent, limit = row
+    return BudgetLine(RunId(run), unit, Share(int(spent), limit))
 
 
 def error_filter(error: str | None) -> dict[str, object]:

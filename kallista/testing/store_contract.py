@@ -16,6 +16,7 @@ from typing import TypeAlias
 import pytest
 from msgspec.structs import replace
 
+from kallista.core.amounts import Spent
 from kallista.core.events import Event, RunHead, StepState
 from kallista.core.plan import (
     WAKE,
@@ -47,6 +48,7 @@ from kallista.store.port import (
     Loan,
     RunFilter,
     RunRecord,
+    SpendingFilter,
     Store,
 )
 
@@ -1075,6 +1077,63 @@ class StoreContract(ABC):
         assert await store.purge(keys, late, NOW) == 4, (
             "a sister goes with it, and so needs nothing"
         )
+
+    # spending
+
+    @pytest.mark.anyio
+    async def test_what_is_spent_adds_up_for_all_above(self, store: Store, other: Store) -> None:
+        """Once, however often it is told; where no budget is left, old decisions are stale."""
+        top = replace(new_run("top", kind=RunKind.PROCESS, tags=("red",)), budget=(("usd", 10),))
+        root = await made(store, top)
+        middle = await made(
+            store, replace(new_run("mid", parent=(root.key, 0)), budget=(("usd", 6), ("eur", 1)))
+        )
+        leaf = await made(store, new_run("leaf", parent=(middle.key, 1)))
+        over = await made(store, new_run("over", parent=(middle.key, 0)))
+        await store.commit(finished(over))
+
+        def line(number: int, amount: int, unit: str = "usd", run: RunKey = leaf.key) -> Spent:
+            return Spent(run, 1, 2, number, unit, amount, BUILD, Micros(NOW + number))
+
+        assert not await store.spend([line(0, 5), line(1, 9, "tokens")])
+        assert not await other.spend([line(0, 5)])
+        shares = [(it.run, it.unit, *it.share) for it in await other.budgets(leaf.key)]
+        assert shares == [("mid", "eur", 0, 1), ("mid", "usd", 5, 6), ("top", "usd", 5, 10)]
+        assert (await found(store, "leaf")).version == leaf.version
+        assert await other.spend([line(2, 1), line(3, 2, run=RunKey(10**6))])
+        versions = [(await found(store, id)).version for id in ("top", "mid", "leaf", "over")]
+        assert versions == [1, 2, 2, 2]
+        woken = Entry(WAKE, 0, Micros(0))
+        assert await store.lines(middle.key) == await store.lines(leaf.key) == [woken]
+        assert await store.lines(root.key) == []
+        with pytest.raises(LeaseLost):
+            await store.commit(Plan(leaf.key, fence(leaf), leaf.head))
+        raised = Plan(middle.key, Fence(2, None), middle.head, budget=(("usd", 20),))
+        await store.commit(raised)
+        assert (await other.budgets(middle.key))[1].share == (6, 20)
+        assert await other.spent(root.key) == {"tokens": 9, "usd": 6}
+        assert await other.spent(over.key) == {}
+        sums = {by: await other.spending(SpendingFilter(by)) for by in ("run", "tag", "type")}
+        assert sums == {
+            "run": [("top", "tokens", 9), ("top", "usd", 6)],
+            "tag": [("red", "tokens", 9), ("red", "usd", 6)],
+            "type": [("build", "tokens", 9), ("build", "usd", 6)],
+        }
+        late = SpendingFilter("unit", unit="usd", since=Micros(NOW + 1), until=Micros(NOW + 3))
+        assert await other.spending(late) == [("usd", "usd", 1)]
+        assert await store.broken_links(10) == []
+
+    @pytest.mark.anyio
+    async def test_no_sum_is_too_large(self, store: Store) -> None:
+        """Of many large amounts neither."""
+        run = await made(store, new_run())
+        most = 10**18
+        await store.spend([Spent(run.key, 0, 1, n, "t", most, BUILD, NOW) for n in range(20)])
+        assert await store.spent(run.key) == {"t": 20 * most}
+        gone = await found(store, "run")
+        await store.commit(finished(gone))
+        await store.delete_run(gone.key, gone.version + 1, NOW)
+        assert await store.spending(SpendingFilter("unit")) == []
 
     # the same again
 

@@ -152,6 +152,15 @@ class Runs(Generic[SnapshotT]):
             self.kind, RunId(id), Command(verb, reason, rollback=rollback)
         )
 
+    async def _resume(
+        self, id: str, reason: str | None, budget: Mapping[str, object] | None
+    ) -> bool:
+        problems = Problems()
+        limits = fields.budget(budget, problems)
+        problems.raise_if_any("the budget")
+        command = Command(Verb.RESUME, reason, budget=limits)
+        return await self._engine.command(self.kind, RunId(id), command)
+
     async def _command_all(
         self,
         command: Command,

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final, Protocol
 
+from kallista.core.amounts import ONE
 from kallista.core.definitions import ChildSpec, Definition, MapSpec, Phase, TaskSpec
 from kallista.core.encoding import definition_from_data
 from kallista.core.events import Event, StepState
@@ -31,7 +32,7 @@ from kallista.store.memory import MemoryState
 from kallista.store.port import RunRecord
 
 from .loop import Machine
-from .workload import LAST
+from .workload import COINS, LAST
 
 
 class Worker(Protocol):
@@ -131,6 +132,9 @@ class Ledger:
         self.killed: Counter[str] = Counter()
         self.snoozed: Counter[str] = Counter()
         self.called_off: Counter[str] = Counter()
+        self.spends: dict[Attempt, int] = {}
+        self.spent: dict[Attempt, int] = {}
+        """What attempts have told that they spend, and what they were told to be durable."""
         self.deaths: Counter[tuple[RunId, str]] = Counter()
         self.only_poison_kills = False
         self.born: set[RunId] = set()
@@ -467,6 +471,8 @@ class Ledger:
         what = f"writes {record.id}{step} {event.kind} {number}{_reason(event)}"
         self._machine.note(by.name, what.rstrip())
         self._judge_expiry(what, before, record, event)
+        if event.kind is EventKind.TASK_STARTED and before is not None:
+            self._judge_budget(what, before, event.step or 0)
         if event.step is not None:
             self._judge_poison(record, (record.id, steps[event.step]), event)
         if event.kind is EventKind.TASK_SKIPPED and event.data == SKIPPED_BY_SWITCH:
@@ -497,6 +503,53 @@ class Ledger:
         expired = event.kind is EventKind.RUN_CANCELLED and '"expired:' in (event.data or "")
         if expired and (begun or not is_over):
             self._machine.accuse(f"{what}, and it had begun, or had time left")
+
+    def _judge_budget(self, what: str, before: RunRecord, position: int) -> None:
+        """Nothing begins where nothing is left of a budget, but for what is done at the end."""
+        is_last = self.definition(before).steps[position].phase is not Phase.MAIN
+        if is_last or before.head.ending is not None:
+            return
+        key: RunKey | None = before.key
+        while key is not None and key in self.state.runs:
+            limit = self.state.budgets.get(key, {}).get(COINS)
+            spent = self.spent_below(key)
+            if limit is not None and spent >= limit:
+                self._machine.accuse(f"{what}, and {spent} of {limit} are spent")
+            parent = self.state.runs[key].parent
+            key = None if parent is None else parent[0]
+
+    def spent_below(self, key: RunKey) -> int:
+        """What is remembered to be spent by a run and all below it, in billionths."""
+        below = {key}
+        for other, record in sorted(self.state.runs.items()):
+            if record.parent is not None and record.parent[0] in below:
+                below.add(other)
+        return sum(line.amount for line in self.state.spent.values() if line.run in below)
+
+    def judge_spent(self) -> None:
+        """What an attempt was told to be durable is remembered, and nothing that nobody spent."""
+        found: Counter[tuple[RunKey, int, int]] = Counter()
+        for line in self.state.spent.values():
+            found[line.run, line.step, line.attempt] += line.amount // ONE
+        told: Counter[tuple[RunKey, int, int]] = Counter()
+        for attempt, amount in self.spends.items():
+            key = self.state.keys.get(attempt.run)
+            if key is None:
+                continue
+            record = self.state.runs[key]
+            position = _steps(record, self.definition(record)).index(attempt.task)
+            place = key, position, attempt.number
+            told[place] += amount
+            if attempt in self.spent and found[place] < self.spent[attempt]:
+                self._machine.accuse(f"{attempt.run} {attempt.task} has spent {amount} in vain")
+        for place, amount in found.items():
+            if amount > told[place]:
+                self._machine.accuse(f"{amount} are spent by {place}, which told of {told[place]}")
+
+    def is_budgeted(self, id: RunId) -> bool:
+        """Whether a budget holds for a run."""
+        key = self.state.keys.get(id)
+        return key is not None and self.definition(self.state.runs[key]).is_budgeted
 
     def has_expired(self, id: RunId) -> bool:
         """Whether a run was of use only until a moment, and nothing of it has begun."""

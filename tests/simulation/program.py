@@ -20,6 +20,7 @@ from kallista.tasks.handler import FunctionHandler
 from .ledger import Attempt, Ledger
 from .loop import SECOND, Machine, ProgramLoop
 from .store import SimulatedStore, Weather
+from .workload import COINS
 
 _T = TypeVar("_T")
 
@@ -333,6 +334,7 @@ async def work(
     reads: object = None,
     snoozes: int = 0,
     calls_off: int = 0,
+    spends: int = 0,
 ) -> dict[str, object] | Snooze | Cancel:
     """A task on the event loop.
 
@@ -344,10 +346,16 @@ async def work(
         reads: What it is given of an earlier result.
         snoozes: How many attempts put it off.
         calls_off: How many attempts call it off.
+        spends: How many coins each attempt spends.
     """
     program, attempt = _begin(ctx, reads, blocking=False)
     ledger = program.around.ledger
     try:
+        if spends:
+            spending = ctx.spend(spends, COINS)
+            ledger.spends[attempt] = spends
+            await spending
+            ledger.spent[attempt] = spends
         if ledger.killed[attempt.key] < kills:
             ledger.killed[attempt.key] += 1
             program.die(f"of {attempt.run} {attempt.task}")
@@ -372,10 +380,13 @@ async def work(
 
 
 def grind(
-    ctx: TaskContext, length: int = 0, fails: int = 0, reads: object = None
+    ctx: TaskContext, length: int = 0, fails: int = 0, reads: object = None, spends: int = 0
 ) -> dict[str, object]:
     """A task on a thread; arguments as for ``work``."""
     program, attempt = _begin(ctx, reads, blocking=True)
+    if spends:
+        ctx.spend(spends, COINS)
+        program.around.ledger.spends[attempt] = spends
     program.threads.begun.append((attempt, length * 1000))
     _fail(program.around.ledger, attempt, fails)
     attempt.returned = True

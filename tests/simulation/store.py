@@ -14,7 +14,7 @@ from kallista.core.states import RunKind, ScheduleStatus
 from kallista.core.types import JsonText, Micros, RunId, RunKey, ScheduleId, TaskType, WorkerKey
 from kallista.errors import KallistaError, StoreError, StoreUncertainError
 from kallista.store.memory import MemoryState, MemoryStore
-from kallista.store.port import Loan, RunFilter, RunRecord, Tombstone, WorkerRecord
+from kallista.store.port import BudgetLine, Loan, RunFilter, RunRecord, Tombstone, WorkerRecord
 
 from .loop import SECOND, Machine
 
@@ -250,6 +250,10 @@ class SimulatedStore(MemoryStore):
     async def loans(self, run: RunKey) -> Sequence[Loan]:
         """See the port."""
         return await self._read_slowly(super().loans(run))
+
+    async def budgets(self, run: RunKey) -> Sequence[BudgetLine]:
+        """See the port."""
+        return await self._read_slowly(super().budgets(run))
 
     async def driven(self, worker: WorkerKey) -> Sequence[RunKey]:
         """See the port."""

@@ -9,6 +9,8 @@ Data = dict[str, object]
 
 COUNTED = ("fails", "kills", "snoozes", "calls_off")
 """What is counted by the idempotency key of a task."""
+COINS = "coins"
+"""What handlers spend."""
 LAST = "last"
 """What the ids of steps begin with that run at the end."""
 EARLY = ("always", "one_completed", "one_failed")
@@ -48,6 +50,8 @@ class Workload:
             task["snoozes"] = luck.randint(1, 2)
         if type != "grind" and luck.random() < 0.05:
             task["calls_off"] = 1
+        if luck.random() < 0.15:
+            task["spends"] = luck.randint(1, 3)
         if luck.random() < 0.15:
             task["queue"] = "side"
         if luck.random() < 0.5:
@@ -157,6 +161,8 @@ class Workload:
             config["continue_on_error"] = True
         if self._luck.random() < 0.08:
             config["deadline"] = self._luck.choice((2, 8, 20))
+        if self._luck.random() < 0.1:
+            config["budget"] = {COINS: self._luck.choice((1, 3, 6))}
         if self._luck.random() < 0.06:
             config["expires_at"] = self._luck.choice((0.5, 3, 15))
         return config or None

@@ -38,6 +38,7 @@ ONLY_HERE = {
     "drop_dead_handles": "programs have sessions instead of files",
     "drop_same": "SQLite has one writer, which replaces what it has just read",
     "end_marked_session": "programs have sessions instead of files",
+    "hold_below": "SQLite has one writer, so nobody can come in between",
     "hold_definitions": "SQLite has one writer, so nobody can come in between",
     "hold_doomed": "SQLite has one writer, so nobody can come in between",
     "hold_runs": "SQLite has one writer, so nobody else decides on a run meanwhile",

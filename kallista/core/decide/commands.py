@@ -18,6 +18,7 @@ from kallista.core.decide.lines import (
     look_entry_of,
     wake_entry_of,
 )
+from kallista.core.decide.spending import is_used_up, raise_budget, resumed, why_paused
 from kallista.core.decide.turns import end_step, settle
 from kallista.core.decide.winding import has_last_steps, is_given_up, wind_up
 from kallista.core.definitions import Phase
@@ -109,6 +110,9 @@ def go_on(draft: Draft, now: Micros, capacity: Capacity) -> None:
     deadline = draft.head.deadline_at
     if deadline is not None:
         draft.queue(Entry(WAKE, draft.run.priority, deadline))
+    if is_used_up(draft):
+        hold_for_budget(draft, now)
+        return
     settle(draft, range(draft.run.definition.main_count), now, capacity)
 
 
@@ -127,8 +131,21 @@ def hold(draft: Draft, data: JsonText | None, now: Micros, parent_attempt: int =
             _wake_children(draft, position)
 
 
+def hold_for_budget(draft: Draft, now: Micros) -> None:
+    """Pause the run because nothing is left of a budget; with that of a run above it goes on."""
+    budget = draft.run.budget
+    is_own = budget is not None and bool(budget.used_up)
+    hold(draft, why_paused(draft), now, 0 if is_own else draft.head.driven)
+
+
 def resume(draft: Draft, command: Command, now: Micros, capacity: Capacity) -> None:
-    """Go on where the run was paused."""
+    """Go on where the run was paused.
+
+    Raises:
+        StateError: Its budget is used up.
+    """
+    if not is_given_up(draft):
+        raise_budget(draft, command)
     if draft.run.definition.dependencies and draft.head.started_at is None:
         draft.record(EventKind.RUN_WAITING, now)
         look_again(draft, now)
@@ -136,7 +153,7 @@ def resume(draft: Draft, command: Command, now: Micros, capacity: Capacity) -> N
     if is_given_up(draft):
         draft.record(EventKind.RUN_COMPENSATING, now)
     else:
-        draft.record(EventKind.RUN_RESUMED, now, data=_reason(command))
+        draft.record(EventKind.RUN_RESUMED, now, data=resumed(command))
     _take_up(draft)
     settle(draft, range(draft.run.definition.main_count), now, capacity)
 

@@ -489,6 +489,8 @@ def _definition(
         problems.add(
             f"the id {id!r} is kept for what undoes {id.removeprefix(UNDO)!r}; choose another"
         )
+    if defaults.budget:
+        steps = [*map(_under_budget, steps)]
     return Definition(
         kind=kind,
         name=name,
@@ -501,7 +503,25 @@ def _definition(
         priority=defaults.priority,
         tags=defaults.tags,
         expires=defaults.expires,
+        budget=defaults.budget,
     )
+
+
+def _under_budget(step: StepSpec) -> StepSpec:
+    """A step for whose child runs a budget of what starts them holds."""
+    match step.work:
+        case ChildSpec() as child:
+            return replace(step, work=_child_under_budget(child))
+        case MapSpec(child=child):
+            return replace(step, work=replace(step.work, child=_child_under_budget(child)))
+        case _:
+            return step
+
+
+def _child_under_budget(child: ChildSpec) -> ChildSpec:
+    steps = tuple(map(_under_budget, child.definition.steps))
+    within = dataclasses.replace(child.definition, under_budget=True, steps=steps)
+    return replace(child, definition=within)
 
 
 def _whole(definition: Definition, limits: Limits, problems: Problems, what: str) -> Definition:

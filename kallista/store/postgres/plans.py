@@ -35,6 +35,7 @@ _GRANT = statement("grant")
 _RECALL = statement("recall")
 _SETTLE = statement("settle")
 _DROP_FAILURE = statement("drop_failure")
+_RAISE_BUDGET = statement("raise_budget")
 _PUT_FAILURE = statement("put_failure")
 _WAKE_BY_ID = statement("wake_by_id")
 _WAKE_PARENT = statement("wake_parent")
@@ -181,6 +182,10 @@ def _write(writing: Writing, plans: Sequence[Plan]) -> None:
     db.tell_all(_ENQUEUE, (line(plan.run, entry) for plan in plans for entry in plan.enqueue))
     _lend(writing, plans)
     _note_failures(writing, plans)
+    db.tell_all(
+        _RAISE_BUDGET,
+        ((plan.run, unit, limit) for plan in plans for unit, limit in plan.budget),
+    )
     create_children(writing, [child for plan in plans for child in plan.create])
     _tell_others(writing, plans)
     writing.changes(concerns_others=any(_concerns_others(plan) for plan in plans))

@@ -46,6 +46,7 @@ _GRANT = statement("grant")
 _RECALL = statement("recall")
 _SETTLE = statement("settle")
 _DROP_FAILURE = statement("drop_failure")
+_RAISE_BUDGET = statement("raise_budget")
 _WAKE_BY_ID = statement("wake_by_id")
 _WAKE_RUN = statement("wake_run")
 _WAKE_WAITING = statement("wake_waiting")
@@ -101,7 +102,8 @@ def _write_plans(
 
 def _goes_on(plan: Plan) -> bool:
     """Whether it concerns nothing but its run, which goes on: most plans are like that."""
-    return not (plan.dequeue or plan.create or plan.failures or _concerns_others(plan))
+    aside = plan.dequeue or plan.create or plan.failures or plan.budget
+    return not (aside or _concerns_others(plan))
 
 
 def _advance(db: apsw.Connection, plan: Plan) -> bool:
@@ -187,6 +189,7 @@ class _Rows:
         self._settled: list[Row] = []
         self._mended: list[Row] = []
         self._failed: list[Row] = []
+        self._raised: list[Row] = []
         self._children: list[NewRun] = []
         self._woken_ids: list[RunId] = []
         self._woken: list[Row] = []
@@ -220,6 +223,8 @@ class _Rows:
             self._granted += ((grant.attempt, run, grant.step) for grant in plan.lend)
             self._recalled += ((run, at) for at in plan.recall)
             self._settled += ((run, at) for at in plan.settle)
+        if plan.budget:
+            self._raised += ((limit, run, unit) for unit, limit in plan.budget)
         if plan.failures:
             mended, failed = divided(run, plan.failures)
             self._mended += mended
@@ -278,6 +283,7 @@ class _Rows:
         _each(db, _SETTLE, self._settled)
         _each(db, _DROP_FAILURE, self._mended)
         _each(db, PUT_FAILURE, self._failed)
+        _each(db, _RAISE_BUDGET, self._raised)
         create_children(writing, self._children)
         if self._woken_ids:
             db.execute(_WAKE_BY_ID, (text_list(self._woken_ids),))
