@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         KallistaError,
         LeaseLost,
         NotFoundError,
+        ProcessDiedError,
         RunFailedError,
         StateError,
         StoreError,
@@ -41,8 +42,8 @@ _HOMES = {
     "kallista.core.triggers": ("AnyOf", "At", "Cron", "Every"),
     "kallista.errors": (
         "ConflictError", "DefinitionError", "ExpressionError", "KallistaError", "LeaseLost",
-        "NotFoundError", "RunFailedError", "StateError", "StoreError", "StoreUnavailableError",
-        "StoreUncertainError", "UsageError", "WaitTimeoutError",
+        "NotFoundError", "ProcessDiedError", "RunFailedError", "StateError", "StoreError",
+        "StoreUnavailableError", "StoreUncertainError", "UsageError", "WaitTimeoutError",
     ),
     "kallista.tasks": ("Cancel", "FailForGood", "Snooze", "TaskContext", "task"),
 }  # fmt: skip
@@ -62,6 +63,7 @@ __all__ = [
     "KallistaError",
     "LeaseLost",
     "NotFoundError",
+    "ProcessDiedError",
     "ProcessStatus",
     "RunFailedError",
     "RunKind",

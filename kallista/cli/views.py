@@ -258,8 +258,10 @@ def show_types(types: Sequence[TypeInfo]) -> None:
     from rich.padding import Padding
 
     for info in types:
-        thread = "  (on a thread)" if info.blocking else ""
-        console().print(cell(info.type).append(thread, style="dim"), style="bold")
+        where = "  (on a thread)" if info.blocking else ""
+        if info.in_process:
+            where = "  (in a process of its own)"
+        console().print(cell(info.type).append(where, style="dim"), style="bold")
         console().print(Padding(cell(info.description), _INDENT))
         rows = [_parameter(parameter) for parameter in parameters_of(info.schema)]
         if rows:

@@ -62,6 +62,11 @@ class Handler(Protocol):
         ...
 
     @property
+    def in_process(self) -> bool:
+        """Whether it is to be called in a process of its own, which can be ended at any moment."""
+        ...
+
+    @property
     def wants_context(self) -> bool:
         """Whether it looks at the run (``ctx``); if not, no results need to be loaded for it."""
         ...

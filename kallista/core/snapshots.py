@@ -226,7 +226,7 @@ class ProcessSnapshot(RunSnapshot, frozen=True):
 
 
 class TaskSnapshot(RunSnapshot, frozen=True):
-    """A single task at one moment."""
+    """A single task at one moment; see ``StepSnapshot`` for what is not said by its name."""
 
     status: TaskStatus
     type: TaskType
@@ -237,6 +237,8 @@ class TaskSnapshot(RunSnapshot, frozen=True):
     note: str | None
     schedule_id: ScheduleId | None
     scheduled_time: datetime | None
+    progress: float | None = None
+    progress_message: str | None = None
 
 
 AnySnapshot: TypeAlias = WorkflowSnapshot | ProcessSnapshot | TaskSnapshot

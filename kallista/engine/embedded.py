@@ -51,6 +51,7 @@ from kallista.engine.knowledge import Knowledge
 from kallista.engine.notices import Notices
 from kallista.engine.paging import checked_limit, checked_statuses, cursor_of, read_cursor
 from kallista.engine.port import ListRequest, RunRequest, Schedules
+from kallista.engine.processes import ProcessPool
 from kallista.engine.scheduling import StoredSchedules
 from kallista.engine.slots import Slots
 from kallista.engine.snapshots import SnapshotBuilder
@@ -98,6 +99,7 @@ class Options:
     Args:
         worker: Whether it executes anything; else it only commands and looks.
         max_concurrency: How many attempts at once.
+        processes: How many of those may have a process of their own.
         queues: The queues whose tasks it executes.
         grace: How long attempts in flight may go on when it closes.
         within: The only run, with its tree, that it works on; None: all.
@@ -112,6 +114,7 @@ class Options:
 
     worker: bool = True
     max_concurrency: int = 100
+    processes: int = os.cpu_count() or 1
     queues: tuple[str, ...] = (DEFAULT_QUEUE,)
     grace: Micros = Micros(10_000_000)
     within: RunId | None = None
@@ -130,6 +133,7 @@ class EmbeddedEngine:
         handlers: The code behind each task type.
         clock: What time it is.
         options: How it works.
+        processes: What calls handlers that have a process of their own.
         threads: What calls blocking handlers; a pool of its own by default.
         entropy: Gives as many random bytes as it is asked for; for generated ids.
     """
@@ -140,6 +144,7 @@ class EmbeddedEngine:
         handlers: Handlers,
         clock: Clock,
         options: Options,
+        processes: ProcessPool,
         threads: ThreadPool | None = None,
         entropy: Callable[[int], bytes] = os.urandom,
     ) -> None:
@@ -151,7 +156,13 @@ class EmbeddedEngine:
         self._notices = Notices()
         self._knowledge = Knowledge()
         self._facts = Facts(store, self._definitions, options.max_payload_bytes)
-        self._slots = Slots(handlers, options.max_concurrency, options.queues, self._place_is_free)
+        self._slots = Slots(
+            handlers,
+            options.max_concurrency,
+            options.queues,
+            options.processes,
+            self._place_is_free,
+        )
         self._driver = Driver(
             store,
             clock,
@@ -167,6 +178,7 @@ class EmbeddedEngine:
         self._borrower = Borrower(
             store, clock, self._slots, self._facts, self._definitions, self._place_is_free
         )
+        self._processes = processes
         self._threads = threads or Threads(options.max_concurrency)
         self._executor = Executor(
             handlers,
@@ -176,6 +188,7 @@ class EmbeddedEngine:
             self._slots,
             self._facts,
             self._threads,
+            processes,
             options.max_payload_bytes,
             Ledger(store, clock, self._place_is_free),
         )
@@ -376,6 +389,7 @@ class EmbeddedEngine:
                 await self._retire()
         finally:
             self._threads.close()
+            await self._processes.close()
             await self._store.close()
 
     async def _retire(self) -> None:

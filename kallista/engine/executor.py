@@ -1,23 +1,21 @@
-"""Executes attempts: on the event loop or on threads, with their time limits and endings."""
+"""Executes attempts: on the event loop, on threads or in processes, with their time limits."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import traceback
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import suppress
-from datetime import timedelta
 from inspect import isawaitable
 from threading import current_thread, main_thread
 from typing import Final, TypeAlias, TypeVar, cast
 
 from msgspec.structs import replace
 
+from kallista.core import raising
 from kallista.core.commands import AttemptEnded
 from kallista.core.definitions import Definition, Phase, TaskSpec
-from kallista.core.durations import parse_duration
 from kallista.core.handlers import Handler, Handlers, Invocation
 from kallista.core.outcomes import (
     Completed,
@@ -27,7 +25,7 @@ from kallista.core.outcomes import (
     Outcome,
     Stopped,
 )
-from kallista.core.retry import NO_DELAY
+from kallista.core.raising import asked_pause, kinds
 from kallista.core.run import Run
 from kallista.core.states import UNDOING, ProcessStatus, RunKind, TaskStatus
 from kallista.core.types import Json, JsonText, Micros, RunKey, TaskType
@@ -36,6 +34,7 @@ from kallista.engine.active import ActiveRun, Progress
 from kallista.engine.alarm import TRY_AGAIN_AFTER
 from kallista.engine.clock import Clock, Timer, pass_by
 from kallista.engine.facts import Facts
+from kallista.engine.processes import ProcessPool
 from kallista.engine.slots import CLAIM_AHEAD, Slots
 from kallista.engine.spending import Ledger, Spending
 from kallista.engine.threads import ThreadPool
@@ -63,6 +62,7 @@ class Executor:
         slots: Where places are given back.
         facts: What earlier steps returned.
         threads: For handlers that block.
+        processes: For handlers that have a process of their own.
         max_result_bytes: How long an encoded result may be.
         ledger: Where what handlers spend is written down.
     """
@@ -76,6 +76,7 @@ class Executor:
         slots: Slots,
         facts: Facts,
         threads: ThreadPool,
+        processes: ProcessPool,
         max_result_bytes: int,
         ledger: Ledger,
     ) -> None:
@@ -86,6 +87,7 @@ class Executor:
         self._slots = slots
         self._facts = facts
         self._threads = threads
+        self._processes = processes
         self._max_result_bytes = max_result_bytes
         self._ledger = ledger
         self._attempts: dict[asyncio.Task[None], _Attempt] = {}
@@ -180,6 +182,8 @@ class Executor:
                     on_thread = handler.blocking
                     if on_thread:
                         answer = await self._on_thread(handler, invocation, attempt)
+                    elif handler.in_process:
+                        answer = await self._processes.call(handler, invocation)
                     else:
                         answer = await cast("_Answering", handler.call(invocation))
                     outcome = Completed(answer) if isinstance(answer, str) else answer
@@ -459,7 +463,7 @@ def _limit(work: TaskSpec, active: ActiveRun, position: int, now: Micros) -> Mic
 def _timed_out(work: TaskSpec) -> Failed:
     length = work.timeout if work.timeout is not None else work.deadline or 0
     message = f"the attempt did not finish within {length / 1e6:g} s"
-    return Failed(Failure("TimeoutError", message, None, _kinds(TimeoutError)))
+    return Failed(Failure("TimeoutError", message, None, kinds(TimeoutError)))
 
 
 def failure_of(error: BaseException, config: Mapping[str, Json]) -> Failure:
@@ -469,50 +473,11 @@ def failure_of(error: BaseException, config: Mapping[str, Json]) -> Failure:
         error: What the handler raised.
         config: The handler's arguments, to know their secrets.
     """
+    failure = raising.failure_of(error)
     secrets = secret_values(config)
-    return Failure(
-        type=_qualified(type(error)),
-        message=mask_text(_told(lambda: str(error)), secrets) or type(error).__name__,
-        traceback=mask_text(_told(lambda: "".join(traceback.format_exception(error))), secrets),
-        kinds=_kinds(type(error)),
-    )
-
-
-def asked_pause(error: BaseException) -> Micros:
-    """What an exception asks to wait before another attempt, by an attribute ``retry_after``.
-
-    Args:
-        error: What the handler raised. Several clients of services say in this way how many
-            seconds (or which ``timedelta``) the service has asked for; anything else says nothing.
-    """
-    try:
-        asked = getattr(error, "retry_after", None)
-        return parse_duration(asked) if isinstance(asked, int | float | timedelta) else NO_DELAY
-    except Exception:  # its own code may fail at that, or it asks for no length of time
-        return NO_DELAY
-
-
-def _told(tell: Callable[[], str]) -> str:
-    """What an exception says of itself; its own code may fail at that."""
-    try:
-        return tell()
-    except Exception as error:
-        return f"(it could not be told: {type(error).__name__})"
-
-
-def _kinds(type: type[BaseException]) -> tuple[str, ...]:
-    names: dict[str, None] = {}
-    for kind in type.__mro__:
-        if kind is not object:
-            names[kind.__name__] = None
-            names[_qualified(kind)] = None
-    return tuple(names)
-
-
-def _qualified(type: type) -> str:
-    if type.__module__ == "builtins":
-        return type.__qualname__
-    return f"{type.__module__}.{type.__qualname__}"
+    trace = None if failure.traceback is None else mask_text(failure.traceback, secrets)
+    message = mask_text(failure.message, secrets)
+    return Failure(failure.type, message, trace, failure.kinds)
 
 
 def _cancelled(attempt: _Attempt) -> Outcome:
@@ -523,7 +488,7 @@ def _cancelled(attempt: _Attempt) -> Outcome:
     if attempt.asked_to_stop:
         return Stopped()
     message = "the handler raised CancelledError although nobody cancelled it"
-    return Failed(Failure("CancelledError", message, None, _kinds(asyncio.CancelledError)))
+    return Failed(Failure("CancelledError", message, None, kinds(asyncio.CancelledError)))
 
 
 def _raise(error: BaseException) -> None:

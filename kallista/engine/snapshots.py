@@ -450,6 +450,8 @@ def _task(
         note=step.note or reason,
         schedule_id=record.schedule,
         scheduled_time=moments[record.steps[0].since],
+        progress=step.progress,
+        progress_message=step.progress_message,
     )
 
 

@@ -62,6 +62,15 @@ async def stay(ctx: TaskContext, attempts: int = 1) -> int:
     return ctx.attempt
 
 
+@task("grind", executor="process")
+def grind(pipe: str) -> None:
+    """Work for ever in a process of its own, which holds the pipe open."""
+    descriptor = os.open(pipe, os.O_WRONLY)
+    os.write(descriptor, b"at work")
+    while True:
+        sum(range(1000))
+
+
 @task("poison")
 def poison(ctx: TaskContext) -> None:
     """End the whole program, as a fault in native code would."""
