@@ -63,6 +63,10 @@ class WaitTimeoutError(KallistaError, TimeoutError):
     """A ``wait_…`` ran out of time; the run itself goes on."""
 
 
+class HeartbeatTimeout(KallistaError, TimeoutError):
+    """An attempt was silent for longer than its ``heartbeat_timeout``, and was stopped."""
+
+
 class ProcessDiedError(KallistaError):
     """The process that executed a handler ended before it: it crashed, or was killed."""
 

@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Generator
 from queue import SimpleQueue
 from types import ModuleType
 from typing import BinaryIO, Final, cast
@@ -29,11 +29,13 @@ from kallista.tasks.messages import (
     Answer,
     Call,
     Ended,
+    Heartbeat,
     Line,
     Progress,
     Raised,
     Report,
     Returned,
+    Spent,
     Welcome,
     framed,
     read_order,
@@ -124,6 +126,8 @@ class _Servant:
         self._signs: _Signs | None = None
         self._handlers: dict[tuple[str, str, str], FunctionHandler] = {}
         self._is_busy = False
+        self._details: JsonText | None = None
+        """What the handler has left for the next attempt so far."""
 
     def listen(self, orders: BinaryIO, calls: SimpleQueue[Call | None]) -> None:
         """Take calls until the worker goes; then nothing that is under way here is wanted."""
@@ -182,6 +186,7 @@ class _Servant:
             return sys.modules[MAIN]
 
     def _invocation(self, call: Call) -> Invocation:
+        self._details = None
         return Invocation(
             call.run_id,
             call.task_id,
@@ -193,12 +198,32 @@ class _Servant:
             lambda: False,
             call.max_result_bytes,
             call.generation,
+            spend=self._spend,
+            heartbeat=self._beat,
+            heartbeat_details=None
+            if call.heartbeat_details is None
+            else JsonText(call.heartbeat_details),
         )
+
+    def _spend(self, amount: int, unit: str) -> Awaitable[None]:
+        self._voice.tell(Spent(amount, unit))
+        return _Told()
+
+    def _beat(self, details: JsonText | None) -> None:
+        self._details = self._details if details is None else details
+        self._sign(Heartbeat(self._details))
 
     def _sign(self, report: Report) -> None:
         if self._signs is None:
             self._signs = _Signs(self._voice)
         self._signs.note(report)
+
+
+class _Told:
+    """What is awaited of something that the worker has been told, and sees to."""
+
+    def __await__(self) -> Generator[object, None, None]:
+        yield from ()
 
 
 def _progress(fraction: float, message: str | None) -> Progress:

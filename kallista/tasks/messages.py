@@ -53,6 +53,7 @@ class Call(_Message, frozen=True):
     results: Mapping[str, Any]
     max_result_bytes: int
     generation: int
+    heartbeat_details: str | None
 
 
 class Progress(_Message, frozen=True):
@@ -60,6 +61,19 @@ class Progress(_Message, frozen=True):
 
     fraction: float
     message: str | None
+
+
+class Heartbeat(_Message, frozen=True):
+    """The handler goes on; the details, if it has given any, are JSON."""
+
+    details: str | None
+
+
+class Spent(_Message, frozen=True):
+    """The handler has spent so many billionths of a unit."""
+
+    amount: int
+    unit: str
 
 
 class Line(_Message, frozen=True):
@@ -108,7 +122,7 @@ Order: TypeAlias = Welcome | Call
 Answer: TypeAlias = Returned | Ended | Raised
 """The last that a process tells about a call."""
 
-Report: TypeAlias = Progress | Line | Answer
+Report: TypeAlias = Progress | Heartbeat | Spent | Line | Answer
 """What a process tells its worker."""
 
 _read_order: Final = msgspec.json.Decoder(Order)

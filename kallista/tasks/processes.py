@@ -23,12 +23,14 @@ from kallista.tasks.messages import (
     Answer,
     Call,
     Ended,
+    Heartbeat,
     Line,
     Order,
     Progress,
     Raised,
     Report,
     Returned,
+    Spent,
     Welcome,
     framed,
     read_report,
@@ -125,6 +127,11 @@ class _Child:
             match report:
                 case Progress(fraction, message):
                     invocation.progress(fraction, message)
+                case Heartbeat(details):
+                    invocation.heartbeat(None if details is None else JsonText(details))
+                case Spent(amount, unit):
+                    if invocation.spend is not None:
+                        invocation.spend(amount, unit)
                 case Line():
                     _log(report)
                 case _:
@@ -190,6 +197,7 @@ def _call(handler: FunctionHandler, invocation: Invocation) -> Call:
         invocation.results,
         invocation.max_result_bytes,
         invocation.generation,
+        invocation.heartbeat_details,
     )
 
 
