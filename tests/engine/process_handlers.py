@@ -42,6 +42,22 @@ def work(ctx: TaskContext, file: str, attempts: int = 1) -> int:
             signal.pause()
 
 
+def beat(ctx: TaskContext) -> object:
+    """Say much in no time, and fail; the second attempt returns what it was left."""
+    if ctx.attempt > 1:
+        return ctx.heartbeat_details
+    for mile in range(100_000):
+        ctx.heartbeat({"mile": mile})
+    ctx.heartbeat()
+    raise LookupError("lost")
+
+
+def fall_silent(ctx: TaskContext) -> None:
+    """Say something, and then nothing more."""
+    ctx.progress(0.5, "at work")
+    signal.pause()
+
+
 def end(ctx: TaskContext, how: str, password: str = "") -> object:
     """End in one of many ways."""
     match how:

@@ -30,9 +30,15 @@ pytestmark = [
 PATIENCE = 30
 """Seconds after which something that a process should do does not come any more."""
 
-TELL, WORK, END = [
+TELL, WORK, BEAT, FALL_SILENT, END = [
     FunctionHandler(function.__name__, function, executor="process")
-    for function in (process_handlers.tell, process_handlers.work, process_handlers.end)
+    for function in (
+        process_handlers.tell,
+        process_handlers.work,
+        process_handlers.beat,
+        process_handlers.fall_silent,
+        process_handlers.end,
+    )
 ]
 
 
@@ -170,6 +176,20 @@ async def test_it_is_killed_with_all_it_has_started(world: World, tmp_path: Path
             assert (await looker.scheduler.get_task("t")).status is TaskStatus.READY
     assert not is_held(held)
     assert await is_idle(app)
+
+
+async def test_heartbeats_come_through(any_world: World) -> None:
+    """The last of a hundred thousand reaches the next attempt; a silent process is killed."""
+    app = await any_world.app(BEAT, FALL_SILENT)
+    retry = {"max_attempts": 2, "delay": 0}
+    await app.scheduler.schedule_task("t", {"type": "beat", "retry": retry})
+    assert (await ended(any_world, app, "t")).result == {"mile": 99_999}
+    await app.scheduler.schedule_task("s", {"type": "fall_silent", "heartbeat_timeout": 60})
+    await until(any_world, lambda: is_at_work(app, "s"))
+    await any_world.passes(60)
+    found = await ended(any_world, app, "s")
+    assert found.error is not None
+    assert found.error.type == "HeartbeatTimeout"
 
 
 async def test_no_more_of_them_than_there_may_be(world: World, tmp_path: Path) -> None:
