@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import os
 import signal
@@ -33,6 +32,8 @@ def work(ctx: TaskContext, file: str, attempts: int = 1) -> int:
     """Work for ever in the first attempts, with a helper; both hold the file's lock."""
     if ctx.attempt > attempts:
         return ctx.attempt
+    import fcntl  # not everywhere
+
     descriptor = os.open(file, os.O_CREAT | os.O_RDWR)
     fcntl.flock(descriptor, fcntl.LOCK_EX)
     helper = [sys.executable, "-c", "import time; time.sleep(1000)"]

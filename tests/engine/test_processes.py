@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import functools
 import os
 import subprocess
@@ -77,6 +76,8 @@ async def is_done(future: asyncio.Future[Any]) -> bool:
 
 def is_held(file: Path) -> bool:
     """Whether anybody holds the file's lock."""
+    import fcntl  # not everywhere
+
     with file.open() as opened:
         try:
             fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
