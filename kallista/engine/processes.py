@@ -16,7 +16,7 @@ class ProcessPool(Protocol):
     async def call(self, handler: Handler, invocation: Invocation) -> JsonText | Outcome:
         """Let another process make the call.
 
-        Who cancels it ends that process, and comes back once nothing of the handler runs any more.
+        Who cancels it ends that process and all it has started, and comes back once it is gone.
 
         Raises:
             RaisedElsewhere: The handler raised, or its process ended before it did.

@@ -86,6 +86,11 @@ def is_held(file: Path) -> bool:
     return False
 
 
+async def is_free(file: Path) -> bool:
+    """Whether nobody holds the file's lock."""
+    return not is_held(file)
+
+
 async def test_what_goes_in_and_what_comes_out(
     any_world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -175,7 +180,7 @@ async def test_it_is_killed_with_all_it_has_started(world: World, tmp_path: Path
             await until(world, lambda: is_done(closing))
             looker = await world.app(worker=False)
             assert (await looker.scheduler.get_task("t")).status is TaskStatus.READY
-    assert not is_held(held)
+    await until(world, lambda: is_free(held))
     assert await is_idle(app)
 
 
