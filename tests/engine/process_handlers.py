@@ -50,6 +50,7 @@ def beat(ctx: TaskContext) -> object:
     for mile in range(100_000):
         ctx.heartbeat({"mile": mile})
     ctx.heartbeat()
+    ctx.spend("0.5", "usd")
     raise LookupError("lost")
 
 
