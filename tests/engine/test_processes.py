@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -190,6 +191,7 @@ async def test_heartbeats_come_through(any_world: World) -> None:
     retry = {"max_attempts": 2, "delay": 0}
     await app.scheduler.schedule_task("t", {"type": "beat", "retry": retry})
     assert (await ended(any_world, app, "t")).result == {"mile": 99_999}
+    assert await any_world.after(app.reports.spent("t")) == {"usd": Decimal("0.5")}
     await app.scheduler.schedule_task("s", {"type": "fall_silent", "heartbeat_timeout": 60})
     await until(any_world, lambda: is_at_work(app, "s"))
     await any_world.passes(60)
