@@ -39,6 +39,7 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
+from decimal import Decimal
 from functools import partial
 from typing import TYPE_CHECKING, Protocol, TypeVar, Unpack
 
@@ -69,7 +70,7 @@ from kallista.workflows.workflow_manager import WorkflowManager
 
 if TYPE_CHECKING:
     from kallista.engine.care import StoreBackup, StoreCare, StoreCheck, StoreStats
-    from kallista.engine.reports import FailureGroup, Reports
+    from kallista.engine.reports import FailureGroup, Reports, SpendingSum
 
 ResultT = TypeVar("ResultT")
 

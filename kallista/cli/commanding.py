@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, cast
 
@@ -35,6 +35,10 @@ DryRunOption = Annotated[
     bool, typer.Option("--dry-run", help="Only say how many match, and which are the first.")
 ]
 YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask whether that is meant.")]
+BudgetOption = Annotated[
+    list[str] | None,
+    typer.Option("--budget", metavar="UNIT=AMOUNT", help="A higher limit of what it may spend."),
+]
 RollbackOption = Annotated[
     bool, typer.Option("--rollback", help="Undo what has completed (compensate).")
 ]
@@ -54,6 +58,7 @@ class Told:
         dry_run: Change nothing.
         stop_clocks: No time passes for what is paused.
         definition: What a run goes on with; None: with its own.
+        budget: New limits, by unit.
     """
 
     reason: str | None = None
@@ -61,6 +66,7 @@ class Told:
     dry_run: bool = False
     stop_clocks: bool = False
     definition: Mapping[str, object] | str | None = None
+    budget: Mapping[str, str] | None = None
 
 
 @dataclass(frozen=True)
@@ -79,6 +85,7 @@ class Deed:
         can_undo: Whether what has completed can be undone by it.
         can_stop_clocks: Whether clocks can be stopped by it.
         can_redefine: Whether one can go on with another definition by it.
+        can_raise: Whether a budget can be raised by it.
     """
 
     word: str
@@ -92,6 +99,7 @@ class Deed:
     can_undo: bool = False
     can_stop_clocks: bool = False
     can_redefine: bool = False
+    can_raise: bool = False
 
 
 def add_deed(commands: typer.Typer, deed: Deed) -> None:
@@ -156,6 +164,28 @@ def add_deed(commands: typer.Typer, deed: Deed) -> None:
         told = Told(reason, dry_run=dry_run, stop_clocks=stop_clocks)
         _do(Session(store, output), deed, id, given, told, yes=yes)
 
+    def with_budget(
+        id: SomeIdArgument = None,
+        status: StatusOption = None,
+        name: NameOption = None,
+        tag: TagOption = None,
+        created: SinceOption = None,
+        error: ErrorOption = None,
+        reason: ReasonOption = None,
+        budget: BudgetOption = None,
+        dry_run: DryRunOption = False,
+        yes: YesOption = False,
+        store: StoreOption = None,
+        output: OutputOption = Format.TEXT,
+    ) -> None:
+        session = Session(store, output)
+        given = _given(status, name, tag, created, error)
+        limits = session.guard(lambda: _limits(budget or ()))
+        if id is None and limits:
+            session.fail(UsageError("--budget is for one: give an ID"))
+        told = Told(reason, dry_run=dry_run, budget=limits or None)
+        _do(session, deed, id, given, told, yes=yes)
+
     def with_definition(
         id: SomeIdArgument = None,
         status: StatusOption = None,
@@ -194,6 +224,8 @@ def add_deed(commands: typer.Typer, deed: Deed) -> None:
         if deed.can_stop_clocks
         else with_definition
         if deed.can_redefine
+        else with_budget
+        if deed.can_raise
         else plain
     )
     commands.command(
@@ -201,6 +233,17 @@ def add_deed(commands: typer.Typer, deed: Deed) -> None:
         help=f"{deed.help} All that match, where no ID is given.",
         epilog=f'Example: kallista {deed.word} {deed.verb} --tag nightly --reason "too slow"',
     )(does)
+
+
+def _limits(given: Sequence[str]) -> Mapping[str, str]:
+    """``unit=amount`` options. Raises ``UsageError``."""
+    limits: dict[str, str] = {}
+    for option in given:
+        unit, equals, amount = option.partition("=")
+        if not (unit and equals and amount):
+            raise UsageError(f"--budget takes unit=amount, like usd=10, not {option!r}")
+        limits[unit] = amount
+    return limits
 
 
 def _given(

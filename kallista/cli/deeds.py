@@ -26,7 +26,10 @@ WORKFLOW_RESUME: Final = Deed(
     verb="resume",
     help="Let what is paused go on.",
     done="goes on",
-    one=lambda app, id, told: app.workflow_manager.resume_workflow(id, told.reason),
+    one=lambda app, id, told: app.workflow_manager.resume_workflow(
+        id, told.reason, budget=told.budget
+    ),
+    can_raise=True,
     many=lambda app, which, told: app.workflow_manager.resume_workflows(
         reason=told.reason, dry_run=told.dry_run, **which
     ),
@@ -81,7 +84,8 @@ PROCESS_RESUME: Final = Deed(
     verb="resume",
     help="Let what is paused go on.",
     done="goes on",
-    one=lambda app, id, told: app.orchestrator.resume_process(id, told.reason),
+    one=lambda app, id, told: app.orchestrator.resume_process(id, told.reason, budget=told.budget),
+    can_raise=True,
     many=lambda app, which, told: app.orchestrator.resume_processes(
         reason=told.reason, dry_run=told.dry_run, **which
     ),

@@ -199,6 +199,39 @@ def failures(
         show_failures(found)
 
 
+@app.command(
+    short_help="Show what was spent, by run, task type, tag or unit.",
+    epilog="Example: kallista spending --by tag --since 30d",
+)
+def spending(
+    by: Annotated[str, typer.Option("--by", help="run, type, tag or unit.")] = "run",
+    unit: Annotated[str | None, typer.Option("--unit", help="Only of this unit.")] = None,
+    since: Annotated[
+        str | None,
+        typer.Option("--since", help="Spent since a moment (2026-01-31) or for a length (30d)."),
+    ] = None,
+    until: Annotated[str | None, typer.Option("--until", help="Spent before a moment.")] = None,
+    store: StoreOption = None,
+    output: OutputOption = Format.TEXT,
+) -> None:
+    """Show what handlers have spent, summed up by run, task type, tag or unit.
+
+    A run counts with all that it has started, and so do attempts that failed.
+    """
+    session = Session(store, output)
+    first = session.guard(lambda: read_since(since))
+    last = session.guard(lambda: read_since(until))
+    found = session.ask(lambda app: app.reports.spending(by, unit=unit, since=first, until=last))
+    if session.as_json:
+        from kallista.cli.output import print_json
+
+        print_json(list(found))
+    else:
+        from kallista.cli.reports import show_spending
+
+        show_spending(found, by)
+
+
 @app.command(epilog="Example: kallista types shell sleep")
 def types(
     names: Annotated[

@@ -40,6 +40,7 @@ from kallista.cli.session import Format, OutputOption, Session, StoreOption
 if TYPE_CHECKING:
     from kallista.app import Kallista
     from kallista.core.snapshots import AnySnapshot, HistoryEvent, Page, RunSummary
+    from kallista.core.types import Json
 
 
 class Filter(TypedDict):
@@ -128,10 +129,16 @@ def object_commands(
         id: IdArgument, store: StoreOption = None, output: OutputOption = Format.TEXT
     ) -> None:
         session = Session(store, output)
+
+        async def shown(app: Kallista) -> dict[str, Json]:
+            run = await show(app, id)
+            spent = await app.reports.spent(id)
+            return {**run.to_dict(), "spent": {unit: f"{spent[unit]:f}" for unit in spent}}
+
         if session.as_json:
             from kallista.cli.output import print_json
 
-            print_json(session.ask(lambda app: show(app, id)))
+            print_json(session.ask(shown))
             return
 
         async def look(app: Kallista) -> None:
@@ -140,7 +147,8 @@ def object_commands(
 
             run = await show(app, id)
             tree = await TreeReader(app).read(run.kind, run.id)
-            show_run(run, tree, await explanations(app, id))
+            spent = await app.reports.spent(id)
+            show_run(run, tree, await explanations(app, id), spent)
 
         session.ask(look)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from kallista.cli.output import ago, print_table, say
-from kallista.engine.reports import FailureExample, FailureGroup
+from kallista.engine.reports import FailureExample, FailureGroup, SpendingSum
 
 
 def show_failures(groups: Sequence[FailureGroup]) -> None:
@@ -22,3 +22,9 @@ def _row(example: FailureExample) -> tuple[str, ...]:
     task = str(example.task_id or "")
     step = "" if task == str(example.run_id) else task
     return example.run_id, step, ago(example.at), example.message.partition("\n")[0]
+
+
+def show_spending(sums: Sequence[SpendingSum], by: str) -> None:
+    """A table of sums."""
+    rows = [(each.of, f"{each.amount:,f}", each.unit) for each in sums]
+    print_table((by, "spent", ""), rows, empty="nothing was spent", flexible=0)

@@ -159,7 +159,7 @@ def newborn(wanted: Wanted, draft: Draft, now: Micros, owner: WorkerKey | None =
     """
     definition = wanted.definition
     definition_id = definition_hash(definition)
-    return NewRun(  # by position: 20 names cost 1 µs
+    return NewRun(  # by position: 21 names cost 1 µs
         wanted.id,
         definition.kind,
         _name(wanted),
@@ -181,6 +181,7 @@ def newborn(wanted: Wanted, draft: Draft, now: Micros, owner: WorkerKey | None =
         () if draft.failures is None else tuple(draft.failures.items()),
         None if wanted.deduplicate is None else _same(wanted, now),
         None if wanted.fork is None else (wanted.fork.source, wanted.fork.task),
+        tuple(definition.budget.items()) if definition.budget else (),
     )
 
 

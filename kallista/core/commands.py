@@ -34,6 +34,7 @@ class Command(Struct, frozen=True, gc=False):
         stop_clocks: Of a pause: no time passes for its sleeps, retries and deadlines.
         definition: Of a retry: what the run goes on with; None: with its own.
         driven: Of the start of a child: the attempt of its parent's step that wants it.
+        budget: Of a resumption: the new limits, in billionths, by unit.
     """
 
     verb: Verb
@@ -42,6 +43,7 @@ class Command(Struct, frozen=True, gc=False):
     stop_clocks: bool = False
     definition: Definition | None = None
     driven: int = 0
+    budget: Mapping[str, int] = {}
 
 
 class Dispatch(Struct, frozen=True, gc=False):
@@ -181,6 +183,10 @@ class ParentSeen(Struct, frozen=True, gc=False):
     stands_still: bool = False
 
 
+class BudgetSeen(Struct, frozen=True, gc=False):
+    """A budget that holds for the run is used up; the run knows which."""
+
+
 class DependenciesSeen(Struct, frozen=True, gc=False):
     """Where the processes are that a process depends on; None: it does not exist yet."""
 
@@ -201,4 +207,5 @@ Stimulus: TypeAlias = (
     | ItemsSeen
     | ParentSeen
     | DependenciesSeen
+    | BudgetSeen
 )

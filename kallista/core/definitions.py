@@ -45,6 +45,7 @@ class TaskSpec(Struct, frozen=True, gc=False):
         deadline: The limit of all attempts together, from when the task may first run.
         max_crashes: How often its worker may die while it runs; then it is set aside as FAILED.
         queue: Only workers that serve this queue execute it.
+        heartbeat_timeout: How long an attempt may be silent before it is stopped, and has failed.
     """
 
     type: TaskType
@@ -54,6 +55,7 @@ class TaskSpec(Struct, frozen=True, gc=False):
     deadline: Micros | None = None
     max_crashes: int = DEFAULT_MAX_CRASHES
     queue: str = DEFAULT_QUEUE
+    heartbeat_timeout: Micros | None = None
 
     def is_suspect(self, crashes: int) -> bool:
         """Whether one more crash sets it aside: so that nobody else is blamed, it runs alone."""
@@ -222,6 +224,8 @@ class Definition:
         tags: Of its runs.
         on_failure: What a run does when it fails.
         expires: Until when a run is of use of which nothing has begun; None: for ever.
+        budget: What a run may spend with all that it starts, in billionths, by unit.
+        under_budget: A budget of what starts it holds for it as well.
     """
 
     kind: RunKind
@@ -235,6 +239,13 @@ class Definition:
     tags: tuple[str, ...] = ()
     on_failure: OnFailure = OnFailure.STOP
     expires: Expiry | None = None
+    budget: Mapping[str, int] = field(default_factory=dict)
+    under_budget: bool = False
+
+    @cached_property
+    def is_budgeted(self) -> bool:
+        """Whether nothing of a run may begin before it is known what is spent."""
+        return self.under_budget or bool(self.budget)
 
     @cached_property
     def main_count(self) -> int:

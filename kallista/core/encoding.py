@@ -59,6 +59,8 @@ def definition_to_data(definition: Definition) -> dict[str, Json]:
             "priority": (definition.priority, 0),
             "tags": (list(definition.tags), []),
             "on_failure": (definition.on_failure.value, OnFailure.STOP.value),
+            "budget": (dict(definition.budget), {}),
+            "under_budget": (definition.under_budget, False),
             "expires": (_expiry_to_data(definition.expires), {}),
         }
     )
@@ -95,6 +97,8 @@ def definition_from_data(data: object) -> Definition:
         priority=known.get("priority", 0),
         tags=tuple(known.get("tags", ())),
         on_failure=OnFailure(known.get("on_failure", OnFailure.STOP)),
+        budget=known.get("budget", {}),
+        under_budget=known.get("under_budget", False),
         expires=Expiry(**known["expires"]) if "expires" in known else None,
     )
 
@@ -172,6 +176,7 @@ def _task_to_data(task: TaskSpec) -> dict[str, Json]:
             "deadline": (task.deadline, None),
             "max_crashes": (task.max_crashes, DEFAULT_MAX_CRASHES),
             "queue": (task.queue, DEFAULT_QUEUE),
+            "heartbeat_timeout": (task.heartbeat_timeout, None),
         }
     )
 
@@ -193,6 +198,7 @@ def _step_from_data(data: Mapping[str, Any]) -> StepSpec:
             deadline=data.get("deadline"),
             max_crashes=data.get("max_crashes", DEFAULT_MAX_CRASHES),
             queue=data.get("queue", DEFAULT_QUEUE),
+            heartbeat_timeout=data.get("heartbeat_timeout"),
         )
     return StepSpec(
         id=StepId(data["id"]),

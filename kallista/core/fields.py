@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from typing import Final, TypeVar, cast
 
+from kallista.core.amounts import read_amount
 from kallista.core.definitions import Expiry
 from kallista.core.durations import parse_duration, parse_moment
 from kallista.core.ids import check_id
@@ -26,7 +28,7 @@ MAX_COUNT: Final = 1_000_000
 
 LATER: Final = frozenset(
     {
-        "concurrency_key", "rate_limit", "deduplicate", "heartbeat_timeout",
+        "concurrency_key", "rate_limit", "deduplicate",
     }
 )  # fmt: skip
 """Keys of tasks and steps that no handler gets: later versions know them, or another place does."""
@@ -152,6 +154,16 @@ def expiry(value: object, zone: Callable[[], str], problems: Problems) -> Expiry
 
 _DATE: Final = re.compile(r"\s*\d{4}-\d{2}")
 """How moments begin, and no length of time does."""
+
+
+def budget(value: object, problems: Problems) -> Mapping[str, int]:
+    """What may be spent, in billionths, by unit; nothing is said of other units."""
+    limits: dict[str, int] = {}
+    for unit, given in mapping({} if value is None else value, "budget", problems).items():
+        amount = _tried(partial(read_amount, given), 0, f"budget.{unit}", problems)
+        if identifier(unit, "unit", problems) is not None and not problems:
+            limits[unit] = amount
+    return limits
 
 
 def retry(value: object, problems: Problems) -> RetryPolicy:

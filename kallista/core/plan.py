@@ -162,6 +162,7 @@ class NewRun(Struct, frozen=True, gc=False):
             this key, whose time is not over and that is neither FAILED nor CANCELLED, is the
             answer instead of this one.
         forked_from: Of a fork: the run that it goes on from, and at which step.
+        budget: What it may spend, in billionths, by unit.
     """
 
     id: RunId
@@ -185,6 +186,7 @@ class NewRun(Struct, frozen=True, gc=False):
     failures: Failures = ()
     same: SameKey | None = None
     forked_from: tuple[RunId, StepId] | None = None
+    budget: tuple[tuple[str, int], ...] = ()
 
 
 class Redefinition(Struct, frozen=True, gc=False):
@@ -224,6 +226,8 @@ class Plan(Struct, frozen=True, gc=False):
         recall: Steps whose borrowers are to stop their handlers; one without a loan is no error.
         settle: Steps whose loans end with this plan; one without a loan is no error.
         failures: What of it fails, or goes on again.
+        budget: New limits of its budgets, in billionths, by unit.
+        forget: Steps whose heartbeats nobody needs any more; one without is no error.
         redefine: What the run runs from now on; None: what it did.
     """
 
@@ -244,4 +248,6 @@ class Plan(Struct, frozen=True, gc=False):
     recall: tuple[int, ...] = ()
     settle: tuple[int, ...] = ()
     failures: Failures = ()
+    budget: tuple[tuple[str, int], ...] = ()
+    forget: tuple[int, ...] = ()
     redefine: Redefinition | None = None

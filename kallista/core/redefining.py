@@ -76,6 +76,8 @@ def misfits(run: Run, definition: Definition) -> Iterator[str]:
         yield "what it had done is undone"
     if definition.dependencies != old.dependencies:
         yield "the processes that it waits for are others"
+    if definition.budget != old.budget:
+        yield "its budget would be another one"
     if definition.expires != old.expires:
         yield "it would expire at another moment"
     yield from _input_misfits(run, definition)

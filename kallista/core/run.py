@@ -13,6 +13,7 @@ from typing import Any, Final, NamedTuple, TypeAlias, TypeVar
 from msgspec import Struct
 from msgspec.structs import replace
 
+from kallista.core.amounts import Budgets
 from kallista.core.clocks import clocks_after, moved
 from kallista.core.definitions import Definition, TaskSpec, type_of
 from kallista.core.events import Event, RunHead, StepState
@@ -65,8 +66,9 @@ class Run:
     """
 
     __slots__ = (
-        "blockers", "dead_ends", "definition", "expires_at", "head", "id", "in_order", "inputs",
-        "items", "last_steps", "lists", "outputs", "priority", "steps", "unfinished", "wound_up",
+        "blockers", "budget", "dead_ends", "definition", "expires_at", "head", "id", "in_order",
+        "inputs", "items", "last_steps", "lists", "outputs", "priority", "steps", "unfinished",
+        "wound_up",
     )  # fmt: skip
 
     def __init__(
@@ -88,6 +90,8 @@ class Run:
         self.steps = steps
         self.outputs: dict[int, Json] = {} if outputs is None else outputs
         self.expires_at = expires_at
+        self.budget: Budgets | None = None
+        """What is spent of its budgets, as it was last looked at; None: nothing that matters."""
         self.blockers = list(definition.predecessors)
         self.unfinished = definition.main_count
         self.dead_ends = 0
@@ -198,10 +202,9 @@ class Draft:
     """
 
     __slots__ = (
-        "_last_head", "announce", "blockers", "changed", "children", "dead_ends", "dequeue",
-        "enqueue", "events", "failures", "in_flight", "items", "launched", "lend", "outputs", "run",
-        "seq",
-        "settle", "state", "stopped", "unfinished", "wake", "wake_parent",
+        "_last_head", "announce", "blockers", "budget", "changed", "children", "dead_ends",
+        "dequeue", "enqueue", "events", "failures", "in_flight", "items", "launched", "lend",
+        "outputs", "run", "seq", "settle", "state", "stopped", "unfinished", "wake", "wake_parent",
     )  # fmt: skip
 
     def __init__(self, run: Run) -> None:
@@ -230,6 +233,7 @@ class Draft:
         self.settle: _Few[int] = ()
         self.wake_parent = False
         self.announce = False
+        self.budget: tuple[tuple[str, int], ...] = ()
 
     @property
     def ending(self) -> Ending | None:

@@ -115,6 +115,13 @@ def _settings() -> Schema:
         "retry": _nullable(_ref("retry", "How failed tasks are tried again.")),
         "timeout": _nullable(_ref("duration", "The limit of one attempt of a task.")),
         "deadline": _nullable(_ref("duration", "The limit of the whole run.")),
+        "budget": {
+            "type": ["object", "null"],
+            "description": "What it may spend (ctx.spend) with all that it starts, by unit.",
+            "propertyNames": _ref("id"),
+            "additionalProperties": {"type": ["number", "string"], "minimum": 0},
+            "examples": [{"usd": 5, "tokens": 200000}],
+        },
         "expires_at": {
             "type": ["number", "string", "null"],
             "description": "Until when it is of use: a length from its creation, or a moment.",
@@ -171,6 +178,9 @@ def _limits() -> Schema:
             "description": "How often its worker may die while it runs; 5 when not said.",
         },
         "queue": _nullable(_ref("id", "Which workers execute it; `default` when not said.")),
+        "heartbeat_timeout": _nullable(
+            _ref("duration", "How long an attempt may be silent before it is stopped.")
+        ),
     }
 
 

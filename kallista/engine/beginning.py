@@ -70,6 +70,8 @@ class Beginning:
             return None
         if wiring(definition).read or definition.maps:
             return None
+        if definition.is_budgeted:
+            return None
         type = type_of_lane(entry.type)
         if not self._slots.take(type):
             return None

@@ -25,14 +25,20 @@ from kallista.core.commands import (
 from kallista.core.decide import NO_CAPACITY, decide
 from kallista.core.definitions import TaskSpec
 from kallista.core.outcomes import HandedBack
-from kallista.core.plan import WHOLE_RUN, Fence, NewRun, Ownership
+from kallista.core.plan import WHOLE_RUN, Fence, NewRun, Ownership, Plan
 from kallista.core.redefining import misfits, redefined
 from kallista.core.run import Draft, Run
 from kallista.core.states import ACTIVE_RUN, FINISHED_RUN, EventKind, RunKind, TaskStatus
 from kallista.core.types import Micros, RunId, RunKey, TaskType, WorkerKey
 from kallista.core.wiring import wiring
 from kallista.core.writing import plan_of, redefining
-from kallista.engine.active import ActiveRun, DefinitionCache, run_of, task_type
+from kallista.engine.active import (
+    ActiveRun,
+    DefinitionCache,
+    maybe_heard,
+    run_of,
+    task_type,
+)
 from kallista.engine.alarm import TRY_AGAIN_AFTER
 from kallista.engine.clock import Clock, pass_by
 from kallista.engine.facts import Facts
@@ -261,7 +267,8 @@ class Driver:
     def _decide_first(self, active: ActiveRun, looks: Collection[int] = ()) -> None:
         """Decide on a run as it was just read, once what its expressions read is there as well."""
         definition = active.run.definition
-        if looks or active.suspects or wiring(definition).read or definition.maps:
+        needs_facts = wiring(definition).read or definition.maps or definition.is_budgeted
+        if looks or active.suspects or needs_facts:
             self._prepare(active, looks, reread=False)
         else:
             self._advance(active)
@@ -411,6 +418,7 @@ class Driver:
             parent=record.parent,
             origin=record,
             all_results=_is_fresh(record),
+            heard=maybe_heard(record.steps),
         )
         if record.owner != self._slots.worker:
             active.epoch = record.epoch + 1
@@ -439,6 +447,7 @@ class Driver:
             if anew:
                 self._match_attempts(active)  # what starts now reads those outputs
             seen = await self._look(active, looks)
+            budget = await self._facts.of_budget(active.key, active.run)
         except StoreError as error:
             _log.warning("run %s could not be read and is read again: %s", active.run.id, error)
             await self._pause_before_retry()
@@ -446,7 +455,8 @@ class Driver:
             return
         active.writing = False
         left = [item for item in active.mailbox if not is_seen_again(item, looks)]
-        active.mailbox = [*of_loans(loans, active.suspects), *seen, *left]
+        # First of all whether anything may begin.
+        active.mailbox = [*budget, *of_loans(loans, active.suspects), *seen, *left]
         active.suspects = frozenset()
         self._advance(active)
 
@@ -493,10 +503,12 @@ class Driver:
             return
         ownership = self._ownership(active, letting_go=letting_go)
         fence = Fence(active.version, active.epoch if active.owned else None)
-        plan = plan_of(draft, active.key, fence, ownership)
+        plan = plan_of(draft, active.key, fence, ownership, active.heard)
         active.writing = True
         written = self._store.commit(plan)
-        written.add_done_callback(partial(self._written, active, draft, batch, asked, letting_go))
+        written.add_done_callback(
+            partial(self._written, active, draft, plan, batch, asked, letting_go)
+        )
 
     def _looks_first(self, active: ActiveRun, asked: Asked | None) -> bool:
         """Whether a command that changes nothing is decided on again, after a look at the run."""
@@ -575,6 +587,7 @@ class Driver:
         self,
         active: ActiveRun,
         draft: Draft,
+        plan: Plan,
         batch: list[Stimulus],
         asked: Asked | None,
         letting_go: bool,
@@ -601,6 +614,10 @@ class Driver:
         if draft.lend or draft.settle:
             lent = active.on_loan.union([grant.step for grant in draft.lend])
             active.on_loan = lent.difference(draft.settle)
+        if draft.lend or plan.forget:
+            # What borrowers write of what their attempts say is not known here.
+            heard = active.heard.union([grant.step for grant in draft.lend])
+            active.heard = heard.difference(plan.forget)
         if draft.lend or draft.settle or draft.stopped:
             self._on_loans()  # this worker may have borrowed it itself, before it drove the run
         _remember_results(active, draft)
@@ -859,7 +876,8 @@ class Driver:
         draft = await self._decided_outside(record, command)
         if not changes_something(draft):
             return False
-        plan = plan_of(draft, record.key, Fence(record.version, None), None)
+        heard = maybe_heard(record.steps)
+        plan = plan_of(draft, record.key, Fence(record.version, None), None, heard)
         if command.definition is not None:
             plan = redefining(plan, draft.run.definition)
         try:
@@ -878,6 +896,7 @@ class Driver:
             await self._facts.fill_outputs(record.key, other)
             run.outputs.update(other.outputs)
         await self._facts.fill_outputs(record.key, run)
+        await self._facts.of_budget(record.key, run)
         return decide(run, [command], self._clock.now(), NO_CAPACITY)
 
     async def retry_otherwise(self, id: RunId, command: Command, *, dry_run: bool) -> bool:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from kallista.core.amounts import Budgets
 from kallista.core.commands import (
+    BudgetSeen,
     ChildSeen,
     DependenciesSeen,
     ItemSeen,
@@ -194,6 +196,18 @@ class Facts:
         head = record.head
         still = head.still_since is not None
         return [ParentSeen(head.state, step.attempt, waiting, record.id, head.ending, still)]
+
+    async def of_budget(self, key: RunKey, run: Run) -> Sequence[Stimulus]:
+        """What is spent of the budgets that hold for a run, which remembers it."""
+        if not run.definition.is_budgeted:
+            return []
+        lines = await self._store.budgets(key)
+        above = (line for line in lines if line.run != run.id and line.share.is_used_up)
+        run.budget = Budgets(
+            {line.unit: line.share for line in lines if line.run == run.id},
+            next(((line.run, line.unit, line.share) for line in above), None),
+        )
+        return [] if run.budget.allow else [BudgetSeen()]
 
     async def of_dependencies(self, run: Run) -> Sequence[Stimulus]:
         """Where the processes are that this one waits for."""

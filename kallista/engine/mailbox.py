@@ -9,6 +9,7 @@ from typing import TypeAlias
 
 from kallista.core.commands import (
     BorrowerDied,
+    BudgetSeen,
     ChildSeen,
     Command,
     DependenciesSeen,
@@ -49,7 +50,10 @@ Item: TypeAlias = Stimulus | Asked
 _ON_LOAN = Wished | Reported | BorrowerDied
 """What a look at the loans of a run has brought; the next look brings it again."""
 
-_SEEN = ChildSeen | ItemsSeen | ParentSeen | DependenciesSeen | _ON_LOAN
+_EVERY_LOOK = _ON_LOAN | BudgetSeen
+"""What each look brings again, whatever else is looked at."""
+
+_SEEN = ChildSeen | ItemsSeen | ParentSeen | DependenciesSeen | _EVERY_LOOK
 """What a look at the store has brought."""
 
 
@@ -84,7 +88,7 @@ def is_seen_again(item: Item, looks: Collection[int]) -> bool:
     """Whether an earlier look brought what a later one brings anew: the old is not to come last."""
     if isinstance(item, ChildSeen | ItemsSeen):
         return WHOLE_RUN in looks or item.step in looks
-    return isinstance(item, _ON_LOAN) or (WHOLE_RUN in looks and isinstance(item, _SEEN))
+    return isinstance(item, _EVERY_LOOK) or (WHOLE_RUN in looks and isinstance(item, _SEEN))
 
 
 def granted(loans: Sequence[Loan]) -> set[int]:

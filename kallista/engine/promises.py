@@ -13,7 +13,7 @@ from kallista.core.items import items_in
 from kallista.core.plan import WAKE, WHOLE_RUN, Entry, Failing, alone, lane
 from kallista.core.redefining import followed
 from kallista.core.snapshots import Replay
-from kallista.core.states import ACTIVE_RUN, FINISHED_RUN, ProcessStatus, RunKind, TaskStatus
+from kallista.core.states import ACTIVE_RUN, FINISHED_RUN, HEARD, ProcessStatus, RunKind, TaskStatus
 from kallista.core.types import Micros, RunId, RunKey, StepId, TaskType
 from kallista.engine.active import DefinitionCache, has_begun
 from kallista.errors import StateError
@@ -85,8 +85,17 @@ class Promises:
             await self._store.failures(record.key) != _failures(record, definition, events)
         ):
             yield "what is listed of its failures is not what its history tells of them"
+        spent = await self._store.spent(record.key) if definition.budget else {}
+        for line in await self._store.budgets(record.key) if definition.budget else ():
+            if line.run == record.id and line.share.spent < spent.get(line.unit, 0):
+                yield f"less of its budget of {line.unit!r} counts as spent than it has spent"
         async for problem in self._stuck(record, definition):
             yield problem
+        for heard in await self._store.heartbeats([record.key]):
+            step = record.steps[heard.step]
+            if step.status not in HEARD or heard.heartbeat.attempt > step.attempt:
+                id = step_id(definition, heard.step, record)
+                yield f"a heartbeat is kept of its step {id!r}, which is {step.status}"
 
     async def _history(self, run: RunKey) -> Sequence[Event]:
         events: list[Event] = []

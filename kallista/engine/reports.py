@@ -1,24 +1,30 @@
-"""What many runs have come to, taken together: what failed, by error and task type."""
+"""What many runs have come to, taken together: what failed, and what was spent."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from decimal import Decimal
 from itertools import groupby
 from typing import Final
 
+from kallista.core.amounts import exact
 from kallista.core.definitions import Definition
 from kallista.core.durations import to_datetime
+from kallista.core.ids import may_exist
 from kallista.core.json_text import from_json
 from kallista.core.plan import WHOLE_RUN
 from kallista.core.snapshots import Snapshot
 from kallista.core.states import RunKind
 from kallista.core.types import Micros, RunId, StepId
 from kallista.engine.active import DefinitionCache
-from kallista.errors import UsageError
-from kallista.store.port import FailedStep, FailureFilter, Store
+from kallista.errors import NotFoundError, UsageError
+from kallista.store.port import FailedStep, FailureFilter, SpendingFilter, Store
 
 MOST_EXAMPLES: Final = 100
+
+BY: Final = ("run", "type", "tag", "unit")
+"""What spending can be summed up by."""
 
 
 class FailureExample(Snapshot, frozen=True):
@@ -55,6 +61,20 @@ class FailureGroup(Snapshot, frozen=True):
     type: str
     count: int
     examples: tuple[FailureExample, ...]
+
+
+class SpendingSum(Snapshot, frozen=True):
+    """What was spent of a unit.
+
+    Args:
+        of: For what it is summed up: the id of a run, a task type, a tag, or a unit.
+        unit: Of what.
+        amount: How much, exactly.
+    """
+
+    of: str
+    unit: str
+    amount: Decimal
 
 
 class Reports:
@@ -116,6 +136,58 @@ class Reports:
             FailureGroup(error, type, count, tuple(_example(step, definitions) for step in steps))
             for (error, type, count), steps in groupby(found, key=lambda step: step[:3])
         ]
+
+    async def spending(
+        self,
+        by: str = "run",
+        *,
+        unit: str | None = None,
+        since: datetime | str | None = None,
+        until: datetime | str | None = None,
+    ) -> Sequence[SpendingSum]:
+        """What handlers have spent (``ctx.spend``), attempts that failed included.
+
+        What a run has spent goes with it when it is deleted or purged.
+
+        Args:
+            by: ``run`` (that at the top of the tree, with all that it has started), ``type`` (of
+                the tasks), ``tag`` (of that run; one with two tags counts for both) or ``unit``.
+            unit: Only of this unit.
+            since: Only what was spent at this moment or later; a naive datetime is in the
+                configured time zone.
+            until: Only what was spent before this moment.
+
+        Returns:
+            The sums, in the order of what they are of, and of the units.
+
+        Raises:
+            UsageError: There is no such ``by``, or a moment is none.
+        """
+        if by not in BY:
+            raise UsageError(f"spending is summed up by {', '.join(BY)}, not {by!r}")
+        if unit is not None and not unit.isprintable():
+            return ()
+        found = await self._store.spending(
+            SpendingFilter(
+                by=by,
+                unit=unit,
+                since=self._moment(since, "since"),
+                until=self._moment(until, "until"),
+            )
+        )
+        return [SpendingSum(of, unit, exact(amount)) for of, unit, amount in found]
+
+    async def spent(self, run_id: str) -> Mapping[str, Decimal]:
+        """What a run of any kind has spent with all that it has started, by unit.
+
+        Raises:
+            NotFoundError: No run has this id.
+        """
+        record = await self._store.load(RunId(run_id)) if may_exist(run_id) else None
+        if record is None:
+            raise NotFoundError(f"no run has the id {run_id!r}; list shows those that exist")
+        spent = await self._store.spent(record.key)
+        return {unit: exact(amount) for unit, amount in spent.items()}
 
     def _moment(self, value: datetime | str | None, what: str) -> Micros | None:
         return None if value is None else self._read_moment(value, what)

@@ -10,12 +10,14 @@ import asyncio
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count, islice
+from operator import itemgetter
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from msgspec.structs import replace
 
-from kallista.core.events import Event, StepState
+from kallista.core.amounts import Share, Spent
+from kallista.core.events import Event, Heartbeat, StepState
 from kallista.core.plan import (
     WAKE,
     WHOLE_RUN,
@@ -50,6 +52,7 @@ from kallista.store.port import (
     WAKES_AT_ONCE,
     Begin,
     BrokenLink,
+    BudgetLine,
     Claim,
     ClaimedEntry,
     ClaimRequest,
@@ -58,10 +61,13 @@ from kallista.store.port import (
     FailedStep,
     FailureFilter,
     Figures,
+    Heard,
     Loan,
     OldRun,
     RunFilter,
     RunRecord,
+    SpendingFilter,
+    Sum,
     Tombstone,
     WorkerRecord,
 )
@@ -101,7 +107,10 @@ class MemoryState:
         queue: All lines.
         loans: All loans, each with the line that was taken for it.
         failures: What of each run has failed, by the position of the step.
+        spent: What attempts have spent, by run, step, attempt and line.
+        budgets: The limits of each run's budgets, by unit.
         same: The runs that keys stand for, and what makes other requests the same.
+        heartbeats: What attempts have said of themselves, by run and step.
         alive: The workers whose stores are open.
     """
 
@@ -112,7 +121,10 @@ class MemoryState:
     queue: set[_Line] = field(default_factory=set)
     loans: dict[tuple[RunKey, int], tuple[Loan, _Line]] = field(default_factory=dict)
     failures: dict[RunKey, dict[int, Failing]] = field(default_factory=dict)
+    spent: dict[tuple[RunKey, int, int, int], Spent] = field(default_factory=dict)
+    budgets: dict[RunKey, dict[str, int]] = field(default_factory=dict)
     same: dict[tuple[str, str], tuple[RunKey, SameKey]] = field(default_factory=dict)
+    heartbeats: dict[tuple[RunKey, int], Heartbeat] = field(default_factory=dict)
     tombstones: dict[RunId, Tombstone] = field(default_factory=dict)
     definitions: dict[tuple[RunKind, str], JsonText] = field(default_factory=dict)
     schedules: dict[ScheduleId, Schedule] = field(default_factory=dict)
@@ -247,6 +259,8 @@ class MemoryStore:
         for awaited in run.waits_for:
             state.waits.setdefault(awaited, set()).add(key)
         self._note_failures(key, run.failures)
+        if run.budget:
+            state.budgets[key] = dict(run.budget)
         if run.same is not None:
             state.same[run.same.scope, run.same.key] = key, run.same
             self._forget_old(run.created_at)
@@ -307,6 +321,10 @@ class MemoryStore:
         state.queue.update(_line(plan.run, entry) for entry in plan.enqueue)
         self._lend(plan)
         self._note_failures(plan.run, plan.failures)
+        if plan.budget:
+            state.budgets[plan.run].update(plan.budget)
+        for position in plan.forget:
+            state.heartbeats.pop((plan.run, position), None)
         self._tell_others(plan, state.runs[plan.run])
         return Committed(run.version + 1)
 
@@ -450,6 +468,31 @@ class MemoryStore:
             self._state.loans[run, step] = loan._replace(report=report), line
             self._wake(run, step)
 
+    # heartbeats
+
+    def hear(self, heard: Sequence[Heard]) -> asyncio.Future[None]:
+        """See the port."""
+        return self._write(lambda: self._keep(heard))
+
+    def _keep(self, heard: Sequence[Heard]) -> None:
+        for run, step, said in heard:
+            there = self._state.runs.get(run)
+            now = None if there is None else there.steps[step]
+            if now is None or now.status is not TaskStatus.RUNNING or now.attempt != said.attempt:
+                continue
+            before = self._state.heartbeats.get((run, step))
+            if said.details is None and before is not None:
+                said = replace(said, details=before.details)
+            self._state.heartbeats[run, step] = said
+
+    async def heartbeats(self, runs: Sequence[RunKey]) -> Sequence[Heard]:
+        """See the port."""
+        return [
+            Heard(run, step, said)
+            for (run, step), said in sorted(self._read.heartbeats.items(), key=itemgetter(0))
+            if run in runs
+        ]
+
     # runs and their histories
 
     async def load(self, run: RunId | RunKey) -> RunRecord | None:
@@ -499,6 +542,97 @@ class MemoryStore:
             run if run.kind is RunKind.TASK else replace(run, steps=())
             for run in islice(matching, wanted.limit)
         ]
+
+    # spending
+
+    def spend(self, lines: Sequence[Spent]) -> asyncio.Future[bool]:
+        """See the port."""
+        return self._write(lambda: self._spend(lines))
+
+    def _spend(self, lines: Sequence[Spent]) -> bool:
+        state, woken = self._state, False
+        for line in lines:
+            place = (line.run, line.step, line.attempt, line.number)
+            if line.run in state.runs and place not in state.spent:
+                state.spent[place] = line
+                for key in self._line_of(line.run):
+                    if line.unit in state.budgets.get(key, {}):
+                        woken |= self._look_at_budget(key, line.unit)
+        return woken
+
+    def _look_at_budget(self, key: RunKey, unit: str) -> bool:
+        """If nothing is left of it, whatever was decided below the run is stale."""
+        state = self._state
+        if self._sum(state.runs[key], unit) < state.budgets[key][unit]:
+            return False
+        for run in self._tree(state.runs[key]):
+            if run.head.ended_at is None:
+                state.runs[run.key] = replace(run, version=run.version + 1)
+                self._wake(run.key)
+        return True
+
+    def _line_of(self, run: RunKey) -> Iterator[RunKey]:
+        """A run, the one that has started it, and so on."""
+        key: RunKey | None = run
+        while key is not None and key in self._state.runs:
+            yield key
+            parent = self._state.runs[key].parent
+            key = None if parent is None else parent[0]
+
+    def _sum(self, top: RunRecord, unit: str) -> int:
+        tree = {run.key for run in self._tree(top)}
+        spent = self._state.spent.values()
+        return sum(line.amount for line in spent if line.run in tree and line.unit == unit)
+
+    async def budgets(self, run: RunKey) -> Sequence[BudgetLine]:
+        """See the port."""
+        state = self._read
+        return [
+            BudgetLine(state.runs[key].id, unit, Share(self._sum(state.runs[key], unit), limit))
+            for key in self._line_of(run)
+            for unit, limit in sorted(state.budgets.get(key, {}).items())
+        ]
+
+    async def spent(self, run: RunKey) -> Mapping[str, int]:
+        """See the port."""
+        top = self._read.runs.get(run)
+        tree = set() if top is None else {each.key for each in self._tree(top)}
+        units = sorted({line.unit for line in self._state.spent.values() if line.run in tree})
+        return {unit: self._sum(top, unit) for unit in units if top is not None}
+
+    async def spending(self, wanted: SpendingFilter) -> Sequence[Sum]:
+        """See the port."""
+        sums: dict[tuple[str, str], int] = {}
+        for line in self._read.spent.values():
+            if self._counts(line, wanted):
+                for of in self._of(line, wanted.by):
+                    sums[of, line.unit] = sums.get((of, line.unit), 0) + line.amount
+        return [Sum(of, unit, amount) for (of, unit), amount in sorted(sums.items())]
+
+    def _counts(self, line: Spent, wanted: SpendingFilter) -> bool:
+        return (
+            wanted.unit in (None, line.unit)
+            and (wanted.since is None or line.at >= wanted.since)
+            and (wanted.until is None or line.at < wanted.until)
+        )
+
+    def _of(self, line: Spent, by: str) -> Sequence[str]:
+        """What a line is summed up for."""
+        top = self._top(line.run)
+        match by:
+            case "run":
+                return [top.id]
+            case "tag":
+                return top.tags
+            case "type":
+                return [line.type]
+            case _:
+                return [line.unit]
+
+    def _top(self, run: RunKey) -> RunRecord:
+        """The run at the top of a tree, as far as it is there."""
+        record = self._state.runs[run]
+        return self._state.runs.get(record.root, record)
 
     async def same_key(self, run: RunKey) -> SameKey | None:
         """See the port."""
@@ -628,8 +762,13 @@ class MemoryStore:
         del state.runs[run.key], state.keys[run.id], state.events[run.key]
         state.queue = {line for line in state.queue if line.run != run.key}
         state.failures.pop(run.key, None)
+        state.budgets.pop(run.key, None)
+        state.spent = {place: line for place, line in state.spent.items() if line.run != run.key}
         state.same = {at: same for at, same in state.same.items() if same[0] != run.key}
         state.loans = {place: loan for place, loan in state.loans.items() if place[0] != run.key}
+        state.heartbeats = {
+            place: said for place, said in state.heartbeats.items() if place[0] != run.key
+        }
         for waiting in state.waits.values():
             waiting.discard(run.key)
         state.tombstones[run.id] = Tombstone(run.id, run.kind, run.status, now)
@@ -869,6 +1008,7 @@ class MemoryStore:
             len(state.tombstones),
             len(state.workers),
             sum(map(len, state.failures.values())),
+            len(state.heartbeats),
         )
         return Figures(dict(zip(COUNTED, counts, strict=True)), 0, None)
 
@@ -901,7 +1041,7 @@ class MemoryStore:
         return sorted(id for id, waiting in self._read.waits.items() if run in waiting)
 
     async def broken_links(self, limit: int) -> Sequence[BrokenLink]:
-        """See the port; here only lines, loans and owners could point to nothing."""
+        """See the port; here only lines, loans, owners and heartbeats could point to nothing."""
         state = self._read
         found = [
             BrokenLink("owner", run.key, None, run.id)
@@ -916,6 +1056,11 @@ class MemoryStore:
         found += [
             BrokenLink("loan", run, step, line.type)
             for (run, step), (_, line) in sorted(state.loans.items())
+            if run not in state.runs
+        ]
+        found += [
+            BrokenLink("heartbeat", run, step, None)
+            for run, step in sorted(state.heartbeats)
             if run not in state.runs
         ]
         return found[:limit]

@@ -14,7 +14,8 @@ from typing import Final, NamedTuple, Protocol, TypeAlias
 
 from msgspec import Struct
 
-from kallista.core.events import Event, RunHead, StepState
+from kallista.core.amounts import Share, Spent
+from kallista.core.events import Event, Heartbeat, RunHead, StepState
 from kallista.core.plan import WAKE, Entry, Failing, NewRun, Plan, SameKey
 from kallista.core.schedules import Firing, Schedule
 from kallista.core.states import RunKind, ScheduleStatus
@@ -65,6 +66,14 @@ class Loan(NamedTuple):
     stop: bool
     lost: bool
     report: JsonText | None
+
+
+class Heard(NamedTuple):
+    """What an attempt that runs says of itself, on its way to the store."""
+
+    run: RunKey
+    step: int
+    heartbeat: Heartbeat
 
 
 class Created(NamedTuple):
@@ -279,6 +288,38 @@ class FailedStep(NamedTuple):
     data: JsonText | None
 
 
+class BudgetLine(NamedTuple):
+    """A budget that holds for a run: its own, or that of a run above it."""
+
+    run: RunId
+    unit: str
+    share: Share
+
+
+class SpendingFilter(Struct, frozen=True, gc=False):
+    """Which spending is summed up, and by what; None means all.
+
+    Args:
+        by: ``run`` (that at the top of the tree), ``type``, ``tag`` (of that run) or ``unit``.
+        unit: Only of this unit.
+        since: Only what was spent at this moment or later.
+        until: Only what was spent before this moment.
+    """
+
+    by: str
+    unit: str | None = None
+    since: Micros | None = None
+    until: Micros | None = None
+
+
+class Sum(NamedTuple):
+    """What was spent of a unit, in billionths, for one of whatever it is summed up by."""
+
+    of: str
+    unit: str
+    amount: int
+
+
 class Tombstone(NamedTuple):
     """What stays of a deleted run."""
 
@@ -311,7 +352,7 @@ class WorkerRecord(Struct, frozen=True, gc=False):
 
 COUNTED: Final = (
     "runs", "steps", "events", "queue", "waits", "loans", "definitions", "schedules", "tombstones",
-    "workers", "failures",
+    "workers", "failures", "heartbeats",
 )  # fmt: skip
 """What ``Figures`` counts, in this order."""
 
@@ -350,8 +391,8 @@ class BrokenLink(NamedTuple):
     Args:
         what: ``request`` (a run without what was asked for), ``owner`` (a run held by a worker
             that does not exist), ``step``, ``event``, ``line``, ``loan``, ``wait``, ``tag``,
-            ``failure``, ``same`` (of a run or step that does not exist), ``name`` or ``schedule``
-            (without its definition).
+            ``failure``, ``same``, ``heartbeat`` (of a run or step that does not exist), ``name``
+            or ``schedule`` (without its definition).
         run: The key of the run.
         step: The position of the step.
         about: The id, type, tag or name that people know it by.
@@ -468,6 +509,20 @@ class Store(Protocol):
         """
         ...
 
+    # heartbeats
+
+    def hear(self, heard: Sequence[Heard]) -> asyncio.Future[None]:
+        """Write what attempts say of themselves.
+
+        It replaces what was said before, but details stay until there are others. What is said by
+        an attempt that is not its step's running one changes nothing.
+        """
+        ...
+
+    async def heartbeats(self, runs: Sequence[RunKey]) -> Sequence[Heard]:
+        """What is known of attempts of the runs' steps, by run and step; old ones included."""
+        ...
+
     async def load(self, run: RunId | RunKey) -> RunRecord | None:
         """The run with its steps, or None."""
         ...
@@ -492,6 +547,32 @@ class Store(Protocol):
 
     async def list_runs(self, wanted: RunFilter) -> Sequence[RunRecord]:
         """Runs that match, newest first; single tasks with their one step, others without."""
+        ...
+
+    # spending
+
+    def spend(self, lines: Sequence[Spent]) -> asyncio.Future[bool]:
+        """Write down what attempts have spent; a line that is there already stays as it is.
+
+        It adds up in the budgets of the run and of all runs above it. Where nothing is left of one
+        then, whatever was decided so far on runs below it that have not ended is stale, and they
+        are woken. A line of a run that is gone is dropped.
+
+        Returns:
+            Whether runs were woken.
+        """
+        ...
+
+    async def budgets(self, run: RunKey) -> Sequence[BudgetLine]:
+        """The budgets that hold for a run: its own first, then those of the runs above it."""
+        ...
+
+    async def spent(self, run: RunKey) -> Mapping[str, int]:
+        """What a run has spent with all runs below it, in billionths, by unit."""
+        ...
+
+    async def spending(self, wanted: SpendingFilter) -> Sequence[Sum]:
+        """Sums of what was spent, in the order of what they are of, then of the units."""
         ...
 
     async def same_key(self, run: RunKey) -> SameKey | None:

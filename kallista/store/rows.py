@@ -9,7 +9,8 @@ from typing import Any, Final, TypeAlias
 import msgspec
 from msgspec.structs import astuple
 
-from kallista.core.events import Event, RunHead, StepState
+from kallista.core.amounts import ONE, Share
+from kallista.core.events import Event, Heartbeat, RunHead, StepState
 from kallista.core.plan import Entry, Failing, Failures, NewRun
 from kallista.core.schedules import Backfill, FiringRules, Schedule
 from kallista.core.states import (
@@ -25,11 +26,15 @@ from kallista.store.port import (
     NEW_EPOCH,
     NEW_VERSION,
     BrokenLink,
+    BudgetLine,
     FailedStep,
     FailureFilter,
+    Heard,
     Loan,
     OldRun,
     RunRecord,
+    SpendingFilter,
+    Sum,
     Tombstone,
     WorkerRecord,
 )
@@ -172,6 +177,27 @@ def failure_filter(wanted: FailureFilter) -> dict[str, object]:
     }
 
 
+def spending_filter(wanted: SpendingFilter) -> dict[str, object]:
+    """The values of ``spending_by_run`` and its like."""
+    return {
+        "unit": wanted.unit,
+        "since": wanted.since,
+        "until": wanted.until,
+    }
+
+
+def spending_sum(row: Row) -> Sum:
+    """A row of ``spending_by_run`` and its like: in two parts, so that no sum is too large."""
+    of, unit, whole, rest = row
+    return Sum(of, unit, int(whole) * ONE + int(rest))
+
+
+def budget_line(row: Row) -> BudgetLine:
+    """A row of ``budgets_of_run``."""
+    run, unit, spent, limit = row
+    return BudgetLine(RunId(run), unit, Share(int(spent), limit))
+
+
 def error_filter(error: str | None) -> dict[str, object]:
     """By which names failures are looked for; a name without a module stands for all modules."""
     return {
@@ -276,6 +302,17 @@ def loan(row: Row) -> Loan:
     """A row of ``loans_of_run`` and its like."""
     run, step, worker, attempt, stop, lost, report = row
     return Loan(run, step, worker, attempt, bool(stop), bool(lost), report)
+
+
+def heard(row: Row) -> Heard:
+    """A row of ``heartbeats_of_runs``."""
+    run, step, *said = row
+    return Heard(run, step, Heartbeat(*said))
+
+
+def heard_row(heard: Heard) -> Row:
+    """The values of ``hear``."""
+    return (heard.run, heard.step, *astuple(heard.heartbeat))
 
 
 def entry(row: Row) -> Entry:

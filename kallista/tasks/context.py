@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Generator, Mapping
+from decimal import Decimal
 from typing import TYPE_CHECKING
 
+from kallista.core.amounts import read_amount
 from kallista.core.handlers import Invocation
+from kallista.core.ids import check_id
+from kallista.core.json_text import from_json
 from kallista.core.types import Json, RunId, StepId, TaskType
+from kallista.tasks.encoding import encode
 
 if TYPE_CHECKING:
     from structlog.stdlib import BoundLogger
+
+
+class _Nothing:
+    """What is awaited where nothing is written down, as in a test of a handler alone."""
+
+    def __await__(self) -> Generator[object, None, None]:
+        yield from ()
+
+
+_nothing = _Nothing()
 
 
 class TaskContext:
@@ -85,6 +100,55 @@ class TaskContext:
             message: What it is doing.
         """
         self._invocation.progress(fraction, message)
+
+    def spend(self, amount: float | str | Decimal, unit: str) -> Awaitable[None]:
+        """Tell what the task has just spent: money, tokens, or what else has a budget.
+
+        It is written down at once, and counts whatever becomes of the attempt. The attempt's end
+        waits until that is durable; what was told in the very last moment before a crash may be
+        lost, unless it was awaited.
+
+        Args:
+            amount: How much: a number, or a text like ``"0.12"``. Nine digits behind the point
+                count, exactly as they are written.
+            unit: Of what, such as ``usd``.
+
+        Returns:
+            Something to await (not on a thread), until it is durable; nobody has to.
+
+        Raises:
+            UsageError: The amount or the unit is none.
+        """
+        billionths, named = read_amount(amount), check_id(unit, "unit")
+        if self._invocation.spend is None:
+            return _nothing
+        return self._invocation.spend(billionths, named)
+
+    def heartbeat(self, details: object = None) -> None:
+        """Tell that the attempt goes on; so does ``progress``.
+
+        It may be called as often as you like, from any thread: what is said is written about once a
+        second. A task with a ``heartbeat_timeout`` is stopped when it is silent for longer.
+
+        Args:
+            details: What the next attempt should know if this one does not come to its end, as
+                plain data; it replaces what was given before. None: what was given stays.
+
+        Raises:
+            UsageError: They are no plain data, or too large.
+        """
+        invocation = self._invocation
+        text = None
+        if details is not None:
+            limit = invocation.max_result_bytes
+            text = encode(details, invocation.task_id, limit, "the heartbeat")
+        invocation.heartbeat(text)
+
+    @property
+    def heartbeat_details(self) -> Json:
+        """The last details that an attempt before this one has given by ``heartbeat``, or None."""
+        text = self._invocation.heartbeat_details
+        return None if text is None else from_json(text)
 
     def __repr__(self) -> str:
         return f"TaskContext({self.run_id!r}, {self.task_id!r}, attempt={self.attempt})"

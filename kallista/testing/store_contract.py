@@ -16,7 +16,8 @@ from typing import TypeAlias
 import pytest
 from msgspec.structs import replace
 
-from kallista.core.events import Event, RunHead, StepState
+from kallista.core.amounts import Spent
+from kallista.core.events import Event, Heartbeat, RunHead, StepState
 from kallista.core.plan import (
     WAKE,
     WHOLE_RUN,
@@ -61,9 +62,11 @@ from kallista.store.port import (
     Committed,
     Created,
     FailureFilter,
+    Heard,
     Loan,
     RunFilter,
     RunRecord,
+    SpendingFilter,
     Store,
 )
 
@@ -1135,6 +1138,63 @@ class StoreContract(ABC):
             "a sister goes with it, and so needs nothing"
         )
 
+    # spending
+
+    @pytest.mark.anyio
+    async def test_what_is_spent_adds_up_for_all_above(self, store: Store, other: Store) -> None:
+        """Once, however often it is told; where no budget is left, old decisions are stale."""
+        top = replace(new_run("top", kind=RunKind.PROCESS, tags=("red",)), budget=(("usd", 10),))
+        root = await made(store, top)
+        middle = await made(
+            store, replace(new_run("mid", parent=(root.key, 0)), budget=(("usd", 6), ("eur", 1)))
+        )
+        leaf = await made(store, new_run("leaf", parent=(middle.key, 1)))
+        over = await made(store, new_run("over", parent=(middle.key, 0)))
+        await store.commit(finished(over))
+
+        def line(number: int, amount: int, unit: str = "usd", run: RunKey = leaf.key) -> Spent:
+            return Spent(run, 1, 2, number, unit, amount, BUILD, Micros(NOW + number))
+
+        assert not await store.spend([line(0, 5), line(1, 9, "tokens")])
+        assert not await other.spend([line(0, 5)])
+        shares = [(it.run, it.unit, *it.share) for it in await other.budgets(leaf.key)]
+        assert shares == [("mid", "eur", 0, 1), ("mid", "usd", 5, 6), ("top", "usd", 5, 10)]
+        assert (await found(store, "leaf")).version == leaf.version
+        assert await other.spend([line(2, 1), line(3, 2, run=RunKey(10**6))])
+        versions = [(await found(store, id)).version for id in ("top", "mid", "leaf", "over")]
+        assert versions == [1, 2, 2, 2]
+        woken = Entry(WAKE, 0, Micros(0))
+        assert await store.lines(middle.key) == await store.lines(leaf.key) == [woken]
+        assert await store.lines(root.key) == []
+        with pytest.raises(LeaseLost):
+            await store.commit(Plan(leaf.key, fence(leaf), leaf.head))
+        raised = Plan(middle.key, Fence(2, None), middle.head, budget=(("usd", 20),))
+        await store.commit(raised)
+        assert (await other.budgets(middle.key))[1].share == (6, 20)
+        assert await other.spent(root.key) == {"tokens": 9, "usd": 6}
+        assert await other.spent(over.key) == {}
+        sums = {by: await other.spending(SpendingFilter(by)) for by in ("run", "tag", "type")}
+        assert sums == {
+            "run": [("top", "tokens", 9), ("top", "usd", 6)],
+            "tag": [("red", "tokens", 9), ("red", "usd", 6)],
+            "type": [("build", "tokens", 9), ("build", "usd", 6)],
+        }
+        late = SpendingFilter("unit", unit="usd", since=Micros(NOW + 1), until=Micros(NOW + 3))
+        assert await other.spending(late) == [("usd", "usd", 1)]
+        assert await store.broken_links(10) == []
+
+    @pytest.mark.anyio
+    async def test_no_sum_is_too_large(self, store: Store) -> None:
+        """Of many large amounts neither."""
+        run = await made(store, new_run())
+        most = 10**18
+        await store.spend([Spent(run.key, 0, 1, n, "t", most, BUILD, NOW) for n in range(20)])
+        assert await store.spent(run.key) == {"t": 20 * most}
+        gone = await found(store, "run")
+        await store.commit(finished(gone))
+        await store.delete_run(gone.key, gone.version + 1, NOW)
+        assert await store.spending(SpendingFilter("unit")) == []
+
     # the same again
 
     @pytest.mark.anyio
@@ -1293,6 +1353,7 @@ class StoreContract(ABC):
         assert {name: after[name] - before[name] for name in after} == {
             "runs": 1, "steps": 1, "events": 2, "queue": 1, "waits": 2, "loans": 0,
             "definitions": 2, "schedules": 1, "tombstones": 1, "workers": 1, "failures": 1,
+            "heartbeats": 0,
         }  # fmt: skip
 
     @pytest.mark.anyio
@@ -1577,6 +1638,72 @@ class StoreContract(ABC):
         assert await taken(other, you) == [(record.key, WAKE_UP)]
         assert await other.driven(you) == [record.key]
         assert [worker.key for worker in await other.workers()] == [you]
+
+    # heartbeats
+
+    @pytest.mark.anyio
+    async def test_only_running_attempts_are_heard(self, store: Store) -> None:
+        """Of a step that runs the attempt that runs, in every kind of run."""
+        runs = StepState(TaskStatus.RUNNING, attempt=2)
+        workflow = await made(store, new_run("workflow", steps=(runs, StepState(attempt=2))))
+        task = await made(store, replace(new_task("task"), steps=(runs,)))
+        said = Heartbeat(2, NOW, 0.5, "half", JsonText('{"page":7}'))
+        await store.hear(
+            [
+                Heard(workflow.key, 0, said),
+                Heard(workflow.key, 1, said),
+                Heard(task.key, 0, said),
+                Heard(RunKey(task.key + 1_000), 0, said),
+            ]
+        )
+        both = [Heard(workflow.key, 0, said), Heard(task.key, 0, said)]
+        assert await store.heartbeats([workflow.key, task.key]) == both
+        late = replace(said, attempt=1, fraction=0.9)
+        await store.hear([Heard(workflow.key, 0, late), Heard(task.key, 0, late)])
+        assert await store.heartbeats([task.key, workflow.key]) == both
+        assert await store.heartbeats([task.key]) == both[1:]
+        assert (await store.figures()).rows["heartbeats"] >= 2
+
+    @pytest.mark.anyio
+    async def test_details_stay_until_there_are_others(self, store: Store, other: Store) -> None:
+        """What is said replaces what was said before, also by the attempt before, but for those."""
+        run = await made(store, new_run(steps=(StepState(TaskStatus.RUNNING, attempt=1),) * 2))
+        first = Heartbeat(1, NOW, 0.5, "half", JsonText("[1]"))
+        await store.hear([Heard(run.key, 0, first)])
+        again = Heartbeat(2, Micros(NOW + 1))
+        steps = ((0, StepState(TaskStatus.RUNNING, attempt=2)),)
+        await store.commit(Plan(run.key, fence(run), run.head, steps=steps))
+        await store.hear([Heard(run.key, 0, again)])
+        told = replace(again, details=JsonText("[1]"))
+        assert await other.heartbeats([run.key]) == [Heard(run.key, 0, told)]
+        newest = replace(again, details=JsonText("[2]"))
+        await store.hear([Heard(run.key, 0, newest), Heard(run.key, 1, first)])
+        assert await other.heartbeats([run.key]) == [
+            Heard(run.key, 0, newest),
+            Heard(run.key, 1, first),
+        ]
+
+    @pytest.mark.anyio
+    async def test_heartbeats_go_with_a_plan_or_with_their_run(self, store: Store) -> None:
+        """A stale plan forgets nothing, a good one what it names, deletion all of a run's."""
+        runs = StepState(TaskStatus.RUNNING, attempt=1)
+        run = await made(store, new_run(steps=(runs,) * 3))
+        task = await made(store, replace(new_task("task"), steps=(runs,)))
+        said = Heartbeat(1, NOW, details=JsonText("1"))
+        await store.hear([Heard(run.key, step, said) for step in range(3)])
+        await store.hear([Heard(task.key, 0, said)])
+        stale = Plan(run.key, Fence(run.version + 1, None), run.head, forget=(0,))
+        with pytest.raises(LeaseLost):
+            await store.commit(stale)
+        assert len(await store.heartbeats([run.key])) == 3
+        ended = ((0, StepState(TaskStatus.FAILED, attempt=1)),)
+        await store.commit(Plan(run.key, fence(run), run.head, steps=ended, forget=(0, 1)))
+        await store.commit(Plan(task.key, fence(task), task.head, steps=ended, forget=(0,)))
+        left = await store.heartbeats([run.key, task.key])
+        assert [(heard.run, heard.step) for heard in left] == [(run.key, 2)]
+        await store.commit(finished(await found(store, "run")))
+        await store.delete_run(run.key, 3, NOW)
+        assert await store.heartbeats([run.key]) == []
 
     # loans
 

@@ -181,14 +181,25 @@ class ProcessOrchestrator(Runs[ProcessSnapshot]):
         """
         await self._command(process_id, Verb.PAUSE, reason, stop_clocks=stop_clocks)
 
-    async def resume_process(self, process_id: str, reason: str | None = None) -> None:
+    async def resume_process(
+        self,
+        process_id: str,
+        reason: str | None = None,
+        *,
+        budget: Mapping[str, object] | None = None,
+    ) -> None:
         """Let a paused process go on; the reason is kept in its history.
+
+        Args:
+            process_id: Which one.
+            reason: Why, for its history.
+            budget: New limits of its budgets, by unit, where one of them is used up.
 
         Raises:
             NotFoundError: No such process.
-            StateError: It is not under way.
+            StateError: It is not under way, or its budget is used up.
         """
-        await self._command(process_id, Verb.RESUME, reason)
+        await self._resume(process_id, reason, budget)
 
     async def cancel_process(
         self, process_id: str, reason: str | None = None, *, rollback: bool = False

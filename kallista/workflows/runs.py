@@ -209,6 +209,15 @@ class Runs(Generic[SnapshotT]):
         )
         return await self._engine.fork(self.kind, request)
 
+    async def _resume(
+        self, id: str, reason: str | None, budget: Mapping[str, object] | None
+    ) -> bool:
+        problems = Problems()
+        limits = fields.budget(budget, problems)
+        problems.raise_if_any("the budget")
+        command = Command(Verb.RESUME, reason, budget=limits)
+        return await self._engine.command(self.kind, RunId(id), command)
+
     async def _command_all(
         self,
         command: Command,

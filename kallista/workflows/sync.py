@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
+from decimal import Decimal
 from functools import partial
 from typing import TYPE_CHECKING, Protocol, TypeVar, Unpack
 
@@ -38,7 +39,7 @@ from kallista.workflows.workflow_manager import WorkflowManager
 
 if TYPE_CHECKING:
     from kallista.engine.care import StoreBackup, StoreCare, StoreCheck, StoreStats
-    from kallista.engine.reports import FailureGroup, Reports
+    from kallista.engine.reports import FailureGroup, Reports, SpendingSum
 
 ResultT = TypeVar("ResultT")
 
@@ -242,14 +243,27 @@ class SyncWorkflowManager:
             partial(self._inner.pause_workflow, workflow_id, reason, stop_clocks=stop_clocks)
         )
 
-    def resume_workflow(self, workflow_id: str, reason: str | None = None) -> None:
+    def resume_workflow(
+        self,
+        workflow_id: str,
+        reason: str | None = None,
+        *,
+        budget: Mapping[str, object] | None = None,
+    ) -> None:
         """Let a paused workflow go on; the reason is kept in its history.
+
+        Args:
+            workflow_id: Which one.
+            reason: Why, for its history.
+            budget: New limits of its budgets, by unit, where one of them is used up.
 
         Raises:
             NotFoundError: No such workflow.
-            StateError: It is not under way.
+            StateError: It is not under way, or its budget is used up.
         """
-        return self._portal.call(partial(self._inner.resume_workflow, workflow_id, reason))
+        return self._portal.call(
+            partial(self._inner.resume_workflow, workflow_id, reason, budget=budget)
+        )
 
     def cancel_workflow(
         self, workflow_id: str, reason: str | None = None, *, rollback: bool = False
@@ -1272,14 +1286,27 @@ class SyncProcessOrchestrator:
             partial(self._inner.pause_process, process_id, reason, stop_clocks=stop_clocks)
         )
 
-    def resume_process(self, process_id: str, reason: str | None = None) -> None:
+    def resume_process(
+        self,
+        process_id: str,
+        reason: str | None = None,
+        *,
+        budget: Mapping[str, object] | None = None,
+    ) -> None:
         """Let a paused process go on; the reason is kept in its history.
+
+        Args:
+            process_id: Which one.
+            reason: Why, for its history.
+            budget: New limits of its budgets, by unit, where one of them is used up.
 
         Raises:
             NotFoundError: No such process.
-            StateError: It is not under way.
+            StateError: It is not under way, or its budget is used up.
         """
-        return self._portal.call(partial(self._inner.resume_process, process_id, reason))
+        return self._portal.call(
+            partial(self._inner.resume_process, process_id, reason, budget=budget)
+        )
 
     def cancel_process(
         self, process_id: str, reason: str | None = None, *, rollback: bool = False
@@ -1713,3 +1740,41 @@ class SyncReports:
                 examples=examples,
             )
         )
+
+    def spending(
+        self,
+        by: str = "run",
+        *,
+        unit: str | None = None,
+        since: datetime | str | None = None,
+        until: datetime | str | None = None,
+    ) -> Sequence[SpendingSum]:
+        """What handlers have spent (``ctx.spend``), attempts that failed included.
+
+        What a run has spent goes with it when it is deleted or purged.
+
+        Args:
+            by: ``run`` (that at the top of the tree, with all that it has started), ``type`` (of
+                the tasks), ``tag`` (of that run; one with two tags counts for both) or ``unit``.
+            unit: Only of this unit.
+            since: Only what was spent at this moment or later; a naive datetime is in the
+                configured time zone.
+            until: Only what was spent before this moment.
+
+        Returns:
+            The sums, in the order of what they are of, and of the units.
+
+        Raises:
+            UsageError: There is no such ``by``, or a moment is none.
+        """
+        return self._portal.call(
+            partial(self._inner.spending, by, unit=unit, since=since, until=until)
+        )
+
+    def spent(self, run_id: str) -> Mapping[str, Decimal]:
+        """What a run of any kind has spent with all that it has started, by unit.
+
+        Raises:
+            NotFoundError: No run has this id.
+        """
+        return self._portal.call(partial(self._inner.spent, run_id))

@@ -196,14 +196,25 @@ class WorkflowManager(Runs[WorkflowSnapshot]):
         """
         await self._command(workflow_id, Verb.PAUSE, reason, stop_clocks=stop_clocks)
 
-    async def resume_workflow(self, workflow_id: str, reason: str | None = None) -> None:
+    async def resume_workflow(
+        self,
+        workflow_id: str,
+        reason: str | None = None,
+        *,
+        budget: Mapping[str, object] | None = None,
+    ) -> None:
         """Let a paused workflow go on; the reason is kept in its history.
+
+        Args:
+            workflow_id: Which one.
+            reason: Why, for its history.
+            budget: New limits of its budgets, by unit, where one of them is used up.
 
         Raises:
             NotFoundError: No such workflow.
-            StateError: It is not under way.
+            StateError: It is not under way, or its budget is used up.
         """
-        await self._command(workflow_id, Verb.RESUME, reason)
+        await self._resume(workflow_id, reason, budget)
 
     async def cancel_workflow(
         self, workflow_id: str, reason: str | None = None, *, rollback: bool = False

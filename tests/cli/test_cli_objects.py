@@ -13,6 +13,7 @@ import pytest
 from cli_support import FRAGILE, HELLO, LONG, Typist, written
 
 from kallista import Kallista
+from kallista.cli.files import load_file
 
 SECRETS = """\
 kind: workflow
@@ -341,3 +342,51 @@ def test_what_failed_is_told_and_retried_by_its_error(folder: Path, typed: Typis
     assert "fragile" in typed("process", "list", "--error", "TypeError").out
     again = typed("process", "retry", "--error", "TypeError", "--yes")
     assert again.out == "1 process matches; 1: goes on\n"
+
+
+COSTLY = """\
+kind: workflow
+id: costly
+name: Costly
+tags: [night]
+budget: {usd: 1}
+tasks:
+  - {id: first, type: ask_cli}
+  - {id: second, type: ask_cli}
+"""
+
+
+def test_what_was_spent_is_shown_and_a_budget_raised(folder: Path, typed: Typist) -> None:
+    """The run is PAUSED and says why; a higher budget lets it go on."""
+    (folder / "paid.py").write_text(
+        "from kallista import TaskContext, task\n\n\n"
+        "@task('ask_cli')\n"
+        "async def ask(ctx: TaskContext) -> None:\n"
+        "    await ctx.spend('1.5', 'usd')\n",
+        encoding="utf-8",
+    )
+
+    async def run_it() -> None:
+        from kallista.tasks import load_module
+
+        load_module("paid.py")
+        async with Kallista() as app:
+            data = load_file(written(folder, COSTLY, "costly.yaml"), 10_000)
+            await app.submit(await app.check(data))
+            async for event in app.workflow_manager.watch("costly"):
+                if event.kind == "run.paused":
+                    return
+
+    asyncio.run(run_it())
+    assert "its budget is used up, 1.5 usd spent of 1" in typed("explain", "costly").out
+    assert "1.5 usd" in typed("workflow", "show", "costly").out
+    assert typed("workflow", "show", "costly", "-o", "json").answer["spent"] == {"usd": "1.5"}
+    assert typed("spending", "--by", "tag").out.splitlines()[1].split() == ["night", "1.5", "usd"]
+    [told] = typed("spending", "-o", "json").answer
+    assert told == {"of": "costly", "unit": "usd", "amount": "1.5"}
+    refused = typed("workflow", "resume", "costly")
+    assert (refused.code, "--budget usd=" in refused.err) == (2, True)
+    assert typed("workflow", "resume", "costly", "--budget", "usd").code == 2
+    assert typed("workflow", "resume", "costly", "--budget", "usd=9").code == 0
+    many = typed("workflow", "resume", "--tag", "night", "--budget", "usd=9")
+    assert (many.code, "give an ID" in many.err) == (2, True)

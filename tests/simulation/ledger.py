@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final, Protocol
 
+from kallista.core.amounts import ONE
 from kallista.core.definitions import ChildSpec, Definition, MapSpec, Phase, TaskSpec
 from kallista.core.encoding import definition_from_data
 from kallista.core.events import Event, StepState
@@ -32,7 +33,7 @@ from kallista.store.port import RunRecord
 
 from .loop import Machine
 from .moments import early
-from .workload import LAST
+from .workload import COINS, LAST
 
 
 class Worker(Protocol):
@@ -41,6 +42,7 @@ class Worker(Protocol):
     name: str
     alive: bool
     max_concurrency: int
+    machine: Machine
 
     @property
     def known_as(self) -> WorkerKey:
@@ -70,6 +72,7 @@ class Attempt:
         key: Its idempotency key.
         type: Its task type.
         blocking: Whether it runs on a thread, which nobody can stop.
+        heard_at: When it has last said how it is, or else began.
         late: It began after its worker had been taken for dead, which the worker could not know.
         under_way: Whether the handler has not returned yet.
         returned: Whether the handler has come to its end and returned its result.
@@ -83,6 +86,7 @@ class Attempt:
     key: str
     type: str
     blocking: bool
+    heard_at: int = 0
     late: bool = False
     under_way: bool = True
     returned: bool = False
@@ -132,6 +136,9 @@ class Ledger:
         self.killed: Counter[str] = Counter()
         self.snoozed: Counter[str] = Counter()
         self.called_off: Counter[str] = Counter()
+        self.spends: dict[Attempt, int] = {}
+        self.spent: dict[Attempt, int] = {}
+        """What attempts have told that they spend, and what they were told to be durable."""
         self.deaths: Counter[tuple[RunId, str]] = Counter()
         self.only_poison_kills = False
         self.born: set[RunId] = set()
@@ -151,21 +158,25 @@ class Ledger:
 
     # attempts
 
-    def begin(self, attempt: Attempt, results: Mapping[str, Json], reads: object) -> None:
+    def begin(
+        self, attempt: Attempt, results: Mapping[str, Json], left: Json, reads: object
+    ) -> None:
         """A handler was called.
 
         Args:
             attempt: The call.
             results: What it is told of the steps before it.
+            left: What it is given of the attempts before it.
             reads: What a reference in its config has become.
         """
         attempt.late = attempt.worker not in self.state.workers
+        attempt.heard_at = self._machine.now
         what = f"begins {attempt.run} {attempt.task} {attempt.number}"
         self._machine.note(attempt.by.name, f"{what} (late)" if attempt.late else what)
         earlier = self.attempts[attempt.run, attempt.task]
         if not attempt.late:
             self._judge_number(attempt, earlier)
-            self._judge_moment(attempt, results, reads)
+            self._judge_moment(attempt, results, left, reads)
         earlier.append(attempt)
         self.under_way.append(attempt)
         self.busy_at[attempt.by.name] = self._machine.now
@@ -194,7 +205,9 @@ class Ledger:
             if other.under_way and not other.blocking and not other.late and alive:
                 self._machine.accuse(f"{what} begins while attempt {other.number} is under way")
 
-    def _judge_moment(self, attempt: Attempt, results: Mapping[str, Json], reads: object) -> None:
+    def _judge_moment(
+        self, attempt: Attempt, results: Mapping[str, Json], left: Json, reads: object
+    ) -> None:
         what = f"attempt {attempt.number} of {attempt.run} {attempt.task}"
         key = self.state.keys.get(attempt.run)
         if key is None:
@@ -207,6 +220,7 @@ class Ledger:
         stored = (step.status, step.attempt, step.worker)
         if stored != (TaskStatus.RUNNING, attempt.number, attempt.worker):
             self._machine.accuse(f"{what} begins at {attempt.worker}, but stored is {stored}")
+        self._judge_left(what, attempt, left, (key, position))
         spec = definition.steps[position]
         before = [record.steps[earlier] for earlier in spec.depends_on]
         has_begun = self._has_begun_before(record.key, position, attempt.number)
@@ -237,6 +251,17 @@ class Ledger:
         then = chosen["then"]
         assert isinstance(then, list)
         return definition.steps[position].id in then
+
+    def _judge_left(
+        self, what: str, attempt: Attempt, left: Json, place: tuple[RunKey, int]
+    ) -> None:
+        """It is given the last details that are durable, which an attempt before it has said."""
+        kept = self.state.heartbeats.get(place)
+        durable = None if kept is None else json.loads(kept.details or "null")
+        if left != durable:
+            self._machine.accuse(f"{what} is left {left}, but durable is {durable}")
+        if isinstance(left, list) and left[0] >= attempt.number:
+            self._machine.accuse(f"{what} is left what only a later attempt can have said: {left}")
 
     def _has_begun_before(self, key: RunKey, position: int, number: int) -> bool:
         """Whether it is another try of what has begun, and goes on though the run was retried."""
@@ -472,8 +497,11 @@ class Ledger:
         what = f"writes {record.id}{step} {event.kind} {number}{_reason(event)}"
         self._machine.note(by.name, what.rstrip())
         self._judge_expiry(what, before, record, event)
+        if event.kind is EventKind.TASK_STARTED and before is not None:
+            self._judge_budget(what, before, event.step or 0)
         if event.step is not None:
             self._judge_poison(record, (record.id, steps[event.step]), event)
+            self._judge_silence(record, steps[event.step], event)
         if event.kind is EventKind.TASK_SKIPPED and event.data == SKIPPED_BY_SWITCH:
             assert event.step is not None
             if self._is_chosen(record, self.definition(record), event.step):
@@ -503,6 +531,53 @@ class Ledger:
         if expired and (begun or not is_over):
             self._machine.accuse(f"{what}, and it had begun, or had time left")
 
+    def _judge_budget(self, what: str, before: RunRecord, position: int) -> None:
+        """Nothing begins where nothing is left of a budget, but for what is done at the end."""
+        is_last = self.definition(before).steps[position].phase is not Phase.MAIN
+        if is_last or before.head.ending is not None:
+            return
+        key: RunKey | None = before.key
+        while key is not None and key in self.state.runs:
+            limit = self.state.budgets.get(key, {}).get(COINS)
+            spent = self.spent_below(key)
+            if limit is not None and spent >= limit:
+                self._machine.accuse(f"{what}, and {spent} of {limit} are spent")
+            parent = self.state.runs[key].parent
+            key = None if parent is None else parent[0]
+
+    def spent_below(self, key: RunKey) -> int:
+        """What is remembered to be spent by a run and all below it, in billionths."""
+        below = {key}
+        for other, record in sorted(self.state.runs.items()):
+            if record.parent is not None and record.parent[0] in below:
+                below.add(other)
+        return sum(line.amount for line in self.state.spent.values() if line.run in below)
+
+    def judge_spent(self) -> None:
+        """What an attempt was told to be durable is remembered, and nothing that nobody spent."""
+        found: Counter[tuple[RunKey, int, int]] = Counter()
+        for line in self.state.spent.values():
+            found[line.run, line.step, line.attempt] += line.amount // ONE
+        told: Counter[tuple[RunKey, int, int]] = Counter()
+        for attempt, amount in self.spends.items():
+            key = self.state.keys.get(attempt.run)
+            if key is None:
+                continue
+            record = self.state.runs[key]
+            position = _steps(record, self.definition(record)).index(attempt.task)
+            place = key, position, attempt.number
+            told[place] += amount
+            if attempt in self.spent and found[place] < self.spent[attempt]:
+                self._machine.accuse(f"{attempt.run} {attempt.task} has spent {amount} in vain")
+        for place, amount in found.items():
+            if amount > told[place]:
+                self._machine.accuse(f"{amount} are spent by {place}, which told of {told[place]}")
+
+    def is_budgeted(self, id: RunId) -> bool:
+        """Whether a budget holds for a run."""
+        key = self.state.keys.get(id)
+        return key is not None and self.definition(self.state.runs[key]).is_budgeted
+
     def has_expired(self, id: RunId) -> bool:
         """Whether a run was of use only until a moment, and nothing of it has begun."""
         key = self.state.keys.get(id)
@@ -510,6 +585,17 @@ class Ledger:
         if record is None or self.definition(record).expires is None:
             return False
         return not any(step.attempt for step in record.steps)
+
+    def _judge_silence(self, record: RunRecord, task: str, event: Event) -> None:
+        """Only an attempt that was silent for its whole heartbeat_timeout is stopped for that."""
+        if event.data is None or '"HeartbeatTimeout"' not in event.data:
+            return
+        work = self.definition(record).steps[event.step or 0].work
+        assert isinstance(work, TaskSpec)
+        for attempt in self.attempts[record.id, task]:
+            silent = self._machine.now - attempt.heard_at
+            if attempt.number == event.attempt and silent < (work.heartbeat_timeout or 0):
+                self._machine.accuse(f"{record.id} {task} was stopped, and silent for {silent} µs")
 
     def _judge_poison(self, record: RunRecord, task: tuple[RunId, str], event: Event) -> None:
         """A task is set aside when its worker has died often enough, and not before."""

@@ -36,7 +36,7 @@ from .ledger import Ledger
 from .loop import SECOND, BrokenPromiseError, Machine
 from .program import MONDAY, Handled, Program, Setting, Surroundings, living
 from .store import Weather
-from .workload import Workload
+from .workload import COINS, Workload
 
 PATIENCE = 90
 """Seconds without any progress, after which something counts as stuck."""
@@ -558,6 +558,9 @@ class Story:
         if verb == "retry" and id in self.described and drawn % 2:
             method = partial(method, definition=otherwise(self.described[id], drawn))
         ledger, since = self.ledger, self.ledger.tick
+        if verb == "resume" and self._has_budget(run) and (self.peace or self.luck.random() < 0.5):
+            budget = {COINS: 1_000 if self.peace else self.luck.choice((2, 5, 9))}
+            method = partial(method, budget=budget)
         known = run in ledger.born and run not in ledger.deleted
         self.machine.note(program.name, f"is asked to {verb} {id}")
         try:
@@ -569,6 +572,7 @@ class Story:
             return
         except StateError as error:
             undone = verb == "retry" and (ledger.was_undone(run) or ledger.has_expired(run))
+            undone |= verb == "resume" and ledger.is_budgeted(run)
             misfit = "cannot go on with that definition" in str(error)
             going_on = ledger.was_in(run, {"RUNNING", "WAITING", "COMPENSATING"}, since)
             is_other = verb == "retry" and "definition" in getattr(method, "keywords", {})
@@ -584,6 +588,10 @@ class Story:
             pass  # it says whether it has cancelled anything
         elif run not in ledger.deleted and not ledger.was_in(run, _LEADS_TO[verb], since):
             self.machine.accuse(f"{program.name} says that it did {verb} {id}, and it did not")
+
+    def _has_budget(self, id: RunId) -> bool:
+        key = self.state.keys.get(id)
+        return key is not None and key in self.state.budgets
 
     async def wait(self, program: Program) -> None:
         """Wait for the end of a run."""
@@ -826,6 +834,7 @@ class Story:
         self.ledger.judge_completed()
         self.ledger.judge_wound_up()
         self.ledger.judge_moments()
+        self.ledger.judge_spent()
         self.judge_explanations()
         self.judge_schedules()
         for program in self.programs:
@@ -919,6 +928,8 @@ def is_limited(definition: Definition) -> bool:
     """Whether anything in a definition may run out of time, or be undone for ever."""
     if len({step.phase for step in definition.steps} - {Phase.FINALLY}) > 1:
         return True
+    if definition.is_budgeted:
+        return True
     return (definition.deadline, definition.expires) != (None, None) or any(
         _is_limited(spec.work) for spec in definition.steps
     )
@@ -927,9 +938,12 @@ def is_limited(definition: Definition) -> bool:
 def _is_limited(work: Work) -> bool:
     match work:
         case TaskSpec():
-            return (work.timeout, work.deadline) != (None, None)
-        case ChildSpec(definition=definition) | MapSpec(child=ChildSpec(definition=definition)):
+            limits = (work.timeout, work.deadline, work.heartbeat_timeout)
+            return limits != (None, None, None)
+        case ChildSpec(definition=definition):
             return is_limited(definition)
+        case MapSpec(child=child, items=items):  # a list that is another one after a retry
+            return isinstance(items, str) or is_limited(child.definition)
         case _:
             return False
 

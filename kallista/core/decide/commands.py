@@ -22,6 +22,7 @@ from kallista.core.decide.lines import (
     wake_entry_of,
 )
 from kallista.core.decide.redefinition import adopt, is_other
+from kallista.core.decide.spending import is_used_up, raise_budget, resumed, why_paused
 from kallista.core.decide.turns import end_step, settle
 from kallista.core.decide.winding import has_last_steps, is_given_up, is_ours, wind_up
 from kallista.core.definitions import Phase
@@ -115,6 +116,9 @@ def go_on(draft: Draft, now: Micros, capacity: Capacity) -> None:
     deadline = draft.head.deadline_at
     if deadline is not None:
         draft.queue(Entry(WAKE, draft.run.priority, deadline))
+    if is_used_up(draft):
+        hold_for_budget(draft, now)
+        return
     settle(draft, range(draft.run.definition.main_count), now, capacity)
 
 
@@ -159,8 +163,21 @@ def stop_clocks_late(draft: Draft, why: Mapping[str, Json], now: Micros) -> None
         hold(draft, why, now, head.driven if head.held else 0, stop_clocks=True)
 
 
+def hold_for_budget(draft: Draft, now: Micros) -> None:
+    """Pause the run because nothing is left of a budget; with that of a run above it goes on."""
+    budget = draft.run.budget
+    is_own = budget is not None and bool(budget.used_up)
+    hold(draft, why_paused(draft), now, 0 if is_own else draft.head.driven)
+
+
 def resume(draft: Draft, command: Command, now: Micros, capacity: Capacity) -> None:
-    """Go on where the run was paused."""
+    """Go on where the run was paused.
+
+    Raises:
+        StateError: Its budget is used up.
+    """
+    if not is_given_up(draft):
+        raise_budget(draft, command)
     if draft.run.definition.dependencies and draft.head.started_at is None:
         draft.record(EventKind.RUN_WAITING, now)
         look_again(draft, now)
@@ -169,7 +186,7 @@ def resume(draft: Draft, command: Command, now: Micros, capacity: Capacity) -> N
     if is_given_up(draft):
         draft.record(EventKind.RUN_COMPENSATING, now)
     else:
-        draft.record(EventKind.RUN_RESUMED, now, data=_reason(command))
+        draft.record(EventKind.RUN_RESUMED, now, data=resumed(command))
     _take_up(draft, stood_still=stood_still)
     settle(draft, range(draft.run.definition.main_count), now, capacity)
 

@@ -8,6 +8,7 @@ from typing import Final
 from kallista.core.commands import (
     AttemptEnded,
     BorrowerDied,
+    BudgetSeen,
     ChildSeen,
     Command,
     DependenciesSeen,
@@ -34,6 +35,7 @@ from kallista.core.decide.commands import on_command
 from kallista.core.decide.endings import finish
 from kallista.core.decide.moments import on_due, on_lines_lost
 from kallista.core.decide.others import (
+    on_budget_seen,
     on_child_seen,
     on_dependencies_seen,
     on_items_seen,
@@ -70,6 +72,7 @@ def decide(
 _REACTIONS: Final[Mapping[type[Stimulus], Callable[..., None]]] = {
     AttemptEnded: on_attempt_ended,
     BorrowerDied: on_borrower_died,
+    BudgetSeen: on_budget_seen,
     ChildSeen: on_child_seen,
     Command: on_command,
     DependenciesSeen: on_dependencies_seen,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from kallista.core.commands import (
+    BudgetSeen,
     ChildSeen,
     Command,
     DependenciesSeen,
@@ -19,6 +20,7 @@ from kallista.core.decide.commands import (
     go_again,
     go_on,
     hold,
+    hold_for_budget,
     refuse_to_go_again,
     resume,
     stop,
@@ -27,6 +29,7 @@ from kallista.core.decide.commands import (
 from kallista.core.decide.expiry import is_expired
 from kallista.core.decide.items import on_items
 from kallista.core.decide.lines import child_of
+from kallista.core.decide.spending import is_used_up
 from kallista.core.decide.turns import end_step, fail_step, settle_after
 from kallista.core.decide.winding import is_given_up
 from kallista.core.definitions import MapSpec
@@ -97,13 +100,19 @@ def on_parent_seen(draft: Draft, parent: ParentSeen, now: Micros, capacity: Capa
             hold(draft, _by_parent(parent), now, parent.attempt, stop_clocks=still)
         elif parent.stands_still and draft.head.held:
             stop_clocks_late(draft, _by_parent(parent), now)
-    elif state is _P.PAUSED and draft.head.held:
+    elif state is _P.PAUSED and draft.head.held and not is_used_up(draft):
         resume(draft, Command(Verb.RESUME), now, capacity)
     elif state in MAY[Verb.RETRY] and draft.head.driven < parent.attempt:
         if not refuse_to_go_again(draft, parent.attempt, now):
             go_again(draft, parent.attempt, now, capacity)
     elif state in FINISHED_RUN:
         draft.wake_parent = True
+
+
+def on_budget_seen(draft: Draft, seen: BudgetSeen, now: Micros, capacity: Capacity) -> None:
+    """Nothing is left of a budget: nothing begins any more, but for what is done at the end."""
+    if draft.state is _P.RUNNING and draft.ending is None and is_used_up(draft):
+        hold_for_budget(draft, now)
 
 
 def on_dependencies_seen(

@@ -17,7 +17,7 @@ from kallista.core.types import Micros
 
 CONFIG_KEYS: Final = (
     "continue_on_error", "retry", "timeout", "deadline", "tags", "priority", "inputs",
-    "on_failure", "finally", "expires_at",
+    "on_failure", "finally", "expires_at", "budget",
 )  # fmt: skip
 """What ``config`` of a workflow or process may say."""
 
@@ -37,6 +37,7 @@ class Defaults:
         on_failure: What the run does when it fails.
         last: The tasks that run whatever the end, as they were written.
         expires: Until when the run is of use.
+        budget: What the run may spend, in billionths, by unit.
     """
 
     continue_on_error: bool = False
@@ -49,6 +50,7 @@ class Defaults:
     on_failure: OnFailure = OnFailure.STOP
     last: Sequence[object] = ()
     expires: Expiry | None = None
+    budget: Mapping[str, int] = field(default_factory=dict)
 
 
 def merged_config(data: Mapping[str, object], problems: Problems) -> Mapping[str, object]:
@@ -90,6 +92,7 @@ def read_defaults(config: Mapping[str, object], limits: Limits, problems: Proble
         _on_failure(given.get("on_failure", OnFailure.STOP.value), problems),
         fields.sequence(given.get("finally", ()), "finally", problems),
         fields.expiry(given.get("expires_at"), limits.zone, problems),
+        fields.budget(given.get("budget"), problems),
     )
 
 

@@ -273,7 +273,7 @@ def _process(
             embedded.add(child)
             work = child
             if mapped is not None:
-                work, of_list = read_map(mapped, child, reading, place)
+                work, of_list = read_map(mapped, own.get("trigger_rule"), child, reading, place)
                 read |= of_list
             last.undo(id, position, own, place)
         else:
@@ -328,7 +328,7 @@ def _task(
     task, read = read_task(own, defaults, reading, problems)
     if mapped is None:
         return task, read
-    work, of_list = read_map(mapped, task, reading, problems)
+    work, of_list = read_map(mapped, own.get("trigger_rule"), task, reading, problems)
     return work, read | of_list
 
 
@@ -485,6 +485,8 @@ def _definition(
         problems.add(
             f"the id {id!r} is kept for what undoes {id.removeprefix(UNDO)!r}; choose another"
         )
+    if defaults.budget:
+        steps = [*map(_under_budget, steps)]
     return Definition(
         kind=kind,
         name=name,
@@ -497,7 +499,25 @@ def _definition(
         priority=defaults.priority,
         tags=defaults.tags,
         expires=defaults.expires,
+        budget=defaults.budget,
     )
+
+
+def _under_budget(step: StepSpec) -> StepSpec:
+    """A step for whose child runs a budget of what starts them holds."""
+    match step.work:
+        case ChildSpec() as child:
+            return replace(step, work=_child_under_budget(child))
+        case MapSpec(child=child):
+            return replace(step, work=replace(step.work, child=_child_under_budget(child)))
+        case _:
+            return step
+
+
+def _child_under_budget(child: ChildSpec) -> ChildSpec:
+    steps = tuple(map(_under_budget, child.definition.steps))
+    within = dataclasses.replace(child.definition, under_budget=True, steps=steps)
+    return replace(child, definition=within)
 
 
 def _whole(definition: Definition, limits: Limits, problems: Problems, what: str) -> Definition:

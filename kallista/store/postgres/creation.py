@@ -50,6 +50,7 @@ _INSERT_DEFINITION = statement("insert_definition")
 _NAME_DEFINITION = statement("name_definition")
 _DEFINITION_OF_NAME = statement("definition_of_name")
 _HOLD_DEFINITIONS = statement("hold_definitions")
+_INSERT_BUDGET = statement("insert_budget")
 _FIRST_OF_KEYS = statement("first_of_keys")
 _DROP_SAME = statement("drop_same")
 _PUT_SAME = statement("put_same")
@@ -142,6 +143,10 @@ def _insert(writing: Writing, births: Sequence[Birth]) -> None:
     )
     db.tell_all(
         _INSERT_EVENT, ((key, *astuple(event)) for key, _, run in births for event in run.events)
+    )
+    db.tell_all(
+        _INSERT_BUDGET,
+        ((key, unit, limit) for key, _, run in births for unit, limit in run.budget),
     )
     for key, _, run in births:
         if run.same is not None:

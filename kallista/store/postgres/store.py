@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
+from kallista.core.amounts import Spent
 from kallista.core.events import Event
 from kallista.core.plan import Entry, Failing, NewRun, Plan, SameKey
 from kallista.core.schedules import Firing, Schedule
@@ -17,6 +18,7 @@ from kallista.store.births import Creation
 from kallista.store.port import (
     Begin,
     BrokenLink,
+    BudgetLine,
     Claim,
     ClaimRequest,
     Committed,
@@ -24,14 +26,17 @@ from kallista.store.port import (
     FailedStep,
     FailureFilter,
     Figures,
+    Heard,
     Loan,
     OldRun,
     RunFilter,
     RunRecord,
+    SpendingFilter,
+    Sum,
     Tombstone,
     WorkerRecord,
 )
-from kallista.store.postgres import changes, creation
+from kallista.store.postgres import changes, creation, spending
 from kallista.store.postgres.addresses import read_url
 from kallista.store.postgres.care import back_up
 from kallista.store.postgres.claims import claim
@@ -150,6 +155,16 @@ class PostgresStore:
 
     # runs and their histories
 
+    # heartbeats
+
+    def hear(self, heard: Sequence[Heard]) -> asyncio.Future[None]:
+        """See the port."""
+        return self._writing.submit(lambda writing: changes.hear(writing, heard))
+
+    async def heartbeats(self, runs: Sequence[RunKey]) -> Sequence[Heard]:
+        """See the port."""
+        return await self._reading.ask(lambda reading: reading.heartbeats(runs))
+
     async def driven(self, worker: WorkerKey) -> Sequence[RunKey]:
         """See the port."""
         return await self._reading.ask(lambda reading: reading.driven(worker))
@@ -180,6 +195,24 @@ class PostgresStore:
     async def list_runs(self, wanted: RunFilter) -> Sequence[RunRecord]:
         """See the port."""
         return await self._reading.ask(lambda reading: reading.list_runs(wanted), snapshot=True)
+
+    # spending
+
+    def spend(self, lines: Sequence[Spent]) -> asyncio.Future[bool]:
+        """See the port."""
+        return self._writing.submit(lambda writing: spending.spend(writing, lines))
+
+    async def budgets(self, run: RunKey) -> Sequence[BudgetLine]:
+        """See the port."""
+        return await self._reading.ask(lambda reading: reading.budgets(run))
+
+    async def spent(self, run: RunKey) -> Mapping[str, int]:
+        """See the port."""
+        return await self._reading.ask(lambda reading: reading.spent(run))
+
+    async def spending(self, wanted: SpendingFilter) -> Sequence[Sum]:
+        """See the port."""
+        return await self._reading.ask(lambda reading: reading.spending(wanted))
 
     async def same_key(self, run: RunKey) -> SameKey | None:
         """See the port."""

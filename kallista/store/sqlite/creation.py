@@ -54,6 +54,7 @@ _LAST_DEFINITION_KEY = statement("last_definition_key")
 _INSERT_DEFINITION = statement("insert_definition")
 _NAME_DEFINITION = statement("name_definition")
 _DEFINITION_OF_NAME = statement("definition_of_name")
+_INSERT_BUDGET = statement("insert_budget")
 _FIRST_OF_KEYS = statement("first_of_keys")
 _PUT_SAME = statement("put_same")
 _DROP_OLD_SAME = statement("drop_old_same")
@@ -157,6 +158,8 @@ def _insert(writing: Writing, births: Sequence[Birth]) -> None:
     if failed:
         db.executemany(PUT_FAILURE, failed)
     for key, _, run in births:
+        if run.budget:
+            db.executemany(_INSERT_BUDGET, ((key, unit, limit) for unit, limit in run.budget))
         if run.same is not None:
             db.execute(_PUT_SAME, (run.same.scope, run.same.key, key, run.same.until))
             db.execute(_DROP_OLD_SAME, (run.created_at,))

@@ -47,6 +47,8 @@ _GRANT = statement("grant")
 _RECALL = statement("recall")
 _SETTLE = statement("settle")
 _DROP_FAILURE = statement("drop_failure")
+_RAISE_BUDGET = statement("raise_budget")
+_FORGET = statement("forget")
 _WAKE_BY_ID = statement("wake_by_id")
 _WAKE_RUN = statement("wake_run")
 _WAKE_WAITING = statement("wake_waiting")
@@ -102,8 +104,8 @@ def _write_plans(
 
 def _goes_on(plan: Plan) -> bool:
     """Whether it concerns nothing but its run, which goes on: most plans are like that."""
-    more = plan.dequeue or plan.create or plan.failures or plan.redefine
-    return not (more or _concerns_others(plan))
+    aside = plan.dequeue or plan.create or plan.failures or plan.budget or plan.redefine
+    return not (aside or _concerns_others(plan))
 
 
 def _advance(db: apsw.Connection, plan: Plan) -> bool:
@@ -189,6 +191,8 @@ class _Rows:
         self._settled: list[Row] = []
         self._mended: list[Row] = []
         self._failed: list[Row] = []
+        self._raised: list[Row] = []
+        self._forgotten: list[Row] = []
         self._children: list[NewRun] = []
         self._woken_ids: list[RunId] = []
         self._woken: list[Row] = []
@@ -223,6 +227,8 @@ class _Rows:
             self._granted += ((grant.attempt, run, grant.step) for grant in plan.lend)
             self._recalled += ((run, at) for at in plan.recall)
             self._settled += ((run, at) for at in plan.settle)
+        if plan.budget:
+            self._raised += ((limit, run, unit) for unit, limit in plan.budget)
         if plan.failures:
             mended, failed = divided(run, plan.failures)
             self._mended += mended
@@ -243,6 +249,8 @@ class _Rows:
     def _add_task(self, plan: Plan, seen: str, turn: Row) -> None:
         """Take on a single task, whose step stands in its run's row and gives it its status."""
         head, place = astuple(plan.head), (plan.run, plan.fence.version)
+        if plan.forget:
+            self._forgotten += ((plan.run, at) for at in plan.forget)
         if plan.steps:
             ((_, step),) = plan.steps
             rows = self._turned_tasks if turn else self._restated_tasks
@@ -262,6 +270,8 @@ class _Rows:
         run = plan.run
         for at, step in plan.steps:
             self._steps += (run, at, *astuple(step))
+        if plan.forget:
+            self._forgotten += ((run, at) for at in plan.forget)
 
     def write(self, writing: Writing) -> None:
         """Write all of it."""
@@ -283,6 +293,8 @@ class _Rows:
         _each(db, _SETTLE, self._settled)
         _each(db, _DROP_FAILURE, self._mended)
         _each(db, PUT_FAILURE, self._failed)
+        _each(db, _RAISE_BUDGET, self._raised)
+        _each(db, _FORGET, self._forgotten)
         create_children(writing, self._children)
         if self._woken_ids:
             db.execute(_WAKE_BY_ID, (text_list(self._woken_ids),))

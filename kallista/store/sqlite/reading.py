@@ -19,12 +19,16 @@ from kallista.store import rows
 from kallista.store.port import (
     COUNTED,
     BrokenLink,
+    BudgetLine,
     FailedStep,
     FailureFilter,
+    Heard,
     Loan,
     OldRun,
     RunFilter,
     RunRecord,
+    SpendingFilter,
+    Sum,
     Tombstone,
     WorkerRecord,
 )
@@ -51,12 +55,16 @@ _KEYS_BY_TAG = statement("keys_by_tag")
 _KEYS_BY_SCHEDULE = statement("keys_by_schedule")
 _KEYS_BY_ERROR = statement("keys_by_error")
 _FAILURES_OF_RUN = statement("failures_of_run")
+_BUDGETS_OF_RUN = statement("budgets_of_run")
+_SPENT_BELOW = statement("spent_below")
+_SPENDING: Final = {by: statement(f"spending_by_{by}") for by in ("run", "type", "tag", "unit")}
 _SAME_OF_RUN = statement("same_of_run")
 _FAILURE_GROUPS = statement("failure_groups")
 _KEYS_BY_PARENT = statement("keys_by_parent")
 _MATCHING_RECORDS = statement("matching_records")
 _COUNT_RUNS = statement("count_runs")
 _QUEUED_TYPES = statement("queued_types")
+_HEARTBEATS_OF_RUNS = statement("heartbeats_of_runs")
 _TOMBSTONE = statement("tombstone")
 _DEFINITION_BY_NAME = statement("definition_by_name")
 _DEFINITION_NAMES = statement("definition_names")
@@ -143,6 +151,20 @@ class Reading:
         """What of a run has failed."""
         return dict(map(rows.failing, self._db.execute(_FAILURES_OF_RUN, (run,))))
 
+    def budgets(self, run: RunKey) -> Sequence[BudgetLine]:
+        """The budgets that hold for a run."""
+        return [rows.budget_line(row) for row in self._db.execute(_BUDGETS_OF_RUN, (run,))]
+
+    def spent(self, run: RunKey) -> Mapping[str, int]:
+        """What a run has spent with all below it."""
+        sums = (rows.spending_sum(row) for row in self._db.execute(_SPENT_BELOW, (run,)))
+        return {sum.unit: sum.amount for sum in sums}
+
+    def spending(self, wanted: SpendingFilter) -> Sequence[Sum]:
+        """Sums of what was spent."""
+        found = self._db.execute(_SPENDING[wanted.by], rows.spending_filter(wanted))
+        return [rows.spending_sum(row) for row in found]
+
     def same_key(self, run: RunKey) -> SameKey | None:
         """What makes other requests the same as a run's."""
         return next((SameKey(*row) for row in self._db.execute(_SAME_OF_RUN, (run,))), None)
@@ -208,6 +230,11 @@ class Reading:
     def driven(self, worker: WorkerKey) -> Sequence[RunKey]:
         """What a worker drives."""
         return [RunKey(cast(int, key)) for (key,) in self._db.execute(_RUNS_OF_OWNER, (worker,))]
+
+    def heartbeats(self, runs: Sequence[RunKey]) -> Sequence[Heard]:
+        """What is known of attempts of the runs' steps."""
+        found = self._db.execute(_HEARTBEATS_OF_RUNS, (key_list(runs),))
+        return [rows.heard(row) for row in found]
 
     def borrowed(self, worker: WorkerKey) -> Sequence[Loan]:
         """All that a worker has borrowed."""

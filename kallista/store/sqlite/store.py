@@ -11,6 +11,7 @@ from typing import Final
 
 import apsw
 
+from kallista.core.amounts import Spent
 from kallista.core.events import Event
 from kallista.core.plan import Entry, Failing, NewRun, Plan, SameKey
 from kallista.core.schedules import Firing, Schedule
@@ -21,6 +22,7 @@ from kallista.store.births import Creation
 from kallista.store.port import (
     Begin,
     BrokenLink,
+    BudgetLine,
     Claim,
     ClaimRequest,
     Committed,
@@ -28,15 +30,18 @@ from kallista.store.port import (
     FailedStep,
     FailureFilter,
     Figures,
+    Heard,
     Loan,
     OldRun,
     RunFilter,
     RunRecord,
+    SpendingFilter,
+    Sum,
     Tombstone,
     WorkerRecord,
 )
 from kallista.store.pulse import Pulse
-from kallista.store.sqlite import changes, creation
+from kallista.store.sqlite import changes, creation, spending
 from kallista.store.sqlite.care import Care
 from kallista.store.sqlite.claims import claim
 from kallista.store.sqlite.liveness import Liveness
@@ -147,6 +152,16 @@ class SqliteStore:
             lambda writing: changes.report(writing.db, run, step, worker, attempt, report)
         )
 
+    # heartbeats
+
+    def hear(self, heard: Sequence[Heard]) -> asyncio.Future[None]:
+        """See the port."""
+        return self._writing.submit(lambda writing: changes.hear(writing.db, heard), quiet=True)
+
+    async def heartbeats(self, runs: Sequence[RunKey]) -> Sequence[Heard]:
+        """See the port."""
+        return await self._reading.ask(lambda reading: reading.heartbeats(runs))
+
     # runs and their histories
 
     async def driven(self, worker: WorkerKey) -> Sequence[RunKey]:
@@ -174,6 +189,24 @@ class SqliteStore:
     async def list_runs(self, wanted: RunFilter) -> Sequence[RunRecord]:
         """See the port."""
         return await self._reading.ask(lambda reading: reading.list_runs(wanted))
+
+    # spending
+
+    def spend(self, lines: Sequence[Spent]) -> asyncio.Future[bool]:
+        """See the port."""
+        return self._writing.submit(lambda writing: spending.spend(writing, lines))
+
+    async def budgets(self, run: RunKey) -> Sequence[BudgetLine]:
+        """See the port."""
+        return await self._reading.ask(lambda reading: reading.budgets(run))
+
+    async def spent(self, run: RunKey) -> Mapping[str, int]:
+        """See the port."""
+        return await self._reading.ask(lambda reading: reading.spent(run))
+
+    async def spending(self, wanted: SpendingFilter) -> Sequence[Sum]:
+        """See the port."""
+        return await self._reading.ask(lambda reading: reading.spending(wanted))
 
     async def same_key(self, run: RunKey) -> SameKey | None:
         """See the port."""

@@ -1,23 +1,29 @@
--- Version 9: the clocks of a paused run can stand still.
+-- Version 9: what handlers have spent, and what runs may spend.
 
--- Since when, and for how long they did in earlier pauses. Older programs would let its moments come.
-ALTER TABLE runs ADD COLUMN still_since bigint;
-ALTER TABLE runs ADD COLUMN stood_still bigint NOT NULL DEFAULT 0;
+-- Amounts are billionths. `root` is the run at the top of the tree when it was spent.
+CREATE TABLE spending (
+    run bigint NOT NULL,
+    step integer NOT NULL,
+    attempt integer NOT NULL,
+    number integer NOT NULL,
+    root bigint NOT NULL,
+    unit text COLLATE "C" NOT NULL,
+    amount bigint NOT NULL,
+    type text COLLATE "C" NOT NULL,
+    at bigint NOT NULL,
+    PRIMARY KEY (run, step, attempt, number)
+);
 
-DROP VIEW run_records;
+CREATE INDEX spending_by_moment ON spending (at);
 
-CREATE VIEW run_records AS
-SELECT
-    r.key, q.id, r.kind, q.name, r.status, q.definition AS definition_key, d.hash AS definition,
-    q.content, q.inputs, q.parent, q.parent_step, p.id AS parent_id,
-    coalesce(q.root, r.key) AS root, q.schedule, q.priority, q.tags, q.created_at, r.owner,
-    r.epoch, r.version, q.step_count, r.state, r.seq, r.in_flight, r.started_at, r.ended_at,
-    r.deadline_at, r.driven, r.held, r.outcome, r.ending, r.still_since,
-    r.stood_still, r.task_attempt, r.task_failures, r.task_crashes, r.task_ready_at, r.task_since,
-    r.task_started_at, r.task_ended_at, r.task_worker, r.task_outcome, r.task_passed
-FROM runs AS r
-JOIN requests AS q ON q.run = r.key
-JOIN definitions AS d ON d.key = q.definition
-LEFT JOIN requests AS p ON p.run = q.parent;
+-- `spent` is what the run has spent with all below it, so that nobody has to add it up.
+CREATE TABLE budgets (
+    run bigint NOT NULL,
+    unit text COLLATE "C" NOT NULL,
+    most bigint NOT NULL,
+    spent bigint NOT NULL,
+    PRIMARY KEY (run, unit)
+);
 
+-- Older programs would begin what there is no budget left for.
 UPDATE store SET compatible_from = 9;

@@ -54,6 +54,18 @@ DELETE FROM failures WHERE run = ANY (:runs::bigint[]);
 -- It is the answer no more.
 DELETE FROM same_again WHERE run = ANY (:runs::bigint[]);
 
+-- name: delete_spending
+-- What it has spent goes with it.
+DELETE FROM spending WHERE run = ANY (:runs::bigint[]);
+
+-- name: delete_budgets
+-- It spends nothing any more.
+DELETE FROM budgets WHERE run = ANY (:runs::bigint[]);
+
+-- name: delete_heartbeats
+-- Nothing of it is executed any more.
+DELETE FROM heartbeats WHERE run = ANY (:runs::bigint[]);
+
 -- name: delete_events
 -- The history goes with its run.
 DELETE FROM events WHERE run = ANY (:runs::bigint[]);

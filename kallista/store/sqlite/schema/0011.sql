@@ -1,23 +1,29 @@
--- Version 11: the clocks of a paused run can stand still.
+-- Version 11: what handlers have spent, and what runs may spend.
 
--- Since when, and for how long they did in earlier pauses. Older programs would let its moments come.
-ALTER TABLE runs ADD COLUMN still_since INTEGER;
-ALTER TABLE runs ADD COLUMN stood_still INTEGER NOT NULL DEFAULT 0;
+-- Amounts are billionths. `root` is the run at the top of the tree when it was spent.
+CREATE TABLE spending (
+    run INTEGER NOT NULL,
+    step INTEGER NOT NULL,
+    attempt INTEGER NOT NULL,
+    number INTEGER NOT NULL,
+    root INTEGER NOT NULL,
+    unit TEXT NOT NULL,
+    amount INTEGER NOT NULL,
+    type TEXT NOT NULL,
+    at INTEGER NOT NULL,
+    PRIMARY KEY (run, step, attempt, number)
+) STRICT, WITHOUT ROWID;
 
-DROP VIEW run_records;
+CREATE INDEX spending_by_moment ON spending (at);
 
-CREATE VIEW run_records AS
-SELECT
-    r.key, r.id, r.kind, r.name, r.status, q.definition AS definition_key, d.hash AS definition,
-    q.content, q.inputs, r.parent, r.parent_step, p.id AS parent_id,
-    coalesce(r.root, r.key) AS root, r.schedule, r.priority, q.tags, r.created_at, r.owner,
-    r.epoch, r.version, r.step_count, r.state, r.seq, r.in_flight, r.started_at, r.ended_at,
-    r.deadline_at, r.driven, r.held, r.outcome, r.ending, r.still_since,
-    r.stood_still, r.task_attempt, r.task_failures, r.task_crashes, r.task_ready_at, r.task_since,
-    r.task_started_at, r.task_ended_at, r.task_worker, r.task_outcome, r.task_passed
-FROM runs AS r
-JOIN requests AS q ON q.run = r.key
-JOIN definitions AS d ON d.key = q.definition
-LEFT JOIN runs AS p ON p.key = r.parent;
+-- `spent` is what the run has spent with all below it, so that nobody has to add it up.
+CREATE TABLE budgets (
+    run INTEGER NOT NULL,
+    unit TEXT NOT NULL,
+    most INTEGER NOT NULL,
+    spent INTEGER NOT NULL,
+    PRIMARY KEY (run, unit)
+) STRICT, WITHOUT ROWID;
 
+-- Older programs would begin what there is no budget left for.
 UPDATE store SET compatible_from = 11;

@@ -44,6 +44,18 @@ DELETE FROM failures WHERE run = :run;
 -- It is the answer no more.
 DELETE FROM same_again WHERE run = :run;
 
+-- name: delete_spending
+-- What it has spent goes with it.
+DELETE FROM spending WHERE run = :run;
+
+-- name: delete_budgets
+-- It spends nothing any more.
+DELETE FROM budgets WHERE run = :run;
+
+-- name: delete_heartbeats
+-- Nothing of it is executed any more.
+DELETE FROM heartbeats WHERE run = :run;
+
 -- name: delete_events
 -- The history goes with its run.
 DELETE FROM events WHERE run = :run;
