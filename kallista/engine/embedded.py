@@ -168,6 +168,7 @@ class EmbeddedEngine:
             store, clock, self._slots, self._facts, self._definitions, self._place_is_free
         )
         self._threads = threads or Threads(options.max_concurrency)
+        self._ledger = Ledger(store, clock, self._place_is_free)
         self._executor = Executor(
             handlers,
             self._ended,
@@ -177,7 +178,7 @@ class EmbeddedEngine:
             self._facts,
             self._threads,
             options.max_payload_bytes,
-            Ledger(store, clock, self._place_is_free),
+            self._ledger,
         )
         self._driver.attempts = self._borrower.attempts = self._executor
         self._dispatcher = Dispatcher(
@@ -376,6 +377,7 @@ class EmbeddedEngine:
                 await self._retire()
         finally:
             self._threads.close()
+            self._ledger.close()
             await self._store.close()
 
     async def _retire(self) -> None:
