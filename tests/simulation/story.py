@@ -879,8 +879,10 @@ def _is_limited(work: Work) -> bool:
     match work:
         case TaskSpec():
             return (work.timeout, work.deadline) != (None, None)
-        case ChildSpec(definition=definition) | MapSpec(child=ChildSpec(definition=definition)):
+        case ChildSpec(definition=definition):
             return is_limited(definition)
+        case MapSpec(child=child, items=items):  # a list that is another one after a retry
+            return isinstance(items, str) or is_limited(child.definition)
         case _:
             return False
 

@@ -128,7 +128,7 @@ class Workload:
         """Let a step go through a list, which may depend on how another has ended."""
         luck = self._luck
         items = list(range(luck.choice((0, 1, 2, 3, 6))))
-        if before and luck.random() < 0.5:
+        if before and luck.random() < 0.5 and step.get("trigger_rule") not in EARLY:
             ended = f'{luck.choice(before)}.status == "COMPLETED"'
             step["for_each"] = f"${{{ended} ? {items} : [7, 8]}}"
         else:
