@@ -189,6 +189,7 @@ class EmbeddedEngine:
         )
         self._processes = processes
         self._threads = threads or Threads(options.max_concurrency)
+        self._ledger = Ledger(store, clock, self._place_is_free)
         self._heartbeats = Heartbeats(store, clock)
         self._executor = Executor(
             handlers,
@@ -201,7 +202,7 @@ class EmbeddedEngine:
             processes,
             self._heartbeats,
             options.max_payload_bytes,
-            Ledger(store, clock, self._place_is_free),
+            self._ledger,
         )
         self._driver.attempts = self._borrower.attempts = self._executor
         self._dispatcher = Dispatcher(
@@ -402,6 +403,7 @@ class EmbeddedEngine:
         finally:
             self._threads.close()
             await self._processes.close()
+            self._ledger.close()
             await self._store.close()
 
     async def _retire(self) -> None:
