@@ -32,7 +32,7 @@ from kallista.store.memory import MemoryState
 from kallista.store.port import RunRecord
 
 from .loop import Machine
-from .workload import COINS, LAST
+from .workload import COINS, LAST, QUIET
 
 
 class Worker(Protocol):
@@ -687,7 +687,7 @@ class Ledger:
                     continue
                 if isinstance(spec.work, MapSpec):
                     self._judge_items(what, record, position, spec.work)
-                elif isinstance(spec.work, TaskSpec) and spec.work.type != "sleep":
+                elif isinstance(spec.work, TaskSpec) and spec.work.type not in QUIET:
                     self._judge_result(what, record, position, ids[position])
 
     def _judge_items(self, what: str, record: RunRecord, position: int, mapped: MapSpec) -> None:

@@ -9,6 +9,7 @@ from kallista.core.events import StepState
 from kallista.core.ids import child_id, item_id
 from kallista.core.plan import WAKE, Entry, alone, lane
 from kallista.core.run import Draft
+from kallista.core.states import TaskStatus
 from kallista.core.types import Micros, RunId, TaskType
 
 
@@ -62,6 +63,12 @@ def drop_deadline(draft: Draft) -> None:
     deadline = draft.head.deadline_at
     if deadline is not None:
         draft.unqueue(Entry(WAKE, draft.run.priority, deadline))
+
+
+def awaits_child(draft: Draft, position: int) -> bool:
+    """Whether a step waits for child runs."""
+    waits = draft.step(position).status is TaskStatus.WAITING
+    return waits and not isinstance(draft.run.definition.steps[position].work, TaskSpec)
 
 
 def child_of(draft: Draft, position: int) -> RunId:
