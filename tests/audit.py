@@ -7,6 +7,7 @@ import json
 from kallista.core.definitions import ChildSpec, Definition, MapSpec, Phase, TaskSpec
 from kallista.core.encoding import definition_from_data
 from kallista.core.ids import child_id, item_id
+from kallista.core.inbox import EMPTY_INBOX
 from kallista.core.items import items_in
 from kallista.core.plan import WAKE, WHOLE_RUN
 from kallista.core.redefining import followed
@@ -45,6 +46,11 @@ def _history_tells_the_state(state: MemoryState, record: RunRecord, definition: 
     assert state.failures.get(record.key, {}) == told, record.id
     assert folded.head == record.head, record.id
     assert tuple(folded.steps) == record.steps, record.id
+    assert folded.inbox == state.inboxes.get(record.key, EMPTY_INBOX), record.id
+    waiting = {signal.name for signal in folded.inbox.kept}
+    for step, asked in folded.inbox.asked.items():
+        assert record.steps[step].status is TaskStatus.WAITING, f"{record.id}: {step} asks"
+        assert asked.question.signal not in waiting, f"{record.id}: {step} waits for what is there"
 
 
 def _driver_is_alive_and_busy(
@@ -118,6 +124,9 @@ class _Moving:
             if record.head.still_since is not None:
                 return  # until it is resumed
             assert self._line(WAKE, position, step.ready_at), f"{where}: sleeps for ever"
+        elif step.status is TaskStatus.WAITING and isinstance(spec.work, TaskSpec):
+            inbox = self.state.inboxes.get(record.key, EMPTY_INBOX)
+            assert position in inbox.asked, f"{where}: asks nothing"
         elif step.status is TaskStatus.WAITING:
             self._child_moves(position, where)
         elif step.status is TaskStatus.SCHEDULED and record.head.state in ACTIVE_RUN:

@@ -44,6 +44,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Protocol, TypeVar, Unpack
 
 from kallista.core.snapshots import (
+    Answered,
+    ApprovalSnapshot,
     BackfillMoment,
     Commanded,
     Explanation,

@@ -15,6 +15,7 @@ from kallista.core.durations import format_duration, to_datetime
 from kallista.core.plan import DEFAULT_QUEUE, queue_of_lane, type_of_lane
 from kallista.core.snapshots import (
     AnySnapshot,
+    ApprovalSnapshot,
     BackfillMoment,
     Explanation,
     Forked,
@@ -26,6 +27,7 @@ from kallista.core.snapshots import (
     Snapshot,
     TaskSnapshot,
 )
+from kallista.core.states import RunKind
 from kallista.core.types import Json, Micros
 from kallista.logs import mask
 
@@ -63,6 +65,24 @@ def show_schedules(page: Page[ScheduleSnapshot]) -> None:
     ]
     columns = ("id", "trigger", "starts", "status", "next", "fired")
     print_table(columns, rows, empty="no schedules match", flexible=1)
+    _tell_more(page.cursor)
+
+
+def show_approvals(page: Page[ApprovalSnapshot]) -> None:
+    """What waits for an answer, and how to see more of it."""
+    rows = [
+        (
+            item.run_id,
+            "" if item.kind is RunKind.TASK else item.task_id,
+            item.prompt or item.title,
+            item.approvers,
+            ago(item.since),
+            item.until,
+        )
+        for item in page.items
+    ]
+    columns = ("run", "step", "what", "who", "since", "until")
+    print_table(columns, rows, empty="nothing waits for an answer", flexible=2)
     _tell_more(page.cursor)
 
 
@@ -201,6 +221,17 @@ def told_by(event: HistoryEvent) -> str:
             return f"until {local(to_datetime(Micros(moment)))}"
         case "task.waiting", str(child):
             return f"for {child}"
+        case "task.waiting", {"question": dict(question)}:
+            name = question.get("signal")
+            return "for an answer" if name is None else f"for the signal {name}"
+        case "signal.received", {"name": str(name), "payload": payload}:
+            return f"{name}: {short(payload)}"
+        case "task.answered", {"signal": int(seq)}:
+            return f"by the signal {seq}"
+        case "task.answered", {"answer": dict(answer)}:
+            return _answer(answer)
+        case "task.answered", _:
+            return "by nobody in time"
         case "task.retrying", {"ready_at": int(moment), "error": dict(error)}:
             return f"{_failure(error)}; again at {local(to_datetime(Micros(moment)))}"
         case "task.failed" | "run.failed", {"message": _, "type": _}:
@@ -246,6 +277,12 @@ def show_fork(forked: Forked) -> None:
 
 def _length(seconds: float) -> str:
     return format_duration(round(seconds * 1e6))
+
+
+def _answer(answer: dict[str, Json]) -> str:
+    word = "approved" if answer.get("approved") else "rejected"
+    by, comment = answer.get("by"), answer.get("comment")
+    return word + (f" by {by}" if by else "") + (f": {comment}" if comment else "")
 
 
 def _failure(error: dict[str, Json]) -> str:

@@ -11,7 +11,7 @@ from msgspec import Struct
 from kallista.core.definitions import Definition
 from kallista.core.outcomes import Outcome
 from kallista.core.states import Ending, ProcessStatus
-from kallista.core.types import Json, JsonText, Micros, RunId, WorkerKey
+from kallista.core.types import Json, JsonText, Micros, RunId, StepId, WorkerKey
 
 
 class Verb(StrEnum):
@@ -44,6 +44,36 @@ class Command(Struct, frozen=True, gc=False):
     definition: Definition | None = None
     driven: int = 0
     budget: Mapping[str, int] = {}
+
+
+class Send(Struct, frozen=True, gc=False):
+    """A signal for a run; a repeat, known by its id, changes nothing.
+
+    Args:
+        name: What it is called.
+        id: By which a repeat is known.
+        payload: What it says.
+    """
+
+    name: str
+    id: str
+    payload: JsonText
+
+
+class Answer(Struct, frozen=True, gc=False):
+    """What a person answers to an approval; the same answer once more changes nothing.
+
+    Args:
+        step: Which approval.
+        answer: An object of ``approved``, ``by``, ``comment`` and ``form``.
+    """
+
+    step: StepId
+    answer: JsonText
+
+
+AnyCommand: TypeAlias = Command | Send | Answer
+"""What is asked of a run from outside; it is decided on alone, for it may be refused."""
 
 
 class Dispatch(Struct, frozen=True, gc=False):
@@ -195,6 +225,8 @@ class DependenciesSeen(Struct, frozen=True, gc=False):
 
 Stimulus: TypeAlias = (
     Command
+    | Send
+    | Answer
     | Dispatch
     | AttemptEnded
     | WorkerDied

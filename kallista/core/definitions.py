@@ -11,6 +11,7 @@ from typing import Final, TypeAlias
 from msgspec import Struct
 
 from kallista.core.plan import DEFAULT_QUEUE
+from kallista.core.questions import ASKING
 from kallista.core.retry import NO_RETRY, RetryPolicy
 from kallista.core.states import RunKind
 from kallista.core.trigger_rules import TriggerRule
@@ -257,6 +258,13 @@ class Definition:
         """The positions of the steps that go through a list."""
         steps = enumerate(self.steps)
         return tuple(position for position, step in steps if isinstance(step.work, MapSpec))
+
+    @cached_property
+    def asks(self) -> bool:
+        """Whether it has steps that wait for what comes from outside."""
+        return any(
+            isinstance(step.work, TaskSpec) and step.work.type in ASKING for step in self.steps
+        )
 
     @cached_property
     def tolerates_failures(self) -> bool:

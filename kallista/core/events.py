@@ -36,7 +36,8 @@ class StepState(Struct, frozen=True, gc=False):
         failures: Attempts that failed since the step was last reset; what ``max_attempts`` counts.
         crashes: Attempts that were interrupted because their worker died.
         ready_at: SCHEDULED: from when it may run, None while steps before it are unfinished;
-            WAITING: when its sleep is over, None when it waits for a child run.
+            WAITING: when its sleep is over, or the time for an answer; None when it waits for a
+            child run, or for an answer without a time limit.
         since: When it could first have run; its deadline counts from here.
         started_at: When its last attempt started.
         ended_at: When it finished.

@@ -7,6 +7,7 @@ from typing import Final, TypeAlias
 from msgspec import Struct
 
 from kallista.core.events import Event, RunHead, StepState
+from kallista.core.inbox import InboxChanges
 from kallista.core.states import RunKind
 from kallista.core.types import (
     JsonText,
@@ -228,6 +229,7 @@ class Plan(Struct, frozen=True, gc=False):
         failures: What of it fails, or goes on again.
         budget: New limits of its budgets, in billionths, by unit.
         forget: Steps whose heartbeats nobody needs any more; one without is no error.
+        inbox: What changes of what was sent to the run, and of what its steps wait for.
         redefine: What the run runs from now on; None: what it did.
     """
 
@@ -250,4 +252,5 @@ class Plan(Struct, frozen=True, gc=False):
     failures: Failures = ()
     budget: tuple[tuple[str, int], ...] = ()
     forget: tuple[int, ...] = ()
+    inbox: InboxChanges | None = None
     redefine: Redefinition | None = None

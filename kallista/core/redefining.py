@@ -147,7 +147,7 @@ def redefined(run: Run, definition: Definition) -> Run:
         run.id, definition, run.inputs, run.priority, run.head, [*run.steps, *new],
         dict(run.outputs), run.expires_at,
     )  # fmt: skip
-    other.items = run.items
+    other.items, other.inbox = run.items, run.inbox
     return other
 
 

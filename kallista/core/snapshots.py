@@ -552,6 +552,54 @@ class NextFiring(Snapshot, frozen=True):
     change_over: ChangeOverSnapshot | None
 
 
+class ApprovalSnapshot(Snapshot, frozen=True):
+    """An approval that waits for an answer.
+
+    Args:
+        run_id: The run it belongs to.
+        kind: What that is a run of.
+        name: What people call the run.
+        task_id: The approval in that run.
+        title: What it is called.
+        prompt: What is to be decided.
+        form: The JSON Schema of what is to be filled in; None: nothing is.
+        approvers: Who is asked.
+        on_reject: What a rejection does: ``fail``, ``complete`` or ``cancel``.
+        default: The answer that counts once the time is over; None: the attempt fails.
+        since: When it was asked.
+        until: When the time for an answer is over; None: never.
+    """
+
+    run_id: RunId
+    kind: RunKind
+    name: str
+    task_id: StepId
+    title: str
+    prompt: str
+    form: Mapping[str, Json] | None
+    approvers: tuple[str, ...]
+    on_reject: str
+    default: Json
+    since: datetime
+    until: datetime | None
+
+
+class Answered(Snapshot, frozen=True):
+    """What has become of an answer.
+
+    Args:
+        run_id: The run of the approval.
+        task_id: The approval that was answered.
+        approved: What was answered.
+        changed: False when the same answer had been given before.
+    """
+
+    run_id: RunId
+    task_id: StepId
+    approved: bool
+    changed: bool
+
+
 class Explanation(Snapshot, frozen=True):
     """Why a run is where it is; ``str()`` of it is the sentence.
 

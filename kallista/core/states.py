@@ -47,8 +47,9 @@ class TaskStatus(StrEnum):
     """Where a task or a step of a process is.
 
     SCHEDULED waits for its moment or for the steps before it, READY waits for a worker, WAITING
-    holds no worker (a durable sleep, a child run). READY is never stored: a step that has a moment
-    from which it may run is READY once that moment has come, so that nobody has to move it.
+    holds no worker (a durable sleep, a child run, a signal, the answer of a person). READY is never
+    stored: a step that has a moment from which it may run is READY once that moment has come, so
+    that nobody has to move it.
     """
 
     SCHEDULED = "SCHEDULED"
@@ -103,9 +104,11 @@ class EventKind(StrEnum):
     RUN_REDEFINED = "run.redefined"
     RUN_ENDING = "run.ending"
     RUN_COMPENSATING = "run.compensating"
+    SIGNAL_RECEIVED = "signal.received"
     TASK_READY = "task.ready"
     TASK_STARTED = "task.started"
     TASK_WAITING = "task.waiting"
+    TASK_ANSWERED = "task.answered"
     TASK_COMPLETED = "task.completed"
     TASK_KEPT = "task.kept"
     TASK_CHOSEN = "task.chosen"
@@ -167,6 +170,11 @@ RUN_TRANSITIONS: Final[Mapping[tuple[ProcessStatus, EventKind], ProcessStatus]] 
     (_P.FAILED, _E.RUN_WAITING): _P.WAITING,
     (_P.CANCELLED, _E.RUN_RETRIED): _P.RUNNING,
     (_P.CANCELLED, _E.RUN_WAITING): _P.WAITING,
+    (_P.PENDING, _E.SIGNAL_RECEIVED): _P.PENDING,
+    (_P.WAITING, _E.SIGNAL_RECEIVED): _P.WAITING,
+    (_P.RUNNING, _E.SIGNAL_RECEIVED): _P.RUNNING,
+    (_P.PAUSED, _E.SIGNAL_RECEIVED): _P.PAUSED,
+    (_P.COMPENSATING, _E.SIGNAL_RECEIVED): _P.COMPENSATING,
 }
 
 STEP_TRANSITIONS: Final[Mapping[tuple[TaskStatus, EventKind], TaskStatus]] = {
@@ -186,6 +194,8 @@ STEP_TRANSITIONS: Final[Mapping[tuple[TaskStatus, EventKind], TaskStatus]] = {
     (_T.RUNNING, _E.TASK_FAILED): _T.FAILED,
     (_T.RUNNING, _E.TASK_CANCELLED): _T.CANCELLED,
     (_T.WAITING, _E.TASK_ADVANCED): _T.WAITING,
+    (_T.WAITING, _E.TASK_ANSWERED): _T.WAITING,
+    (_T.WAITING, _E.TASK_RETRYING): _T.SCHEDULED,
     (_T.WAITING, _E.TASK_COMPLETED): _T.COMPLETED,
     (_T.WAITING, _E.TASK_FAILED): _T.FAILED,
     (_T.WAITING, _E.TASK_CANCELLED): _T.CANCELLED,

@@ -59,7 +59,8 @@ from kallista.engine.heartbeats import Hearing, Heartbeats
 from kallista.engine.knowledge import Knowledge
 from kallista.engine.notices import Notices
 from kallista.engine.paging import checked_limit, checked_statuses, cursor_of, read_cursor
-from kallista.engine.port import ForkRequest, ListRequest, RunRequest, Schedules
+from kallista.engine.people import People
+from kallista.engine.port import ForkRequest, ListRequest, Outside, RunRequest, Schedules
 from kallista.engine.processes import ProcessPool
 from kallista.engine.scheduling import StoredSchedules
 from kallista.engine.slots import Slots
@@ -255,6 +256,15 @@ class EmbeddedEngine:
             self._knowledge,
             self._queued,
             self._schedules_changed,
+        )
+        self._people = People(
+            store,
+            self._driver,
+            self._definitions,
+            self._any_record,
+            clock.now,
+            entropy,
+            options.max_payload_bytes,
         )
         self._services: list[asyncio.Task[None]] = []
         self._is_known = False
@@ -492,6 +502,11 @@ class EmbeddedEngine:
         """Its schedules."""
         return self._schedules
 
+    @property
+    def outside(self) -> Outside:
+        """What comes to its runs from outside."""
+        return self._people
+
     def now(self) -> Micros:
         """The moment, by the engine's clock."""
         return self._clock.now()
@@ -695,9 +710,7 @@ class EmbeddedEngine:
 
     async def replay(self, id: str) -> Replay:
         """What the history of a run leads to."""
-        record = await self._find(id)
-        if record is None:
-            raise await self._nothing("run", id)
+        record = await self._any_record(id)
         from kallista.engine.promises import Promises  # only who replays pays for it
 
         return await Promises(self._store, self._definitions).replayed(record)
@@ -709,6 +722,12 @@ class EmbeddedEngine:
 
     async def _find(self, id: str) -> RunRecord | None:
         return await self._store.load(RunId(id)) if may_exist(id) else None
+
+    async def _any_record(self, id: str) -> RunRecord:
+        record = await self._find(id)
+        if record is None:
+            raise await self._nothing("run", id)
+        return record
 
     async def _record(self, kind: RunKind, id: RunId) -> RunRecord:
         record = await self._find(id)

@@ -36,6 +36,7 @@ from kallista.core.states import (
 )
 from kallista.core.types import JsonText, Micros, RunId, TaskType
 from kallista.engine.active import DefinitionCache, has_begun
+from kallista.engine.asking import told_questions
 from kallista.engine.heartbeats import Hearing
 from kallista.engine.snapshots import as_seen, choice_told, items_snapshot, shown
 from kallista.store.port import RunRecord, Store
@@ -268,10 +269,16 @@ class Explainer:
             ids = [definition.steps[position].id or record.id for position in running]
             signs = await self._signs(record, definition, running)
             return self._said(record, f"{what} is {executing}{signs}", "running", ids)
+        if definition.asks:
+            questions = told_questions(record, await self._store.inbox(record.key))
+            if questions is not None:
+                sentence, reason, names = questions
+                return self._said(record, f"{what} waits {sentence}", reason, names)
         children = [
             position
             for position, step in steps
-            if step.status is TaskStatus.WAITING and step.ready_at is None
+            if step.status is TaskStatus.WAITING
+            and not isinstance(definition.steps[position].work, TaskSpec)
         ]
         if children:
             return await self._children(record, definition, what, children)

@@ -60,6 +60,11 @@ class Facts:
         for position, outcome in outcomes.items():  # none of them where the run is gone meanwhile
             run.outputs[position] = await self.result(run.definition, position, outcome)
 
+    async def fill_inbox(self, key: RunKey, run: Run) -> None:
+        """Bring into memory what was sent to this run, if any of its steps may wait for that."""
+        if run.definition.asks:
+            run.inbox = await self._store.inbox(key)
+
     async def result(self, definition: Definition, position: int, outcome: JsonText) -> Json:
         """A completed step's result; that of a child run is what its own steps returned."""
         value: Json = from_json(outcome)

@@ -16,7 +16,9 @@ from kallista.core.forking import Fork
 from kallista.core.parsing import SingleTask
 from kallista.core.schedules import FiringRules
 from kallista.core.snapshots import (
+    Answered,
     AnySnapshot,
+    ApprovalSnapshot,
     BackfillMoment,
     Explanation,
     Forked,
@@ -202,6 +204,11 @@ class Engine(Protocol):
         """Its schedules."""
         ...
 
+    @property
+    def outside(self) -> Outside:
+        """What comes to its runs from outside."""
+        ...
+
     def now(self) -> Micros:
         """The moment, by the engine's clock."""
         ...
@@ -298,6 +305,47 @@ class Engine(Protocol):
 
     async def replay(self, id: str) -> Replay:
         """What the history of a run leads to. Raises ``NotFoundError``."""
+        ...
+
+
+class Outside(Protocol):
+    """What comes to runs from outside: signals, and the answers of people."""
+
+    async def send(self, id: RunId, name: str, payload: object, signal_id: str | None) -> str:
+        """Send a signal to a run of any kind; returns its id once it is durable.
+
+        Raises:
+            NotFoundError: No such run.
+            StateError: It has finished, or keeps too many that nobody has taken.
+            UsageError: None of its steps ever waits for such a signal, or for such a payload.
+            ConflictError: Another signal has this id.
+        """
+        ...
+
+    async def answer(
+        self,
+        id: RunId,
+        step: str | None,
+        *,
+        approved: bool,
+        by: str | None,
+        comment: str | None,
+        form: Mapping[str, object] | None,
+    ) -> Answered:
+        """Answer an approval of a run, or of one below it.
+
+        Raises:
+            NotFoundError: No such run or step.
+            StateError: It does not ask now.
+            UsageError: The form is not filled in well, or it is not clear which is meant.
+            ConflictError: It was answered otherwise.
+        """
+        ...
+
+    async def approvals(
+        self, id: RunId | None, cursor: str | None, limit: int
+    ) -> Page[ApprovalSnapshot]:
+        """What waits for a person, of all runs or of one and those below it."""
         ...
 
 

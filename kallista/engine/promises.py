@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Final
 
 from kallista.core.decide.order import stands_behind
@@ -21,6 +22,9 @@ from kallista.store.port import RunRecord, Store
 
 HISTORY_PAGE: Final = 1000
 _FAILED: Final = TaskStatus.FAILED
+UNFOLDABLE: Final = (StateError, ValueError, KeyError, IndexError, TypeError)
+"""What folding a history raises that breaks the law, or is damaged."""
+
 LOOKS: Final = 3
 """How often a run is looked at that seems broken: it may have moved on meanwhile."""
 
@@ -89,6 +93,9 @@ class Promises:
         for line in await self._store.budgets(record.key) if definition.budget else ():
             if line.run == record.id and line.share.spent < spent.get(line.unit, 0):
                 yield f"less of its budget of {line.unit!r} counts as spent than it has spent"
+        if definition.asks:
+            async for problem in self._inbox(record, definition):
+                yield problem
         async for problem in self._stuck(record, definition):
             yield problem
         for heard in await self._store.heartbeats([record.key]):
@@ -96,6 +103,26 @@ class Promises:
             if step.status not in HEARD or heard.heartbeat.attempt > step.attempt:
                 id = step_id(definition, heard.step, record)
                 yield f"a heartbeat is kept of its step {id!r}, which is {step.status}"
+
+    async def _inbox(self, record: RunRecord, definition: Definition) -> AsyncIterator[str]:
+        """Signals and questions that are not where history left them, or never come together."""
+        inbox = await self._store.inbox(record.key)
+        history = await self._history(record.key)
+        with suppress(*UNFOLDABLE):  # that is told already
+            told = followed(record.id, record.priority, definition, history).run.inbox
+            for what, stored, meant in (
+                ("signals", inbox.signals, told.signals),
+                ("open questions", inbox.asked, told.asked),
+            ):
+                if stored != meant:
+                    yield f"its {what} are {sorted(stored)}, and by its history {sorted(meant)}"
+        kept = {signal.name for signal in inbox.kept}
+        for position, asked in inbox.asked.items():
+            id = step_id(definition, position, record)
+            if record.steps[position].status is not TaskStatus.WAITING:
+                yield f"its step {id!r} asks something and is {record.steps[position].status}"
+            if asked.question.signal in kept:
+                yield f"its step {id!r} waits for {asked.question.signal!r}, which is there"
 
     async def _history(self, run: RunKey) -> Sequence[Event]:
         events: list[Event] = []
@@ -168,10 +195,10 @@ class Promises:
                 return still or _queued(lines, WAKE, position, step.ready_at)
             if isinstance(spec.work, MapSpec):
                 return await self._items_move(record, spec.id, position, lines)
-            id = RunId(child_id(record.id, spec.id, 0))
-            return not isinstance(spec.work, ChildSpec) or await self._child_moves(
-                record, id, position, lines
-            )
+            if isinstance(spec.work, ChildSpec):
+                id = RunId(child_id(record.id, spec.id, 0))
+                return await self._child_moves(record, id, position, lines)
+            return position in (await self._store.inbox(record.key)).asked
         if step.status is not TaskStatus.SCHEDULED or record.head.state not in ACTIVE_RUN:
             return True
         if step.ready_at is None and spec.phase is not Phase.MAIN:
@@ -229,7 +256,7 @@ def told_otherwise(
         return
     try:
         folded, _ = followed(record.id, record.priority, definition, events)
-    except (StateError, ValueError, KeyError, IndexError, TypeError) as error:
+    except UNFOLDABLE as error:
         yield f"its history cannot be followed ({error})"
         return
     if folded.head != record.head:

@@ -18,6 +18,7 @@ from msgspec.structs import replace
 
 from kallista.core.amounts import Share, Spent
 from kallista.core.events import Event, Heartbeat, StepState
+from kallista.core.inbox import EMPTY_INBOX, Inbox, InboxChanges
 from kallista.core.plan import (
     WAKE,
     WHOLE_RUN,
@@ -50,6 +51,7 @@ from kallista.store.port import (
     NEW_EPOCH,
     NEW_VERSION,
     WAKES_AT_ONCE,
+    ApprovalFilter,
     Begin,
     BrokenLink,
     BudgetLine,
@@ -64,6 +66,7 @@ from kallista.store.port import (
     Heard,
     Loan,
     OldRun,
+    OpenApproval,
     RunFilter,
     RunRecord,
     SpendingFilter,
@@ -111,6 +114,7 @@ class MemoryState:
         budgets: The limits of each run's budgets, by unit.
         same: The runs that keys stand for, and what makes other requests the same.
         heartbeats: What attempts have said of themselves, by run and step.
+        inboxes: What was sent to runs, and what their steps wait for.
         alive: The workers whose stores are open.
     """
 
@@ -125,6 +129,7 @@ class MemoryState:
     budgets: dict[RunKey, dict[str, int]] = field(default_factory=dict)
     same: dict[tuple[str, str], tuple[RunKey, SameKey]] = field(default_factory=dict)
     heartbeats: dict[tuple[RunKey, int], Heartbeat] = field(default_factory=dict)
+    inboxes: dict[RunKey, Inbox] = field(default_factory=dict)
     tombstones: dict[RunId, Tombstone] = field(default_factory=dict)
     definitions: dict[tuple[RunKind, str], JsonText] = field(default_factory=dict)
     schedules: dict[ScheduleId, Schedule] = field(default_factory=dict)
@@ -325,6 +330,8 @@ class MemoryStore:
             state.budgets[plan.run].update(plan.budget)
         for position in plan.forget:
             state.heartbeats.pop((plan.run, position), None)
+        if plan.inbox is not None:
+            self._change_inbox(plan.run, plan.inbox)
         self._tell_others(plan, state.runs[plan.run])
         return Committed(run.version + 1)
 
@@ -344,6 +351,12 @@ class MemoryStore:
                 loans[plan.run, step] = loan._replace(stop=True), line
         for step in plan.settle:
             loans.pop((plan.run, step), None)
+
+    def _change_inbox(self, run: RunKey, changes: InboxChanges) -> None:
+        inbox = self._state.inboxes.get(run, EMPTY_INBOX)
+        signals = {**inbox.signals, **{signal.seq: signal for signal in changes.signals}}
+        asked = {step: asked for step, asked in inbox.asked.items() if step not in changes.closed}
+        self._state.inboxes[run] = Inbox(signals, {**asked, **dict(changes.asked)})
 
     def _tell_others(self, plan: Plan, run: RunRecord) -> None:
         state = self._state
@@ -433,6 +446,40 @@ class MemoryStore:
         changed = replace(run, owner=owner, epoch=run.epoch + 1, version=run.version + 1)
         self._state.runs[run.key] = changed
         return changed
+
+    # signals and questions
+
+    async def inbox(self, run: RunKey) -> Inbox:
+        """See the port."""
+        return self._read.inboxes.get(run, EMPTY_INBOX)
+
+    async def approvals(self, wanted: ApprovalFilter) -> Sequence[OpenApproval]:
+        """See the port."""
+        state = self._read
+        found = sorted(
+            ((asked.at, run, step), asked)
+            for run, inbox in state.inboxes.items()
+            for step, asked in inbox.asked.items()
+            if asked.question.is_approval and self._is_within(run, wanted.within)
+        )
+        return [
+            OpenApproval(
+                run,
+                state.runs[run].id,
+                state.runs[run].kind,
+                state.runs[run].name,
+                step,
+                state.runs[run].steps[step].ready_at,
+                asked,
+            )
+            for (at, run, step), asked in found
+            if (at, run, step) > wanted.after
+        ][: wanted.limit]
+
+    def _is_within(self, run: RunKey, top: RunKey | None) -> bool:
+        """Whether a run is another one, or lies below it; None: any does."""
+        parent = self._state.runs[run].parent if run in self._state.runs else None
+        return top in (None, run) or (parent is not None and self._is_within(parent[0], top))
 
     # loans
 
@@ -769,6 +816,7 @@ class MemoryStore:
         state.heartbeats = {
             place: said for place, said in state.heartbeats.items() if place[0] != run.key
         }
+        state.inboxes.pop(run.key, None)
         for waiting in state.waits.values():
             waiting.discard(run.key)
         state.tombstones[run.id] = Tombstone(run.id, run.kind, run.status, now)
@@ -1009,6 +1057,8 @@ class MemoryStore:
             len(state.workers),
             sum(map(len, state.failures.values())),
             len(state.heartbeats),
+            sum(len(inbox.signals) for inbox in state.inboxes.values()),
+            sum(len(inbox.asked) for inbox in state.inboxes.values()),
         )
         return Figures(dict(zip(COUNTED, counts, strict=True)), 0, None)
 

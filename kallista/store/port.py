@@ -16,7 +16,9 @@ from msgspec import Struct
 
 from kallista.core.amounts import Share, Spent
 from kallista.core.events import Event, Heartbeat, RunHead, StepState
+from kallista.core.inbox import Inbox
 from kallista.core.plan import WAKE, Entry, Failing, NewRun, Plan, SameKey
+from kallista.core.questions import Asked
 from kallista.core.schedules import Firing, Schedule
 from kallista.core.states import RunKind, ScheduleStatus
 from kallista.core.types import (
@@ -320,6 +322,42 @@ class Sum(NamedTuple):
     amount: int
 
 
+class OpenApproval(Struct, frozen=True, gc=False):
+    """An approval that nobody has answered yet.
+
+    Args:
+        run: The key of its run.
+        run_id: The id of its run.
+        kind: What that is a run of.
+        name: What people call the run.
+        step: The position of the step.
+        until: When the time for an answer is over; None: never.
+        asked: What is asked, and since when.
+    """
+
+    run: RunKey
+    run_id: RunId
+    kind: RunKind
+    name: str
+    step: int
+    until: Micros | None
+    asked: Asked
+
+
+class ApprovalFilter(NamedTuple):
+    """Which approvals a list shows, those that have waited longest first.
+
+    Args:
+        within: Only of this run and of those below it; None: of all.
+        after: The cursor: when the last one of the page before was asked, its run and its step.
+        limit: How many at most.
+    """
+
+    within: RunKey | None = None
+    after: tuple[Micros, RunKey, int] = (Micros(-1), RunKey(-1), -1)
+    limit: int = 100
+
+
 class Tombstone(NamedTuple):
     """What stays of a deleted run."""
 
@@ -352,7 +390,7 @@ class WorkerRecord(Struct, frozen=True, gc=False):
 
 COUNTED: Final = (
     "runs", "steps", "events", "queue", "waits", "loans", "definitions", "schedules", "tombstones",
-    "workers", "failures", "heartbeats",
+    "workers", "failures", "heartbeats", "signals", "questions",
 )  # fmt: skip
 """What ``Figures`` counts, in this order."""
 
@@ -391,8 +429,9 @@ class BrokenLink(NamedTuple):
     Args:
         what: ``request`` (a run without what was asked for), ``owner`` (a run held by a worker
             that does not exist), ``step``, ``event``, ``line``, ``loan``, ``wait``, ``tag``,
-            ``failure``, ``same``, ``heartbeat`` (of a run or step that does not exist), ``name``
-            or ``schedule`` (without its definition).
+            ``failure``, ``same``, ``heartbeat`` (of a run or step that does not exist), ``signal``,
+            ``question`` (without the event that tells of it), ``name`` or ``schedule`` (without
+            its definition).
         run: The key of the run.
         step: The position of the step.
         about: The id, type, tag or name that people know it by.
@@ -481,6 +520,19 @@ class Store(Protocol):
         same order and for the same slots as all others, unless their lane ``is_alone``. Entries
         of runs that are gone are dropped.
         """
+        ...
+
+    # signals and questions
+
+    async def inbox(self, run: RunKey) -> Inbox:
+        """What was sent to a run, and what its steps wait for; empty where there is neither.
+
+        Only signals that nobody has taken come with what they say.
+        """
+        ...
+
+    async def approvals(self, wanted: ApprovalFilter) -> Sequence[OpenApproval]:
+        """Approvals that wait for an answer, those that have waited longest first."""
         ...
 
     # loans

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
 import msgspec
@@ -11,7 +11,10 @@ from msgspec.structs import astuple
 
 from kallista.core.amounts import ONE, Share
 from kallista.core.events import Event, Heartbeat, RunHead, StepState
+from kallista.core.inbox import Inbox, InboxChanges, Signal
+from kallista.core.json_text import from_json, to_json
 from kallista.core.plan import Entry, Failing, Failures, NewRun
+from kallista.core.questions import Asked, question_of
 from kallista.core.schedules import Backfill, FiringRules, Schedule
 from kallista.core.states import (
     Ending,
@@ -21,7 +24,16 @@ from kallista.core.states import (
     ScheduleStatus,
     TaskStatus,
 )
-from kallista.core.types import JsonText, RunId, RunKey, ScheduleId, StepId, TaskType, WorkerKey
+from kallista.core.types import (
+    JsonText,
+    Micros,
+    RunId,
+    RunKey,
+    ScheduleId,
+    StepId,
+    TaskType,
+    WorkerKey,
+)
 from kallista.store.port import (
     NEW_EPOCH,
     NEW_VERSION,
@@ -32,6 +44,7 @@ from kallista.store.port import (
     Heard,
     Loan,
     OldRun,
+    OpenApproval,
     RunRecord,
     SpendingFilter,
     Sum,
@@ -319,6 +332,45 @@ def entry(row: Row) -> Entry:
     """A row of ``lines_of_run``."""
     type, priority, ready_at, step = row
     return Entry(TaskType(type), priority, ready_at, step)
+
+
+def inbox(signals: Iterable[Row], questions: Iterable[Row]) -> Inbox:
+    """The rows of ``signals_of`` and ``questions_of``."""
+    return Inbox(
+        {row[0]: _signal(row) for row in signals},
+        {step: asked(seq, at, data) for step, seq, at, data in questions},
+    )
+
+
+def _signal(row: Row) -> Signal:
+    seq, name, id, digest, step, data = row
+    payload = None if data is None else to_json(from_json(data)["payload"])
+    return Signal(seq, name, id, digest, step, payload)
+
+
+def asked(seq: int, at: int, data: str) -> Asked:
+    """A question, from what the event says that asked it."""
+    return Asked(seq, Micros(at), question_of(from_json(data)["question"]))
+
+
+def open_approval(row: Row) -> OpenApproval:
+    """A row of ``open_approvals``."""
+    run, id, kind, name, step, until, seq, at, data = row
+    return OpenApproval(
+        RunKey(run), RunId(id), _KINDS[kind], name, step, until, asked(seq, at, data)
+    )
+
+
+def signal_rows(run: RunKey, changes: InboxChanges) -> Iterator[Row]:
+    """The values of ``put_signal``."""
+    for each in changes.signals:
+        yield run, each.seq, each.name, each.id, each.digest, each.step
+
+
+def question_rows(run: RunKey, changes: InboxChanges) -> Iterator[Row]:
+    """The values of ``put_question``."""
+    for step, asked in changes.asked:
+        yield run, step, asked.seq, asked.at, asked.question.is_approval
 
 
 def old_run(row: Row) -> OldRun:

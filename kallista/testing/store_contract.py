@@ -18,6 +18,7 @@ from msgspec.structs import replace
 
 from kallista.core.amounts import Spent
 from kallista.core.events import Event, Heartbeat, RunHead, StepState
+from kallista.core.inbox import EMPTY_INBOX, InboxChanges, Signal
 from kallista.core.plan import (
     WAKE,
     WHOLE_RUN,
@@ -32,6 +33,7 @@ from kallista.core.plan import (
     SameKey,
     alone,
 )
+from kallista.core.questions import Asked, Question
 from kallista.core.schedules import Backfill, CatchUp, Firing, FiringRules, Overlap, Schedule
 from kallista.core.states import (
     Ending,
@@ -57,6 +59,7 @@ from kallista.store.port import (
     NEW_EPOCH,
     NEW_VERSION,
     WAKES_AT_ONCE,
+    ApprovalFilter,
     ClaimedEntry,
     ClaimRequest,
     Committed,
@@ -124,6 +127,35 @@ def new_run(
         enqueue=tuple(enqueue),
         forked_from=forked_from,
     )
+
+
+def signal(seq: int, id: str, name: str = "go") -> Signal:
+    """A signal that nobody has taken."""
+    return Signal(seq, name, id, "digest", None, JsonText('{"n":1}'))
+
+
+def received(seq: int, id: str) -> Event:
+    """What history says of it."""
+    text = JsonText(f'{{"name":"go","id":"{id}","payload":{{"n":1}}}}')
+    return Event(seq, NOW, EventKind.SIGNAL_RECEIVED, None, 0, text)
+
+
+def asked(seq: int, at: Micros = NOW, *, signal: str | None = None) -> Asked:
+    """A question that waits for a signal, or for a person."""
+    return Asked(seq, at, Question(step="s", signal=signal))
+
+
+def asking(seq: int, at: Micros = NOW) -> Event:
+    """What history says of a question."""
+    signal = ',"signal":"go"' if seq == 3 else ""
+    text = JsonText(f'{{"question":{{"step":"s"{signal}}}}}')
+    return Event(seq, at, EventKind.TASK_WAITING, 0, 1, text)
+
+
+def outside(run: RunRecord, seq: int, changes: InboxChanges, *events: Event) -> Plan:
+    """A plan that changes what was sent to a run, or what its steps wait for."""
+    head = replace(run.head, seq=seq + len(events))
+    return Plan(run.key, fence(run), head, events=events, inbox=changes)
 
 
 def new_task(
@@ -1324,6 +1356,86 @@ class StoreContract(ABC):
         await store.delete_run(first.key, first.version + 1, NOW)
         assert await told(error="Bad") == []
 
+    # signals and questions
+
+    @pytest.mark.anyio
+    async def test_signals_are_kept_with_their_event(self, store: Store, other: Store) -> None:
+        """What a signal says is there until a step has got it; that it came is known for ever."""
+        run = await made(store, new_run())
+        assert await store.inbox(run.key) == EMPTY_INBOX
+        first, second = signal(1, "a"), signal(2, "b")
+        changes = InboxChanges((first, second), ((0, asked(3, signal="go")),))
+        await store.commit(outside(run, 1, changes, received(1, "a"), received(2, "b"), asking(3)))
+        inbox = await other.inbox(run.key)
+        assert inbox.signals == {1: first, 2: second}
+        assert inbox.asked == {0: asked(3, signal="go")}
+        taken = replace(first, step=0, payload=None)
+        run = await found(store, "run")
+        await store.commit(outside(run, 4, InboxChanges((taken,), (), (0, 1)), happened(4)))
+        inbox = await other.inbox(run.key)
+        assert inbox.signals == {1: taken, 2: second}
+        assert inbox.asked == {}
+        assert (await store.figures()).rows["signals"] == 2
+        assert await store.broken_links(10) == []
+
+    @pytest.mark.anyio
+    async def test_a_stale_plan_changes_no_inbox(self, store: Store) -> None:
+        """Neither signals nor questions are written apart from their plan."""
+        run = await made(store, new_run())
+        await store.commit(Plan(run.key, fence(run), run.head))
+        changes = InboxChanges((signal(1, "a"),), ((0, asked(2)),))
+        with pytest.raises(LeaseLost):
+            await store.commit(outside(run, 1, changes, received(1, "a"), asking(2)))
+        assert await store.inbox(run.key) == EMPTY_INBOX
+        assert await store.approvals(ApprovalFilter()) == []
+
+    @pytest.mark.anyio
+    async def test_open_approvals_are_listed_by_age(self, store: Store) -> None:
+        """Of all runs, or of one and those below it; pages go on where the one before ended."""
+        top = await made(store, new_run("top"))
+        below = await made(store, new_run("below", parent=(top.key, 0)))
+        task = await made(store, new_run("task", kind=RunKind.TASK, steps=[StepState()]))
+        for run, step, at in ((below, 1, 30), (top, 0, 10), (task, 0, 20)):
+            when = Micros(NOW + at)
+            waits = StepState(TaskStatus.WAITING, ready_at=Micros(when + 1))
+            plan = outside(run, 1, InboxChanges((), ((step, asked(1, when)),)), asking(1, when))
+            await store.commit(replace(plan, steps=((step, waits),)))
+        signals = await made(store, new_run("signals"))
+        ask = InboxChanges((), ((0, asked(1, signal="go")),))
+        await store.commit(outside(signals, 1, ask, asking(1)))
+        everything = await store.approvals(ApprovalFilter())
+        assert [(each.run_id, each.step, each.until) for each in everything] == [
+            ("top", 0, NOW + 11), ("task", 0, NOW + 21), ("below", 1, NOW + 31),
+        ]  # fmt: skip
+        assert everything[0].asked == asked(1, Micros(NOW + 10))
+        assert (everything[1].kind, everything[1].name) == (RunKind.TASK, "a run")
+        tree = await store.approvals(ApprovalFilter(top.key))
+        assert [each.run_id for each in tree] == ["top", "below"]
+        assert [each.run for each in await store.approvals(ApprovalFilter(below.key))] == [
+            below.key
+        ]
+        last = everything[0]
+        after = (last.asked.at, last.run, last.step)
+        page = await store.approvals(ApprovalFilter(None, after, 1))
+        assert [each.run_id for each in page] == ["task"]
+
+    @pytest.mark.anyio
+    async def test_an_inbox_goes_with_its_run(self, store: Store) -> None:
+        """Deleted or purged, nothing of it stays."""
+        before = (await store.figures()).rows
+        for id in ("deleted", "purged"):
+            run = await made(store, new_run(id))
+            changes = InboxChanges((signal(1, "a"),), ((0, asked(2)),))
+            await store.commit(outside(run, 1, changes, received(1, "a"), asking(2)))
+            await store.commit(finished(await found(store, id)))
+        deleted = await found(store, "deleted")
+        await store.delete_run(deleted.key, deleted.version, NOW)
+        purged = await found(store, "purged")
+        assert await store.purge([purged.key], Micros(NOW + 1), NOW) == 1
+        after = (await store.figures()).rows
+        assert (after["signals"], after["questions"]) == (before["signals"], before["questions"])
+        assert await store.approvals(ApprovalFilter()) == []
+
     # care
 
     @pytest.mark.anyio
@@ -1354,6 +1466,7 @@ class StoreContract(ABC):
             "runs": 1, "steps": 1, "events": 2, "queue": 1, "waits": 2, "loans": 0,
             "definitions": 2, "schedules": 1, "tombstones": 1, "workers": 1, "failures": 1,
             "heartbeats": 0,
+            "signals": 0, "questions": 0,
         }  # fmt: skip
 
     @pytest.mark.anyio

@@ -13,6 +13,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Protocol, TypeVar, Unpack
 
 from kallista.core.snapshots import (
+    Answered,
+    ApprovalSnapshot,
     BackfillMoment,
     Commanded,
     Explanation,
@@ -559,6 +561,98 @@ class SyncWorkflowManager:
             NotFoundError: No run has this id.
         """
         return self._portal.call(partial(self._inner.replay, id))
+
+    def send_signal(
+        self, run_id: str, name: str, payload: object = None, signal_id: str | None = None
+    ) -> str:
+        """Send a signal to a run, which a step of type ``wait_for_signal`` takes.
+
+        The oldest one is taken first, each exactly once, by the step that has waited longest. One
+        that comes before its step waits is kept, also while the run is paused.
+
+        Args:
+            run_id: A run of any kind; a child run has an id of its own.
+            name: What the step waits for.
+            payload: What it says, as plain data: the result of the step.
+            signal_id: By which a repeat is known, so that who is not sure whether it has arrived
+                may send it again; a generated one when not given.
+
+        Returns:
+            Its id, once the signal is durable.
+
+        Raises:
+            NotFoundError: No such run.
+            StateError: It has finished, or keeps too many signals that nobody has taken.
+            UsageError: None of its steps ever waits for such a signal, or for such a payload.
+            ConflictError: Another signal was sent to it under this id.
+        """
+        return self._portal.call(partial(self._inner.send_signal, run_id, name, payload, signal_id))
+
+    def approve(
+        self,
+        run_id: str,
+        task_id: str | None = None,
+        *,
+        by: str | None = None,
+        comment: str | None = None,
+        form: Mapping[str, object] | None = None,
+    ) -> Answered:
+        """Approve what a step of type ``approval`` asks.
+
+        Args:
+            run_id: A run of any kind: the approval's own, or one above it.
+            task_id: Which approval; not needed where only one waits.
+            by: Who says so, for history.
+            comment: Why, for history.
+            form: What the approval's form asks for.
+
+        Returns:
+            Which approval it was. The same answer once more changes nothing.
+
+        Raises:
+            NotFoundError: No such run or approval.
+            StateError: It does not ask now.
+            UsageError: The form is not filled in well, or several approvals wait.
+            ConflictError: It was answered otherwise before.
+        """
+        return self._portal.call(
+            partial(self._inner.approve, run_id, task_id, by=by, comment=comment, form=form)
+        )
+
+    def reject(
+        self,
+        run_id: str,
+        task_id: str | None = None,
+        *,
+        by: str | None = None,
+        comment: str | None = None,
+        form: Mapping[str, object] | None = None,
+    ) -> Answered:
+        """Reject what a step of type ``approval`` asks; its ``on_reject`` says what follows.
+
+        Arguments, result and errors as for ``approve``; the form may be left out.
+        """
+        return self._portal.call(
+            partial(self._inner.reject, run_id, task_id, by=by, comment=comment, form=form)
+        )
+
+    def list_approvals(
+        self, *, run_id: str | None = None, cursor: str | None = None, limit: int = 100
+    ) -> Page[ApprovalSnapshot]:
+        """Approvals that wait for an answer, in runs of all kinds, the longest waiting first.
+
+        Args:
+            run_id: Only of this run and of those below it.
+            cursor: Where the page before ended.
+            limit: How many at most, up to 1,000.
+
+        Raises:
+            NotFoundError: No such run.
+            UsageError: A bad cursor or limit.
+        """
+        return self._portal.call(
+            partial(self._inner.list_approvals, run_id=run_id, cursor=cursor, limit=limit)
+        )
 
 
 class SyncTaskScheduler:
@@ -1111,6 +1205,98 @@ class SyncTaskScheduler:
         """
         return self._portal.call(partial(self._inner.replay, id))
 
+    def send_signal(
+        self, run_id: str, name: str, payload: object = None, signal_id: str | None = None
+    ) -> str:
+        """Send a signal to a run, which a step of type ``wait_for_signal`` takes.
+
+        The oldest one is taken first, each exactly once, by the step that has waited longest. One
+        that comes before its step waits is kept, also while the run is paused.
+
+        Args:
+            run_id: A run of any kind; a child run has an id of its own.
+            name: What the step waits for.
+            payload: What it says, as plain data: the result of the step.
+            signal_id: By which a repeat is known, so that who is not sure whether it has arrived
+                may send it again; a generated one when not given.
+
+        Returns:
+            Its id, once the signal is durable.
+
+        Raises:
+            NotFoundError: No such run.
+            StateError: It has finished, or keeps too many signals that nobody has taken.
+            UsageError: None of its steps ever waits for such a signal, or for such a payload.
+            ConflictError: Another signal was sent to it under this id.
+        """
+        return self._portal.call(partial(self._inner.send_signal, run_id, name, payload, signal_id))
+
+    def approve(
+        self,
+        run_id: str,
+        task_id: str | None = None,
+        *,
+        by: str | None = None,
+        comment: str | None = None,
+        form: Mapping[str, object] | None = None,
+    ) -> Answered:
+        """Approve what a step of type ``approval`` asks.
+
+        Args:
+            run_id: A run of any kind: the approval's own, or one above it.
+            task_id: Which approval; not needed where only one waits.
+            by: Who says so, for history.
+            comment: Why, for history.
+            form: What the approval's form asks for.
+
+        Returns:
+            Which approval it was. The same answer once more changes nothing.
+
+        Raises:
+            NotFoundError: No such run or approval.
+            StateError: It does not ask now.
+            UsageError: The form is not filled in well, or several approvals wait.
+            ConflictError: It was answered otherwise before.
+        """
+        return self._portal.call(
+            partial(self._inner.approve, run_id, task_id, by=by, comment=comment, form=form)
+        )
+
+    def reject(
+        self,
+        run_id: str,
+        task_id: str | None = None,
+        *,
+        by: str | None = None,
+        comment: str | None = None,
+        form: Mapping[str, object] | None = None,
+    ) -> Answered:
+        """Reject what a step of type ``approval`` asks; its ``on_reject`` says what follows.
+
+        Arguments, result and errors as for ``approve``; the form may be left out.
+        """
+        return self._portal.call(
+            partial(self._inner.reject, run_id, task_id, by=by, comment=comment, form=form)
+        )
+
+    def list_approvals(
+        self, *, run_id: str | None = None, cursor: str | None = None, limit: int = 100
+    ) -> Page[ApprovalSnapshot]:
+        """Approvals that wait for an answer, in runs of all kinds, the longest waiting first.
+
+        Args:
+            run_id: Only of this run and of those below it.
+            cursor: Where the page before ended.
+            limit: How many at most, up to 1,000.
+
+        Raises:
+            NotFoundError: No such run.
+            UsageError: A bad cursor or limit.
+        """
+        return self._portal.call(
+            partial(self._inner.list_approvals, run_id=run_id, cursor=cursor, limit=limit)
+        )
+
 
 class SyncProcessOrchestrator:
     """``ProcessOrchestrator`` for programs without an event loop; every method waits for its answer."""
@@ -1597,6 +1783,98 @@ class SyncProcessOrchestrator:
             NotFoundError: No run has this id.
         """
         return self._portal.call(partial(self._inner.replay, id))
+
+    def send_signal(
+        self, run_id: str, name: str, payload: object = None, signal_id: str | None = None
+    ) -> str:
+        """Send a signal to a run, which a step of type ``wait_for_signal`` takes.
+
+        The oldest one is taken first, each exactly once, by the step that has waited longest. One
+        that comes before its step waits is kept, also while the run is paused.
+
+        Args:
+            run_id: A run of any kind; a child run has an id of its own.
+            name: What the step waits for.
+            payload: What it says, as plain data: the result of the step.
+            signal_id: By which a repeat is known, so that who is not sure whether it has arrived
+                may send it again; a generated one when not given.
+
+        Returns:
+            Its id, once the signal is durable.
+
+        Raises:
+            NotFoundError: No such run.
+            StateError: It has finished, or keeps too many signals that nobody has taken.
+            UsageError: None of its steps ever waits for such a signal, or for such a payload.
+            ConflictError: Another signal was sent to it under this id.
+        """
+        return self._portal.call(partial(self._inner.send_signal, run_id, name, payload, signal_id))
+
+    def approve(
+        self,
+        run_id: str,
+        task_id: str | None = None,
+        *,
+        by: str | None = None,
+        comment: str | None = None,
+        form: Mapping[str, object] | None = None,
+    ) -> Answered:
+        """Approve what a step of type ``approval`` asks.
+
+        Args:
+            run_id: A run of any kind: the approval's own, or one above it.
+            task_id: Which approval; not needed where only one waits.
+            by: Who says so, for history.
+            comment: Why, for history.
+            form: What the approval's form asks for.
+
+        Returns:
+            Which approval it was. The same answer once more changes nothing.
+
+        Raises:
+            NotFoundError: No such run or approval.
+            StateError: It does not ask now.
+            UsageError: The form is not filled in well, or several approvals wait.
+            ConflictError: It was answered otherwise before.
+        """
+        return self._portal.call(
+            partial(self._inner.approve, run_id, task_id, by=by, comment=comment, form=form)
+        )
+
+    def reject(
+        self,
+        run_id: str,
+        task_id: str | None = None,
+        *,
+        by: str | None = None,
+        comment: str | None = None,
+        form: Mapping[str, object] | None = None,
+    ) -> Answered:
+        """Reject what a step of type ``approval`` asks; its ``on_reject`` says what follows.
+
+        Arguments, result and errors as for ``approve``; the form may be left out.
+        """
+        return self._portal.call(
+            partial(self._inner.reject, run_id, task_id, by=by, comment=comment, form=form)
+        )
+
+    def list_approvals(
+        self, *, run_id: str | None = None, cursor: str | None = None, limit: int = 100
+    ) -> Page[ApprovalSnapshot]:
+        """Approvals that wait for an answer, in runs of all kinds, the longest waiting first.
+
+        Args:
+            run_id: Only of this run and of those below it.
+            cursor: Where the page before ended.
+            limit: How many at most, up to 1,000.
+
+        Raises:
+            NotFoundError: No such run.
+            UsageError: A bad cursor or limit.
+        """
+        return self._portal.call(
+            partial(self._inner.list_approvals, run_id=run_id, cursor=cursor, limit=limit)
+        )
 
 
 class SyncStoreCare:

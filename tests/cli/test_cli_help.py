@@ -22,6 +22,7 @@ COMMANDS = {
     "schedule": {"list", "show", "pause", "resume", "delete", "next"},
 }
 ALONE = {"run", "demo", "explain", "types", "worker", "init", "validate", "doctor", "schema"}
+ALONE |= {"approvals", "approve", "reject", "signal"}
 
 
 def commands() -> Iterator[tuple[tuple[str, ...], Any]]:

@@ -33,7 +33,7 @@ from kallista.store.port import RunRecord
 
 from .loop import Machine
 from .moments import early
-from .workload import COINS, LAST
+from .workload import COINS, LAST, QUIET
 
 
 class Worker(Protocol):
@@ -699,7 +699,7 @@ class Ledger:
                     continue
                 if isinstance(spec.work, MapSpec):
                     self._judge_items(what, record, position, spec.work)
-                elif isinstance(spec.work, TaskSpec) and spec.work.type != "sleep":
+                elif isinstance(spec.work, TaskSpec) and spec.work.type not in QUIET:
                     self._judge_result(what, record, position, ids[position])
 
     def _is_kept(self, record: RunRecord, position: int) -> bool:

@@ -16,11 +16,14 @@ from kallista.core import firing, run
 from kallista.core.decide import items, moments, turns
 from kallista.core.definitions import MapSpec
 from kallista.core.firing import Step
+from kallista.core.inbox import InboxDraft
 from kallista.core.items import Items
 from kallista.core.plan import WAKE, Fence, Plan
-from kallista.core.run import Draft
+from kallista.core.run import Draft, Run
 from kallista.core.schedules import Overlap
+from kallista.core.types import RunKey
 from kallista.engine.driver import Driver
+from kallista.engine.facts import Facts
 from kallista.engine.slots import Slots
 from kallista.store.memory import MemoryStore
 from kallista.store.port import Committed
@@ -129,6 +132,20 @@ def a_branch_too_many(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(turns, "is_chosen", lambda draft, position, switch: True)
 
 
+def unread_inbox(patch: pytest.MonkeyPatch) -> None:
+    """Who takes on a run does not look at what was sent to it."""
+
+    async def fill_inbox(self: Facts, key: RunKey, run: Run) -> None:
+        """Read nothing."""
+
+    patch.setattr(Facts, "fill_inbox", fill_inbox)
+
+
+def forgotten_signals(patch: pytest.MonkeyPatch) -> None:
+    """A signal that is sent once more is taken for a new one."""
+    patch.setattr(InboxDraft, "find", lambda self, id: None)
+
+
 MUTATIONS: Mapping[str, Plant] = {
     "a missing fence": no_fence,
     "a lost wake-up": lost_wake_up,
@@ -139,5 +156,7 @@ MUTATIONS: Mapping[str, Plant] = {
     "clocks that go on": clocks_that_go_on,
     "an item too many under way": one_item_too_many,
     "a branch that was not chosen": a_branch_too_many,
+    "an inbox that is not read": unread_inbox,
+    "a repeat that counts twice": forgotten_signals,
 }
 """The mistakes, by what they are called."""

@@ -17,9 +17,10 @@ from audit import audit
 
 from kallista.core.definitions import ChildSpec, Definition, MapSpec, Phase, TaskSpec, Work
 from kallista.core.durations import to_datetime
+from kallista.core.inbox import EMPTY_INBOX
 from kallista.core.plan import WAKE
 from kallista.core.snapshots import Explanation
-from kallista.core.states import FINISHED_RUN, ProcessStatus, RunKind, ScheduleStatus
+from kallista.core.states import ACTIVE_RUN, FINISHED_RUN, ProcessStatus, RunKind, ScheduleStatus
 from kallista.core.types import RunId, ScheduleId
 from kallista.errors import (
     DefinitionError,
@@ -34,9 +35,10 @@ from kallista.store.port import RunRecord
 
 from .ledger import Ledger
 from .loop import SECOND, BrokenPromiseError, Machine
+from .outside import Outside, judge_outside
 from .program import MONDAY, Handled, Program, Setting, Surroundings, living
 from .store import Weather
-from .workload import COINS, Workload
+from .workload import COINS, QUIET, Workload
 
 PATIENCE = 90
 """Seconds without any progress, after which something counts as stuck."""
@@ -193,7 +195,8 @@ class Story:
         self.climate = climate(self.luck)
         self.ledger.only_poison_kills = self.climate.only_poison_kills
         self.around = Surroundings(self.machine, self.state, self.ledger, self.climate.weather)
-        self.workload = Workload(self.luck, self.climate.poison)
+        self.workload = Workload(self.luck, self.climate.poison, Random(seed))
+        self.outside = Outside(self, Random(~seed), self.climate.busy)
         self.programs: list[Program] = []
         self.peace = False
         self.over = False
@@ -220,6 +223,7 @@ class Story:
                 self.open()
             for misfortune, rate in self.misfortunes():
                 self.again(rate, misfortune)
+            self.outside.begin()
             self.machine.run(self.climate.length * SECOND)
             self.make_peace()
             self.let_rest()
@@ -443,7 +447,7 @@ class Story:
             task, wait = self.workload.single(seconds), timedelta(seconds=seconds)
             at = to_datetime(program.clock.now()) + wait if wait else None
             key = luck.choice((None,) * 6 + ("a", "a", "b"))
-            if key is not None and task["type"] != "sleep":
+            if key is not None and task["type"] not in QUIET:
                 task["type"] = "work"
             if key is not None:
                 await self.create_same(program, id, task, key)
@@ -613,7 +617,7 @@ class Story:
         luck = self.luck
         id = f"c{len(self.schedules)}"
         self.schedules.append(id)
-        task = self.workload.task()
+        task = self.workload.working_task()
         task.pop("kills", None)
         every, most = luck.choice((0.5, 2, 5)), luck.randint(1, 4)
         drawn = crc32(f"{every}{most}{id}{task}".encode())
@@ -767,13 +771,18 @@ class Story:
     def rests(self, record: RunRecord) -> bool:
         """Whether a run has ended, or waits for somebody."""
         head = record.head
-        if head.in_flight or record.owner is not None:
+        if head.in_flight or (record.owner is not None and not self.goes_through(record)):
             return False
         if head.state is ProcessStatus.WAITING:
             return not self.dependencies_completed(record)
-        if head.state is ProcessStatus.RUNNING:
-            return self.waits_for_children(record)
+        if head.state in ACTIVE_RUN:
+            return self.waits_for_others(record)
         return head.state in {*FINISHED_RUN, ProcessStatus.PENDING, ProcessStatus.PAUSED}
+
+    def goes_through(self, record: RunRecord) -> bool:
+        """Whether a run goes through a list, for which whoever drives it keeps it."""
+        maps = self.ledger.definition(record).maps
+        return any(record.steps[position].status == "WAITING" for position in maps)
 
     def dependencies_completed(self, record: RunRecord) -> bool:
         """Whether all processes that one waits for have completed."""
@@ -788,24 +797,25 @@ class Story:
                 return False
         return True
 
-    def waits_for_children(self, record: RunRecord) -> bool:
-        """Whether all that is left of a run are children that rest and have not finished."""
+    def waits_for_others(self, record: RunRecord) -> bool:
+        """Whether all that is left of a run are people, and children that rest."""
         children = [
             child
             for child in self.state.runs.values()
             if child.parent is not None and child.parent[0] == record.key
         ]
-        waiting = [step for step in record.steps if step.status == "WAITING"]
+        waiting = {at for at, step in enumerate(record.steps) if step.status == "WAITING"}
         queued = any(step.status == "SCHEDULED" and step.ready_at for step in record.steps)
-        asleep = any(step.ready_at for step in waiting)
+        asleep = any(record.steps[at].ready_at for at in waiting)
         unfinished = [child for child in children if child.head.state not in FINISHED_RUN]
-        resting = [child for child in unfinished if self.rests(child)]
-        return (
-            bool(waiting)
-            and not queued
-            and not asleep
-            and (len(resting) == len(unfinished) == len(waiting))
-        )
+        held = {child.parent[1] for child in unfinished if child.parent is not None}
+        held |= set(self.state.inboxes.get(record.key, EMPTY_INBOX).asked)
+        rest = all(map(self.rests, unfinished))
+        return bool(waiting) and not queued and not asleep and rest and held == waiting
+
+    def questions(self, record: RunRecord) -> int:
+        """How many steps of a run wait for what comes from outside."""
+        return len(self.state.inboxes.get(record.key, EMPTY_INBOX).asked)
 
     def revive(self) -> None:
         """Everything that waits for a person goes on."""
@@ -817,8 +827,12 @@ class Story:
                 if (verb := _GOES_ON_BY.get(record.head.state)) and record.parent is None
                 and (turn < 2 or not self.may_fail(record))
             ]  # fmt: skip
-            if not wanted:
+            asking = self.outside.asking()
+            if not wanted and not asking:
                 return
+            for record in asking:
+                if record.head.state is not ProcessStatus.PAUSED:
+                    self.outside.answer(program, record, kindly=turn > 1)
             self.machine.note("", "all that waits is told to go on")
             for record, verb in wanted:
                 self.runs.setdefault(record.id, record.kind)
@@ -835,6 +849,7 @@ class Story:
         self.ledger.judge_wound_up()
         self.ledger.judge_moments()
         self.ledger.judge_spent()
+        judge_outside(self.machine, self.ledger)
         self.judge_explanations()
         self.judge_schedules()
         for program in self.programs:
@@ -853,11 +868,16 @@ class Story:
             "PAUSED": "paused",
             "WAITING": "waits_for_process",
             "RUNNING": "waits_for_child",
+            "COMPENSATING": "waits_for_child",
         }
         for record in self.state.runs.values():
-            wanted = reasons.get(record.head.state, "finished")
+            wanted = {reasons.get(record.head.state, "finished")}
+            if self.goes_through(record):
+                wanted.add("waits_for_items")
+            if record.head.state in ACTIVE_RUN and self.questions(record):
+                wanted = {"waits_for_answer", "waits_for_signal"}
             told = self.answered(program, program.app.workflow_manager.explain(record.id))
-            if told.reason != wanted or record.id not in str(told):
+            if told.reason not in wanted or record.id not in str(told):
                 raise AssertionError(f"{record.id} is {record.status}, and explained by: {told}")
 
     def answered(self, program: Program, question: Coroutine[Any, Any, Explanation]) -> Explanation:

@@ -12,6 +12,7 @@ from kallista.core.commands import (
     Wished,
     WorkerDied,
 )
+from kallista.core.decide.asking import ask
 from kallista.core.decide.capacity import Capacity
 from kallista.core.decide.commands import expire
 from kallista.core.decide.expiry import is_expired
@@ -27,6 +28,7 @@ from kallista.core.decide.lines import (
 from kallista.core.decide.turns import end_step, fail_step, launch, settle_after, start_attempt
 from kallista.core.json_text import from_json, to_json
 from kallista.core.outcomes import (
+    Asks,
     Asleep,
     CalledOff,
     Completed,
@@ -115,17 +117,19 @@ def _attempt_not_completed(
     over = draft.is_over(position)
     match ended.outcome:
         case Failed():
-            _attempt_failed(draft, position, ended.outcome, now, capacity)
+            attempt_failed(draft, position, ended.outcome, now, capacity)
         case Snoozed(length) if not over:
             _snooze(draft, position, Micros(draft.clock(now) + length), now, capacity)
         case CalledOff(reason):
-            _call_off(draft, position, reason, now, capacity)
+            call_off(draft, position, reason, now, capacity)
         case Asleep(length) if not over:
             until = Micros(draft.clock(now) + length)
             draft.record(EventKind.TASK_WAITING, now, position, step.attempt, to_json(until))
             if draft.still_since is None:
                 draft.queue(wake_entry_of(draft, position, until))
-        case Stopped() | HandedBack() | Asleep() | Snoozed() if over:
+        case Asks(question) if not over:
+            ask(draft, position, question, now, capacity)
+        case Stopped() | HandedBack() | Asleep() | Asks() | Snoozed() if over:
             note = ended.outcome.note if isinstance(ended.outcome, Stopped) else None
             data = None if note is None else to_json(note)
             end_step(draft, EventKind.TASK_CANCELLED, position, now, data)
@@ -146,15 +150,16 @@ def _snooze(draft: Draft, position: int, ready_at: Micros, now: Micros, capacity
     _start_or_queue(draft, position, ready_at, now, capacity)
 
 
-def _call_off(draft: Draft, position: int, reason: str, now: Micros, capacity: Capacity) -> None:
+def call_off(draft: Draft, position: int, reason: str, now: Micros, capacity: Capacity) -> None:
     """End a step about which there is nothing to do any more."""
     end_step(draft, EventKind.TASK_CANCELLED, position, now, to_json({"reason": reason}))
     settle_after(draft, position, now, capacity)
 
 
-def _attempt_failed(
+def attempt_failed(
     draft: Draft, position: int, failed: Failed, now: Micros, capacity: Capacity
 ) -> None:
+    """An attempt has failed: the step is tried again, or has failed."""
     step, task, failure = draft.step(position), task_at(draft, position), failed.failure
     failures = step.failures + 1
     over = draft.is_over(position)

@@ -12,6 +12,7 @@ from kallista.core.decide.endings import tell
 from kallista.core.decide.expiry import had_expired, is_expired, why_expired
 from kallista.core.decide.failures import failure_data
 from kallista.core.decide.lines import (
+    awaits_child,
     children_of,
     drop_deadline,
     entry_of,
@@ -152,7 +153,7 @@ def hold(
         step = draft.step(position)
         if step.status is TaskStatus.SCHEDULED and step.ready_at is not None:
             draft.unqueue(entry_of(draft, position, step.ready_at))
-        elif step.status is TaskStatus.WAITING and step.ready_at is None:
+        elif awaits_child(draft, position):
             _wake_children(draft, position)
 
 
@@ -199,7 +200,7 @@ def _take_up(draft: Draft, *, stood_still: bool) -> None:
         step = draft.step(position)
         if step.status is TaskStatus.SCHEDULED and step.ready_at is not None:
             draft.queue(entry_of(draft, position, step.ready_at))
-        elif step.status is TaskStatus.WAITING and step.ready_at is None:
+        elif awaits_child(draft, position):
             _wake_children(draft, position)
             if draft.items_at(position) is not None:
                 draft.queue(look_entry_of(draft, position))  # others may begin
@@ -265,11 +266,11 @@ def _stop_steps(draft: Draft, now: Micros, *, awaits_children: bool) -> None:
                     draft.unqueue(entry_of(draft, position, step.ready_at))
                 end_step(draft, EventKind.TASK_CANCELLED, position, now, None)
             case TaskStatus.WAITING:
-                if step.ready_at is None:
+                if awaits_child(draft, position):
                     _wake_children(draft, position)
                     if awaits_children:
                         continue
-                else:
+                elif step.ready_at is not None:
                     draft.unqueue(wake_entry_of(draft, position, step.ready_at))
                 end_step(draft, EventKind.TASK_CANCELLED, position, now, None)
             case _:

@@ -66,6 +66,12 @@ def drop_deadline(draft: Draft) -> None:
         draft.unqueue(Entry(WAKE, draft.run.priority, deadline))
 
 
+def awaits_child(draft: Draft, position: int) -> bool:
+    """Whether a step waits for child runs."""
+    waits = draft.step(position).status is TaskStatus.WAITING
+    return waits and not isinstance(draft.run.definition.steps[position].work, TaskSpec)
+
+
 def child_of(draft: Draft, position: int) -> RunId:
     """The id of the child run that a step starts."""
     return RunId(child_id(draft.run.id, draft.run.definition.steps[position].id, 0))

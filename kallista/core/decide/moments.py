@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from kallista.core.commands import Due, LinesLost
+from kallista.core.decide.answers import time_is_over
 from kallista.core.decide.capacity import Capacity
 from kallista.core.decide.commands import expire, stop
 from kallista.core.decide.endings import on_failure
@@ -49,6 +50,10 @@ def on_due(draft: Draft, due: Due, now: Micros, capacity: Capacity) -> None:
         return
     step, spec = draft.step(due.step), draft.run.definition.steps[due.step]
     if step.status is TaskStatus.WAITING and _has_come(draft, due.step, step.ready_at, now):
+        asked = draft.inbox.question(due.step) if draft.run.definition.asks else None
+        if asked is not None:
+            time_is_over(draft, due.step, asked, now, capacity)
+            return
         end_step(draft, EventKind.TASK_COMPLETED, due.step, now, NULL)
         settle_after(draft, due.step, now, capacity)
     elif step.status is TaskStatus.SCHEDULED and isinstance(spec.work, TaskSpec):

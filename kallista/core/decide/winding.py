@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import Final
 
 from kallista.core.decide.capacity import Capacity
-from kallista.core.decide.lines import drop_deadline
+from kallista.core.decide.lines import awaits_child, drop_deadline
 from kallista.core.decide.turns import take_turn
 from kallista.core.definitions import Phase
 from kallista.core.events import StepState
@@ -34,13 +34,7 @@ def has_last_steps(draft: Draft, ending: Ending) -> bool:
     steps, main = draft.run.definition.steps, draft.run.definition.main_count
     if any(step.phase is Phase.FINALLY or ending in UNDOING for step in steps[main:]):
         return True
-    return ending in UNDOING and any(_waits_for_child(draft, at) for at in range(main))
-
-
-def _waits_for_child(draft: Draft, position: int) -> bool:
-    """Whether a child run is under way, which may have something to undo."""
-    step = draft.step(position)
-    return step.status is TaskStatus.WAITING and step.ready_at is None
+    return ending in UNDOING and any(awaits_child(draft, at) for at in range(main))
 
 
 def is_given_up(draft: Draft) -> bool:

@@ -14,6 +14,7 @@ from kallista.core.parsing.limits import CheckTask, Limits, Lookup
 from kallista.core.plain import shown
 from kallista.core.plan import DEFAULT_QUEUE
 from kallista.core.problems import Problems
+from kallista.core.questions import ASKING
 from kallista.core.trigger_rules import TriggerRule
 from kallista.core.types import Json, Micros, StepId, TaskType
 from kallista.errors import ExpressionError
@@ -119,6 +120,8 @@ def read_task(
     config = _config(data, reading, problems)
     type = _type(data.get("type"), problems)
     unresolved, read = references(config, problems)
+    if type in ASKING:
+        defaults = Defaults()  # they are for what works, not for what waits
     if type is not None:
         problems.add_all(reading.check_task(type, config, unresolved))
     timeout = (

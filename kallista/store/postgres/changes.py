@@ -26,8 +26,8 @@ _DELETE_PARTS = tuple(
     statement(name)
     for name in (
         "delete_tags", "delete_waits", "delete_entries", "delete_loans", "delete_failures",
-        "delete_same", "delete_spending", "delete_budgets", "delete_heartbeats", "delete_events",
-        "delete_steps", "delete_request", "delete_run",
+        "delete_same", "delete_spending", "delete_budgets", "delete_heartbeats", "delete_signals",
+        "delete_questions", "delete_events", "delete_steps", "delete_request", "delete_run",
     )
 )  # fmt: skip
 _ADVANCE_SCHEDULE = statement("advance_schedule")

@@ -22,7 +22,7 @@ from kallista.store.postgres.creation import create_children, redefine
 from kallista.store.postgres.records import line
 from kallista.store.postgres.statements import statement
 from kallista.store.postgres.writing import Writing
-from kallista.store.rows import NO_TASK, Row, divided
+from kallista.store.rows import NO_TASK, Row, divided, question_rows, signal_rows
 
 _ADVANCE_RUN = statement("advance_run")
 _MOVE_ENTRIES = statement("move_entries")
@@ -39,6 +39,9 @@ _DROP_FAILURE = statement("drop_failure")
 _RAISE_BUDGET = statement("raise_budget")
 _PUT_FAILURE = statement("put_failure")
 _FORGET = statement("forget")
+_PUT_SIGNAL = statement("put_signal")
+_PUT_QUESTION = statement("put_question")
+_CLOSE_QUESTION = statement("close_question")
 _WAKE_BY_ID = statement("wake_by_id")
 _WAKE_PARENT = statement("wake_parent")
 _WAKE_WAITING = statement("wake_waiting")
@@ -192,6 +195,7 @@ def _write(writing: Writing, plans: Sequence[Plan]) -> None:
         ((plan.run, unit, limit) for plan in plans for unit, limit in plan.budget),
     )
     db.tell_all(_FORGET, ((plan.run, step) for plan in plans for step in plan.forget))
+    _change_inboxes(writing, plans)
     create_children(writing, [child for plan in plans for child in plan.create])
     _tell_others(writing, plans)
     for plan in plans:
@@ -216,6 +220,16 @@ def _note_failures(writing: Writing, plans: Sequence[Plan]) -> None:
             mended, failed = divided(plan.run, plan.failures)
             writing.db.tell_all(_DROP_FAILURE, mended)
             writing.db.tell_all(_PUT_FAILURE, failed)
+
+
+def _change_inboxes(writing: Writing, plans: Sequence[Plan]) -> None:
+    changes = [(plan.run, plan.inbox) for plan in plans if plan.inbox is not None]
+    if not changes:
+        return
+    db = writing.db
+    db.tell_all(_PUT_SIGNAL, (row for run, inbox in changes for row in signal_rows(run, inbox)))
+    db.tell_all(_CLOSE_QUESTION, ((run, step) for run, inbox in changes for step in inbox.closed))
+    db.tell_all(_PUT_QUESTION, (row for run, inbox in changes for row in question_rows(run, inbox)))
 
 
 def _tell_others(writing: Writing, plans: Sequence[Plan]) -> None:
@@ -251,4 +265,5 @@ def _concerns_others(plan: Plan) -> bool:
         or plan.lend
         or plan.recall
         or plan.settle
+        or plan.inbox
     )

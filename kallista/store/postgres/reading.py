@@ -8,6 +8,7 @@ from itertools import islice
 from typing import Final
 
 from kallista.core.events import Event
+from kallista.core.inbox import Inbox
 from kallista.core.plan import WHOLE_RUN, Entry, Failing, SameKey
 from kallista.core.schedules import Schedule
 from kallista.core.states import ProcessStatus, RunKind, ScheduleStatus, TaskStatus
@@ -15,6 +16,7 @@ from kallista.core.types import JsonText, Micros, RunId, RunKey, ScheduleId, Tas
 from kallista.store import rows
 from kallista.store.port import (
     COUNTED,
+    ApprovalFilter,
     BrokenLink,
     BudgetLine,
     FailedStep,
@@ -23,6 +25,7 @@ from kallista.store.port import (
     Heard,
     Loan,
     OldRun,
+    OpenApproval,
     RunFilter,
     RunRecord,
     SpendingFilter,
@@ -62,6 +65,10 @@ _KEYS_BY_PARENT = statement("keys_by_parent")
 _MATCHING_RECORDS = statement("matching_records")
 _COUNT_RUNS = statement("count_runs")
 _QUEUED_TYPES = statement("queued_types")
+_SIGNALS_OF = statement("signals_of")
+_QUESTIONS_OF = statement("questions_of")
+_OPEN_APPROVALS = statement("open_approvals")
+_OPEN_APPROVALS_OF_TREE = statement("open_approvals_of_tree")
 _LOANS_OF_RUN = statement("loans_of_run")
 _RUNS_OF_OWNER = statement("runs_of_owner")
 _LOANS_OF_WORKER = statement("loans_of_worker")
@@ -192,6 +199,22 @@ class Reading:
     def queued_types(self) -> Mapping[TaskType, int]:
         """How many entries of each type wait."""
         return {TaskType(type): int(count) for type, count in self._db.ask(_QUEUED_TYPES)}
+
+    def inbox(self, run: RunKey) -> Inbox:
+        """What was sent to a run, and what its steps wait for."""
+        signals = self._db.later(_SIGNALS_OF, (run,))
+        questions = self._db.later(_QUESTIONS_OF, (run,))
+        return rows.inbox(signals(), questions())
+
+    def approvals(self, wanted: ApprovalFilter) -> Sequence[OpenApproval]:
+        """What waits for a person."""
+        values = (*wanted.after, wanted.limit)
+        found = (
+            self._db.ask(_OPEN_APPROVALS, values)
+            if wanted.within is None
+            else self._db.ask(_OPEN_APPROVALS_OF_TREE, (wanted.within, *values))
+        )
+        return [rows.open_approval(row) for row in found]
 
     def loans(self, run: RunKey) -> Sequence[Loan]:
         """What is lent of a run."""

@@ -9,6 +9,7 @@ from typing import Final
 
 from kallista.core.amounts import Spent
 from kallista.core.events import Event
+from kallista.core.inbox import Inbox
 from kallista.core.plan import Entry, Failing, NewRun, Plan, SameKey
 from kallista.core.schedules import Firing, Schedule
 from kallista.core.states import RunKind, ScheduleStatus
@@ -16,6 +17,7 @@ from kallista.core.types import JsonText, Micros, RunId, RunKey, ScheduleId, Tas
 from kallista.errors import StoreError
 from kallista.store.births import Creation
 from kallista.store.port import (
+    ApprovalFilter,
     Begin,
     BrokenLink,
     BudgetLine,
@@ -29,6 +31,7 @@ from kallista.store.port import (
     Heard,
     Loan,
     OldRun,
+    OpenApproval,
     RunFilter,
     RunRecord,
     SpendingFilter,
@@ -136,6 +139,14 @@ class PostgresStore:
         return self._writing.submit(lambda writing: claim(writing, request, begin))
 
     # loans
+
+    async def inbox(self, run: RunKey) -> Inbox:
+        """What was sent to a run, and what its steps wait for."""
+        return await self._reading.ask(lambda reading: reading.inbox(run), snapshot=True)
+
+    async def approvals(self, wanted: ApprovalFilter) -> Sequence[OpenApproval]:
+        """Approvals that wait for an answer."""
+        return await self._reading.ask(lambda reading: reading.approvals(wanted), snapshot=True)
 
     async def loans(self, run: RunKey) -> Sequence[Loan]:
         """See the port."""

@@ -19,7 +19,7 @@ from kallista.core.types import RunId, RunKey, WorkerKey
 from kallista.errors import KallistaError, LeaseLost, NotFoundError
 from kallista.store.holders import NOBODY
 from kallista.store.port import Committed, RunRecord
-from kallista.store.rows import Row, divided
+from kallista.store.rows import Row, divided, question_rows, signal_rows
 from kallista.store.sqlite.creation import (
     ENQUEUE,
     INSERT_EVENT,
@@ -49,6 +49,9 @@ _SETTLE = statement("settle")
 _DROP_FAILURE = statement("drop_failure")
 _RAISE_BUDGET = statement("raise_budget")
 _FORGET = statement("forget")
+_PUT_SIGNAL = statement("put_signal")
+_PUT_QUESTION = statement("put_question")
+_CLOSE_QUESTION = statement("close_question")
 _WAKE_BY_ID = statement("wake_by_id")
 _WAKE_RUN = statement("wake_run")
 _WAKE_WAITING = statement("wake_waiting")
@@ -193,6 +196,9 @@ class _Rows:
         self._failed: list[Row] = []
         self._raised: list[Row] = []
         self._forgotten: list[Row] = []
+        self._signals: list[Row] = []
+        self._asked: list[Row] = []
+        self._closed: list[Row] = []
         self._children: list[NewRun] = []
         self._woken_ids: list[RunId] = []
         self._woken: list[Row] = []
@@ -233,6 +239,10 @@ class _Rows:
             mended, failed = divided(run, plan.failures)
             self._mended += mended
             self._failed += failed
+        if plan.inbox is not None:
+            self._signals += signal_rows(run, plan.inbox)
+            self._asked += question_rows(run, plan.inbox)
+            self._closed += ((run, at) for at in plan.inbox.closed)
         if plan.create or plan.wake:
             self._children += plan.create
             self._woken_ids += plan.wake
@@ -295,6 +305,9 @@ class _Rows:
         _each(db, PUT_FAILURE, self._failed)
         _each(db, _RAISE_BUDGET, self._raised)
         _each(db, _FORGET, self._forgotten)
+        _each(db, _PUT_SIGNAL, self._signals)
+        _each(db, _CLOSE_QUESTION, self._closed)
+        _each(db, _PUT_QUESTION, self._asked)
         create_children(writing, self._children)
         if self._woken_ids:
             db.execute(_WAKE_BY_ID, (text_list(self._woken_ids),))
@@ -322,4 +335,5 @@ def _concerns_others(plan: Plan) -> bool:
         or plan.lend
         or plan.recall
         or plan.settle
+        or plan.inbox
     )

@@ -11,6 +11,7 @@ from typing import Final, cast
 import apsw
 
 from kallista.core.events import Event
+from kallista.core.inbox import Inbox
 from kallista.core.plan import WHOLE_RUN, Entry, Failing, SameKey
 from kallista.core.schedules import Schedule
 from kallista.core.states import ProcessStatus, RunKind, ScheduleStatus, TaskStatus
@@ -18,6 +19,7 @@ from kallista.core.types import JsonText, Micros, RunId, RunKey, ScheduleId, Tas
 from kallista.store import rows
 from kallista.store.port import (
     COUNTED,
+    ApprovalFilter,
     BrokenLink,
     BudgetLine,
     FailedStep,
@@ -25,6 +27,7 @@ from kallista.store.port import (
     Heard,
     Loan,
     OldRun,
+    OpenApproval,
     RunFilter,
     RunRecord,
     SpendingFilter,
@@ -72,6 +75,10 @@ _SCHEDULE = statement("schedule")
 _DUE_SCHEDULES = statement("due_schedules")
 _NEXT_SCHEDULE_AT = statement("next_schedule_at")
 _LIST_SCHEDULES = statement("list_schedules")
+_SIGNALS_OF = statement("signals_of")
+_QUESTIONS_OF = statement("questions_of")
+_OPEN_APPROVALS = statement("open_approvals")
+_OPEN_APPROVALS_OF_TREE = statement("open_approvals_of_tree")
 _LOANS_OF_RUN = statement("loans_of_run")
 _RUNS_OF_OWNER = statement("runs_of_owner")
 _LOANS_OF_WORKER = statement("loans_of_worker")
@@ -222,6 +229,22 @@ class Reading:
         """A page of schedules."""
         found = self._db.execute(_LIST_SCHEDULES, (after or "", status, limit))
         return [rows.schedule(row) for row in found]
+
+    def inbox(self, run: RunKey) -> Inbox:
+        """What was sent to a run, and what its steps wait for."""
+        signals: list[Row] = self._db.execute(_SIGNALS_OF, (run,)).fetchall()
+        questions: list[Row] = self._db.execute(_QUESTIONS_OF, (run,)).fetchall()
+        return rows.inbox(signals, questions)
+
+    def approvals(self, wanted: ApprovalFilter) -> Sequence[OpenApproval]:
+        """What waits for a person."""
+        values = (*wanted.after, wanted.limit)
+        found = (
+            self._db.execute(_OPEN_APPROVALS, values)
+            if wanted.within is None
+            else self._db.execute(_OPEN_APPROVALS_OF_TREE, (wanted.within, *values))
+        )
+        return [rows.open_approval(row) for row in found]
 
     def loans(self, run: RunKey) -> Sequence[Loan]:
         """All loans of a run's steps."""

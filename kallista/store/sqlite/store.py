@@ -13,6 +13,7 @@ import apsw
 
 from kallista.core.amounts import Spent
 from kallista.core.events import Event
+from kallista.core.inbox import Inbox
 from kallista.core.plan import Entry, Failing, NewRun, Plan, SameKey
 from kallista.core.schedules import Firing, Schedule
 from kallista.core.states import RunKind, ScheduleStatus
@@ -20,6 +21,7 @@ from kallista.core.types import JsonText, Micros, RunId, RunKey, ScheduleId, Tas
 from kallista.errors import StoreError
 from kallista.store.births import Creation
 from kallista.store.port import (
+    ApprovalFilter,
     Begin,
     BrokenLink,
     BudgetLine,
@@ -33,6 +35,7 @@ from kallista.store.port import (
     Heard,
     Loan,
     OldRun,
+    OpenApproval,
     RunFilter,
     RunRecord,
     SpendingFilter,
@@ -135,6 +138,14 @@ class SqliteStore:
         return self._writing.submit(lambda writing: claim(writing, request, begin), quiet=True)
 
     # loans
+
+    async def inbox(self, run: RunKey) -> Inbox:
+        """What was sent to a run, and what its steps wait for."""
+        return await self._reading.ask(lambda reading: reading.inbox(run))
+
+    async def approvals(self, wanted: ApprovalFilter) -> Sequence[OpenApproval]:
+        """Approvals that wait for an answer."""
+        return await self._reading.ask(lambda reading: reading.approvals(wanted))
 
     async def loans(self, run: RunKey) -> Sequence[Loan]:
         """See the port."""

@@ -4,7 +4,8 @@ SELECT (SELECT count(*) FROM runs), (SELECT count(*) FROM steps), (SELECT count(
        (SELECT count(*) FROM queue), (SELECT count(*) FROM waits), (SELECT count(*) FROM loans),
        (SELECT count(*) FROM definitions), (SELECT count(*) FROM schedules),
        (SELECT count(*) FROM tombstones), (SELECT count(*) FROM workers),
-       (SELECT count(*) FROM failures), (SELECT count(*) FROM heartbeats);
+       (SELECT count(*) FROM failures), (SELECT count(*) FROM heartbeats),
+       (SELECT count(*) FROM signals), (SELECT count(*) FROM questions);
 
 -- name: oldest_by_status
 -- The oldest runs in one state, seeking in the index on it, each with whether it has a parent.
@@ -47,6 +48,14 @@ UNION ALL
 SELECT 'heartbeat', h.run, h.step, NULL FROM heartbeats AS h
 LEFT JOIN requests AS r ON r.run = h.run
 WHERE r.run IS NULL OR h.step NOT BETWEEN 0 AND r.step_count - 1
+UNION ALL
+SELECT 'signal', s.run, s.step, s.id FROM signals AS s
+LEFT JOIN events AS e ON e.run = s.run AND e.seq = s.seq
+WHERE e.run IS NULL
+UNION ALL
+SELECT 'question', q.run, q.step, NULL FROM questions AS q
+LEFT JOIN events AS e ON e.run = q.run AND e.seq = q.seq
+WHERE e.run IS NULL
 UNION ALL
 SELECT 'wait', w.run, NULL, w.awaited FROM waits AS w
 WHERE NOT EXISTS (SELECT 1 FROM runs WHERE key = w.run)
