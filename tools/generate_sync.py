@@ -25,6 +25,7 @@ SOURCES = {
 SHARED = PACKAGE / "runs.py"
 ALONE = {
     "StoreCare": PACKAGE.parent / "engine" / "care.py",
+    "StoreLimits": PACKAGE.parent / "engine" / "counting.py",
     "Reports": PACKAGE.parent / "engine" / "reports.py",
 }
 """What shares no methods with the three."""
@@ -48,6 +49,7 @@ from kallista.core.snapshots import (
     Commanded,
     Explanation,
     HistoryEvent,
+    LimitInfo,
     NextFiring,
     Page,
     ProcessSnapshot,
@@ -68,6 +70,7 @@ from kallista.workflows.workflow_manager import WorkflowManager
 
 if TYPE_CHECKING:
     from kallista.engine.care import StoreBackup, StoreCare, StoreCheck, StoreStats
+    from kallista.engine.counting import StoreLimits
     from kallista.engine.reports import FailureGroup, Reports, SpendingSum
 
 ResultT = TypeVar("ResultT")

@@ -7,6 +7,7 @@ from typing import Final, TypeAlias
 from msgspec import Struct
 
 from kallista.core.events import Event, RunHead, StepState
+from kallista.core.limits import Gate
 from kallista.core.states import RunKind
 from kallista.core.types import JsonText, Micros, RunId, RunKey, ScheduleId, TaskType, WorkerKey
 
@@ -153,6 +154,7 @@ class NewRun(Struct, frozen=True, gc=False):
             this key, whose time is not over and that is neither FAILED nor CANCELLED, is the
             answer instead of this one.
         budget: What it may spend, in billionths, by unit.
+        gates: What some of these lines have to pass.
     """
 
     id: RunId
@@ -176,6 +178,25 @@ class NewRun(Struct, frozen=True, gc=False):
     failures: Failures = ()
     same: SameKey | None = None
     budget: tuple[tuple[str, int], ...] = ()
+    gates: tuple[Gate, ...] = ()
+
+
+class GateChanges(Struct, frozen=True, gc=False):
+    """What a plan changes for steps whose attempts are counted over all workers.
+
+    Args:
+        opened: Steps whose gates are gone, with what they held, and with all that waits to be
+            taken up of them: their lines, and wishes for them that are not granted.
+        closed: What the lines among ``enqueue`` have to pass; written after ``opened``.
+        begun: Attempts that begin, each with the worker that executes it; it has to hold what a
+            claim has taken for it, or else the plan is stale.
+        at: The moment, for the order in which others follow.
+    """
+
+    opened: tuple[int, ...]
+    closed: tuple[Gate, ...]
+    begun: tuple[tuple[int, WorkerKey], ...]
+    at: Micros
 
 
 class Plan(Struct, frozen=True, gc=False):
@@ -203,6 +224,7 @@ class Plan(Struct, frozen=True, gc=False):
         failures: What of it fails, or goes on again.
         budget: New limits of its budgets, in billionths, by unit.
         forget: Steps whose heartbeats nobody needs any more; one without is no error.
+        gates: What it changes for steps with limits; None: the run has none.
     """
 
     run: RunKey
@@ -224,3 +246,4 @@ class Plan(Struct, frozen=True, gc=False):
     failures: Failures = ()
     budget: tuple[tuple[str, int], ...] = ()
     forget: tuple[int, ...] = ()
+    gates: GateChanges | None = None

@@ -6,6 +6,7 @@ from collections.abc import Collection
 from typing import Final
 
 from kallista.core.birth import newborn_child
+from kallista.core.decide.limiting import with_gates
 from kallista.core.decide.lines import priority_of
 from kallista.core.plan import Fence, NewRun, Ownership, Plan
 from kallista.core.run import Draft
@@ -33,9 +34,10 @@ def plan_of(
         heard: The steps that may have heartbeats in the store.
     """
     is_from_outside = fence.epoch is None and ownership is None
-    is_process = draft.run.definition.kind is _PROCESS
+    definition = draft.run.definition
+    is_process = definition.kind is _PROCESS
     recall = tuple(draft.stopped) if is_process else ()
-    return Plan(  # by position: 18 names cost 1 µs
+    plan = Plan(  # by position: 18 names cost 1 µs
         key,
         fence,
         draft.head,
@@ -56,6 +58,7 @@ def plan_of(
         draft.budget,
         tuple([at for at in heard if draft.step(at).status not in HEARD]) if heard else (),
     )
+    return with_gates(plan, draft) if definition.limited else plan
 
 
 def _children(draft: Draft, key: RunKey) -> tuple[NewRun, ...]:

@@ -11,6 +11,7 @@ from msgspec.structs import astuple
 
 from kallista.core.amounts import ONE, Share
 from kallista.core.events import Event, Heartbeat, RunHead, StepState
+from kallista.core.limits import Limit
 from kallista.core.plan import Entry, Failing, Failures, NewRun
 from kallista.core.schedules import Backfill, FiringRules, Schedule
 from kallista.core.states import (
@@ -29,7 +30,10 @@ from kallista.store.port import (
     BudgetLine,
     FailedStep,
     FailureFilter,
+    GateState,
     Heard,
+    Holder,
+    LimitFigures,
     Loan,
     OldRun,
     RunRecord,
@@ -294,6 +298,24 @@ def heard(row: Row) -> Heard:
 def heard_row(heard: Heard) -> Row:
     """The values of ``hear``."""
     return (heard.run, heard.step, *astuple(heard.heartbeat))
+
+
+def gate_state(row: Row) -> GateState:
+    """A row of ``gates_of_run``."""
+    step, name, number, spacing, ready_at, worker, held_back = row
+    limit = Limit(name, number, spacing)
+    return GateState(step, limit, ready_at, worker, bool(held_back))
+
+
+def holder(row: Row) -> Holder:
+    """A row of ``holders``."""
+    return Holder(*row)
+
+
+def limit_figures(row: Row) -> LimitFigures:
+    """A row of ``limits``."""
+    name, number, spacing, held, waiting = row
+    return LimitFigures(Limit(name, number, spacing), held, waiting)
 
 
 def entry(row: Row) -> Entry:

@@ -6,6 +6,7 @@ A simulation that does not notice them proves nothing, so the tests let it look 
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -23,6 +24,7 @@ from kallista.core.schedules import Overlap
 from kallista.engine.driver import Driver
 from kallista.engine.slots import Slots
 from kallista.store.memory import MemoryStore
+from kallista.store.memory_gates import Gates
 from kallista.store.port import Committed
 
 Plant = Callable[[pytest.MonkeyPatch], None]
@@ -124,6 +126,16 @@ def a_branch_too_many(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(turns, "is_chosen", lambda draft, position, switch: True)
 
 
+def uncounted_attempts(patch: pytest.MonkeyPatch) -> None:
+    """Whoever claims what is subject to limits takes nobody else into account."""
+    patch.setattr(Gates, "held", property(lambda gates: Counter()))
+
+
+def forgotten_successor(patch: pytest.MonkeyPatch) -> None:
+    """Nobody follows when a place of a limit is free."""
+    patch.setattr(MemoryStore, "_follow", lambda store, names, at: None)
+
+
 MUTATIONS: Mapping[str, Plant] = {
     "a missing fence": no_fence,
     "a lost wake-up": lost_wake_up,
@@ -133,5 +145,7 @@ MUTATIONS: Mapping[str, Plant] = {
     "firings that overlap": overlapping_firings,
     "an item too many under way": one_item_too_many,
     "a branch that was not chosen": a_branch_too_many,
+    "attempts that are not counted": uncounted_attempts,
+    "a place that nobody takes again": forgotten_successor,
 }
-"""The six mistakes."""
+"""The ten mistakes."""
