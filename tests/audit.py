@@ -25,6 +25,8 @@ def audit(state: MemoryState) -> None:
         AssertionError: A law is broken; the message says by which run.
     """
     lines = {(line.run, line.type, line.step, line.ready_at) for line in state.queue}
+    lines |= _lines_with_limits(state)
+    _limits_are_kept(state)
     for record in state.runs.values():
         definition = definition_from_data(json.loads(record.definition_content))
         _history_tells_the_state(state, record, definition)
@@ -36,6 +38,47 @@ def audit(state: MemoryState) -> None:
                 assert said.attempt <= step.attempt, record.id
         if record.head.state not in FINISHED_RUN:
             _Moving(state, record, definition, lines).check()
+
+
+def _lines_with_limits(state: MemoryState) -> set[tuple[RunKey, TaskType, int, Micros]]:
+    """Lines that are held back, or due again later, as they were due first."""
+    of = state.gates.of
+    again = {
+        (line.run, line.type, line.step, of[line.place].ready_at)
+        for line in state.queue
+        if line.type != WAKE and line.place in of
+    }
+    return again | {(it.run, it.type, it.step, it.ready_at) for it in state.gates.held_lines}
+
+
+def _limits_are_kept(state: MemoryState) -> None:
+    """What is counted is executed, no limit is exceeded, and nobody waits while there is room."""
+    gates = state.gates
+    numbers: dict[str, int] = {}
+    for (run, position), gate in gates.of.items():
+        where = f"step {position} of {state.runs[run].id}"
+        step = state.runs[run].steps[position]
+        if gate.worker is not None:
+            stored = (step.status, step.worker)
+            assert stored == (TaskStatus.RUNNING, gate.worker), f"{where} is counted: {stored}"
+        else:
+            assert step.status is TaskStatus.SCHEDULED, f"{where} waits, and is {step.status}"
+        for limit in gate.limits:
+            numbers[limit.name] = max(numbers.get(limit.name, 0), limit.number)
+    for name, held in gates.held.items():
+        if not any(
+            it.spacing for gate in gates.of.values() for it in gate.limits if it.name == name
+        ):
+            assert held <= numbers[name], f"{held} are counted under {name}"
+    for back in gates.held_lines:
+        (limit,) = [it for it in gates.of[back.place].limits if it.name == back.name]
+        candidates = sum(
+            line.type == back.type and limit in gates.of[line.place].limits
+            for line in state.queue
+            if line.type != WAKE and line.place in gates.of
+        )
+        room = 1 if limit.spacing else limit.number - gates.held[limit.name]
+        assert candidates >= room, f"{state.runs[back.run].id} waits for {limit}, which has room"
 
 
 def _history_tells_the_state(state: MemoryState, record: RunRecord, definition: Definition) -> None:

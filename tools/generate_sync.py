@@ -25,6 +25,7 @@ SOURCES = {
 SHARED = PACKAGE / "runs.py"
 ALONE = {
     "StoreCare": PACKAGE.parent / "engine" / "care.py",
+    "StoreLimits": PACKAGE.parent / "engine" / "counting.py",
     "Reports": PACKAGE.parent / "engine" / "reports.py",
 }
 """What shares no methods with the three."""
@@ -51,6 +52,7 @@ from kallista.core.snapshots import (
     Explanation,
     Forked,
     HistoryEvent,
+    LimitInfo,
     NextFiring,
     Page,
     ProcessSnapshot,
@@ -72,6 +74,7 @@ from kallista.workflows.workflow_manager import WorkflowManager
 
 if TYPE_CHECKING:
     from kallista.engine.care import StoreBackup, StoreCare, StoreCheck, StoreStats
+    from kallista.engine.counting import StoreLimits
     from kallista.engine.reports import FailureGroup, Reports, SpendingSum
 
 ResultT = TypeVar("ResultT")

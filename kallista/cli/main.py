@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from kallista.cli.limits import limits_commands
 from kallista.cli.objects import (
     group,
     process_commands,
@@ -38,6 +39,7 @@ app.add_typer(task_commands(), name="task")
 app.add_typer(schedule_commands(), name="schedule")
 app.add_typer(store_commands(), name="store")
 add_outside(app)
+app.add_typer(limits_commands(), name="limits")
 
 FileArgument = Annotated[
     str, typer.Argument(metavar="FILE", help="A YAML or JSON file; - reads standard input.")

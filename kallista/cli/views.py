@@ -20,6 +20,7 @@ from kallista.core.snapshots import (
     Explanation,
     Forked,
     HistoryEvent,
+    LimitInfo,
     NextFiring,
     Page,
     RunSummary,
@@ -84,6 +85,18 @@ def show_approvals(page: Page[ApprovalSnapshot]) -> None:
     columns = ("run", "step", "what", "who", "since", "until")
     print_table(columns, rows, empty="nothing waits for an answer", flexible=2)
     _tell_more(page.cursor)
+
+
+def show_limits(limits: Sequence[LimitInfo]) -> None:
+    """What is counted over all workers, how full it is, and by whom."""
+    rows = [
+        (it.kind, it.key, it.rate or f"{it.held} of {it.number}", it.waiting, "; ".join(it.held_by))
+        for it in limits
+    ]
+    columns = ("kind", "key", "running", "waiting", "held by")
+    print_table(
+        columns, rows, empty="nothing runs or waits under a limit", flexible=1, wrapped=(4,)
+    )
 
 
 def _tell_more(cursor: str | None) -> None:

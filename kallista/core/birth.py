@@ -11,6 +11,7 @@ from msgspec.structs import astuple, replace
 from kallista.core.commands import Command, Due, Verb
 from kallista.core.decide import NO_CAPACITY, Capacity, decide, queue_step
 from kallista.core.decide.expiry import queue_expiry
+from kallista.core.decide.limiting import born_with_gates
 from kallista.core.definitions import Definition, TaskSpec
 from kallista.core.durations import to_datetime
 from kallista.core.encoding import definition_hash, definition_text
@@ -159,7 +160,7 @@ def newborn(wanted: Wanted, draft: Draft, now: Micros, owner: WorkerKey | None =
     """
     definition = wanted.definition
     definition_id = definition_hash(definition)
-    return NewRun(  # by position: 21 names cost 1 µs
+    run = NewRun(  # by position: 21 names cost 1 µs
         wanted.id,
         definition.kind,
         _name(wanted),
@@ -183,6 +184,7 @@ def newborn(wanted: Wanted, draft: Draft, now: Micros, owner: WorkerKey | None =
         None if wanted.fork is None else (wanted.fork.source, wanted.fork.task),
         tuple(definition.budget.items()) if definition.budget else (),
     )
+    return born_with_gates(run, draft) if definition.limited else run
 
 
 def newborn_all(all_wanted: Sequence[Wanted], now: Micros, *, start: bool) -> list[NewRun]:
@@ -222,7 +224,8 @@ def _drafted(wanted: Wanted, now: Micros, *, start: bool) -> Draft:
 def _alike(wanted: Wanted) -> object:
     """Equal for runs that differ in nothing that decides how they begin; None where all does.
 
-    Steps that start child runs name those after the run; conditions may read its inputs.
+    Steps that start child runs name those after the run; conditions and the keys of limits may
+    read its inputs.
     """
     definition = wanted.definition
     if wanted.fork is not None or not _begins_alike(definition):
@@ -234,7 +237,8 @@ def _alike(wanted: Wanted) -> object:
 
 @lru_cache(maxsize=1024)
 def _begins_alike(definition: Definition) -> bool:
-    return not any(step.when or not isinstance(step.work, TaskSpec) for step in definition.steps)
+    own = any(step.when or not isinstance(step.work, TaskSpec) for step in definition.steps)
+    return not own and not definition.limited
 
 
 def _content(wanted: Wanted, definition: str) -> str:

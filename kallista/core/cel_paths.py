@@ -14,7 +14,7 @@ from kallista.errors import ExpressionError
 OF_ITEMS = ("item", "index")
 """What is read as a whole: the item that a run is for, and its place in the list."""
 
-ROOTS = ("tasks", "steps", "inputs", "processes", "firing", "run", *OF_ITEMS)
+ROOTS = ("tasks", "steps", "inputs", "processes", "firing", "run", "config", *OF_ITEMS)
 
 _SHOWN_KEYS = 10
 _SHOWN_LENGTH = 100
@@ -28,8 +28,8 @@ class Reference:
     """What an expression reads: ``tasks.design`` or ``inputs.name``.
 
     Args:
-        root: ``tasks``, ``steps``, ``inputs``, ``processes``, ``firing``, ``run``, ``item`` or
-            ``index``.
+        root: ``tasks``, ``steps``, ``inputs``, ``processes``, ``firing``, ``run``, ``config``,
+            ``item`` or ``index``.
         name: The id or name behind it; empty where that does not matter.
     """
 

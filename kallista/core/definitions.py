@@ -10,6 +10,7 @@ from typing import Final, TypeAlias
 
 from msgspec import Struct
 
+from kallista.core.limits import LimitSpec
 from kallista.core.plan import DEFAULT_QUEUE
 from kallista.core.questions import ASKING
 from kallista.core.retry import NO_RETRY, RetryPolicy
@@ -47,6 +48,7 @@ class TaskSpec(Struct, frozen=True, gc=False):
         max_crashes: How often its worker may die while it runs; then it is set aside as FAILED.
         queue: Only workers that serve this queue execute it.
         heartbeat_timeout: How long an attempt may be silent before it is stopped, and has failed.
+        limits: What its attempts are counted under, over all workers.
     """
 
     type: TaskType
@@ -57,6 +59,7 @@ class TaskSpec(Struct, frozen=True, gc=False):
     max_crashes: int = DEFAULT_MAX_CRASHES
     queue: str = DEFAULT_QUEUE
     heartbeat_timeout: Micros | None = None
+    limits: tuple[LimitSpec, ...] = ()
 
     def is_suspect(self, crashes: int) -> bool:
         """Whether one more crash sets it aside: so that nobody else is blamed, it runs alone."""
@@ -275,6 +278,15 @@ class Definition:
     def has_rules(self) -> bool:
         """Whether some of its steps may run although one before has not completed."""
         return any(step.trigger_rule is not TriggerRule.ALL_COMPLETED for step in self.steps)
+
+    @cached_property
+    def limited(self) -> frozenset[int]:
+        """The positions of its steps whose attempts are counted over all workers."""
+        return frozenset(
+            position
+            for position, step in enumerate(self.steps)
+            if isinstance(step.work, TaskSpec) and step.work.limits
+        )
 
     @cached_property
     def dependents(self) -> tuple[tuple[int, ...], ...]:

@@ -23,6 +23,7 @@ from kallista.core.definitions import (
     Work,
 )
 from kallista.core.ids import canonical_json, text_hash
+from kallista.core.limits import LimitKind, LimitSpec
 from kallista.core.plan import DEFAULT_QUEUE
 from kallista.core.retry import NO_RETRY, RetryPolicy
 from kallista.core.states import RunKind
@@ -177,6 +178,7 @@ def _task_to_data(task: TaskSpec) -> dict[str, Json]:
             "max_crashes": (task.max_crashes, DEFAULT_MAX_CRASHES),
             "queue": (task.queue, DEFAULT_QUEUE),
             "heartbeat_timeout": (task.heartbeat_timeout, None),
+            "limits": ([_limit_to_data(spec) for spec in task.limits], []),
         }
     )
 
@@ -199,6 +201,7 @@ def _step_from_data(data: Mapping[str, Any]) -> StepSpec:
             max_crashes=data.get("max_crashes", DEFAULT_MAX_CRASHES),
             queue=data.get("queue", DEFAULT_QUEUE),
             heartbeat_timeout=data.get("heartbeat_timeout"),
+            limits=tuple(_limit_from_data(limit) for limit in data.get("limits", ())),
         )
     return StepSpec(
         id=StepId(data["id"]),
@@ -222,6 +225,22 @@ def _map_from_data(child: ChildSpec, data: Mapping[str, Any]) -> MapSpec:
         max_parallel=data.get("max_parallel", DEFAULT_MAX_PARALLEL),
         collect=data.get("collect", True),
     )
+
+
+def _limit_to_data(spec: LimitSpec) -> dict[str, Json]:
+    return _without_defaults(
+        {
+            "kind": (spec.kind.value, None),
+            "key": (spec.key, None),
+            "number": (spec.number, None),
+            "period": (spec.period, 0),
+        }
+    )
+
+
+def _limit_from_data(data: Mapping[str, Any]) -> LimitSpec:
+    period = Micros(data.get("period", 0))
+    return LimitSpec(LimitKind(data["kind"]), data["key"], data["number"], period)
 
 
 def _retry_to_data(policy: RetryPolicy) -> dict[str, Json]:

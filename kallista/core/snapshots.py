@@ -13,6 +13,7 @@ from msgspec import Struct
 
 from kallista.core.definitions import Phase
 from kallista.core.durations import format_duration
+from kallista.core.limits import LimitKind
 from kallista.core.states import (
     ProcessStatus,
     RunKind,
@@ -619,6 +620,29 @@ class Explanation(Snapshot, frozen=True):
 
     def __str__(self) -> str:
         return self.sentence
+
+
+class LimitInfo(Snapshot, frozen=True):
+    """How full a limit is that is counted over all workers.
+
+    Args:
+        kind: What is counted.
+        key: What is counted together.
+        number: How many attempts may run at once; None: it is a rate. Where tasks of one key say
+            different numbers, each keeps to its own; this is the highest.
+        rate: Of a rate, how often one may begin.
+        held: How many attempts run now that are counted.
+        waiting: How many tasks are held back by it.
+        held_by: The first of those that run, for people.
+    """
+
+    kind: LimitKind
+    key: str
+    number: int | None
+    rate: str | None
+    held: int
+    waiting: int
+    held_by: tuple[str, ...] = ()
 
 
 class Replay(Snapshot, frozen=True):

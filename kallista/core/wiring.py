@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from kallista.core.definitions import ChildSpec, Definition, MapSpec, StepSpec, SwitchSpec, TaskSpec
 from kallista.core.expressions import Compiled, compile_condition, compile_value
+from kallista.core.limits import LimitSpec
 from kallista.core.states import Ending, RunKind, TaskStatus, status_after
 from kallista.core.types import Json, StepId
 from kallista.errors import ExpressionError
@@ -28,10 +29,14 @@ class StepWiring(Struct, frozen=True, gc=False):
     values: Compiled | None
     cases: tuple[Compiled, ...] = ()
     items: Compiled | None = None
+    limits: tuple[tuple[LimitSpec, Compiled | None], ...] = ()
+    """Its limits, each with its key where that has to be resolved."""
 
     def __iter__(self) -> Iterator[Compiled]:
         """All there are."""
-        return (one for one in (self.when, self.values, self.items, *self.cases) if one is not None)
+        keys = (key for _, key in self.limits)
+        all = (self.when, self.values, self.items, *self.cases, *keys)
+        return (one for one in all if one is not None)
 
 
 class Wiring(Struct, frozen=True, gc=False):
@@ -66,12 +71,18 @@ def wiring(definition: Definition) -> Wiring:
             values=compile_value(dict(values_of(spec))),
             cases=_cases(spec),
             items=compile_value(spec.work.items) if isinstance(spec.work, MapSpec) else None,
+            limits=_limits_of(spec),
         )
         for spec in definition.steps
     )
     read = {position for step in steps for one in step for position in reads(one, definition)}
     switches = {spec.branch_of for spec in definition.steps if spec.branch_of is not None}
     return Wiring(steps, frozenset(read | switches))
+
+
+def _limits_of(spec: StepSpec) -> tuple[tuple[LimitSpec, Compiled | None], ...]:
+    limits = spec.work.limits if isinstance(spec.work, TaskSpec) else ()
+    return tuple((limit, compile_value(limit.key)) for limit in limits)
 
 
 def _cases(spec: StepSpec) -> tuple[Compiled, ...]:

@@ -656,6 +656,9 @@ class Driver:
         self._notices.tell(active.run.id, over=over, final=final)
         for entry in draft.enqueue:
             self._on_queued(entry.ready_at, entry.priority)
+        limited = active.run.definition.limited
+        if limited and not limited.isdisjoint(draft.changed):
+            self._on_queued(Micros(0), active.run.priority)  # who comes next may have become due
         if draft.wake or draft.children or draft.announce or (draft.wake_parent and active.parent):
             self._on_queued(Micros(0), active.run.priority)
 

@@ -117,6 +117,8 @@ class Options:
         take_over_every: How often it looks for workers that have died, while there are others.
         lease: How long a worker may be silent before others take over its work; it renews its
             own three times as often.
+        ageing: For how long a task has to wait to be served before those of a priority higher by
+            one that have become due by then; None: it never is.
         max_payload_bytes: How long an encoded result may be.
         retention: For how long runs are kept once they are over; those of which nothing is said
             are kept for ever.
@@ -131,6 +133,7 @@ class Options:
     look_every: Micros = Micros(200_000)
     take_over_every: Micros = Micros(750_000)
     lease: Micros = Micros(30_000_000)
+    ageing: Micros | None = Micros(60_000_000)
     max_payload_bytes: int = MAX_PAYLOAD_BYTES
     retention: tuple[Rule, ...] = ()
 
@@ -214,6 +217,7 @@ class EmbeddedEngine:
             self._driver,
             self._borrower,
             self._refused,
+            options.ageing,
         )
         self._firings = Firings(
             store, clock, self._definitions, self._queued, self._cancel_for_firing

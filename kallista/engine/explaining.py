@@ -37,6 +37,7 @@ from kallista.core.states import (
 from kallista.core.types import JsonText, Micros, RunId, TaskType
 from kallista.engine.active import DefinitionCache, has_begun
 from kallista.engine.asking import told_questions
+from kallista.engine.counting import Counting
 from kallista.engine.heartbeats import Hearing
 from kallista.engine.snapshots import as_seen, choice_told, items_snapshot, shown
 from kallista.store.port import RunRecord, Store
@@ -89,6 +90,7 @@ class Explainer:
         self._definitions = definitions
         self._hearing = hearing
         self._now = now
+        self._counting = Counting(store, definitions)
 
     async def run(self, record: RunRecord) -> Explanation:
         """Why a run is where it is."""
@@ -365,6 +367,11 @@ class Explainer:
             told = ", ".join(_lane_told(type, elsewhere) for type in unknown)
             sentence = f"{what} waits for a worker with task type {told}; none is alive"
             return self._said(record, sentence, "waits_for_task_type", unknown)
+        wait = await self._counting.wait(record.key, due) if definition.limited else None
+        if wait is not None:
+            which = "" if record.kind is RunKind.TASK else f" to start {names}"
+            sentence = f"{what} {wait.sentence}{which}"
+            return self._said(record, sentence, "waits_for_limit", wait.names)
         sentence = f"{what} waits for a free place on a worker to start {names}"
         return self._said(record, sentence, "waits_for_place", types)
 

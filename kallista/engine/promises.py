@@ -11,6 +11,7 @@ from kallista.core.definitions import ChildSpec, Definition, MapSpec, Phase, Tas
 from kallista.core.events import Event, RunHead, StepState
 from kallista.core.ids import child_id, item_id
 from kallista.core.items import items_in
+from kallista.core.limits import told as limit_told
 from kallista.core.plan import WAKE, WHOLE_RUN, Entry, Failing, alone, lane
 from kallista.core.redefining import followed
 from kallista.core.snapshots import Replay
@@ -162,6 +163,11 @@ class Promises:
         if state in ACTIVE_RUN and not _goes_on(record, definition):
             yield "all its steps are over, and nothing would end it"
         lent = {loan.step for loan in await self._store.loans(record.key)}
+        for gate in await self._store.gates(record.key) if definition.limited else ():
+            if gate.worker is not None and gate.step not in lent:
+                id = step_id(definition, gate.step, record)
+                limit = limit_told(gate.limit.name)
+                yield f"its step {id!r} holds a place of {limit}, and does not run"
         for position, step in enumerate(record.steps):
             if position not in lent and not await self._moves(record, definition, position, lines):
                 id = step_id(definition, position, record)

@@ -17,6 +17,7 @@ from msgspec import Struct
 from kallista.core.amounts import Share, Spent
 from kallista.core.events import Event, Heartbeat, RunHead, StepState
 from kallista.core.inbox import Inbox
+from kallista.core.limits import Limit
 from kallista.core.plan import WAKE, Entry, Failing, NewRun, Plan, SameKey
 from kallista.core.questions import Asked
 from kallista.core.schedules import Firing, Schedule
@@ -137,6 +138,10 @@ class RunRecord(Struct, frozen=True, gc=False):
     forked_from: tuple[RunId, StepId] | None = None
 
 
+_MOST: Final = 1 << 62
+"""A turn that no store has to count beyond; only absurd priorities come near."""
+
+
 class ClaimRequest(NamedTuple):
     """What a worker could take on.
 
@@ -149,6 +154,8 @@ class ClaimRequest(NamedTuple):
         ahead: Task entries that become due within this time are taken as well, and wait at the
             worker; not those that lie where every worker looks.
         punctual: Of these types none is taken before it is due.
+        ageing: For how long a line has to wait to come before those of a priority higher by one
+            that have become due by then; None: it never does.
     """
 
     worker: WorkerKey
@@ -158,6 +165,26 @@ class ClaimRequest(NamedTuple):
     within: RunKey | None = None
     ahead: Micros = Micros(0)
     punctual: Collection[TaskType] = ()
+    ageing: Micros | None = None
+
+    def turn(self, rank: int, ready_at: Micros) -> int:
+        """What decides first which line comes before another: that of the lower turn.
+
+        Two lines age alike, so their order never changes.
+
+        Args:
+            rank: The negated priority.
+            ready_at: From when it may be taken.
+        """
+        if self.ageing is None:
+            return 0
+        return max(-_MOST, min(_MOST, ready_at + rank * self.ageing))
+
+    def urgency(self, rank: int, ready_at: Micros) -> int:
+        """The priority that a line has reached by waiting."""
+        if self.ageing is None or ready_at >= self.now:
+            return -rank
+        return (self.now - ready_at) // self.ageing - rank
 
     def until(self, type: TaskType, *, shared: bool) -> Micros:
         """Up to which moment entries of a type are taken.
@@ -443,6 +470,46 @@ class BrokenLink(NamedTuple):
     about: str | None
 
 
+class GateState(NamedTuple):
+    """A limit that a step of a run is subject to.
+
+    Args:
+        step: The step.
+        limit: The limit.
+        ready_at: From when the step may run, for all else.
+        worker: Who executes its attempt, or is about to; None: it waits.
+        held_back: Whether it waits for room under this limit, out of the queue.
+    """
+
+    step: int
+    limit: Limit
+    ready_at: Micros
+    worker: WorkerKey | None
+    held_back: bool
+
+
+class Holder(NamedTuple):
+    """A step whose attempt is counted under a limit."""
+
+    run: RunId
+    step: int
+    worker: WorkerKey
+
+
+class LimitFigures(NamedTuple):
+    """How full a limit is.
+
+    Args:
+        limit: The limit; where those that are subject to it say different numbers, the highest.
+        held: How many attempts are counted under it.
+        waiting: How many lines are held back by it.
+    """
+
+    limit: Limit
+    held: int
+    waiting: int
+
+
 class Store(Protocol):
     """Where everything is kept.
 
@@ -503,7 +570,8 @@ class Store(Protocol):
         """Write a plan if its fence holds.
 
         Raises:
-            LeaseLost: The version or the epoch is stale, or a loan that it grants is gone;
+            LeaseLost: The version or the epoch is stale, a loan that it grants is gone, or an
+                attempt that it begins is subject to limits and not counted for its worker;
                 nothing was written.
             NotFoundError: The run is gone.
         """
@@ -519,6 +587,35 @@ class Store(Protocol):
         their number, but for the tasks of processes: those are borrowed (see ``Loan``), in the
         same order and for the same slots as all others, unless their lane ``is_alone``. Entries
         of runs that are gone are dropped.
+
+        An entry that has to pass limits (``NewRun.gates``, ``Plan.gates``) is handed out only if
+        there is room under each of them; from then on its step is counted for the worker. One that
+        finds no room is held back: no claim meets it until a step that is counted under the limit
+        that was full is counted no more, or its rate lets it begin; then the next one of each
+        lane comes into the queue, behind what has become due meanwhile.
+        """
+        ...
+
+    # limits
+
+    async def gates(self, run: RunKey) -> Sequence[GateState]:
+        """The limits that steps of a run are subject to that wait or run, by step and name."""
+        ...
+
+    async def holders(self, name: str, limit: int) -> Sequence[Holder]:
+        """Whose attempts are counted under a limit, so many at most, the oldest runs first."""
+        ...
+
+    async def ahead(self, run: RunKey, step: int) -> int:
+        """How many lines are held back by the same limit as this step and come before it."""
+        ...
+
+    async def limits(self, after: str, limit: int) -> Sequence[LimitFigures]:
+        """The limits that anything is counted under or held back by, in the order of their names.
+
+        Args:
+            after: Only names after this one.
+            limit: So many at most.
         """
         ...
 

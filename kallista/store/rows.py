@@ -13,6 +13,7 @@ from kallista.core.amounts import ONE, Share
 from kallista.core.events import Event, Heartbeat, RunHead, StepState
 from kallista.core.inbox import Inbox, InboxChanges, Signal
 from kallista.core.json_text import from_json, to_json
+from kallista.core.limits import Limit
 from kallista.core.plan import Entry, Failing, Failures, NewRun
 from kallista.core.questions import Asked, question_of
 from kallista.core.schedules import Backfill, FiringRules, Schedule
@@ -41,7 +42,10 @@ from kallista.store.port import (
     BudgetLine,
     FailedStep,
     FailureFilter,
+    GateState,
     Heard,
+    Holder,
+    LimitFigures,
     Loan,
     OldRun,
     OpenApproval,
@@ -326,6 +330,24 @@ def heard(row: Row) -> Heard:
 def heard_row(heard: Heard) -> Row:
     """The values of ``hear``."""
     return (heard.run, heard.step, *astuple(heard.heartbeat))
+
+
+def gate_state(row: Row) -> GateState:
+    """A row of ``gates_of_run``."""
+    step, name, number, spacing, ready_at, worker, held_back = row
+    limit = Limit(name, number, spacing)
+    return GateState(step, limit, ready_at, worker, bool(held_back))
+
+
+def holder(row: Row) -> Holder:
+    """A row of ``holders``."""
+    return Holder(*row)
+
+
+def limit_figures(row: Row) -> LimitFigures:
+    """A row of ``limits``."""
+    name, number, spacing, held, waiting = row
+    return LimitFigures(Limit(name, number, spacing), held, waiting)
 
 
 def entry(row: Row) -> Entry:

@@ -19,12 +19,14 @@ from msgspec.structs import replace
 from kallista.core.amounts import Spent
 from kallista.core.events import Event, Heartbeat, RunHead, StepState
 from kallista.core.inbox import EMPTY_INBOX, InboxChanges, Signal
+from kallista.core.limits import Gate, Limit
 from kallista.core.plan import (
     WAKE,
     WHOLE_RUN,
     Entry,
     Failing,
     Fence,
+    GateChanges,
     Grant,
     NewRun,
     Ownership,
@@ -65,6 +67,7 @@ from kallista.store.port import (
     Committed,
     Created,
     FailureFilter,
+    GateState,
     Heard,
     Loan,
     RunFilter,
@@ -103,6 +106,7 @@ def new_run(
     events: Sequence[Event] | None = None,
     enqueue: Sequence[Entry] = (),
     forked_from: tuple[RunId, StepId] | None = None,
+    gates: Sequence[Gate] = (),
 ) -> NewRun:
     """A run that has started, with two steps to which nothing has happened."""
     started = Event(0, created_at, EventKind.RUN_STARTED, None, 0, None)
@@ -126,6 +130,7 @@ def new_run(
         events=(started,) if events is None else tuple(events),
         enqueue=tuple(enqueue),
         forked_from=forked_from,
+        gates=tuple(gates),
     )
 
 
@@ -177,6 +182,29 @@ def new_task(
         steps=[StepState(ready_at=ready_at, since=ready_at)],
         enqueue=[Entry(type, priority, ready_at, 0)],
     )
+
+
+def limited_task(id: str, *limits: Limit, priority: int = 0, ready_at: Micros = NOW) -> NewRun:
+    """A single task that is subject to limits."""
+    task = new_task(id, priority=priority, ready_at=ready_at)
+    return replace(task, gates=(Gate(0, ready_at, limits),))
+
+
+def begins(record: RunRecord, worker: WorkerKey) -> Plan:
+    """A plan that begins the step of a single task with limits."""
+    step = StepState(TaskStatus.RUNNING, 1, since=NOW, started_at=NOW, worker=worker)
+    return Plan(
+        record.key,
+        fence(record),
+        replace(record.head, in_flight=1),
+        steps=((0, step),),
+        gates=GateChanges((), (), ((0, worker),), NOW),
+    )
+
+
+def counted_no_more(record: RunRecord) -> Plan:
+    """A plan that ends the step of a single task with limits."""
+    return replace(finished(record), gates=GateChanges((0,), (), (), NOW))
 
 
 def new_schedule(
@@ -874,6 +902,179 @@ class StoreContract(ABC):
         assert await types(1, build=9) == (["build"], 5)
         assert await types(9, other=9) == ([], None)
         assert await types(9, build=9, deploy=9) == (["build", "build", "deploy"], None)
+
+    @pytest.mark.anyio
+    async def test_no_more_are_handed_out_than_a_limit_says(
+        self, store: Store, other: Store
+    ) -> None:
+        """Lines that find no room are held back, and follow one by one as places become free."""
+        worker = await store.register_worker("w", {}, NOW)
+        guest = await other.register_worker("guest", {}, NOW)
+        for number in range(5):
+            await store.create(limited_task(f"run-{number}", Limit("key:a", 2)))
+        await store.create(limited_task("free", Limit("key:b", 1), priority=-1))
+        assert await ids_taken(store, worker) == ["run-0", "run-1", "free"]
+        assert await ids_taken(other, guest) == []
+        (a, b) = await store.limits("", 10)
+        assert (a.limit, a.held, a.waiting) == (Limit("key:a", 2), 2, 3)
+        assert (b.limit.name, b.held, b.waiting) == ("key:b", 1, 0)
+        assert [held.run for held in await store.holders("key:a", 1)] == ["run-0"]
+        assert await store.queued_types() == {BUILD: 3}
+        waiting = await found(store, "run-4")
+        assert await store.ahead(waiting.key, 0) == 2
+        assert [entry.ready_at for entry in await store.lines(waiting.key)] == [NOW]
+        assert await store.gates(waiting.key) == [
+            GateState(0, Limit("key:a", 2), NOW, None, held_back=True)
+        ]
+        await store.commit(counted_no_more(await found(store, "run-1")))
+        (entry,) = (await other.claim(request(guest))).entries
+        assert (entry.run, entry.entry) == (
+            (await found(store, "run-2")).key, Entry(BUILD, 0, NOW, 0),
+        )  # fmt: skip
+        assert [it.held for it in await store.limits("key:", 1)] == [2]
+
+    @pytest.mark.anyio
+    async def test_a_line_needs_room_under_all_its_limits(self, store: Store) -> None:
+        """It takes all or nothing; and who is held back by one limit keeps nobody off another."""
+        worker = await store.register_worker("w", {}, NOW)
+        both = (Limit("key:a", 1), Limit("key:b", 1))
+        await store.create(limited_task("one", both[0]))
+        await store.create(limited_task("two", *both))
+        await store.create(limited_task("three", both[1]))
+        assert await ids_taken(store, worker) == ["one", "three"]
+        await store.commit(counted_no_more(await found(store, "one")))
+        assert await ids_taken(store, worker) == []
+        await store.commit(counted_no_more(await found(store, "three")))
+        assert await ids_taken(store, worker) == ["two"]
+
+    @pytest.mark.anyio
+    async def test_who_works_on_one_tree_waits_for_no_other(self, store: Store) -> None:
+        """The next line of a limit may be another tree's, which nobody there would take."""
+        worker = await store.register_worker("w", {}, NOW)
+        limit = Limit("key:k", 1)
+        for id in ("a", "b", "mine"):
+            await store.create(limited_task(id, limit))
+        assert await ids_taken(store, worker) == ["a"]
+        within = request(worker)._replace(within=(await found(store, "mine")).key)
+        assert (await store.claim(within)).entries == []
+        await store.commit(counted_no_more(await found(store, "a")))
+        (entry,) = (await store.claim(within)).entries
+        assert entry.record is not None
+        assert entry.record.id == "mine"
+
+    @pytest.mark.anyio
+    async def test_each_line_keeps_to_its_own_number(self, store: Store) -> None:
+        """Of one name, who allows more goes on while who allows less waits."""
+        worker = await store.register_worker("w", {}, NOW)
+        for id, number in (("a", 3), ("b", 1), ("c", 3), ("d", 3), ("e", 3)):
+            await store.create(limited_task(id, Limit("key:k", number)))
+        assert await ids_taken(store, worker) == ["a", "c", "d"]
+        await store.commit(counted_no_more(await found(store, "a")))
+        assert await ids_taken(store, worker) == ["e"]
+        for id in ("c", "d", "e"):
+            assert await ids_taken(store, worker) == []
+            await store.commit(counted_no_more(await found(store, id)))
+        assert await ids_taken(store, worker) == ["b"]
+
+    @pytest.mark.anyio
+    async def test_what_is_held_back_is_met_by_no_claim(self, store: Store) -> None:
+        """Ten thousand lines of one key keep nobody waiting, and each follows in its order."""
+        worker = await store.register_worker("w", {}, NOW)
+        limit = Limit("key:a", 1)
+        many = [limited_task(f"run-{number:05}", limit) for number in range(10_000)]
+        await store.create_all(many)
+        await store.create(new_task("other", DEPLOY, priority=-1))
+        claim = await store.claim(request(worker))
+        while len(claim.entries) < 2:
+            assert claim.next_due is not None
+            entries = claim.entries
+            claim = await store.claim(request(worker))
+            claim = claim._replace(entries=[*entries, *claim.entries])
+        assert [it.waiting for it in await store.limits("", 1)] == [9_999]
+        assert (await store.claim(request(worker))).entries == []
+        for number in range(3):
+            await store.commit(counted_no_more(await found(store, f"run-{number:05}")))
+            assert await ids_taken(store, worker) == [f"run-{number + 1:05}"]
+
+    @pytest.mark.anyio
+    async def test_an_attempt_begins_only_with_what_it_needs(
+        self, store: Store, other: Store
+    ) -> None:
+        """A plan that begins one for which nothing was taken, or not any more, is stale."""
+        worker = await store.register_worker("w", {}, NOW)
+        guest = await other.register_worker("guest", {}, NOW)
+        run = await made(store, limited_task("run", Limit("key:a", 1)))
+        with pytest.raises(LeaseLost):
+            await store.commit(begins(run, worker))
+        (entry,) = (await store.claim(request(worker))).entries
+        assert entry.record is not None
+        with pytest.raises(LeaseLost):
+            await store.commit(begins(entry.record, guest))
+        await store.commit(begins(entry.record, worker))
+        assert (await found(store, "run")).head.in_flight == 1
+
+    @pytest.mark.anyio
+    async def test_the_dead_hold_nothing(self, handle: OpenStore) -> None:
+        """What was counted for a dead worker is free, and the next in line follows."""
+        async with opened(handle) as store:
+            me = await store.register_worker("me", {}, NOW)
+            async with opened(handle) as dying:
+                dead = await dying.register_worker("dying", {}, NOW)
+                for id in ("a", "b", "c"):
+                    await store.create(limited_task(id, Limit("key:k", 1)))
+                assert await ids_taken(dying, dead) == ["a"]
+                assert await ids_taken(store, me) == []
+            await store.release_dead(NOW)
+            claim = await store.claim(request(me))
+            tasks = [entry for entry in claim.entries if entry.entry.type == BUILD]
+            assert len(tasks) == 1
+            assert [it.held for it in await store.limits("", 1)] == [1]
+
+    @pytest.mark.anyio
+    async def test_a_rate_hands_out_one_by_one(self, store: Store, other: Store) -> None:
+        """The claim says when the next may begin; a clock that is set back waits one length."""
+        worker = await store.register_worker("w", {}, NOW)
+        guest = await other.register_worker("guest", {}, NOW)
+        rate = Limit("rate:r", 1, Micros(1_000))
+        for number in range(4):
+            await store.create(limited_task(f"run-{number}", rate))
+        claim = await store.claim(request(worker))
+        assert len(claim.entries) == 1
+        again = await other.claim(request(guest))
+        assert again.entries == []
+        assert again.next_due == NOW + 1_000
+        for late, expected in ((999, 0), (1_000, 1), (1_500, 0), (2_500, 1), (3_499, 0)):
+            claim = await other.claim(request(guest, now=Micros(NOW + late)))
+            assert len(claim.entries) == expected, late
+        await store.create(limited_task("set back", rate))
+        day = 86_400_000_000
+        assert await ids_taken(store, worker, now=Micros(NOW - day)) == []
+        await store.create(limited_task("again", rate, ready_at=Micros(NOW - day)))
+        assert await ids_taken(store, worker, now=Micros(NOW - day)) == []
+        claim = await store.claim(request(worker, now=Micros(NOW - day + 1_000)))
+        assert len(claim.entries) == 1
+
+    @pytest.mark.anyio
+    async def test_priority_ages(self, store: Store) -> None:
+        """A line comes before those of a higher priority that became due long enough after it."""
+        worker = await store.register_worker("w", {}, NOW)
+        point = Micros(100)
+        for id, priority, later in (
+            ("old", 0, 0),
+            ("mid", 2, 150),
+            ("new", 2, 201),
+            ("top", 9, 500),
+        ):
+            await store.create(new_task(id, priority=priority, ready_at=Micros(NOW + later)))
+        ask = ClaimRequest(worker, Micros(NOW + 1_000), 1, {BUILD: 9}, ageing=point)
+        order: list[str] = []
+        waiting: list[int | None] = []
+        for _ in range(4):
+            claim = await store.claim(ask)
+            waiting.append(claim.waiting)
+            order += [entry.record.id for entry in claim.entries if entry.record is not None]
+        assert order == ["top", "mid", "old", "new"]
+        assert waiting == [10, 10, 9, None]
 
     @pytest.mark.anyio
     async def test_types_unknown_to_the_worker_stay(self, store: Store) -> None:
@@ -2184,6 +2385,12 @@ async def taken(store: Store, worker: WorkerKey, *, slots: int = 100) -> list[tu
     """What a claim gets, in order."""
     claim = await store.claim(request(worker, slots=slots))
     return [(entry.run, entry.entry) for entry in claim.entries]
+
+
+async def ids_taken(store: Store, worker: WorkerKey, *, now: Micros = NOW) -> list[str]:
+    """The runs that a claim takes on, in order."""
+    claim = await store.claim(request(worker, now=now))
+    return [str(entry.record.id) for entry in claim.entries if entry.record is not None]
 
 
 async def process_driven(

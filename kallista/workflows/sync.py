@@ -20,6 +20,7 @@ from kallista.core.snapshots import (
     Explanation,
     Forked,
     HistoryEvent,
+    LimitInfo,
     NextFiring,
     Page,
     ProcessSnapshot,
@@ -41,6 +42,7 @@ from kallista.workflows.workflow_manager import WorkflowManager
 
 if TYPE_CHECKING:
     from kallista.engine.care import StoreBackup, StoreCare, StoreCheck, StoreStats
+    from kallista.engine.counting import StoreLimits
     from kallista.engine.reports import FailureGroup, Reports, SpendingSum
 
 ResultT = TypeVar("ResultT")
@@ -672,6 +674,8 @@ class SyncTaskScheduler:
         recurring: bool = False,
         tags: Sequence[str] = (),
         deduplicate: Mapping[str, object] | None = None,
+        concurrency_key: str | Mapping[str, object] | None = None,
+        rate_limit: str | Mapping[str, object] | None = None,
         **options: Unpack[ScheduleOptions],
     ) -> str:
         """Let a task run once at a time, or again and again.
@@ -716,6 +720,11 @@ class SyncTaskScheduler:
             deduplicate: ``{"key": …, "window": "10m"}``: who asks by this key for a task of the
                 same type within the window after the first gets the first one's id, and so its
                 result; unless that is FAILED or CANCELLED. Not for what recurs.
+            concurrency_key: One task of this key runs at a time, over all workers; with
+                ``{"key": …, "limit": 3}`` three of them. ``"customer-${config.customer}"`` reads
+                the task's config. As in ``task_data``.
+            rate_limit: ``"100/minute"``: no more tasks of this type that say so begin in a time,
+                over all workers, and evenly; ``{"limit": …, "key": …}`` counts by a key.
 
         Returns:
             The id; that of the first one where it is the same again.
@@ -735,6 +744,8 @@ class SyncTaskScheduler:
                 recurring=recurring,
                 tags=tags,
                 deduplicate=deduplicate,
+                concurrency_key=concurrency_key,
+                rate_limit=rate_limit,
                 **options,
             )
         )
@@ -1971,6 +1982,18 @@ class SyncStoreCare:
             NotFoundError: No run has this id.
         """
         return self._portal.call(partial(self._inner.export, id))
+
+
+class SyncStoreLimits:
+    """``StoreLimits`` for programs without an event loop; every method waits for its answer."""
+
+    def __init__(self, inner: StoreLimits, portal: Portal) -> None:
+        self._inner = inner
+        self._portal = portal
+
+    def list(self, limit: int = 100) -> Sequence[LimitInfo]:
+        """The limits that any task runs or waits under, in order, so many at most."""
+        return self._portal.call(partial(self._inner.list, limit))
 
 
 class SyncReports:

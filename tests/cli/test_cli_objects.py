@@ -390,3 +390,27 @@ def test_what_was_spent_is_shown_and_a_budget_raised(folder: Path, typed: Typist
     assert typed("workflow", "resume", "costly", "--budget", "usd=9").code == 0
     many = typed("workflow", "resume", "--tag", "night", "--budget", "usd=9")
     assert (many.code, "give an ID" in many.err) == (2, True)
+
+
+def test_limits_say_who_fills_them(folder: Path, typed: Typist) -> None:
+    """While a program is at work: what runs and what waits; else that there is nothing."""
+    told: list[Any] = []
+
+    async def print_it(page: str) -> None:
+        told.append(await asyncio.to_thread(typed, "limits", "list"))
+        told.append(await asyncio.to_thread(typed, "limits", "list", "-o", "json"))
+
+    async def work() -> None:
+        async with Kallista(tasks=[print_it]) as app:
+            task = {"type": "print_it", "page": "first", "concurrency_key": "printer"}
+            await app.scheduler.schedule_task("first", task)
+            assert (await app.scheduler.wait_task("first", timeout=30)).error is None
+
+    asyncio.run(work())
+    shown, as_json = told
+    assert "concurrency key" in shown.out
+    assert "1 of 1" in shown.out
+    (limit,) = as_json.answer
+    assert (limit["key"], limit["number"], limit["held"], limit["waiting"]) == ("printer", 1, 1, 0)
+    assert limit["held_by"][0].startswith("'first' since ")
+    assert typed("limits", "list").out == "nothing runs or waits under a limit\n"

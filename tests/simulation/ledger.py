@@ -16,6 +16,7 @@ from kallista.core.amounts import ONE
 from kallista.core.definitions import ChildSpec, Definition, MapSpec, Phase, TaskSpec
 from kallista.core.encoding import definition_from_data
 from kallista.core.events import Event, StepState
+from kallista.core.limits import LimitKind
 from kallista.core.run import SKIPPED_BY_SWITCH
 from kallista.core.schedules import Overlap, Schedule
 from kallista.core.states import (
@@ -181,6 +182,8 @@ class Ledger:
         self.under_way.append(attempt)
         self.busy_at[attempt.by.name] = self._machine.now
         self._judge_limits(attempt.by, attempt.type)
+        if not attempt.late:
+            self._judge_key(attempt)
 
     def end(self, attempt: Attempt) -> None:
         """The handler is over, however it ended."""
@@ -386,6 +389,48 @@ class Ledger:
         limit = by.limit_of(type)
         if limit is not None and alike > limit:
             self._machine.accuse(f"{by.name} executes {alike} of {type}, more than its limit")
+
+    def _judge_key(self, attempt: Attempt) -> None:
+        """No more attempts of a key run at once than any of them says.
+
+        Left out are those of workers that have been taken for dead, and threads that are not
+        waited for any more.
+        """
+        key, _ = self._key(attempt)
+        if key is None:
+            return
+        alike = [
+            other for other in self.under_way if self._key(other)[0] == key and self._counts(other)
+        ]
+        number = max(self._key(other)[1] for other in alike)
+        if len(alike) > number:
+            told = ", ".join(f"{it.run} {it.task} {it.number}" for it in alike)
+            self._machine.accuse(f"{len(alike)} of {key!r} run, more than {number}: {told}")
+
+    def _key(self, attempt: Attempt) -> tuple[str | None, int]:
+        """The concurrency key of an attempt, resolved here anew, and its number."""
+        key = self.state.keys.get(attempt.run)
+        if key is None:
+            return None, 0
+        record = self.state.runs[key]
+        definition = self.definition(record)
+        work = definition.steps[_steps(record, definition).index(attempt.task)].work
+        assert isinstance(work, TaskSpec)
+        for limit in work.limits:
+            if limit.kind is LimitKind.KEY:
+                config = {**work.config, **json.loads(record.inputs)}
+                length = str(config.get("length"))
+                return limit.key.replace("${config.length}", length), limit.number
+        return None, 0
+
+    def _counts(self, attempt: Attempt) -> bool:
+        if attempt.late or attempt.worker not in self.state.workers:
+            return False
+        record = self.state.runs[self.state.keys[attempt.run]]
+        step = record.steps[_steps(record, self.definition(record)).index(attempt.task)]
+        stored = (step.status, step.attempt, step.worker)
+        is_waited_for = stored == (TaskStatus.RUNNING, attempt.number, attempt.worker)
+        return is_waited_for or not attempt.blocking
 
     # what is remembered
 

@@ -6,6 +6,7 @@ A simulation that does not notice them proves nothing, so the tests let it look 
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -26,6 +27,7 @@ from kallista.engine.driver import Driver
 from kallista.engine.facts import Facts
 from kallista.engine.slots import Slots
 from kallista.store.memory import MemoryStore
+from kallista.store.memory_gates import Gates
 from kallista.store.port import Committed
 
 Plant = Callable[[pytest.MonkeyPatch], None]
@@ -146,6 +148,16 @@ def forgotten_signals(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(InboxDraft, "find", lambda self, id: None)
 
 
+def uncounted_attempts(patch: pytest.MonkeyPatch) -> None:
+    """Whoever claims what is subject to limits takes nobody else into account."""
+    patch.setattr(Gates, "held", property(lambda gates: Counter()))
+
+
+def forgotten_successor(patch: pytest.MonkeyPatch) -> None:
+    """Nobody follows when a place of a limit is free."""
+    patch.setattr(MemoryStore, "_follow", lambda store, names, at: None)
+
+
 MUTATIONS: Mapping[str, Plant] = {
     "a missing fence": no_fence,
     "a lost wake-up": lost_wake_up,
@@ -158,5 +170,7 @@ MUTATIONS: Mapping[str, Plant] = {
     "a branch that was not chosen": a_branch_too_many,
     "an inbox that is not read": unread_inbox,
     "a repeat that counts twice": forgotten_signals,
+    "attempts that are not counted": uncounted_attempts,
+    "a place that nobody takes again": forgotten_successor,
 }
 """The mistakes, by what they are called."""

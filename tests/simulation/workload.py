@@ -101,6 +101,7 @@ class Workload:
             del task["heartbeat_timeout"]
         if luck.random() < 0.05:
             task["deadline"] = luck.choice((1, 5, 10))
+        self._limit(task)
         return task
 
     def single(self, wait: float) -> Data:
@@ -109,6 +110,18 @@ class Workload:
         if self._luck.random() < 0.1:
             task["expires_at"] = wait + self._luck.choice((0.5, 3, 15))
         return task
+
+    def _limit(self, task: Data) -> None:
+        """Perhaps a task is counted over all workers; those of one key may say other numbers."""
+        luck = self._luck
+        if luck.random() < 0.15:
+            key = luck.choice(("one", "few", "few", "length-${config.length}"))
+            if key == "few":
+                task["concurrency_key"] = {"key": key, "limit": luck.randint(1, 3)}
+            elif key == "one" or "length" in task:
+                task["concurrency_key"] = key
+        if luck.random() < 0.05:
+            task["rate_limit"] = luck.choice(("2/s", {"limit": "5/s", "key": "shared"}))
 
     def step_task(self) -> Data:
         """A task that stands among others."""

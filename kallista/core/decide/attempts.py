@@ -186,7 +186,7 @@ def _start_or_queue(
     if draft.state not in ACTIVE_RUN:
         return
     task, step = task_at(draft, position), draft.step(position)
-    free = ready_at <= now and not task.is_suspect(step.crashes)
+    free = ready_at <= now and not task.limits and not task.is_suspect(step.crashes)
     if free and capacity.take(lane_of(task, step), priority_of(draft, position)):
         launch(draft, position, now, capacity)
     else:

@@ -22,6 +22,7 @@ from kallista.core.definitions import (
     Work,
 )
 from kallista.core.encoding import definition_text
+from kallista.core.parsing.crowding import check_limits_of_items
 from kallista.core.parsing.defaults import CONFIG_KEYS, Defaults, merged_config, read_defaults
 from kallista.core.parsing.graph import cycle_text, cycles, order
 from kallista.core.parsing.last import UNDO, Last, read_by
@@ -328,6 +329,7 @@ def _task(
     task, read = read_task(own, defaults, reading, problems)
     if mapped is None:
         return task, read
+    check_limits_of_items(task, problems)
     work, of_list = read_map(mapped, own.get("trigger_rule"), task, reading, problems)
     return work, read | of_list
 

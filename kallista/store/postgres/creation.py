@@ -20,6 +20,7 @@ from kallista.store.births import Birth, Births, Creation, First, There
 from kallista.store.conflicts import schedule_conflict, worker_gone
 from kallista.store.holders import holder
 from kallista.store.port import Created
+from kallista.store.postgres.gates import close_gates
 from kallista.store.postgres.statements import statement
 from kallista.store.postgres.writing import Writing
 from kallista.store.rows import (
@@ -165,6 +166,7 @@ def _insert(writing: Writing, births: Sequence[Birth]) -> None:
             for type, priority, ready_at, step in map(astuple, dict.fromkeys(run.enqueue))
         ),
     )
+    close_gates(writing, ((key, gate) for key, _, run in births for gate in run.gates))
     writing.changes()
 
 

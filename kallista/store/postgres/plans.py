@@ -19,6 +19,7 @@ from kallista.errors import KallistaError, LeaseLost, NotFoundError
 from kallista.store.conflicts import worker_gone
 from kallista.store.port import Committed
 from kallista.store.postgres.creation import create_children, redefine
+from kallista.store.postgres.gates import change_gates, close_gates, uncounted
 from kallista.store.postgres.records import line
 from kallista.store.postgres.statements import statement
 from kallista.store.postgres.writing import Writing
@@ -60,7 +61,7 @@ def write_plans(writing: Writing, plans: Sequence[Plan]) -> list[Committed | Kal
     Returns:
         For each plan its new version, or why it dropped out; its neighbours go on without it.
     """
-    refused = _ungranted(writing, plans)
+    refused = _ungranted(writing, plans) | uncounted(writing, plans)
     if writing.is_hopeful and plans and not refused:
         _write_heads(writing, [_head_row(plan) for plan in plans])
         _write(writing, plans)
@@ -179,6 +180,7 @@ def _write(writing: Writing, plans: Sequence[Plan]) -> None:
         _MOVE_ENTRIES,
         ((plan.ownership.worker or 0, plan.run) for plan in plans if plan.ownership is not None),
     )
+    change_gates(writing, plans)
     db.tell_all(_DEQUEUE, (line(plan.run, entry) for plan in plans for entry in plan.dequeue))
     db.tell_all(
         _INSERT_EVENT, ((plan.run, *astuple(event)) for plan in plans for event in plan.events)
@@ -188,6 +190,10 @@ def _write(writing: Writing, plans: Sequence[Plan]) -> None:
         ((plan.run, position, *astuple(step)) for plan in plans for position, step in plan.steps),
     )
     db.tell_all(_ENQUEUE, (line(plan.run, entry) for plan in plans for entry in plan.enqueue))
+    close_gates(
+        writing,
+        ((it.run, gate) for it in plans if it.gates is not None for gate in it.gates.closed),
+    )
     _lend(writing, plans)
     _note_failures(writing, plans)
     db.tell_all(

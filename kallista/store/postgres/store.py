@@ -28,7 +28,10 @@ from kallista.store.port import (
     FailedStep,
     FailureFilter,
     Figures,
+    GateState,
     Heard,
+    Holder,
+    LimitFigures,
     Loan,
     OldRun,
     OpenApproval,
@@ -341,13 +344,13 @@ class PostgresStore:
         """See the port."""
         watch = self._watching
         return self._writing.submit(
-            lambda writing: changes.release_dead(writing, watch, silent, spared)
+            lambda writing: changes.release_dead(writing, watch, now, silent, spared)
         )
 
     def retire_worker(self, now: Micros) -> asyncio.Future[None]:
         """See the port."""
         watch = self._watching
-        return self._writing.submit(lambda writing: changes.retire_worker(writing, watch))
+        return self._writing.submit(lambda writing: changes.retire_worker(writing, watch, now))
 
     async def workers(self) -> Sequence[WorkerRecord]:
         """See the port."""
@@ -380,6 +383,22 @@ class PostgresStore:
     async def lines(self, run: RunKey) -> Sequence[Entry]:
         """See the port."""
         return await self._reading.ask(lambda reading: reading.lines(run))
+
+    async def gates(self, run: RunKey) -> Sequence[GateState]:
+        """See the port."""
+        return await self._reading.ask(lambda reading: reading.gates(run))
+
+    async def holders(self, name: str, limit: int) -> Sequence[Holder]:
+        """See the port."""
+        return await self._reading.ask(lambda reading: reading.holders(name, limit))
+
+    async def ahead(self, run: RunKey, step: int) -> int:
+        """See the port."""
+        return await self._reading.ask(lambda reading: reading.ahead(run, step))
+
+    async def limits(self, after: str, limit: int) -> Sequence[LimitFigures]:
+        """See the port."""
+        return await self._reading.ask(lambda reading: reading.limits(after, limit))
 
     async def awaited(self, run: RunKey) -> Sequence[RunId]:
         """See the port."""

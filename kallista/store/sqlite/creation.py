@@ -31,6 +31,7 @@ from kallista.store.rows import (
     schedule_values,
     tags_text,
 )
+from kallista.store.sqlite.gates import close_gates
 from kallista.store.sqlite.records import key_list, text_list
 from kallista.store.sqlite.statements import Insertion, statement
 from kallista.store.sqlite.writing import Writing
@@ -153,6 +154,7 @@ def _insert(writing: Writing, births: Sequence[Birth]) -> None:
     PUT_STEP.write(db, steps)
     INSERT_EVENT.write(db, events)
     ENQUEUE.write(db, entries)
+    close_gates(writing, ((key, gate) for key, _, run in births for gate in run.gates))
     _INSERT_TAG.write(db, tags)
     _INSERT_WAIT.write(db, waits)
     if failed:

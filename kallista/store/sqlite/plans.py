@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 import apsw
 from msgspec.structs import astuple
 
-from kallista.core.plan import WHOLE_RUN, Grant, NewRun, Plan, Redefinition
+from kallista.core.plan import WHOLE_RUN, GateChanges, Grant, NewRun, Plan, Redefinition
 from kallista.core.states import RunKind
 from kallista.core.types import RunId, RunKey, WorkerKey
 from kallista.errors import KallistaError, LeaseLost, NotFoundError
@@ -29,6 +29,7 @@ from kallista.store.sqlite.creation import (
     entry_row,
     redefine,
 )
+from kallista.store.sqlite.gates import check_begun, close_gates, follow, open_gates
 from kallista.store.sqlite.records import key_list, text_list
 from kallista.store.sqlite.statements import statement
 from kallista.store.sqlite.writing import Writing
@@ -107,8 +108,8 @@ def _write_plans(
 
 def _goes_on(plan: Plan) -> bool:
     """Whether it concerns nothing but its run, which goes on: most plans are like that."""
-    aside = plan.dequeue or plan.create or plan.failures or plan.budget or plan.redefine
-    return not (aside or _concerns_others(plan))
+    aside = plan.dequeue or plan.create or plan.failures or plan.budget or plan.gates
+    return not (aside or plan.redefine or _concerns_others(plan))
 
 
 def _advance(db: apsw.Connection, plan: Plan) -> bool:
@@ -150,6 +151,7 @@ def _check(writing: Writing, plan: Plan, before: _Standing | None) -> _Standing:
         raise _stale(writing.db, plan)
     for grant in plan.lend:
         _check_wish(writing.db, plan.run, grant)
+    check_begun(writing, plan)
     if plan.ownership is not None:
         writing.check_worker(plan.ownership.worker)
     return before
@@ -204,6 +206,7 @@ class _Rows:
         self._woken: list[Row] = []
         self._announced: list[Row] = []
         self._redefined: list[tuple[RunKey, Redefinition]] = []
+        self._gates: list[tuple[RunKey, GateChanges]] = []
         self._concern_others = False
 
     def add(self, plan: Plan, before: _Standing) -> None:
@@ -254,6 +257,8 @@ class _Rows:
             self._announced.append((run,))
         if plan.redefine is not None:
             self._redefined.append((run, plan.redefine))
+        if plan.gates is not None:
+            self._gates.append((run, plan.gates))
         self._concern_others = self._concern_others or _concerns_others(plan)
 
     def _add_task(self, plan: Plan, seen: str, turn: Row) -> None:
@@ -295,9 +300,15 @@ class _Rows:
         for new_holder, runs in self._moved.items():
             db.execute(_MOVE_ENTRIES, (new_holder, key_list(runs)))
         _each(db, _DEQUEUE, self._dequeued)
+        followed = [
+            (open_gates(writing, run, changes.opened), changes.at) for run, changes in self._gates
+        ]
         INSERT_EVENT.write(db, self._events)
         PUT_STEP.write(db, self._steps)
         ENQUEUE.write(db, self._enqueued)
+        close_gates(writing, ((run, gate) for run, it in self._gates for gate in it.closed))
+        for names, at in followed:
+            follow(writing, names, at)
         _each(db, _GRANT, self._granted)
         _each(db, _RECALL, self._recalled)
         _each(db, _SETTLE, self._settled)

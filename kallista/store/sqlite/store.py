@@ -32,7 +32,10 @@ from kallista.store.port import (
     FailedStep,
     FailureFilter,
     Figures,
+    GateState,
     Heard,
+    Holder,
+    LimitFigures,
     Loan,
     OldRun,
     OpenApproval,
@@ -241,17 +244,13 @@ class SqliteStore:
 
     def delete_run(self, run: RunKey, version: int, now: Micros) -> asyncio.Future[None]:
         """See the port."""
-        return self._writing.submit(
-            lambda writing: changes.delete_run(writing.db, run, version, now)
-        )
+        return self._writing.submit(lambda writing: changes.delete_run(writing, run, version, now))
 
     def purge(
         self, runs: Sequence[RunKey], ended_before: Micros, now: Micros
     ) -> asyncio.Future[int]:
         """See the port."""
-        return self._writing.submit(
-            lambda writing: changes.purge(writing.db, runs, ended_before, now)
-        )
+        return self._writing.submit(lambda writing: changes.purge(writing, runs, ended_before, now))
 
     async def tombstone(self, run: RunId) -> Tombstone | None:
         """See the port."""
@@ -340,12 +339,14 @@ class SqliteStore:
     ) -> asyncio.Future[int]:
         """See the port."""
         return self._writing.submit(
-            lambda writing: changes.release_dead(writing, self._liveness, silent, spared)
+            lambda writing: changes.release_dead(writing, self._liveness, now, silent, spared)
         )
 
     def retire_worker(self, now: Micros) -> asyncio.Future[None]:
         """See the port."""
-        return self._writing.submit(lambda writing: changes.retire_worker(writing, self._liveness))
+        return self._writing.submit(
+            lambda writing: changes.retire_worker(writing, self._liveness, now)
+        )
 
     async def workers(self) -> Sequence[WorkerRecord]:
         """See the port."""
@@ -388,6 +389,22 @@ class SqliteStore:
     async def lines(self, run: RunKey) -> Sequence[Entry]:
         """See the port."""
         return await self._reading.ask(lambda reading: reading.lines(run))
+
+    async def gates(self, run: RunKey) -> Sequence[GateState]:
+        """See the port."""
+        return await self._reading.ask(lambda reading: reading.gates(run))
+
+    async def holders(self, name: str, limit: int) -> Sequence[Holder]:
+        """See the port."""
+        return await self._reading.ask(lambda reading: reading.holders(name, limit))
+
+    async def ahead(self, run: RunKey, step: int) -> int:
+        """See the port."""
+        return await self._reading.ask(lambda reading: reading.ahead(run, step))
+
+    async def limits(self, after: str, limit: int) -> Sequence[LimitFigures]:
+        """See the port."""
+        return await self._reading.ask(lambda reading: reading.limits(after, limit))
 
     async def awaited(self, run: RunKey) -> Sequence[RunId]:
         """See the port."""
