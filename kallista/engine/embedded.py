@@ -210,7 +210,7 @@ class EmbeddedEngine:
         self._snapshots = SnapshotBuilder(
             store, self._definitions, self._facts, self._progress_of, clock.now
         )
-        self._explainer = Explainer(store, self._definitions, clock.now)
+        self._explainer = Explainer(store, self._definitions, self._facts.awaited, clock.now)
         self._creator = Creator(
             store,
             clock,
@@ -219,6 +219,7 @@ class EmbeddedEngine:
             self._driver,
             self._definitions,
             self._knowledge,
+            self._facts.awaited,
             self._queued,
             self._renew,
             self._widen,

@@ -139,6 +139,7 @@ class SnapshotBuilder:
             ProcessStatus(record.head.state.value),
             steps,
             definition.dependencies,
+            {id: definition.policy_on(id) for id in definition.dependencies},
         )
 
     def summary(self, record: RunRecord) -> RunSummary:

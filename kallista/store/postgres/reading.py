@@ -27,6 +27,7 @@ from kallista.store.port import (
     SpendingFilter,
     Sum,
     Tombstone,
+    Waiting,
     WorkerRecord,
 )
 from kallista.store.postgres.connection import Connection
@@ -78,6 +79,7 @@ _ROW_COUNTS = statement("row_counts")
 _OLDEST_BY_STATUS = statement("oldest_by_status")
 _LINES_OF_RUN = statement("lines_of_run")
 _AWAITED_BY = statement("awaited_by")
+_WAITING_FOR = statement("waiting_for")
 _BROKEN_LINKS = statement("broken_links")
 _UNSOUND = statement("unsound")
 _COMPATIBLE_FROM = statement("compatible_from")
@@ -271,6 +273,11 @@ class Reading:
     def awaited(self, run: RunKey) -> Sequence[RunId]:
         """Whose ends wake a run."""
         return [RunId(id) for (id,) in self._db.ask(_AWAITED_BY, (run,))]
+
+    def waiting_for(self, runs: Sequence[RunId]) -> Sequence[Waiting]:
+        """Who waits for some runs, by itself or through others."""
+        found = self._db.ask(_WAITING_FOR, (runs,))
+        return [Waiting(RunId(awaited), RunId(run)) for awaited, run in found]
 
     def broken_links(self, limit: int) -> Sequence[BrokenLink]:
         """What points to nothing."""

@@ -33,6 +33,7 @@ from kallista.store.port import (
     SpendingFilter,
     Sum,
     Tombstone,
+    Waiting,
     WorkerRecord,
 )
 from kallista.store.postgres import changes, creation, spending
@@ -362,6 +363,10 @@ class PostgresStore:
     async def awaited(self, run: RunKey) -> Sequence[RunId]:
         """See the port."""
         return await self._reading.ask(lambda reading: reading.awaited(run))
+
+    async def waiting_for(self, runs: Sequence[RunId]) -> Sequence[Waiting]:
+        """See the port."""
+        return await self._reading.ask(lambda reading: reading.waiting_for(runs))
 
     async def broken_links(self, limit: int) -> Sequence[BrokenLink]:
         """See the port."""

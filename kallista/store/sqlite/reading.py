@@ -29,9 +29,11 @@ from kallista.store.port import (
     SpendingFilter,
     Sum,
     Tombstone,
+    Waiting,
     WorkerRecord,
 )
 from kallista.store.rows import Row
+from kallista.store.sqlite.creation import waiting_for
 from kallista.store.sqlite.records import (
     DefinitionCache,
     bare_record,
@@ -267,6 +269,10 @@ class Reading:
     def awaited(self, run: RunKey) -> Sequence[RunId]:
         """Whose ends wake a run."""
         return [RunId(str(id)) for (id,) in self._db.execute(_AWAITED_BY, (run,))]
+
+    def waiting_for(self, runs: Sequence[RunId]) -> Sequence[Waiting]:
+        """Who waits for some runs, by itself or through others."""
+        return waiting_for(self._db, runs)
 
     def broken_links(self, limit: int) -> Sequence[BrokenLink]:
         """What points to nothing."""

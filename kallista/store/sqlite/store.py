@@ -37,6 +37,7 @@ from kallista.store.port import (
     SpendingFilter,
     Sum,
     Tombstone,
+    Waiting,
     WorkerRecord,
 )
 from kallista.store.pulse import Pulse
@@ -370,6 +371,10 @@ class SqliteStore:
     async def awaited(self, run: RunKey) -> Sequence[RunId]:
         """See the port."""
         return await self._reading.ask(lambda reading: reading.awaited(run))
+
+    async def waiting_for(self, runs: Sequence[RunId]) -> Sequence[Waiting]:
+        """See the port."""
+        return await self._reading.ask(lambda reading: reading.waiting_for(runs))
 
     async def broken_links(self, limit: int) -> Sequence[BrokenLink]:
         """See the port."""
