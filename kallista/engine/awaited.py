@@ -93,7 +93,9 @@ class Awaited:
         if not any(steps for steps in read.values()):
             return []
         heads = await self._store.heads([id for id in read if id not in made_with])
-        known = {id: self._definition(head) for id, head in heads.items()}
+        known = {
+            id: self._definition(head) for id, head in heads.items() if head.kind is RunKind.PROCESS
+        }
         known |= {id: made_with[id] for id in read if id in made_with}
         return [problem for id in known for problem in unknown_steps(reader, id, known[id])]
 

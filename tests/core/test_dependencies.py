@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import product
 
 import pytest
-from parsing_support import process, told
+from parsing_support import LIMITS, accept, nothing
 
+from kallista.core.definitions import Definition
 from kallista.core.dependencies import DependencyPolicy, Verdict, standing, verdict_on
 from kallista.core.encoding import definition_from_data, definition_to_data
+from kallista.core.parsing import parse_process
 from kallista.core.states import ProcessStatus
 from kallista.core.types import RunId
+from kallista.errors import DefinitionError
 from kallista.store.circles import find_circle
 
 WAIT, GO_ON, FAIL = Verdict.WAIT, Verdict.GO_ON, Verdict.FAIL
 STATES = (None, *ProcessStatus)
+
+
+def process(data: Mapping[str, object]) -> Definition:
+    """A process that is read."""
+    return parse_process(data, nothing, accept, LIMITS)
 
 
 def expected(state: ProcessStatus | None, policy: DependencyPolicy) -> Verdict:
@@ -68,7 +77,9 @@ def test_policies_are_read_and_stored() -> None:
 )
 def test_what_is_wrong_is_told(after: object, problem: str) -> None:
     """Unknown policies and keys, and one process with two policies."""
-    assert problem in told(process, {"steps": [{"type": "x"}], "dependencies": after})
+    with pytest.raises(DefinitionError) as told:
+        process({"steps": [{"type": "x"}], "dependencies": after})
+    assert problem in "; ".join(told.value.problems)
 
 
 @pytest.mark.parametrize(

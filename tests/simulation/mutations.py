@@ -12,14 +12,16 @@ from typing import Any
 import msgspec
 import pytest
 
-from kallista.core import firing
+from kallista.core import dependencies, firing
 from kallista.core.decide import items, moments, turns
 from kallista.core.definitions import MapSpec
+from kallista.core.dependencies import DependencyPolicy, Verdict
 from kallista.core.firing import Step
 from kallista.core.items import Items
 from kallista.core.plan import WAKE, Fence, Plan
 from kallista.core.run import Draft
 from kallista.core.schedules import Overlap
+from kallista.core.states import ProcessStatus
 from kallista.engine.driver import Driver
 from kallista.engine.slots import Slots
 from kallista.store.memory import MemoryStore
@@ -124,6 +126,16 @@ def a_branch_too_many(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(turns, "is_chosen", lambda draft, position, switch: True)
 
 
+def impatient_processes(patch: pytest.MonkeyPatch) -> None:
+    """A process waits for no other one that exists."""
+    decide = dependencies.verdict_on
+
+    def verdict_on(state: ProcessStatus | None, policy: DependencyPolicy) -> Verdict:
+        return decide(state, policy) if state is None else Verdict.GO_ON
+
+    patch.setattr(dependencies, "verdict_on", verdict_on)
+
+
 MUTATIONS: Mapping[str, Plant] = {
     "a missing fence": no_fence,
     "a lost wake-up": lost_wake_up,
@@ -133,5 +145,6 @@ MUTATIONS: Mapping[str, Plant] = {
     "firings that overlap": overlapping_firings,
     "an item too many under way": one_item_too_many,
     "a branch that was not chosen": a_branch_too_many,
+    "a process that does not wait for others": impatient_processes,
 }
-"""The six mistakes."""
+"""The seven mistakes."""

@@ -32,6 +32,7 @@ from kallista.errors import (
 from kallista.store.memory import MemoryState
 from kallista.store.port import RunRecord
 
+from . import dependencies
 from .ledger import Ledger
 from .loop import SECOND, BrokenPromiseError, Machine
 from .program import MONDAY, Handled, Program, Setting, Surroundings, living
@@ -392,8 +393,13 @@ class Story:
         except Exception as error:
             self.machine.accuse(f"a client of {program.name} got {type(error).__name__}: {error}")
 
-    async def insist(self, program: Program, what: Callable[[], Awaitable[object]]) -> bool:
-        """Ask again as long as the store fails; false when it is given up."""
+    async def insist(
+        self,
+        program: Program,
+        what: Callable[[], Awaitable[object]],
+        may_refuse: Callable[[str], bool] = lambda told: False,
+    ) -> bool:
+        """Ask again as long as the store fails; false when it is given up, or rightly refused."""
         for _ in range(20):
             try:
                 await what()
@@ -403,6 +409,8 @@ class Story:
                 continue
             except KallistaError as error:
                 self.machine.note(program.name, f"refuses: {error}")
+                if may_refuse(str(error)):
+                    return False
                 raise
             self.machine.note(program.name, "answers")
             return True
@@ -429,11 +437,16 @@ class Story:
         elif kind is RunKind.PROCESS:
             data = self.workload.process()
             others = [other for other, kind in self.runs.items() if kind is RunKind.PROCESS]
-            if luck.random() < 0.2:
-                data["dependencies"] = [luck.choice([*others[:-1], f"r{len(self.runs) + 2}"])]
+            if luck.random() < 0.4:
+                later = [f"r{len(self.runs) + ahead}" for ahead in range(luck.randint(0, 2))]
+                awaited = luck.choices([*others, *others, *later], k=luck.randint(1, 2))
+                dependencies.drawn(id, [other for other in awaited if other != id], data)
             done = await self.insist(
                 program,
                 lambda: app.orchestrator.create_process(data, process_id=id, priority=priority),
+                may_refuse=lambda told: dependencies.circle_is_real(
+                    self.state, told, RunId(id), data.get("dependencies")
+                ),
             )
         else:
             seconds = luck.choice((0, 0, 1, 10))
@@ -724,23 +737,10 @@ class Story:
         if head.in_flight or record.owner is not None:
             return False
         if head.state is ProcessStatus.WAITING:
-            return not self.dependencies_completed(record)
+            return dependencies.is_held(self.state, self.ledger.definition(record))
         if head.state is ProcessStatus.RUNNING:
             return self.waits_for_children(record)
         return head.state in {*FINISHED_RUN, ProcessStatus.PENDING, ProcessStatus.PAUSED}
-
-    def dependencies_completed(self, record: RunRecord) -> bool:
-        """Whether all processes that one waits for have completed."""
-        for id in self.ledger.definition(record).dependencies:
-            key = self.state.keys.get(id)
-            record_of = None if key is None else self.state.runs[key]
-            if (
-                record_of is None
-                or record_of.kind is not RunKind.PROCESS
-                or record_of.head.state is not ProcessStatus.COMPLETED
-            ):
-                return False
-        return True
 
     def waits_for_children(self, record: RunRecord) -> bool:
         """Whether all that is left of a run are children that rest and have not finished."""
@@ -846,7 +846,10 @@ class Story:
 
     def may_fail(self, record: RunRecord) -> bool:
         """Whether a run has a time limit, or is held up by one that has."""
-        return record.parent is not None or is_limited(self.ledger.definition(record))
+        definition = self.ledger.definition(record)
+        return (
+            record.parent is not None or is_limited(definition) or dependencies.may_fail(definition)
+        )
 
     def close(self) -> None:
         """All programs leave in good order, and nothing is left behind."""
