@@ -21,5 +21,6 @@ def _tree(dependencies: Sequence[DependencySnapshot]) -> Iterator[str]:
     labels = [f"{_INDENT * item.depth}{item.id}" for item in dependencies]
     width = max(map(len, labels), default=0)
     for label, item in zip(labels, dependencies, strict=True):
-        policy = "" if item.on_failure is DependencyPolicy.WAIT else f", {item.on_failure} if not"
+        waits = item.on_failure is DependencyPolicy.WAIT
+        policy = "" if waits else f", {item.on_failure} if it fails"
         yield f"{label:{width}}  {item.status or 'does not exist yet'}{policy}"
