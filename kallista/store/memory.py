@@ -698,6 +698,11 @@ class MemoryStore:
                 self._remove(run, now)
         return before - len(self._state.runs)
 
+    async def purgeable(self, runs: Sequence[RunKey], ended_before: Micros) -> int:
+        """See the port."""
+        there = [self._read.runs[key] for key in runs if key in self._read.runs]
+        return sum(len(self._tree(run)) for run in there if self._may_go(run, ended_before))
+
     def _may_go(self, run: RunRecord, ended_before: Micros) -> bool:
         """Whether a run and all below it is over, and nobody needs it."""
         has_parent = run.parent is not None and run.parent[0] in self._state.runs

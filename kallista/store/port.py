@@ -618,6 +618,10 @@ class Store(Protocol):
         """
         ...
 
+    async def purgeable(self, runs: Sequence[RunKey], ended_before: Micros) -> int:
+        """How many runs ``purge`` would remove now if it were told the same."""
+        ...
+
     async def tombstone(self, run: RunId) -> Tombstone | None:
         """What stayed of a deleted run, or None."""
         ...

@@ -1021,6 +1021,7 @@ class StoreContract(ABC):
             await store.commit(finished(run))
         keys = [old.key, busy.key, RunKey(10_000)]
         assert await store.purge(keys, NOW, Micros(NOW + 7)) == 0, "it ended at that very moment"
+        assert [await other.purgeable(keys, Micros(NOW + at)) for at in (0, 1)] == [0, 3]
         assert await store.purge(keys, Micros(NOW + 1), Micros(NOW + 7)) == 3
         left = await other.list_runs(RunFilter(now=NOW))
         assert [run.id for run in left] == ["busy"]

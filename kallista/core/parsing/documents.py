@@ -479,6 +479,9 @@ def _definition(
 ) -> Definition:
     if defaults.on_failure is OnFailure.ROLLBACK and not last.can_undo:
         problems.add("on_failure: rollback undoes nothing: say compensate on a task at least")
+    too_many = last.too_many(len(steps))
+    if too_many is not None:
+        problems.add(too_many)
     undone = {step.id for step, _, _ in last.all if step.phase is Phase.UNDO}
     finals = [step for step, _, _ in last.all if step.phase is Phase.FINALLY]
     for id in sorted(undone.intersection(step.id for step in (*steps, *finals))):

@@ -234,6 +234,10 @@ class PostgresStore:
         """See the port."""
         return self._writing.submit(lambda writing: changes.purge(writing, runs, ended_before, now))
 
+    async def purgeable(self, runs: Sequence[RunKey], ended_before: Micros) -> int:
+        """See the port."""
+        return await self._reading.ask(lambda reading: reading.purgeable(runs, ended_before))
+
     async def tombstone(self, run: RunId) -> Tombstone | None:
         """See the port."""
         return await self._reading.ask(lambda reading: reading.tombstone(run))

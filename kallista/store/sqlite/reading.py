@@ -80,6 +80,7 @@ _TYPE_SCHEMAS = statement("type_schemas")
 _ROW_COUNTS = statement("row_counts")
 _OLDEST_BY_STATUS = statement("oldest_by_status")
 _LINES_OF_RUN = statement("lines_of_run")
+_PURGEABLE_RUNS = statement("purgeable_runs")
 _AWAITED_BY = statement("awaited_by")
 _BROKEN_LINKS = statement("broken_links")
 
@@ -269,6 +270,10 @@ class Reading:
     def awaited(self, run: RunKey) -> Sequence[RunId]:
         """Whose ends wake a run."""
         return [RunId(str(id)) for (id,) in self._db.execute(_AWAITED_BY, (run,))]
+
+    def purgeable(self, runs: Sequence[RunKey], ended_before: Micros) -> int:
+        """How many runs a purge would remove."""
+        return len(self._db.execute(_PURGEABLE_RUNS, (key_list(runs), ended_before)).fetchall())
 
     def waiting_for(self, runs: Sequence[RunId]) -> Sequence[Waiting]:
         """Who waits for some runs, by itself or through others."""

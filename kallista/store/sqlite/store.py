@@ -232,6 +232,10 @@ class SqliteStore:
             lambda writing: changes.purge(writing.db, runs, ended_before, now)
         )
 
+    async def purgeable(self, runs: Sequence[RunKey], ended_before: Micros) -> int:
+        """See the port."""
+        return await self._reading.ask(lambda reading: reading.purgeable(runs, ended_before))
+
     async def tombstone(self, run: RunId) -> Tombstone | None:
         """See the port."""
         return await self._reading.ask(lambda reading: reading.tombstone(run))
