@@ -325,9 +325,11 @@ class Ledger:
         return dependencies.found_of(started)[id]["results"][dependencies.FIRST]
 
     def _first_result(self, record: RunRecord) -> Json:
-        """What the first step of a process has returned; None: nothing."""
-        is_there = record.steps[0].status is TaskStatus.COMPLETED
-        return self.result(record, self.definition(record), 0) if is_there else None
+        """What the step of a process that others read has returned; None: nothing."""
+        definition = self.definition(record)
+        at = definition.position[StepId(dependencies.FIRST)]
+        is_there = record.steps[at].status is TaskStatus.COMPLETED
+        return self.result(record, definition, at) if is_there else None
 
     def _judge_start(self, record: RunRecord, event: Event) -> None:
         definition = self.definition(record)

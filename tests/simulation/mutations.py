@@ -147,4 +147,4 @@ MUTATIONS: Mapping[str, Plant] = {
     "a branch that was not chosen": a_branch_too_many,
     "a process that does not wait for others": impatient_processes,
 }
-"""The seven mistakes."""
+"""The nine mistakes."""

@@ -98,6 +98,30 @@ async def test_data_of_a_dependency_reaches_steps_conditions_and_children(any_wo
     }
 
 
+async def test_lists_and_switches_read_dependencies_too(any_world: World) -> None:
+    """What is gone through may come from another process, and so may what a branch depends on."""
+    shop = Shop()
+    app = await any_world.app(shop.work)
+    read = "processes.env.results.found"
+    steps = [
+        {"id": "each", "type": "work", "for_each": f"${{{read}}}", "value": "${item}"},
+        {
+            "id": "many",
+            "switch": [{"when": f"size({read}) > 1", "then": ["yes"]}],
+            "default": ["no"],
+        },
+        {"id": "yes", "type": "work", "value": f"${{{read}[0]}}"},
+        {"id": "no", "type": "work", "depends_on": ["many"]},
+    ]
+    env = process("env", values={"found": ["x", "y"]})
+    await begin(app, env, {"id": "main", "steps": steps, "dependencies": ["env"]})
+    await any_world.settle()
+    run = await app.orchestrator.get_process("main")
+    assert run.ok, run.errors
+    assert (run.results["each"], run.results["yes"]) == (["x", "y"], "x")
+    assert "no" not in run.results
+
+
 async def test_what_was_read_stays_whatever_becomes_of_the_dependency(any_world: World) -> None:
     """Deleting it, a restart and another worker change nothing; nor does a retry of the reader."""
     shop = Shop()
