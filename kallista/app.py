@@ -35,6 +35,7 @@ from kallista.engine.clock import Clock, SystemClock
 from kallista.engine.definitions import StoredDefinitions
 from kallista.engine.embedded import EmbeddedEngine, Options
 from kallista.engine.port import RunRequest
+from kallista.engine.processes import ProcessPool, WhenNeeded
 from kallista.engine.threads import ThreadPool
 from kallista.errors import UsageError
 from kallista.logs import setup_logging
@@ -46,6 +47,7 @@ from kallista.tasks import (
     http_handler,
     load_plugins,
     program_registry,
+    refuse_in_child,
 )
 from kallista.workflows import ProcessOrchestrator, TaskScheduler, WorkflowManager
 from kallista.workflows.same_again import read_deduplicate
@@ -95,12 +97,14 @@ class TypeInfo(Snapshot, frozen=True):
         description: The first line of the handler's docstring.
         schema: The JSON Schema of its config.
         blocking: Whether it runs on a thread.
+        in_process: Whether it runs in a process of its own.
     """
 
     type: TaskType
     description: str
     schema: Mapping[str, Json]
     blocking: bool
+    in_process: bool = False
 
 
 class Diagnosis(Snapshot, frozen=True):
@@ -163,6 +167,7 @@ class Kallista:
             options=Options(
                 worker=worker,
                 max_concurrency=settings.max_concurrency,
+                processes=settings.processes,
                 queues=tuple(check_id(name, "queue name") for name in settings.queues),
                 lease=Micros(round(settings.lease * 1_000_000)),
                 grace=Micros(round(settings.grace * 1_000_000)),
@@ -209,6 +214,7 @@ class Kallista:
         threads: ThreadPool | None,
         logs_to: str | None,
     ) -> None:
+        refuse_in_child()
         self._settings = settings
         self._logs_to = logs_to
         self._end_logging: Callable[[], None] | None = None
@@ -219,7 +225,9 @@ class Kallista:
         self._handlers.add(http_handler(settings.http_allow))
         for function in tasks:
             self._handlers.add(function)
-        self._engine = EmbeddedEngine(store, self._handlers, clock, options, threads)
+        self._engine = EmbeddedEngine(
+            store, self._handlers, clock, options, WhenNeeded(_processes), threads
+        )
         limits = Limits(
             settings.max_steps,
             settings.max_payload_bytes,
@@ -540,6 +548,13 @@ def _refuse_on_loop() -> None:
     )
 
 
+def _processes() -> ProcessPool:
+    """What calls handlers in processes of their own; who has none does not pay for reading it."""
+    from kallista.tasks.processes import Processes
+
+    return Processes()
+
+
 def _store(settings: Config) -> Store:
     if settings.is_postgresql:
         return _postgres_store(settings.url)
@@ -595,7 +610,13 @@ def _shipped_definitions() -> Sequence[Definition]:
 
 def _type_info(handler: Handler) -> TypeInfo:
     description = str(getattr(handler, "description", ""))
-    return TypeInfo(handler.type, description, json.loads(handler.schema()), handler.blocking)
+    return TypeInfo(
+        handler.type,
+        description,
+        json.loads(handler.schema()),
+        handler.blocking,
+        handler.in_process,
+    )
 
 
 def _anything_goes(

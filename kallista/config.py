@@ -149,6 +149,8 @@ class Config:
         logs_dir: The folder of the log files.
         log_level: The lowest level that is logged.
         max_concurrency: How many attempts one program runs at once.
+        processes: How many of them may have a process of their own (``executor="process"``); by
+            default as many as the machine has processors.
         queues: The queues whose tasks a program executes; others are left to other workers.
         lease: For how many seconds a worker may be silent before others take over its work; at
             least 1.
@@ -170,6 +172,7 @@ class Config:
     logs_dir: str = _setting("logs", _text)
     log_level: str = _setting("INFO", _level)
     max_concurrency: int = _setting(100, _count)
+    processes: int = _setting(os.cpu_count() or 1, _count)
     queues: tuple[str, ...] = _setting(("default",), _queues)
     lease: float = _setting(30.0, _lease)
     grace: float = _setting(10.0, _seconds)

@@ -63,5 +63,13 @@ class WaitTimeoutError(KallistaError, TimeoutError):
     """A ``wait_…`` ran out of time; the run itself goes on."""
 
 
+class HeartbeatTimeout(KallistaError, TimeoutError):
+    """An attempt was silent for longer than its ``heartbeat_timeout``, and was stopped."""
+
+
+class ProcessDiedError(KallistaError):
+    """The process that executed a handler ended before it: it crashed, or was killed."""
+
+
 class RunFailedError(KallistaError):
     """Raised by ``raise_for_status()`` on a run that did not complete."""

@@ -10,7 +10,7 @@ from kallista.core.ids import child_id, item_id
 from kallista.core.items import items_in
 from kallista.core.plan import WAKE, WHOLE_RUN
 from kallista.core.run import Run, follow
-from kallista.core.states import ACTIVE_RUN, FINISHED_RUN, ProcessStatus, RunKind, TaskStatus
+from kallista.core.states import ACTIVE_RUN, FINISHED_RUN, HEARD, ProcessStatus, RunKind, TaskStatus
 from kallista.core.types import Micros, RunId, RunKey, TaskType
 from kallista.engine.promises import is_under_way, waits_in
 from kallista.store.memory import MemoryState
@@ -29,6 +29,11 @@ def audit(state: MemoryState) -> None:
         _history_tells_the_state(state, record, definition)
         _driver_is_alive_and_busy(state, record, definition)
         _waits_in_no_circle(state, record)
+        for (run, position), said in state.heartbeats.items():
+            if run == record.key:
+                step = record.steps[position]
+                assert step.status in HEARD, record.id
+                assert said.attempt <= step.attempt, record.id
         if record.head.state not in FINISHED_RUN:
             _Moving(state, record, definition, lines).check()
 

@@ -93,6 +93,9 @@ tasks = ["tasks.py"]
 # How many tasks one program executes at once.
 # max_concurrency = 100
 
+# How many of them may have a process of their own; without it one for each processor.
+# processes = 4
+
 # For how long runs are kept once they are over; without it for ever.
 # retention = "90d"
 

@@ -40,10 +40,14 @@ _INDENT: Final = (0, 0, 0, 2)
 
 def show_runs(page: Page[RunSummary], what: str) -> None:
     """A list of runs, and how to see more of them."""
-    rows = [(run.id, run.name, run.status, ago(run.created_at), _time(run)) for run in page.items]
+    rows = [(run.id, run.name, _status(run), ago(run.created_at), _time(run)) for run in page.items]
     columns = ("id", "name", "status", "created", "took")
     print_table(columns, rows, empty=f"no {what} match", flexible=1)
     _tell_more(page.cursor)
+
+
+def _status(run: RunSummary) -> str:
+    return run.status if run.progress is None else f"{run.status} {run.progress:.0%}"
 
 
 def _time(run: RunSummary) -> str:
@@ -128,6 +132,12 @@ def _task_facts(task: TaskSnapshot) -> Iterator[tuple[str, object]]:
         yield "schedule", task.schedule_id
     if task.attempt > 1:
         yield "attempts", task.attempt
+    if task.progress is not None:
+        yield "progress", f"{task.progress:.0%} {task.progress_message or ''}".rstrip()
+    if task.heartbeat_at is not None:
+        yield "heard of", ago(task.heartbeat_at)
+    if task.heartbeat_details is not None:
+        yield "heartbeat", short(task.heartbeat_details)
     if task.note:
         yield "note", task.note
     if task.result is not None:
@@ -272,8 +282,10 @@ def show_types(types: Sequence[TypeInfo]) -> None:
     from rich.padding import Padding
 
     for info in types:
-        thread = "  (on a thread)" if info.blocking else ""
-        console().print(cell(info.type).append(thread, style="dim"), style="bold")
+        where = "  (on a thread)" if info.blocking else ""
+        if info.in_process:
+            where = "  (in a process of its own)"
+        console().print(cell(info.type).append(where, style="dim"), style="bold")
         console().print(Padding(cell(info.description), _INDENT))
         rows = [_parameter(parameter) for parameter in parameters_of(info.schema)]
         if rows:

@@ -46,6 +46,7 @@ class TaskSpec(Struct, frozen=True, gc=False):
         deadline: The limit of all attempts together, from when the task may first run.
         max_crashes: How often its worker may die while it runs; then it is set aside as FAILED.
         queue: Only workers that serve this queue execute it.
+        heartbeat_timeout: How long an attempt may be silent before it is stopped, and has failed.
     """
 
     type: TaskType
@@ -55,6 +56,7 @@ class TaskSpec(Struct, frozen=True, gc=False):
     deadline: Micros | None = None
     max_crashes: int = DEFAULT_MAX_CRASHES
     queue: str = DEFAULT_QUEUE
+    heartbeat_timeout: Micros | None = None
 
     def is_suspect(self, crashes: int) -> bool:
         """Whether one more crash sets it aside: so that nobody else is blamed, it runs alone."""

@@ -171,6 +171,7 @@ def _task_to_data(task: TaskSpec) -> dict[str, Json]:
             "deadline": (task.deadline, None),
             "max_crashes": (task.max_crashes, DEFAULT_MAX_CRASHES),
             "queue": (task.queue, DEFAULT_QUEUE),
+            "heartbeat_timeout": (task.heartbeat_timeout, None),
         }
     )
 
@@ -192,6 +193,7 @@ def _step_from_data(data: Mapping[str, Any]) -> StepSpec:
             deadline=data.get("deadline"),
             max_crashes=data.get("max_crashes", DEFAULT_MAX_CRASHES),
             queue=data.get("queue", DEFAULT_QUEUE),
+            heartbeat_timeout=data.get("heartbeat_timeout"),
         )
     return StepSpec(
         id=StepId(data["id"]),

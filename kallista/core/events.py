@@ -58,6 +58,25 @@ class StepState(Struct, frozen=True, gc=False):
     passed: bool = False
 
 
+class Heartbeat(Struct, frozen=True, gc=False):
+    """What the last attempt of a step that was heard of has said of itself; no part of history.
+
+    Args:
+        attempt: Which attempt it was.
+        at: When it was heard of.
+        fraction: How far it is, from 0 to 1; None: it has not said so.
+        message: What it does.
+        details: What the next attempt is to be given, perhaps of an attempt before this one; None:
+            nothing.
+    """
+
+    attempt: int
+    at: Micros
+    fraction: float | None = None
+    message: str | None = None
+    details: JsonText | None = None
+
+
 class RunHead(Struct, frozen=True, gc=False):
     """Where a run is; what every plan of it rewrites.
 

@@ -28,6 +28,8 @@ class Invocation(Struct):
         generation: What is to be done anew, if asked for again, has another one each time.
         spend: Called with an amount in billionths and its unit; to be awaited by whoever wants to
             know that it is written down.
+        heartbeat: Called with details for the next attempt, or None, to show that it goes on.
+        heartbeat_details: What attempts before this one have left for it.
     """
 
     run_id: RunId
@@ -41,6 +43,8 @@ class Invocation(Struct):
     max_result_bytes: int = MAX_PAYLOAD_BYTES
     generation: int = 0
     spend: Callable[[int, str], Awaitable[None]] | None = None
+    heartbeat: Callable[[JsonText | None], None] = lambda details: None
+    heartbeat_details: JsonText | None = None
 
     @property
     def idempotency_key(self) -> str:
@@ -59,6 +63,11 @@ class Handler(Protocol):
     @property
     def blocking(self) -> bool:
         """Whether it is a plain function, to be called on a thread."""
+        ...
+
+    @property
+    def in_process(self) -> bool:
+        """Whether it is to be called in a process of its own, which can be ended at any moment."""
         ...
 
     @property

@@ -7,6 +7,7 @@ from typing import Any, cast
 
 from msgspec import Struct
 
+from kallista.core.ids import content_hash
 from kallista.core.json_text import from_json, to_json
 from kallista.core.types import Json, JsonText
 
@@ -19,6 +20,7 @@ class Items(Struct, frozen=True, gc=False):
 
     Args:
         count: How many items there are.
+        mark: By which it is known whether the list is still the same.
         begun: How many have begun; the next one is at this place in the list.
         open: Those whose runs are under way, ascending.
         failed: Those that have begun and did not complete, and run again when the run is retried.
@@ -28,6 +30,7 @@ class Items(Struct, frozen=True, gc=False):
     """
 
     count: int
+    mark: str
     begun: int = 0
     open: tuple[int, ...] = ()
     failed: tuple[int, ...] = ()
@@ -47,9 +50,16 @@ class Items(Struct, frozen=True, gc=False):
         return not is_left and self.begun == self.count
 
 
+def mark_of(values: list[Json]) -> str:
+    """What tells one list from another."""
+    return content_hash(values)[:16]
+
+
 def items_data(items: Items) -> dict[str, Json]:
     """How far a step is, as it stands in the events of the step."""
-    data: dict[str, Json] = {"count": items.count, "begun": items.begun, "open": list(items.open)}
+    data: dict[str, Json] = {
+        "count": items.count, "mark": items.mark, "begun": items.begun, "open": list(items.open),
+    }  # fmt: skip
     if items.failed:
         data["failed"] = list(items.failed)
     if items.passed:
@@ -69,6 +79,7 @@ def items_in(data: JsonText | None) -> Items | None:
     known = cast("Mapping[str, Any]", told["items"])
     return Items(
         count=known["count"],
+        mark=known["mark"],
         begun=known["begun"],
         open=tuple(known["open"]),
         failed=tuple(known.get("failed", ())),

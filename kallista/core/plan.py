@@ -202,6 +202,7 @@ class Plan(Struct, frozen=True, gc=False):
         settle: Steps whose loans end with this plan; one without a loan is no error.
         failures: What of it fails, or goes on again.
         budget: New limits of its budgets, in billionths, by unit.
+        forget: Steps whose heartbeats nobody needs any more; one without is no error.
     """
 
     run: RunKey
@@ -222,3 +223,4 @@ class Plan(Struct, frozen=True, gc=False):
     settle: tuple[int, ...] = ()
     failures: Failures = ()
     budget: tuple[tuple[str, int], ...] = ()
+    forget: tuple[int, ...] = ()

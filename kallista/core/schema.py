@@ -199,6 +199,9 @@ def _limits() -> Schema:
             "description": "How often its worker may die while it runs; 5 when not said.",
         },
         "queue": _nullable(_ref("id", "Which workers execute it; `default` when not said.")),
+        "heartbeat_timeout": _nullable(
+            _ref("duration", "How long an attempt may be silent before it is stopped.")
+        ),
     }
 
 

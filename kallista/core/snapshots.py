@@ -118,12 +118,14 @@ class StepSnapshot(Snapshot, frozen=True):
         ready_at: From when it may run or goes on, where that is a moment.
         started_at: When its last attempt started.
         ended_at: When it finished.
-        progress: How far its running attempt says it is, from 0 to 1; known in the program that
-            executes it.
+        progress: How far its running attempt says it is, from 0 to 1; other programs learn of it
+            about once a second.
         progress_message: What the attempt says it is doing.
         phase: Whether the run is for it, or it undoes another one, or runs at the end.
         items: How far it is with the list that it goes through; None: there is none, or it has not
             begun.
+        heartbeat_at: When its running attempt was last heard of.
+        heartbeat_details: What it has left for the attempt after it, or one before it for it.
     """
 
     id: StepId
@@ -144,6 +146,8 @@ class StepSnapshot(Snapshot, frozen=True):
     progress_message: str | None
     phase: Phase = Phase.MAIN
     items: ItemsSnapshot | None = None
+    heartbeat_at: datetime | None = None
+    heartbeat_details: Json = None
 
 
 class RunSnapshot(Snapshot, frozen=True):
@@ -233,7 +237,7 @@ class ProcessSnapshot(RunSnapshot, frozen=True):
 
 
 class TaskSnapshot(RunSnapshot, frozen=True):
-    """A single task at one moment."""
+    """A single task at one moment; see ``StepSnapshot`` for what is not said by its name."""
 
     status: TaskStatus
     type: TaskType
@@ -244,6 +248,10 @@ class TaskSnapshot(RunSnapshot, frozen=True):
     note: str | None
     schedule_id: ScheduleId | None
     scheduled_time: datetime | None
+    progress: float | None = None
+    progress_message: str | None = None
+    heartbeat_at: datetime | None = None
+    heartbeat_details: Json = None
 
 
 AnySnapshot: TypeAlias = WorkflowSnapshot | ProcessSnapshot | TaskSnapshot
@@ -257,7 +265,7 @@ def _results(steps: Sequence[StepSnapshot]) -> dict[StepId, Json]:
 
 
 class RunSummary(Snapshot, frozen=True):
-    """A line of a list of runs."""
+    """A line of a list of runs; of a single task also how far it is."""
 
     id: RunId
     kind: RunKind
@@ -272,6 +280,8 @@ class RunSummary(Snapshot, frozen=True):
     created_at: datetime
     started_at: datetime | None
     ended_at: datetime | None
+    progress: float | None = None
+    progress_message: str | None = None
 
 
 ItemT = TypeVar("ItemT", bound=Snapshot)

@@ -127,6 +127,9 @@ FINISHED_STEP: Final = frozenset(
     {TaskStatus.COMPLETED, TaskStatus.FAILED, TaskStatus.CANCELLED, TaskStatus.SKIPPED}
 )
 
+HEARD: Final = frozenset({TaskStatus.SCHEDULED, TaskStatus.RUNNING})
+"""The statuses of a step in which an attempt of it runs, or will, if one has run before."""
+
 _P, _T, _E = ProcessStatus, TaskStatus, EventKind
 
 RUN_TRANSITIONS: Final[Mapping[tuple[ProcessStatus, EventKind], ProcessStatus]] = {

@@ -28,6 +28,10 @@ class TriggerRule(StrEnum):
     ALWAYS = "always"
 
 
+EARLY: Final = frozenset({TriggerRule.ALWAYS, TriggerRule.ONE_COMPLETED, TriggerRule.ONE_FAILED})
+"""The rules by which a step may begin before all steps before it have ended."""
+
+
 class Upstream(Enum):
     """What has become of a step before another."""
 

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Final
 
 from kallista.core.birth import newborn_child
 from kallista.core.decide.lines import priority_of
 from kallista.core.plan import Fence, NewRun, Ownership, Plan
 from kallista.core.run import Draft
-from kallista.core.states import RunKind
+from kallista.core.states import HEARD, RunKind
 from kallista.core.types import RunKey
 
 # A member of an enumeration costs more to look up on its class than a constant.
 _PROCESS: Final = RunKind.PROCESS
 
 
-def plan_of(draft: Draft, key: RunKey, fence: Fence, ownership: Ownership | None) -> Plan:
+def plan_of(
+    draft: Draft,
+    key: RunKey,
+    fence: Fence,
+    ownership: Ownership | None,
+    heard: Collection[int] = (),
+) -> Plan:
     """The plan of a draft.
 
     Args:
@@ -23,6 +30,7 @@ def plan_of(draft: Draft, key: RunKey, fence: Fence, ownership: Ownership | None
         key: The run's key.
         fence: What the store checks first.
         ownership: Who drives the run afterwards; None leaves that as it is.
+        heard: The steps that may have heartbeats in the store.
     """
     is_from_outside = fence.epoch is None and ownership is None
     is_process = draft.run.definition.kind is _PROCESS
@@ -46,6 +54,7 @@ def plan_of(draft: Draft, key: RunKey, fence: Fence, ownership: Ownership | None
         tuple(draft.settle),
         () if draft.failures is None else tuple(draft.failures.items()),
         draft.budget,
+        tuple([at for at in heard if draft.step(at).status not in HEARD]) if heard else (),
     )
 
 

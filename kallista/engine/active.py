@@ -3,29 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from kallista.core.definitions import Definition, TaskSpec
 from kallista.core.encoding import definition_from_data
+from kallista.core.events import StepState
 from kallista.core.json_text import from_json
 from kallista.core.plan import NewRun
 from kallista.core.run import Run
-from kallista.core.states import FINISHED_RUN, RunKind
+from kallista.core.states import FINISHED_RUN, HEARD, RunKind
 from kallista.core.types import Json, JsonText, RunKey, TaskType, WorkerKey
 from kallista.engine.mailbox import Item
 from kallista.store.port import RunRecord
 
-
-@dataclass(slots=True)
-class Progress:
-    """How far a running attempt says it is."""
-
-    fraction: float
-    message: str | None
+if TYPE_CHECKING:
+    from kallista.engine.heartbeats import Heart
 
 
 class ActiveRun(Struct, eq=False):
@@ -45,7 +41,8 @@ class ActiveRun(Struct, eq=False):
         writing: Whether a plan is on its way to the store, or the run is being read.
         gone: Whether this program has let go of it.
         attempts: The task that executes each attempt here, by step.
-        progress: What running attempts report, by step; None until one does.
+        hearts: What running attempts say of themselves, by step; None until one does.
+        heard: Steps of which the store may hold what attempts have said.
         origin: What is stored of it besides its state, as it was found or made.
         results: What brought finished steps to their end, as it is encoded, by position;
             ``WHOLE_RUN``: the run itself.
@@ -67,7 +64,8 @@ class ActiveRun(Struct, eq=False):
     writing: bool = False
     gone: bool = False
     attempts: dict[int, asyncio.Task[None]] = {}
-    progress: dict[int, Progress] | None = None
+    hearts: dict[int, Heart] | None = None
+    heard: frozenset[int] = frozenset()
     origin: RunRecord | NewRun | None = None
     results: dict[int, JsonText] = {}
     all_results: bool = False
@@ -160,3 +158,10 @@ def run_of(record: RunRecord, definition: Definition) -> Run:
         record.id, definition, inputs, record.priority, record.head, list(record.steps), None,
         None if expires is None else expires.moment(record.created_at),
     )  # fmt: skip
+
+
+def maybe_heard(steps: Sequence[StepState]) -> frozenset[int]:
+    """The steps that attempts have left something for: those that were begun, and are not over."""
+    return frozenset(
+        [position for position, step in enumerate(steps) if step.attempt and step.status in HEARD]
+    )

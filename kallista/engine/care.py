@@ -18,6 +18,7 @@ from kallista.core.states import FINISHED_RUN, FINISHED_STEP, RunKind
 from kallista.core.types import Json, Micros, RunId, RunKey
 from kallista.engine.active import DefinitionCache
 from kallista.engine.facts import Facts
+from kallista.engine.heartbeats import Hearing
 from kallista.engine.promises import HISTORY_PAGE, Promises
 from kallista.engine.retention import Purger
 from kallista.engine.snapshots import SnapshotBuilder
@@ -113,7 +114,7 @@ class StoreCare:
         definitions = DefinitionCache()
         self._promises = Promises(store, definitions)
         self._snapshots = SnapshotBuilder(
-            store, definitions, Facts(store, definitions), lambda run: {}, now
+            store, definitions, Facts(store, definitions), Hearing(store, lambda run: {}), now
         )
 
     async def stats(self) -> StoreStats:
@@ -146,7 +147,7 @@ class StoreCare:
         record = await self._store.load(min(found)) if found else None
         if record is None:
             return None
-        summary = self._snapshots.summary(record)
+        (summary,) = await self._snapshots.summaries([record])
         return OldestRun(summary.id, summary.kind, summary.status, summary.created_at)
 
     async def check(self, *, quick: bool = False) -> StoreCheck:

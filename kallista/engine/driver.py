@@ -25,13 +25,19 @@ from kallista.core.commands import (
 from kallista.core.decide import NO_CAPACITY, decide
 from kallista.core.definitions import TaskSpec
 from kallista.core.outcomes import HandedBack
-from kallista.core.plan import WHOLE_RUN, Fence, NewRun, Ownership
+from kallista.core.plan import WHOLE_RUN, Fence, NewRun, Ownership, Plan
 from kallista.core.run import Draft, Run
 from kallista.core.states import ACTIVE_RUN, FINISHED_RUN, EventKind, RunKind, TaskStatus
 from kallista.core.types import Micros, RunId, RunKey, TaskType, WorkerKey
 from kallista.core.wiring import wiring
 from kallista.core.writing import plan_of
-from kallista.engine.active import ActiveRun, DefinitionCache, run_of, task_type
+from kallista.engine.active import (
+    ActiveRun,
+    DefinitionCache,
+    maybe_heard,
+    run_of,
+    task_type,
+)
 from kallista.engine.alarm import TRY_AGAIN_AFTER
 from kallista.engine.clock import Clock, pass_by
 from kallista.engine.facts import Facts
@@ -411,6 +417,7 @@ class Driver:
             parent=record.parent,
             origin=record,
             all_results=_is_fresh(record),
+            heard=maybe_heard(record.steps),
         )
         if record.owner != self._slots.worker:
             active.epoch = record.epoch + 1
@@ -495,10 +502,12 @@ class Driver:
             return
         ownership = self._ownership(active, letting_go=letting_go)
         fence = Fence(active.version, active.epoch if active.owned else None)
-        plan = plan_of(draft, active.key, fence, ownership)
+        plan = plan_of(draft, active.key, fence, ownership, active.heard)
         active.writing = True
         written = self._store.commit(plan)
-        written.add_done_callback(partial(self._written, active, draft, batch, asked, letting_go))
+        written.add_done_callback(
+            partial(self._written, active, draft, plan, batch, asked, letting_go)
+        )
 
     def _looks_first(self, active: ActiveRun, asked: Asked | None) -> bool:
         """Whether a command that changes nothing is decided on again, after a look at the run."""
@@ -577,6 +586,7 @@ class Driver:
         self,
         active: ActiveRun,
         draft: Draft,
+        plan: Plan,
         batch: list[Stimulus],
         asked: Asked | None,
         letting_go: bool,
@@ -603,6 +613,10 @@ class Driver:
         if draft.lend or draft.settle:
             lent = active.on_loan.union([grant.step for grant in draft.lend])
             active.on_loan = lent.difference(draft.settle)
+        if draft.lend or plan.forget:
+            # What borrowers write of what their attempts say is not known here.
+            heard = active.heard.union([grant.step for grant in draft.lend])
+            active.heard = heard.difference(plan.forget)
         if draft.lend or draft.settle or draft.stopped:
             self._on_loans()  # this worker may have borrowed it itself, before it drove the run
         _remember_results(active, draft)
@@ -865,7 +879,9 @@ class Driver:
         if not changes_something(draft):
             return False
         try:
-            await self._store.commit(plan_of(draft, record.key, Fence(record.version, None), None))
+            fence = Fence(record.version, None)
+            heard = maybe_heard(record.steps)
+            await self._store.commit(plan_of(draft, record.key, fence, None, heard))
         finally:  # it may have been written, whatever has become of the caller and the answer
             self._knowledge.ended(record.id)
             self._notices.tell(record.id, over=True)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from kallista.core.commands import AttemptEnded, Command, Verb
 from kallista.core.durations import to_datetime
+from kallista.core.events import Heartbeat
 from kallista.core.handlers import Handlers
 from kallista.core.ids import may_exist
 from kallista.core.plan import DEFAULT_QUEUE, type_of_lane
@@ -36,7 +37,7 @@ from kallista.core.types import (
     RunKey,
     ScheduleId,
 )
-from kallista.engine.active import ActiveRun, DefinitionCache, Progress
+from kallista.engine.active import ActiveRun, DefinitionCache
 from kallista.engine.alarm import Alarm, repeat
 from kallista.engine.borrower import Borrower
 from kallista.engine.clock import Clock
@@ -47,10 +48,12 @@ from kallista.engine.executor import Executor
 from kallista.engine.explaining import Explainer
 from kallista.engine.facts import Facts
 from kallista.engine.firings import Firings
+from kallista.engine.heartbeats import Hearing, Heartbeats
 from kallista.engine.knowledge import Knowledge
 from kallista.engine.notices import Notices
 from kallista.engine.paging import checked_limit, checked_statuses, cursor_of, read_cursor
 from kallista.engine.port import ListRequest, RunRequest, Schedules
+from kallista.engine.processes import ProcessPool
 from kallista.engine.scheduling import StoredSchedules
 from kallista.engine.slots import Slots
 from kallista.engine.snapshots import SnapshotBuilder
@@ -98,6 +101,7 @@ class Options:
     Args:
         worker: Whether it executes anything; else it only commands and looks.
         max_concurrency: How many attempts at once.
+        processes: How many of those may have a process of their own.
         queues: The queues whose tasks it executes.
         grace: How long attempts in flight may go on when it closes.
         within: The only run, with its tree, that it works on; None: all.
@@ -112,6 +116,7 @@ class Options:
 
     worker: bool = True
     max_concurrency: int = 100
+    processes: int = os.cpu_count() or 1
     queues: tuple[str, ...] = (DEFAULT_QUEUE,)
     grace: Micros = Micros(10_000_000)
     within: RunId | None = None
@@ -130,6 +135,7 @@ class EmbeddedEngine:
         handlers: The code behind each task type.
         clock: What time it is.
         options: How it works.
+        processes: What calls handlers that have a process of their own.
         threads: What calls blocking handlers; a pool of its own by default.
         entropy: Gives as many random bytes as it is asked for; for generated ids.
     """
@@ -140,6 +146,7 @@ class EmbeddedEngine:
         handlers: Handlers,
         clock: Clock,
         options: Options,
+        processes: ProcessPool,
         threads: ThreadPool | None = None,
         entropy: Callable[[int], bytes] = os.urandom,
     ) -> None:
@@ -151,7 +158,13 @@ class EmbeddedEngine:
         self._notices = Notices()
         self._knowledge = Knowledge()
         self._facts = Facts(store, self._definitions, options.max_payload_bytes)
-        self._slots = Slots(handlers, options.max_concurrency, options.queues, self._place_is_free)
+        self._slots = Slots(
+            handlers,
+            options.max_concurrency,
+            options.queues,
+            options.processes,
+            self._place_is_free,
+        )
         self._driver = Driver(
             store,
             clock,
@@ -167,7 +180,9 @@ class EmbeddedEngine:
         self._borrower = Borrower(
             store, clock, self._slots, self._facts, self._definitions, self._place_is_free
         )
+        self._processes = processes
         self._threads = threads or Threads(options.max_concurrency)
+        self._heartbeats = Heartbeats(store, clock)
         self._executor = Executor(
             handlers,
             self._ended,
@@ -176,6 +191,8 @@ class EmbeddedEngine:
             self._slots,
             self._facts,
             self._threads,
+            processes,
+            self._heartbeats,
             options.max_payload_bytes,
             Ledger(store, clock, self._place_is_free),
         )
@@ -207,10 +224,11 @@ class EmbeddedEngine:
         self._lease_alarm = Alarm(clock)
         self._look_alarm = Alarm(clock)
         self._name = f"{socket.gethostname()}-{os.getpid()}-{entropy(3).hex()}"
-        self._snapshots = SnapshotBuilder(
-            store, self._definitions, self._facts, self._progress_of, clock.now
+        hearing = Hearing(store, self._heard_here)
+        self._snapshots = SnapshotBuilder(store, self._definitions, self._facts, hearing, clock.now)
+        self._explainer = Explainer(
+            store, self._definitions, self._facts.awaited, hearing, clock.now
         )
-        self._explainer = Explainer(store, self._definitions, self._facts.awaited, clock.now)
         self._creator = Creator(
             store,
             clock,
@@ -263,6 +281,7 @@ class EmbeddedEngine:
     async def _start_working(self) -> None:
         await self._register()
         self._slots.open = True
+        self._heartbeats.open()
         self._serve(self._renew, self._lease_alarm, "renewing the lease")
         self._lease_alarm.set(self._next_beat())
         self._serve(self._dispatcher.once, self._dispatcher.alarm, "claiming")
@@ -366,6 +385,7 @@ class EmbeddedEngine:
         if self._executor.running:
             await self._let_finish()
         self._executor.close()
+        self._heartbeats.close()
         self._slots.give_up_alone()
         try:
             await self._driver.drain(DRAIN)
@@ -377,6 +397,7 @@ class EmbeddedEngine:
                 await self._retire()
         finally:
             self._threads.close()
+            await self._processes.close()
             await self._store.close()
 
     async def _retire(self) -> None:
@@ -452,9 +473,11 @@ class EmbeddedEngine:
         if self._options.worker:
             self._dispatcher.queued(ready_at, priority)
 
-    def _progress_of(self, key: RunKey) -> Mapping[int, Progress]:
+    def _heard_here(self, key: RunKey) -> Mapping[int, Heartbeat]:
         active = self._driver.get(key)
-        return {} if active is None or active.progress is None else active.progress
+        if active is None or active.hearts is None:
+            return {}
+        return {position: heart.said() for position, heart in active.hearts.items()}
 
     # runs
 
@@ -591,7 +614,7 @@ class EmbeddedEngine:
         )
         shown = records[:limit]
         cursor = cursor_of(shown[-1].key) if len(records) > limit else None
-        return Page(tuple(self._snapshots.summary(record) for record in shown), cursor)
+        return Page(await self._snapshots.summaries(shown), cursor)
 
     async def _key_of(self, id: RunId) -> RunKey:
         heads = await self._store.heads([id])

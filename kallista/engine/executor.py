@@ -1,23 +1,21 @@
-"""Executes attempts: on the event loop or on threads, with their time limits and endings."""
+"""Executes attempts: on the event loop, on threads or in processes, with their time limits."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import traceback
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import suppress
-from datetime import timedelta
 from inspect import isawaitable
 from threading import current_thread, main_thread
 from typing import Final, TypeAlias, TypeVar, cast
 
 from msgspec.structs import replace
 
+from kallista.core import raising
 from kallista.core.commands import AttemptEnded
 from kallista.core.definitions import Definition, Phase, TaskSpec
-from kallista.core.durations import parse_duration
 from kallista.core.handlers import Handler, Handlers, Invocation
 from kallista.core.outcomes import (
     Completed,
@@ -28,19 +26,21 @@ from kallista.core.outcomes import (
     Stopped,
 )
 from kallista.core.plan import WHOLE_RUN
-from kallista.core.retry import NO_DELAY
+from kallista.core.raising import asked_pause, kinds
 from kallista.core.run import Run
 from kallista.core.states import UNDOING, ProcessStatus, RunKind, TaskStatus
 from kallista.core.types import Json, JsonText, Micros, RunKey, TaskType
 from kallista.core.wiring import evaluate, reads, wiring
-from kallista.engine.active import ActiveRun, Progress
+from kallista.engine.active import ActiveRun
 from kallista.engine.alarm import TRY_AGAIN_AFTER
 from kallista.engine.clock import Clock, Timer, pass_by
 from kallista.engine.facts import Facts
+from kallista.engine.heartbeats import Heart, Heartbeats, Silence
+from kallista.engine.processes import ProcessPool
 from kallista.engine.slots import CLAIM_AHEAD, Slots
 from kallista.engine.spending import Ledger, Spending
 from kallista.engine.threads import ThreadPool
-from kallista.errors import StoreError
+from kallista.errors import HeartbeatTimeout, StoreError
 from kallista.logs import mask_text, secret_values
 from kallista.store.port import Store
 
@@ -64,6 +64,8 @@ class Executor:
         slots: Where places are given back.
         facts: What earlier steps returned.
         threads: For handlers that block.
+        processes: For handlers that have a process of their own.
+        heartbeats: Where attempts say how they are.
         max_result_bytes: How long an encoded result may be.
         ledger: Where what handlers spend is written down.
     """
@@ -77,6 +79,8 @@ class Executor:
         slots: Slots,
         facts: Facts,
         threads: ThreadPool,
+        processes: ProcessPool,
+        heartbeats: Heartbeats,
         max_result_bytes: int,
         ledger: Ledger,
     ) -> None:
@@ -87,6 +91,8 @@ class Executor:
         self._slots = slots
         self._facts = facts
         self._threads = threads
+        self._processes = processes
+        self._heartbeats = heartbeats
         self._max_result_bytes = max_result_bytes
         self._ledger = ledger
         self._attempts: dict[asyncio.Task[None], _Attempt] = {}
@@ -100,7 +106,8 @@ class Executor:
 
     def launch(self, active: ActiveRun, position: int) -> None:
         """Execute the step's running attempt; its place is taken already."""
-        attempt = _Attempt(active, position, HandedBack() if self._closed else None)
+        outcome = HandedBack() if self._closed else None
+        attempt = _Attempt(active, position, self._heartbeats, outcome)
         task = asyncio.get_running_loop().create_task(self._execute(attempt))
         self._attempts[task] = attempt
         active.attempts[position] = task
@@ -157,7 +164,7 @@ class Executor:
             attempt.begun = True
             config: Mapping[str, Json] = work.config
             on_thread = False
-            timer = None
+            timer = silence = None
             comes_too_late = False
             try:
                 handler = self._handlers.get(work.type)
@@ -173,14 +180,24 @@ class Executor:
                     config = self._config(active, position, work)
                     results = _NOTHING
                     if handler.wants_context:
-                        results = await self._read_results(active, position)
+                        results = await self._again(lambda: self._results(active, position))
                     invocation = self._invocation(attempt, work, number, config, results)
+                    if number > 1 and handler.wants_context:
+                        invocation.heartbeat_details = await self._again(
+                            lambda: self._heartbeats.details(active.key, position)
+                        )
                     if handler.wants_context:
                         ledger, clock = self._ledger, self._clock
                         invocation.spend = attempt.spender(ledger, number, work.type, clock)
                     on_thread = handler.blocking
+                    if on_thread and (active.key, position) in self._outliving:
+                        await _over(self._outliving[active.key, position])
+                    if work.heartbeat_timeout is not None:
+                        silence = self._silence(attempt, work.heartbeat_timeout)
                     if on_thread:
                         answer = await self._on_thread(handler, invocation, attempt)
+                    elif handler.in_process:
+                        answer = await self._processes.call(handler, invocation)
                     else:
                         answer = await cast("_Answering", handler.call(invocation))
                     outcome = Completed(answer) if isinstance(answer, str) else answer
@@ -200,12 +217,15 @@ class Executor:
             finally:
                 if timer is not None:
                     timer.cancel()
+                if silence is not None:
+                    silence.cancel()
             if attempt.spending is not None:
                 with suppress(asyncio.CancelledError):  # then nothing begins after it here
                     await attempt.spending.settled()
+        attempt.is_over = True
         del self._attempts[active.attempts.pop(position)]
-        if active.progress is not None:
-            active.progress.pop(position, None)
+        if active.hearts is not None:
+            self._heartbeats.end(active, position, again=not isinstance(outcome, Completed))
         if attempt.left_behind is None:
             self._slots.give_back(work.type)
         else:
@@ -227,6 +247,14 @@ class Executor:
         timed_out = _timed_out(work)
         task = active.attempts[position]
         return self._clock.call_at(limit, lambda: self._end(task, timed_out))
+
+    def _silence(self, attempt: _Attempt, limit: Micros) -> Silence:
+        """What ends the attempt when it is silent for too long, from now on."""
+        task = attempt.active.attempts[attempt.position]
+        fell_silent = _fell_silent(limit)
+        return Silence(
+            self._clock, attempt.made_heart(), limit, lambda: self._end(task, fell_silent)
+        )
 
     def _leave_behind(
         self, call: Future[object], place: tuple[RunKey, int], work: TaskSpec
@@ -269,11 +297,7 @@ class Executor:
     async def _on_thread(
         self, handler: Handler, invocation: Invocation, attempt: _Attempt
     ) -> JsonText | Outcome:
-        """Call a blocking handler, after an earlier attempt of it that could not be stopped."""
-        place = (attempt.active.key, attempt.position)
-        earlier = self._outliving.get(place)
-        if earlier is not None:
-            await _over(earlier)
+        """Call a blocking handler; earlier attempts of it that could not be stopped are over."""
         future = self._threads.submit(lambda: handler.call(invocation))
         attempt.call = cast("Future[object]", future)
         answer = asyncio.wrap_future(future)
@@ -282,6 +306,7 @@ class Executor:
         except asyncio.CancelledError:
             answer.add_done_callback(_unheard)
             if not future.cancel() and not future.done():
+                place = (attempt.active.key, attempt.position)
                 attempt.left_behind = self._outliving[place] = attempt.call
             raise
         return await returned if isawaitable(returned) else returned
@@ -321,15 +346,16 @@ class Executor:
             attempt.cancelled,
             self._max_result_bytes,
             _generation(run, attempt.position),
+            heartbeat=attempt.heartbeat,
         )
 
-    async def _read_results(self, active: ActiveRun, position: int) -> Mapping[str, Json]:
-        """The results of the steps before this one, however often the store fails."""
+    async def _again(self, read: Callable[[], Awaitable[ResultT]]) -> ResultT:
+        """What is read before an attempt begins, however often the store fails."""
         while True:
             try:
-                return await self._results(active, position)
+                return await read()
             except StoreError as error:
-                _log.warning("results could not be read and are read again: %s", error)
+                _log.warning("a task's surroundings are read again: %s", error)
                 await pass_by(self._clock, TRY_AGAIN_AFTER)
 
     async def _results(self, active: ActiveRun, position: int) -> Mapping[str, Json]:
@@ -355,21 +381,28 @@ class _Attempt:
     Args:
         active: Its run.
         position: Its step.
+        heartbeats: Where it says how it is.
         outcome: What somebody else decided about it; None: the handler decides.
     """
 
     __slots__ = (
-        "active", "asked_to_stop", "begun", "call", "left_behind", "outcome", "position",
+        "_heartbeats", "active", "asked_to_stop", "begun", "call", "heart", "is_over",
+        "left_behind", "outcome", "position",
         "spending",
     )  # fmt: skip
 
-    def __init__(self, active: ActiveRun, position: int, outcome: Outcome | None) -> None:
+    def __init__(
+        self, active: ActiveRun, position: int, heartbeats: Heartbeats, outcome: Outcome | None
+    ) -> None:
+        self._heartbeats = heartbeats
         self.active = active
         self.position = position
         self.outcome = outcome
         self.begun = False
         self.call: Future[object] | None = None
         self.asked_to_stop = False
+        self.heart: Heart | None = None
+        self.is_over = False
         self.left_behind: Future[object] | None = None
         """The call that could not be stopped when the attempt ended."""
         self.spending: Spending | None = None
@@ -390,11 +423,20 @@ class _Attempt:
         return spend
 
     def progress(self, fraction: float, message: str | None) -> None:
-        """Show how far it is."""
-        if self.active.progress is None:
-            self.active.progress = {}
-        said = Progress(min(1.0, max(0.0, fraction)), message)
-        self.active.progress[self.position] = said
+        """Show how far it is; a thread that is left behind shows nothing more."""
+        if not self.is_over:
+            self.made_heart().progress(fraction, message)
+
+    def heartbeat(self, details: JsonText | None) -> None:
+        """Show that it goes on."""
+        if not self.is_over:
+            self.made_heart().beat(details)
+
+    def made_heart(self) -> Heart:
+        """What it says of itself; made when it is first asked for."""
+        if self.heart is None:
+            self.heart = self._heartbeats.heart(self.active, self.position)
+        return self.heart
 
     def cancelled(self) -> bool:
         """Whether it should stop."""
@@ -462,7 +504,15 @@ def _limit(work: TaskSpec, active: ActiveRun, position: int, now: Micros) -> Mic
 def _timed_out(work: TaskSpec) -> Failed:
     length = work.timeout if work.timeout is not None else work.deadline or 0
     message = f"the attempt did not finish within {length / 1e6:g} s"
-    return Failed(Failure("TimeoutError", message, None, _kinds(TimeoutError)))
+    return Failed(Failure("TimeoutError", message, None, kinds(TimeoutError)))
+
+
+def _fell_silent(length: Micros) -> Failed:
+    message = (
+        f"the attempt was not heard of for {length / 1e6:g} s (heartbeat_timeout): it has called"
+        " neither ctx.heartbeat nor ctx.progress"
+    )
+    return Failed(Failure("HeartbeatTimeout", message, None, kinds(HeartbeatTimeout)))
 
 
 def failure_of(error: BaseException, config: Mapping[str, Json]) -> Failure:
@@ -472,50 +522,11 @@ def failure_of(error: BaseException, config: Mapping[str, Json]) -> Failure:
         error: What the handler raised.
         config: The handler's arguments, to know their secrets.
     """
+    failure = raising.failure_of(error)
     secrets = secret_values(config)
-    return Failure(
-        type=_qualified(type(error)),
-        message=mask_text(_told(lambda: str(error)), secrets) or type(error).__name__,
-        traceback=mask_text(_told(lambda: "".join(traceback.format_exception(error))), secrets),
-        kinds=_kinds(type(error)),
-    )
-
-
-def asked_pause(error: BaseException) -> Micros:
-    """What an exception asks to wait before another attempt, by an attribute ``retry_after``.
-
-    Args:
-        error: What the handler raised. Several clients of services say in this way how many
-            seconds (or which ``timedelta``) the service has asked for; anything else says nothing.
-    """
-    try:
-        asked = getattr(error, "retry_after", None)
-        return parse_duration(asked) if isinstance(asked, int | float | timedelta) else NO_DELAY
-    except Exception:  # its own code may fail at that, or it asks for no length of time
-        return NO_DELAY
-
-
-def _told(tell: Callable[[], str]) -> str:
-    """What an exception says of itself; its own code may fail at that."""
-    try:
-        return tell()
-    except Exception as error:
-        return f"(it could not be told: {type(error).__name__})"
-
-
-def _kinds(type: type[BaseException]) -> tuple[str, ...]:
-    names: dict[str, None] = {}
-    for kind in type.__mro__:
-        if kind is not object:
-            names[kind.__name__] = None
-            names[_qualified(kind)] = None
-    return tuple(names)
-
-
-def _qualified(type: type) -> str:
-    if type.__module__ == "builtins":
-        return type.__qualname__
-    return f"{type.__module__}.{type.__qualname__}"
+    trace = None if failure.traceback is None else mask_text(failure.traceback, secrets)
+    message = mask_text(failure.message, secrets)
+    return Failure(failure.type, message, trace, failure.kinds)
 
 
 def _cancelled(attempt: _Attempt) -> Outcome:
@@ -526,7 +537,7 @@ def _cancelled(attempt: _Attempt) -> Outcome:
     if attempt.asked_to_stop:
         return Stopped()
     message = "the handler raised CancelledError although nobody cancelled it"
-    return Failed(Failure("CancelledError", message, None, _kinds(asyncio.CancelledError)))
+    return Failed(Failure("CancelledError", message, None, kinds(asyncio.CancelledError)))
 
 
 def _raise(error: BaseException) -> None:

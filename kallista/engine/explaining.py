@@ -8,9 +8,9 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from kallista.core.definitions import ChildSpec, Definition, Phase, SwitchSpec, TaskSpec
-from kallista.core.durations import to_datetime
-from kallista.core.events import StepState
+from kallista.core.definitions import ChildSpec, Definition, Phase, SwitchSpec, TaskSpec, Work
+from kallista.core.durations import format_duration, to_datetime
+from kallista.core.events import Heartbeat, StepState
 from kallista.core.ids import child_id
 from kallista.core.json_text import from_json
 from kallista.core.plan import (
@@ -35,6 +35,7 @@ from kallista.core.types import JsonText, Micros, RunId, TaskType
 from kallista.engine.active import DefinitionCache, has_begun
 from kallista.engine.awaited import Awaited
 from kallista.engine.awaited_told import AwaitedTold
+from kallista.engine.heartbeats import Hearing
 from kallista.engine.snapshots import as_seen, choice_told, items_snapshot, shown
 from kallista.store.port import RunRecord, Store
 
@@ -71,6 +72,7 @@ class Explainer:
         store: Where everything is.
         definitions: Definitions already read.
         awaited: Looks at what processes wait for.
+        hearing: What running attempts say.
         now: What time it is.
     """
 
@@ -79,11 +81,13 @@ class Explainer:
         store: Store,
         definitions: DefinitionCache,
         awaited: Awaited,
+        hearing: Hearing,
         now: Callable[[], Micros],
     ) -> None:
         self._store = store
         self._definitions = definitions
         self._awaited_told = AwaitedTold(store, definitions, awaited)
+        self._hearing = hearing
         self._now = now
 
     async def run(self, record: RunRecord) -> Explanation:
@@ -226,7 +230,8 @@ class Explainer:
                 sentence = f"{what} was {executing} when its worker died; another goes on"
                 return self._said(record, sentence, "waits_for_worker")
             ids = [definition.steps[position].id or record.id for position in running]
-            return self._said(record, f"{what} is {executing}", "running", ids)
+            signs = await self._signs(record, definition, running)
+            return self._said(record, f"{what} is {executing}{signs}", "running", ids)
         children = [
             position
             for position, step in steps
@@ -243,6 +248,17 @@ class Explainer:
         if any(step.ready_at is not None and step.ready_at <= self._now() for _, step in queued):
             return await self._queued(record, definition, what, queued)
         return self._moment(record, what, [*asleep, *(step for _, step in queued)])
+
+    async def _signs(self, record: RunRecord, definition: Definition, running: list[int]) -> str:
+        """What is known of those running attempts that say something of themselves."""
+        heard = await self._hearing.of([record])
+        signs = [
+            _sign(_names(definition, [position]), said, definition.steps[position].work)
+            for position in running
+            if (said := heard.get((record.key, position))) is not None
+            and said.attempt == record.steps[position].attempt
+        ]
+        return "".join(f"; {sign}" for sign in signs[:_SHOWN_AT_MOST])
 
     async def _owner_is_dead(self, record: RunRecord) -> bool:
         workers = {worker.key: worker for worker in await self._store.workers()}
@@ -322,6 +338,16 @@ def _reason(told: JsonText | None) -> str:
     """Why a run was cancelled, if somebody or something said so."""
     data = {} if told is None else from_json(told)
     return f" ({data['reason']})" if "reason" in data else ""
+
+
+def _sign(name: str, said: Heartbeat, work: Work) -> str:
+    """What a running attempt has said of itself, and when."""
+    told = "" if said.fraction is None else f" is {said.fraction:.0%} done"
+    told += f" ({said.message})" if said.message else ""
+    limit = work.heartbeat_timeout if isinstance(work, TaskSpec) else None
+    stopped = f", and is stopped when silent for {format_duration(limit)}" if limit else ""
+    also = " and" if told else ""
+    return f"{name}{told}{also} was last heard of at {_shown(said.at)}{stopped}"
 
 
 def _what_next(record: RunRecord, definition: Definition, now: Micros) -> str:

@@ -14,7 +14,7 @@ from kallista.core.items import items_in
 from kallista.core.plan import WAKE, WHOLE_RUN, Entry, Failing, alone, lane
 from kallista.core.run import Run, fold, follow
 from kallista.core.snapshots import Replay
-from kallista.core.states import ACTIVE_RUN, FINISHED_RUN, ProcessStatus, TaskStatus
+from kallista.core.states import ACTIVE_RUN, FINISHED_RUN, HEARD, ProcessStatus, TaskStatus
 from kallista.core.types import Micros, RunId, RunKey, StepId, TaskType
 from kallista.engine.active import DefinitionCache, has_begun
 from kallista.engine.awaited import states_of
@@ -93,6 +93,11 @@ class Promises:
                 yield f"less of its budget of {line.unit!r} counts as spent than it has spent"
         async for problem in self._stuck(record, definition):
             yield problem
+        for heard in await self._store.heartbeats([record.key]):
+            step = record.steps[heard.step]
+            if step.status not in HEARD or heard.heartbeat.attempt > step.attempt:
+                id = step_id(definition, heard.step, record)
+                yield f"a heartbeat is kept of its step {id!r}, which is {step.status}"
 
     async def _history(self, run: RunKey) -> Sequence[Event]:
         events: list[Event] = []

@@ -24,6 +24,7 @@ class Slots:
         handlers: What can be executed at all, and each type's own limit.
         limit: Attempts at once in all.
         queues: The queues whose tasks are executed here.
+        processes: Attempts at once that have a process of their own.
         on_free: Called when a place becomes free while others wait for one.
     """
 
@@ -32,11 +33,13 @@ class Slots:
         handlers: Handlers,
         limit: int,
         queues: Sequence[str],
+        processes: int,
         on_free: Callable[[], None],
     ) -> None:
         self._handlers = handlers
         self._limit = limit
         self._queues = tuple(queues)
+        self._processes = processes
         self._on_free = on_free
         self._lock = Lock()
         self._taken: Counter[TaskType] = Counter()
@@ -189,14 +192,24 @@ class Slots:
         handler = self._handlers.get(type)
         if handler is None:
             return 0
-        if handler.max_concurrency is None:
-            return _UNLIMITED
-        return handler.max_concurrency - self._taken[type]
+        own = handler.max_concurrency
+        left = _UNLIMITED if own is None else own - self._taken[type]
+        return min(left, self._processes - self._in_process()) if handler.in_process else left
+
+    def _in_process(self) -> int:
+        """How many attempts have a process of their own."""
+        return sum(
+            count
+            for type, count in self._taken.items()
+            if (handler := self._handlers.get(type)) is not None and handler.in_process
+        )
 
     def _is_limited(self, type: TaskType) -> bool:
         """Whether work of this type may wait although places of the program are free."""
         handler = self._handlers.get(type)
-        return handler is not None and handler.max_concurrency is not None
+        if handler is None:
+            return False
+        return handler.max_concurrency is not None or handler.in_process
 
 
 class LocalCapacity:

@@ -22,7 +22,7 @@ from kallista.core.definitions import (
     type_of,
 )
 from kallista.core.durations import format_duration, to_datetime
-from kallista.core.events import Event, StepState
+from kallista.core.events import Event, Heartbeat, StepState
 from kallista.core.firing import Upcoming
 from kallista.core.ids import child_id, item_id
 from kallista.core.items import items_in
@@ -49,8 +49,9 @@ from kallista.core.states import ProcessStatus, RunKind, TaskStatus, WorkflowSta
 from kallista.core.trigger_words import in_short, in_words
 from kallista.core.types import Json, JsonText, Micros, RunId, RunKey, StepId, TaskType
 from kallista.core.wall_clock import zone_named
-from kallista.engine.active import ActiveRun, DefinitionCache, Progress
+from kallista.engine.active import ActiveRun, DefinitionCache
 from kallista.engine.facts import Facts
+from kallista.engine.heartbeats import Hearing
 from kallista.engine.slots import CLAIM_AHEAD
 from kallista.store.port import RunRecord, Store
 
@@ -64,7 +65,7 @@ class SnapshotBuilder:
         store: Where results are.
         definitions: Definitions already read.
         facts: What child runs returned.
-        progress: What the attempts of a run report that run in this program, by step.
+        hearing: What running attempts say.
         now: What time it is.
     """
 
@@ -73,13 +74,13 @@ class SnapshotBuilder:
         store: Store,
         definitions: DefinitionCache,
         facts: Facts,
-        progress: Callable[[RunKey], Mapping[int, Progress]],
+        hearing: Hearing,
         now: Callable[[], Micros],
     ) -> None:
         self._store = store
         self._definitions = definitions
         self._facts = facts
-        self._progress = progress
+        self._hearing = hearing
         self._now = now
 
     def definition(self, record: RunRecord) -> Definition:
@@ -111,12 +112,11 @@ class SnapshotBuilder:
             for position in _child_steps(definition)
             if record.steps[position].status is TaskStatus.COMPLETED and position in outcomes
         }
-        progress, moments, now = self._progress(record.key), _Moments(), self._now()
+        heard = await self._hearing.of([record])
+        moments, now = _Moments(), self._now()
         steps = tuple(
             [
-                _step(
-                    record, always, state, outcomes.get(position), results, progress, moments, now
-                )
+                _step(record, always, state, outcomes.get(position), results, heard, moments, now)
                 for position, (always, state) in enumerate(
                     zip(_outline(definition), record.steps, strict=True)
                 )
@@ -142,8 +142,13 @@ class SnapshotBuilder:
             {id: definition.policy_on(id) for id in definition.dependencies},
         )
 
-    def summary(self, record: RunRecord) -> RunSummary:
-        """A line of a list."""
+    async def summaries(self, records: Sequence[RunRecord]) -> tuple[RunSummary, ...]:
+        """The lines of a list."""
+        tasks = [record for record in records if record.kind is RunKind.TASK]
+        heard = await self._hearing.of(tasks)
+        return tuple([self._summary(record, heard.get((record.key, 0))) for record in records])
+
+    def _summary(self, record: RunRecord, said: Heartbeat | None) -> RunSummary:
         record = as_seen(record, self._now())
         first = record.steps[0] if record.steps else None
         status = record.status
@@ -165,6 +170,8 @@ class SnapshotBuilder:
             created_at=to_datetime(record.created_at),
             started_at=_moment(record.head.started_at),
             ended_at=_moment(record.head.ended_at),
+            progress=None if said is None else said.fraction,
+            progress_message=None if said is None else said.message,
         )
 
     def event(self, record: RunRecord, event: Event) -> HistoryEvent:
@@ -374,7 +381,7 @@ def _step(
     state: StepState,
     outcome: JsonText | None,
     results: Mapping[int, Json],
-    progress: Mapping[int, Progress],
+    heard: Mapping[tuple[RunKey, int], Heartbeat],
     moments: _Moments,
     now: Micros,
 ) -> StepSnapshot:
@@ -392,7 +399,8 @@ def _step(
     else:
         note = _note(json.loads(outcome))
     has_child = type is None and state.attempt > 0 and not is_map
-    said = progress.get(position) if progress else None
+    said = heard.get((record.key, position)) if heard else None
+    mine = None if said is None or said.attempt != state.attempt else said
     return StepSnapshot(
         id,
         name or id,
@@ -408,10 +416,12 @@ def _step(
         moments[state.ready_at],
         moments[state.started_at],
         moments[state.ended_at],
-        None if said is None else said.fraction,
-        None if said is None else said.message,
+        None if mine is None else mine.fraction,
+        None if mine is None else mine.message,
         phase,
         items_snapshot(record.id, id, outcome) if is_map else None,
+        None if mine is None else moments[mine.at],
+        None if said is None or said.details is None else from_json(said.details),
     )
 
 
@@ -451,6 +461,10 @@ def _task(
         note=step.note or reason,
         schedule_id=record.schedule,
         scheduled_time=moments[record.steps[0].since],
+        progress=step.progress,
+        progress_message=step.progress_message,
+        heartbeat_at=step.heartbeat_at,
+        heartbeat_details=step.heartbeat_details,
     )
 
 

@@ -10,13 +10,14 @@ import asyncio
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count, islice
+from operator import itemgetter
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from msgspec.structs import replace
 
 from kallista.core.amounts import Share, Spent
-from kallista.core.events import Event, StepState
+from kallista.core.events import Event, Heartbeat, StepState
 from kallista.core.plan import (
     WAKE,
     WHOLE_RUN,
@@ -60,6 +61,7 @@ from kallista.store.port import (
     FailedStep,
     FailureFilter,
     Figures,
+    Heard,
     Loan,
     OldRun,
     RunFilter,
@@ -109,6 +111,7 @@ class MemoryState:
         spent: What attempts have spent, by run, step, attempt and line.
         budgets: The limits of each run's budgets, by unit.
         same: The runs that keys stand for, and what makes other requests the same.
+        heartbeats: What attempts have said of themselves, by run and step.
         alive: The workers whose stores are open.
     """
 
@@ -122,6 +125,7 @@ class MemoryState:
     spent: dict[tuple[RunKey, int, int, int], Spent] = field(default_factory=dict)
     budgets: dict[RunKey, dict[str, int]] = field(default_factory=dict)
     same: dict[tuple[str, str], tuple[RunKey, SameKey]] = field(default_factory=dict)
+    heartbeats: dict[tuple[RunKey, int], Heartbeat] = field(default_factory=dict)
     tombstones: dict[RunId, Tombstone] = field(default_factory=dict)
     definitions: dict[tuple[RunKind, str], JsonText] = field(default_factory=dict)
     schedules: dict[ScheduleId, Schedule] = field(default_factory=dict)
@@ -327,6 +331,8 @@ class MemoryStore:
         self._note_failures(plan.run, plan.failures)
         if plan.budget:
             state.budgets[plan.run].update(plan.budget)
+        for position in plan.forget:
+            state.heartbeats.pop((plan.run, position), None)
         self._tell_others(plan, state.runs[plan.run])
         return Committed(run.version + 1)
 
@@ -469,6 +475,31 @@ class MemoryStore:
         if loan.report is None:
             self._state.loans[run, step] = loan._replace(report=report), line
             self._wake(run, step)
+
+    # heartbeats
+
+    def hear(self, heard: Sequence[Heard]) -> asyncio.Future[None]:
+        """See the port."""
+        return self._write(lambda: self._keep(heard))
+
+    def _keep(self, heard: Sequence[Heard]) -> None:
+        for run, step, said in heard:
+            there = self._state.runs.get(run)
+            now = None if there is None else there.steps[step]
+            if now is None or now.status is not TaskStatus.RUNNING or now.attempt != said.attempt:
+                continue
+            before = self._state.heartbeats.get((run, step))
+            if said.details is None and before is not None:
+                said = replace(said, details=before.details)
+            self._state.heartbeats[run, step] = said
+
+    async def heartbeats(self, runs: Sequence[RunKey]) -> Sequence[Heard]:
+        """See the port."""
+        return [
+            Heard(run, step, said)
+            for (run, step), said in sorted(self._read.heartbeats.items(), key=itemgetter(0))
+            if run in runs
+        ]
 
     # runs and their histories
 
@@ -748,6 +779,9 @@ class MemoryStore:
         state.spent = {place: line for place, line in state.spent.items() if line.run != run.key}
         state.same = {at: same for at, same in state.same.items() if same[0] != run.key}
         state.loans = {place: loan for place, loan in state.loans.items() if place[0] != run.key}
+        state.heartbeats = {
+            place: said for place, said in state.heartbeats.items() if place[0] != run.key
+        }
         for waiting in state.waits.values():
             waiting.discard(run.key)
         state.tombstones[run.id] = Tombstone(run.id, run.kind, run.status, now)
@@ -987,6 +1021,7 @@ class MemoryStore:
             len(state.tombstones),
             len(state.workers),
             sum(map(len, state.failures.values())),
+            len(state.heartbeats),
         )
         return Figures(dict(zip(COUNTED, counts, strict=True)), 0, None)
 
@@ -1044,7 +1079,7 @@ class MemoryStore:
             yield above
 
     async def broken_links(self, limit: int) -> Sequence[BrokenLink]:
-        """See the port; here only lines, loans and owners could point to nothing."""
+        """See the port; here only lines, loans, owners and heartbeats could point to nothing."""
         state = self._read
         found = [
             BrokenLink("owner", run.key, None, run.id)
@@ -1059,6 +1094,11 @@ class MemoryStore:
         found += [
             BrokenLink("loan", run, step, line.type)
             for (run, step), (_, line) in sorted(state.loans.items())
+            if run not in state.runs
+        ]
+        found += [
+            BrokenLink("heartbeat", run, step, None)
+            for run, step in sorted(state.heartbeats)
             if run not in state.runs
         ]
         return found[:limit]

@@ -15,7 +15,7 @@ from typing import Final, NamedTuple, Protocol, TypeAlias
 from msgspec import Struct
 
 from kallista.core.amounts import Share, Spent
-from kallista.core.events import Event, RunHead, StepState
+from kallista.core.events import Event, Heartbeat, RunHead, StepState
 from kallista.core.plan import WAKE, Entry, Failing, NewRun, Plan, SameKey
 from kallista.core.schedules import Firing, Schedule
 from kallista.core.states import RunKind, ScheduleStatus
@@ -65,6 +65,14 @@ class Loan(NamedTuple):
     stop: bool
     lost: bool
     report: JsonText | None
+
+
+class Heard(NamedTuple):
+    """What an attempt that runs says of itself, on its way to the store."""
+
+    run: RunKey
+    step: int
+    heartbeat: Heartbeat
 
 
 class Created(NamedTuple):
@@ -341,7 +349,7 @@ class WorkerRecord(Struct, frozen=True, gc=False):
 
 COUNTED: Final = (
     "runs", "steps", "events", "queue", "waits", "loans", "definitions", "schedules", "tombstones",
-    "workers", "failures",
+    "workers", "failures", "heartbeats",
 )  # fmt: skip
 """What ``Figures`` counts, in this order."""
 
@@ -392,8 +400,8 @@ class BrokenLink(NamedTuple):
     Args:
         what: ``request`` (a run without what was asked for), ``owner`` (a run held by a worker
             that does not exist), ``step``, ``event``, ``line``, ``loan``, ``wait``, ``tag``,
-            ``failure``, ``same`` (of a run or step that does not exist), ``name`` or ``schedule``
-            (without its definition).
+            ``failure``, ``same``, ``heartbeat`` (of a run or step that does not exist), ``name``
+            or ``schedule`` (without its definition).
         run: The key of the run.
         step: The position of the step.
         about: The id, type, tag or name that people know it by.
@@ -510,6 +518,20 @@ class Store(Protocol):
         Raises:
             LeaseLost: The loan is gone, is another worker's, or is about another attempt.
         """
+        ...
+
+    # heartbeats
+
+    def hear(self, heard: Sequence[Heard]) -> asyncio.Future[None]:
+        """Write what attempts say of themselves.
+
+        It replaces what was said before, but details stay until there are others. What is said by
+        an attempt that is not its step's running one changes nothing.
+        """
+        ...
+
+    async def heartbeats(self, runs: Sequence[RunKey]) -> Sequence[Heard]:
+        """What is known of attempts of the runs' steps, by run and step; old ones included."""
         ...
 
     async def load(self, run: RunId | RunKey) -> RunRecord | None:

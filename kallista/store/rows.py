@@ -10,7 +10,7 @@ import msgspec
 from msgspec.structs import astuple
 
 from kallista.core.amounts import ONE, Share
-from kallista.core.events import Event, RunHead, StepState
+from kallista.core.events import Event, Heartbeat, RunHead, StepState
 from kallista.core.plan import Entry, Failing, Failures, NewRun
 from kallista.core.schedules import Backfill, FiringRules, Schedule
 from kallista.core.states import (
@@ -29,6 +29,7 @@ from kallista.store.port import (
     BudgetLine,
     FailedStep,
     FailureFilter,
+    Heard,
     Loan,
     OldRun,
     RunRecord,
@@ -282,6 +283,17 @@ def loan(row: Row) -> Loan:
     """A row of ``loans_of_run`` and its like."""
     run, step, worker, attempt, stop, lost, report = row
     return Loan(run, step, worker, attempt, bool(stop), bool(lost), report)
+
+
+def heard(row: Row) -> Heard:
+    """A row of ``heartbeats_of_runs``."""
+    run, step, *said = row
+    return Heard(run, step, Heartbeat(*said))
+
+
+def heard_row(heard: Heard) -> Row:
+    """The values of ``hear``."""
+    return (heard.run, heard.step, *astuple(heard.heartbeat))
 
 
 def entry(row: Row) -> Entry:

@@ -7,7 +7,7 @@ from kallista.tasks.context import TaskContext
 from kallista.tasks.endings import Cancel, FailForGood, Snooze
 from kallista.tasks.general import general_handlers, http_handler
 from kallista.tasks.handler import FunctionHandler
-from kallista.tasks.loading import load_module, load_plugins
+from kallista.tasks.loading import load_module, load_plugins, refuse_in_child
 from kallista.tasks.registry import Registry, program_registry, task
 
 __all__ = [
@@ -23,5 +23,6 @@ __all__ = [
     "load_module",
     "load_plugins",
     "program_registry",
+    "refuse_in_child",
     "task",
 ]

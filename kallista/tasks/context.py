@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 from kallista.core.amounts import read_amount
 from kallista.core.handlers import Invocation
 from kallista.core.ids import check_id
+from kallista.core.json_text import from_json
 from kallista.core.types import Json, RunId, StepId, TaskType
+from kallista.tasks.encoding import encode
 
 if TYPE_CHECKING:
     from structlog.stdlib import BoundLogger
@@ -121,6 +123,32 @@ class TaskContext:
         if self._invocation.spend is None:
             return _nothing
         return self._invocation.spend(billionths, named)
+
+    def heartbeat(self, details: object = None) -> None:
+        """Tell that the attempt goes on; so does ``progress``.
+
+        It may be called as often as you like, from any thread: what is said is written about once a
+        second. A task with a ``heartbeat_timeout`` is stopped when it is silent for longer.
+
+        Args:
+            details: What the next attempt should know if this one does not come to its end, as
+                plain data; it replaces what was given before. None: what was given stays.
+
+        Raises:
+            UsageError: They are no plain data, or too large.
+        """
+        invocation = self._invocation
+        text = None
+        if details is not None:
+            limit = invocation.max_result_bytes
+            text = encode(details, invocation.task_id, limit, "the heartbeat")
+        invocation.heartbeat(text)
+
+    @property
+    def heartbeat_details(self) -> Json:
+        """The last details that an attempt before this one has given by ``heartbeat``, or None."""
+        text = self._invocation.heartbeat_details
+        return None if text is None else from_json(text)
 
     def __repr__(self) -> str:
         return f"TaskContext({self.run_id!r}, {self.task_id!r}, attempt={self.attempt})"

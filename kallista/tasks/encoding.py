@@ -15,13 +15,14 @@ NULL: Final = JsonText("null")
 _encoder = msgspec.json.Encoder(enc_hook=as_basic)
 
 
-def encode(value: object, task_id: StepId, limit: int) -> JsonText:
+def encode(value: object, task_id: StepId, limit: int, what: str = "the result") -> JsonText:
     """A result as JSON text.
 
     Args:
         value: What a handler returned.
         task_id: Of which task, for the message.
         limit: How many bytes it may have.
+        what: What it is, for the message.
 
     Raises:
         UsageError: It is no plain data (the message names the place and the type), holds NaN or
@@ -33,14 +34,14 @@ def encode(value: object, task_id: StepId, limit: int) -> JsonText:
         data = _encoder.encode(value)
         text = JsonText(data.decode())
     except (TypeError, ValueError, RecursionError, OverflowError, msgspec.MsgspecError) as error:
-        raise _explained(value, task_id) or UsageError(
-            f"{_what(task_id)} cannot be written as JSON: {error}"
+        raise _explained(value, task_id, what) or UsageError(
+            f"{what} of {task_id!r} cannot be written as JSON: {error}"
         ) from error
     if len(data) > limit:
-        raise too_large(_what(task_id), len(data), limit)
+        raise too_large(f"{what} of {task_id!r}", len(data), limit)
     # NaN and infinity are written as null; a look at the text is cheaper than one at every value.
     if "null" in text:
-        problem = _explained(value, task_id)
+        problem = _explained(value, task_id, what)
         if problem is not None:
             raise problem
     return text
@@ -54,14 +55,10 @@ def too_large(what: str, size: int, limit: int) -> UsageError:
     )
 
 
-def _what(task_id: StepId) -> str:
-    return f"the result of {task_id!r}"
-
-
-def _explained(value: object, task_id: StepId) -> UsageError | None:
+def _explained(value: object, task_id: StepId, what: str) -> UsageError | None:
     problems: list[str] = []
     plain(value, "", problems)
     if not problems:
         return None
-    hint = "return JSON-like data, datetimes, UUIDs, bytes, dataclasses or pydantic models"
-    return UsageError(f"{_what(task_id)} cannot be kept: {'; '.join(problems[:5])}; {hint}")
+    hint = "give JSON-like data, datetimes, UUIDs, bytes, dataclasses or pydantic models"
+    return UsageError(f"{what} of {task_id!r} cannot be kept: {'; '.join(problems[:5])}; {hint}")

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import functools
 import inspect
+import sys
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from typing import Final, TypeAlias
+from pathlib import Path
+from typing import Final, NamedTuple, TypeAlias
 
 from kallista.core.handlers import Invocation
 from kallista.core.ids import check_id
@@ -26,6 +28,14 @@ STEP_KINDS: Final = ("task", "workflow", "process")
 _NO_KEYS: Final = JsonText('{"type":"object","properties":{},"additionalProperties":false}')
 
 
+class Home(NamedTuple):
+    """Where another process finds a function: its module, by name and file, and its name there."""
+
+    module: str
+    file: str | None
+    name: str
+
+
 class FunctionHandler:
     """The function behind a task type.
 
@@ -35,6 +45,9 @@ class FunctionHandler:
             thread). A first parameter named ``ctx`` or annotated ``TaskContext`` gets the
             context; the others are the config, checked against their type hints.
         max_concurrency: How many attempts of it one program may run at once; None: no limit.
+        executor: ``"process"``: the function is called in a process of its own, which is killed
+            when the attempt has to end; it is found there by its module and name. None: on the
+            event loop or on a thread.
         check: What else a config has to fulfil.
 
     Raises:
@@ -47,12 +60,15 @@ class FunctionHandler:
         function: Function,
         *,
         max_concurrency: int | None = None,
+        executor: str | None = None,
         check: Check | None = None,
     ) -> None:
         self.type: TaskType = _checked_type(type)
         self.function: Function = _checked_function(type, function)
         self.max_concurrency: int | None = _checked_limit(type, max_concurrency)
-        self.blocking: bool = not _is_async(self.function)
+        self.home: Home | None = _home(type, self.function, executor)
+        self.in_process: bool = self.home is not None
+        self.blocking: bool = not (_is_async(self.function) or self.in_process)
         self._name = f"task type {type!r}"
         self._parameters = parameters_of(self.function, f"the handler of {self._name}")
         self.wants_context: bool = self._parameters.context
@@ -186,6 +202,47 @@ def _checked_function(type: str, function: object) -> Function:
             " what happens on the way by ctx.progress(fraction, message)"
         )
     return function
+
+
+def _home(type: str, function: Function, executor: str | None) -> Home | None:
+    """Where another process finds the function; None: it need not."""
+    if executor is None:
+        return None
+    what = f"task type {type!r}"
+    if executor != "process":
+        raise UsageError(
+            f'executor of {what} can only be "process", not {executor!r}; without it, an async'
+            " function runs on the event loop and another one on a thread"
+        )
+    if _is_async(function):
+        raise UsageError(
+            f'the handler of {what} is async, and executor="process" is for work that keeps a'
+            " processor busy; make it a plain function"
+        )
+    name = getattr(function, "__qualname__", None)
+    module = getattr(function, "__module__", None)
+    if not inspect.isfunction(function) or module is None or name is None or "<" in name:
+        raise UsageError(
+            f"the handler of {what} runs in another process, which has to find it by its name;"
+            f" {name or function!r} is no function that a module holds: define it by def, outside"
+            " of all functions"
+        )
+    if module == "__main__" and program_of_main() is None:
+        raise UsageError(
+            f"the handler of {what} runs in another process, which has to import it, and what is"
+            " typed at a prompt or in a notebook cannot be imported; put it into a module"
+        )
+    return Home(module, getattr(sys.modules.get(module), "__file__", None), name)
+
+
+def program_of_main() -> str | None:
+    """How another process finds this program's own module, by name or file; None: it cannot."""
+    main = sys.modules["__main__"]
+    spec = getattr(main, "__spec__", None)
+    if spec is not None:
+        return str(spec.name)
+    file = getattr(main, "__file__", None)
+    return None if file is None or not Path(file).is_file() else str(Path(file).resolve())
 
 
 def _checked_limit(type: str, limit: object) -> int | None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Iterable
-from importlib.util import module_from_spec, spec_from_file_location
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Final, cast
@@ -18,6 +19,33 @@ if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
 GROUP: Final = "kallista.tasks"
+
+
+_is_child = False
+
+
+@contextmanager
+def as_child() -> Iterator[None]:
+    """While a process loads the code of handlers that it is to call."""
+    global _is_child
+    _is_child = True
+    try:
+        yield
+    finally:
+        _is_child = False
+
+
+def refuse_in_child() -> None:
+    """A program that is loaded for the sake of its handlers must not do its work once more.
+
+    Raises:
+        UsageError: It is being loaded so.
+    """
+    if _is_child:
+        raise UsageError(
+            "this program is being loaded by a process that calls its handlers, and begins its work"
+            ' once more; put what it does under: if __name__ == "__main__":'
+        )
 
 
 def load_module(name: str) -> ModuleType:
@@ -38,6 +66,21 @@ def load_module(name: str) -> ModuleType:
         raise
     except Exception as error:
         raise UsageError(_explained(name, error)) from error
+
+
+def load_again(name: str, file: str | None) -> ModuleType:
+    """Import a module as another program has imported it.
+
+    Args:
+        name: The name it has there.
+        file: Its file; None: it has none.
+    """
+    if name in sys.modules:
+        return sys.modules[name]
+    spec = find_spec(name)
+    if file is None or (spec is not None and spec.origin == file):
+        return importlib.import_module(name)
+    return _load_as(name, Path(file))
 
 
 def load_plugins(
@@ -117,9 +160,13 @@ def _load_file(path: Path) -> ModuleType:
     if loaded is not None:
         return loaded
     name = full.stem if full.stem not in sys.modules else f"{full.parent.name}_{full.stem}"
+    return _load_as(name, full)
+
+
+def _load_as(name: str, full: Path) -> ModuleType:
     spec = spec_from_file_location(name, full)
     if spec is None or spec.loader is None:
-        raise UsageError(f"{path} is no Python file")
+        raise UsageError(f"{full} is no Python file")
     if str(full.parent) not in sys.path:
         sys.path.append(str(full.parent))
     module = module_from_spec(spec)
@@ -130,7 +177,7 @@ def _load_file(path: Path) -> ModuleType:
         del sys.modules[name]
         if isinstance(error, KallistaError) or not isinstance(error, Exception):
             raise
-        raise UsageError(_explained(str(path), error)) from error
+        raise UsageError(_explained(str(full), error)) from error
     return module
 
 

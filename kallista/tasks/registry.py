@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from typing import TypeGuard, TypeVar, cast
+from typing import Literal, TypeGuard, TypeVar, cast
 
 from kallista.core.handlers import Handler
 from kallista.core.types import TaskType
@@ -31,6 +31,7 @@ class Registry:
         type: str | None = None,
         *,
         max_concurrency: int | None = None,
+        executor: str | None = None,
     ) -> Handler:
         """Register a handler.
 
@@ -38,6 +39,7 @@ class Registry:
             handler: A function, or an object with the methods of ``Handler``.
             type: Its task type; None: the one it is registered under already, or its own name.
             max_concurrency: How many attempts of it one program may run at once.
+            executor: Where the function is called; see ``task``.
 
         Returns:
             The handler as it is registered.
@@ -47,7 +49,7 @@ class Registry:
                 qualified name) replaces itself.
             UsageError: The function cannot be a handler.
         """
-        made = self._made(handler, type, max_concurrency)
+        made = self._made(handler, type, max_concurrency, executor)
         known = self.get(made.type)
         if known is not None and not _same(known, made):
             raise ConflictError(
@@ -80,7 +82,11 @@ class Registry:
         return self._parent.type_of(handler) if self._parent is not None else None
 
     def _made(
-        self, handler: Function | Handler, type: str | None, max_concurrency: int | None
+        self,
+        handler: Function | Handler,
+        type: str | None,
+        max_concurrency: int | None,
+        executor: str | None,
     ) -> Handler:
         registered = self.type_of(handler) if type is None else None
         if registered is not None and max_concurrency is None:
@@ -93,19 +99,27 @@ class Registry:
         name = type or registered or getattr(function, "__name__", None)
         if name is None:
             raise UsageError(f"{function!r} has no name; register it by @task('a name')")
-        return FunctionHandler(name, function, max_concurrency=max_concurrency)
+        return FunctionHandler(name, function, max_concurrency=max_concurrency, executor=executor)
 
 
 program_registry = Registry()
 """The handlers of the whole program; ``@task`` adds to it."""
 
 
-def task(type: str, *, max_concurrency: int | None = None) -> Callable[[FunctionT], FunctionT]:
+def task(
+    type: str,
+    *,
+    max_concurrency: int | None = None,
+    executor: Literal["process"] | None = None,
+) -> Callable[[FunctionT], FunctionT]:
     """Register a function as the handler of a task type, for the whole program.
 
     Args:
         type: The task type, as definitions name it.
         max_concurrency: How many attempts of it one program may run at once; None: no limit.
+        executor: ``"process"``: call it in a process of its own. That is for work that keeps a
+            processor busy, and for what may crash or hang: the process is killed when the attempt
+            is out of time or cancelled. The function has to be a plain one that a module holds.
 
     Returns:
         A decorator that returns the function unchanged: it can be called and tested as it is.
@@ -119,7 +133,7 @@ def task(type: str, *, max_concurrency: int | None = None) -> Callable[[Function
         raise UsageError(f'a task type needs a name: write @task("{name}")')
 
     def register(function: FunctionT) -> FunctionT:
-        program_registry.add(function, type, max_concurrency=max_concurrency)
+        program_registry.add(function, type, max_concurrency=max_concurrency, executor=executor)
         return function
 
     return register

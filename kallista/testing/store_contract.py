@@ -17,7 +17,7 @@ import pytest
 from msgspec.structs import replace
 
 from kallista.core.amounts import Spent
-from kallista.core.events import Event, RunHead, StepState
+from kallista.core.events import Event, Heartbeat, RunHead, StepState
 from kallista.core.plan import (
     WAKE,
     WHOLE_RUN,
@@ -52,6 +52,7 @@ from kallista.store.port import (
     Committed,
     Created,
     FailureFilter,
+    Heard,
     Loan,
     RunFilter,
     RunRecord,
@@ -1301,6 +1302,7 @@ class StoreContract(ABC):
         assert {name: after[name] - before[name] for name in after} == {
             "runs": 1, "steps": 1, "events": 2, "queue": 1, "waits": 2, "loans": 0,
             "definitions": 2, "schedules": 1, "tombstones": 1, "workers": 1, "failures": 1,
+            "heartbeats": 0,
         }  # fmt: skip
 
     @pytest.mark.anyio
@@ -1618,6 +1620,72 @@ class StoreContract(ABC):
         assert await taken(other, you) == [(record.key, WAKE_UP)]
         assert await other.driven(you) == [record.key]
         assert [worker.key for worker in await other.workers()] == [you]
+
+    # heartbeats
+
+    @pytest.mark.anyio
+    async def test_only_running_attempts_are_heard(self, store: Store) -> None:
+        """Of a step that runs the attempt that runs, in every kind of run."""
+        runs = StepState(TaskStatus.RUNNING, attempt=2)
+        workflow = await made(store, new_run("workflow", steps=(runs, StepState(attempt=2))))
+        task = await made(store, replace(new_task("task"), steps=(runs,)))
+        said = Heartbeat(2, NOW, 0.5, "half", JsonText('{"page":7}'))
+        await store.hear(
+            [
+                Heard(workflow.key, 0, said),
+                Heard(workflow.key, 1, said),
+                Heard(task.key, 0, said),
+                Heard(RunKey(task.key + 1_000), 0, said),
+            ]
+        )
+        both = [Heard(workflow.key, 0, said), Heard(task.key, 0, said)]
+        assert await store.heartbeats([workflow.key, task.key]) == both
+        late = replace(said, attempt=1, fraction=0.9)
+        await store.hear([Heard(workflow.key, 0, late), Heard(task.key, 0, late)])
+        assert await store.heartbeats([task.key, workflow.key]) == both
+        assert await store.heartbeats([task.key]) == both[1:]
+        assert (await store.figures()).rows["heartbeats"] >= 2
+
+    @pytest.mark.anyio
+    async def test_details_stay_until_there_are_others(self, store: Store, other: Store) -> None:
+        """What is said replaces what was said before, also by the attempt before, but for those."""
+        run = await made(store, new_run(steps=(StepState(TaskStatus.RUNNING, attempt=1),) * 2))
+        first = Heartbeat(1, NOW, 0.5, "half", JsonText("[1]"))
+        await store.hear([Heard(run.key, 0, first)])
+        again = Heartbeat(2, Micros(NOW + 1))
+        steps = ((0, StepState(TaskStatus.RUNNING, attempt=2)),)
+        await store.commit(Plan(run.key, fence(run), run.head, steps=steps))
+        await store.hear([Heard(run.key, 0, again)])
+        told = replace(again, details=JsonText("[1]"))
+        assert await other.heartbeats([run.key]) == [Heard(run.key, 0, told)]
+        newest = replace(again, details=JsonText("[2]"))
+        await store.hear([Heard(run.key, 0, newest), Heard(run.key, 1, first)])
+        assert await other.heartbeats([run.key]) == [
+            Heard(run.key, 0, newest),
+            Heard(run.key, 1, first),
+        ]
+
+    @pytest.mark.anyio
+    async def test_heartbeats_go_with_a_plan_or_with_their_run(self, store: Store) -> None:
+        """A stale plan forgets nothing, a good one what it names, deletion all of a run's."""
+        runs = StepState(TaskStatus.RUNNING, attempt=1)
+        run = await made(store, new_run(steps=(runs,) * 3))
+        task = await made(store, replace(new_task("task"), steps=(runs,)))
+        said = Heartbeat(1, NOW, details=JsonText("1"))
+        await store.hear([Heard(run.key, step, said) for step in range(3)])
+        await store.hear([Heard(task.key, 0, said)])
+        stale = Plan(run.key, Fence(run.version + 1, None), run.head, forget=(0,))
+        with pytest.raises(LeaseLost):
+            await store.commit(stale)
+        assert len(await store.heartbeats([run.key])) == 3
+        ended = ((0, StepState(TaskStatus.FAILED, attempt=1)),)
+        await store.commit(Plan(run.key, fence(run), run.head, steps=ended, forget=(0, 1)))
+        await store.commit(Plan(task.key, fence(task), task.head, steps=ended, forget=(0,)))
+        left = await store.heartbeats([run.key, task.key])
+        assert [(heard.run, heard.step) for heard in left] == [(run.key, 2)]
+        await store.commit(finished(await found(store, "run")))
+        await store.delete_run(run.key, 3, NOW)
+        assert await store.heartbeats([run.key]) == []
 
     # loans
 

@@ -42,6 +42,7 @@ class Worker(Protocol):
     name: str
     alive: bool
     max_concurrency: int
+    machine: Machine
 
     @property
     def known_as(self) -> WorkerKey:
@@ -71,6 +72,7 @@ class Attempt:
         key: Its idempotency key.
         type: Its task type.
         blocking: Whether it runs on a thread, which nobody can stop.
+        heard_at: When it has last said how it is, or else began.
         late: It began after its worker had been taken for dead, which the worker could not know.
         under_way: Whether the handler has not returned yet.
         returned: Whether the handler has come to its end and returned its result.
@@ -84,6 +86,7 @@ class Attempt:
     key: str
     type: str
     blocking: bool
+    heard_at: int = 0
     late: bool = False
     under_way: bool = True
     returned: bool = False
@@ -155,21 +158,25 @@ class Ledger:
 
     # attempts
 
-    def begin(self, attempt: Attempt, results: Mapping[str, Json], reads: object) -> None:
+    def begin(
+        self, attempt: Attempt, results: Mapping[str, Json], left: Json, reads: object
+    ) -> None:
         """A handler was called.
 
         Args:
             attempt: The call.
             results: What it is told of the steps before it.
+            left: What it is given of the attempts before it.
             reads: What a reference in its config has become.
         """
         attempt.late = attempt.worker not in self.state.workers
+        attempt.heard_at = self._machine.now
         what = f"begins {attempt.run} {attempt.task} {attempt.number}"
         self._machine.note(attempt.by.name, f"{what} (late)" if attempt.late else what)
         earlier = self.attempts[attempt.run, attempt.task]
         if not attempt.late:
             self._judge_number(attempt, earlier)
-            self._judge_moment(attempt, results, reads)
+            self._judge_moment(attempt, results, left, reads)
         earlier.append(attempt)
         self.under_way.append(attempt)
         self.busy_at[attempt.by.name] = self._machine.now
@@ -198,7 +205,9 @@ class Ledger:
             if other.under_way and not other.blocking and not other.late and alive:
                 self._machine.accuse(f"{what} begins while attempt {other.number} is under way")
 
-    def _judge_moment(self, attempt: Attempt, results: Mapping[str, Json], reads: object) -> None:
+    def _judge_moment(
+        self, attempt: Attempt, results: Mapping[str, Json], left: Json, reads: object
+    ) -> None:
         what = f"attempt {attempt.number} of {attempt.run} {attempt.task}"
         key = self.state.keys.get(attempt.run)
         if key is None:
@@ -211,6 +220,7 @@ class Ledger:
         stored = (step.status, step.attempt, step.worker)
         if stored != (TaskStatus.RUNNING, attempt.number, attempt.worker):
             self._machine.accuse(f"{what} begins at {attempt.worker}, but stored is {stored}")
+        self._judge_left(what, attempt, left, (key, position))
         spec = definition.steps[position]
         before = [record.steps[earlier] for earlier in spec.depends_on]
         has_begun = self._has_begun_before(record.key, position, attempt.number)
@@ -241,6 +251,17 @@ class Ledger:
         then = chosen["then"]
         assert isinstance(then, list)
         return definition.steps[position].id in then
+
+    def _judge_left(
+        self, what: str, attempt: Attempt, left: Json, place: tuple[RunKey, int]
+    ) -> None:
+        """It is given the last details that are durable, which an attempt before it has said."""
+        kept = self.state.heartbeats.get(place)
+        durable = None if kept is None else json.loads(kept.details or "null")
+        if left != durable:
+            self._machine.accuse(f"{what} is left {left}, but durable is {durable}")
+        if isinstance(left, list) and left[0] >= attempt.number:
+            self._machine.accuse(f"{what} is left what only a later attempt can have said: {left}")
 
     def _has_begun_before(self, key: RunKey, position: int, number: int) -> bool:
         """Whether it is another try of what has begun, and goes on though the run was retried."""
@@ -502,6 +523,7 @@ class Ledger:
             self._judge_start(record, event)
         if event.step is not None:
             self._judge_poison(record, (record.id, steps[event.step]), event)
+            self._judge_silence(record, steps[event.step], event)
         if event.kind is EventKind.TASK_SKIPPED and event.data == SKIPPED_BY_SWITCH:
             assert event.step is not None
             if self._is_chosen(record, self.definition(record), event.step):
@@ -585,6 +607,17 @@ class Ledger:
         if record is None or self.definition(record).expires is None:
             return False
         return not any(step.attempt for step in record.steps)
+
+    def _judge_silence(self, record: RunRecord, task: str, event: Event) -> None:
+        """Only an attempt that was silent for its whole heartbeat_timeout is stopped for that."""
+        if event.data is None or '"HeartbeatTimeout"' not in event.data:
+            return
+        work = self.definition(record).steps[event.step or 0].work
+        assert isinstance(work, TaskSpec)
+        for attempt in self.attempts[record.id, task]:
+            silent = self._machine.now - attempt.heard_at
+            if attempt.number == event.attempt and silent < (work.heartbeat_timeout or 0):
+                self._machine.accuse(f"{record.id} {task} was stopped, and silent for {silent} µs")
 
     def _judge_poison(self, record: RunRecord, task: tuple[RunId, str], event: Event) -> None:
         """A task is set aside when its worker has died often enough, and not before."""

@@ -318,7 +318,7 @@ def _begin(ctx: TaskContext, reads: object, *, blocking: bool) -> tuple[Program,
         ctx.type, blocking,
     )  # fmt: skip
     try:
-        program.around.ledger.begin(attempt, ctx.results, reads)
+        program.around.ledger.begin(attempt, ctx.results, ctx.heartbeat_details, reads)
     except Exception as error:
         program.machine.accuse(f"the model itself has failed: {error!r}")
         raise
@@ -335,6 +335,7 @@ async def work(
     snoozes: int = 0,
     calls_off: int = 0,
     spends: int = 0,
+    beats: int = 0,
 ) -> dict[str, object] | Snooze | Cancel:
     """A task on the event loop.
 
@@ -347,6 +348,7 @@ async def work(
         snoozes: How many attempts put it off.
         calls_off: How many attempts call it off.
         spends: How many coins each attempt spends.
+        beats: How often it says, meanwhile, how it is.
     """
     program, attempt = _begin(ctx, reads, blocking=False)
     ledger = program.around.ledger
@@ -360,8 +362,11 @@ async def work(
             ledger.killed[attempt.key] += 1
             program.die(f"of {attempt.run} {attempt.task}")
             await asyncio.get_running_loop().create_future()
+        for beat in range(beats):
+            await asyncio.sleep(length / 1000 / (beats + 1))
+            _speak(ctx, attempt, beat, beats)
         if length:
-            await asyncio.sleep(length / 1000)
+            await asyncio.sleep(length / 1000 / (beats + 1))
         if ledger.snoozed[attempt.key] < snoozes:
             ledger.snoozed[attempt.key] += 1
             return Snooze(0.5)
@@ -379,8 +384,19 @@ async def work(
     return {"attempt": attempt.number, "by": program.name}
 
 
+def _speak(ctx: TaskContext, attempt: Attempt, beat: int, beats: int) -> None:
+    attempt.heard_at = attempt.by.machine.now
+    ctx.heartbeat([attempt.number, beat])
+    ctx.progress(beat / beats, attempt.by.name)
+
+
 def grind(
-    ctx: TaskContext, length: int = 0, fails: int = 0, reads: object = None, spends: int = 0
+    ctx: TaskContext,
+    length: int = 0,
+    fails: int = 0,
+    reads: object = None,
+    spends: int = 0,
+    beats: int = 0,
 ) -> dict[str, object]:
     """A task on a thread; arguments as for ``work``."""
     program, attempt = _begin(ctx, reads, blocking=True)
@@ -388,6 +404,8 @@ def grind(
         ctx.spend(spends, COINS)
         program.around.ledger.spends[attempt] = spends
     program.threads.begun.append((attempt, length * 1000))
+    for beat in range(beats):
+        _speak(ctx, attempt, beat, beats)
     _fail(program.around.ledger, attempt, fails)
     attempt.returned = True
     return {"attempt": attempt.number, "by": program.name}

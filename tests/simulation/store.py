@@ -14,7 +14,15 @@ from kallista.core.states import RunKind, ScheduleStatus
 from kallista.core.types import JsonText, Micros, RunId, RunKey, ScheduleId, TaskType, WorkerKey
 from kallista.errors import KallistaError, StoreError, StoreUncertainError
 from kallista.store.memory import MemoryState, MemoryStore
-from kallista.store.port import BudgetLine, Loan, RunFilter, RunRecord, Tombstone, WorkerRecord
+from kallista.store.port import (
+    BudgetLine,
+    Heard,
+    Loan,
+    RunFilter,
+    RunRecord,
+    Tombstone,
+    WorkerRecord,
+)
 
 from .loop import SECOND, Machine
 
@@ -262,6 +270,10 @@ class SimulatedStore(MemoryStore):
     async def borrowed(self, worker: WorkerKey) -> Sequence[Loan]:
         """See the port."""
         return await self._read_slowly(super().borrowed(worker))
+
+    async def heartbeats(self, runs: Sequence[RunKey]) -> Sequence[Heard]:
+        """See the port."""
+        return await self._read_slowly(super().heartbeats(runs))
 
     async def tombstone(self, run: RunId) -> Tombstone | None:
         """See the port."""

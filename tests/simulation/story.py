@@ -881,9 +881,12 @@ def is_limited(definition: Definition) -> bool:
 def _is_limited(work: Work) -> bool:
     match work:
         case TaskSpec():
-            return (work.timeout, work.deadline) != (None, None)
-        case ChildSpec(definition=definition) | MapSpec(child=ChildSpec(definition=definition)):
+            limits = (work.timeout, work.deadline, work.heartbeat_timeout)
+            return limits != (None, None, None)
+        case ChildSpec(definition=definition):
             return is_limited(definition)
+        case MapSpec(child=child, items=items):  # a list that is another one after a retry
+            return isinstance(items, str) or is_limited(child.definition)
         case _:
             return False
 

@@ -53,12 +53,18 @@ class Workload:
         if luck.random() < 0.15:
             task["spends"] = luck.randint(1, 3)
         if luck.random() < 0.15:
+            task["beats"] = luck.randint(1, 4)
+        if luck.random() < 0.1:
+            task["heartbeat_timeout"] = luck.choice((0.5, 1, 2.5))
+        if luck.random() < 0.15:
             task["queue"] = "side"
         if luck.random() < 0.5:
             delay = luck.choice((0, 0.1, 1, 4))
             task["retry"] = {"max_attempts": luck.randint(2, 4), "delay": delay, "jitter": 0.5}
         if luck.random() < 0.15:
             task["timeout"] = luck.choice((0.1, 1, 2))
+        if task.get("heartbeat_timeout", 0) >= task.get("timeout", 9):
+            del task["heartbeat_timeout"]
         if luck.random() < 0.05:
             task["deadline"] = luck.choice((1, 5, 10))
         return task
@@ -128,7 +134,7 @@ class Workload:
         """Let a step go through a list, which may depend on how another has ended."""
         luck = self._luck
         items = list(range(luck.choice((0, 1, 2, 3, 6))))
-        if before and luck.random() < 0.5:
+        if before and luck.random() < 0.5 and step.get("trigger_rule") not in EARLY:
             ended = f'{luck.choice(before)}.status == "COMPLETED"'
             step["for_each"] = f"${{{ended} ? {items} : [7, 8]}}"
         else:

@@ -11,14 +11,14 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from msgspec.structs import replace
 
-from kallista.core.events import Event, StepState
+from kallista.core.events import Event, Heartbeat, StepState
 from kallista.core.plan import WAKE, WHOLE_RUN, Entry, Fence, Grant, NewRun, Ownership, Plan
 from kallista.core.schedules import Firing
 from kallista.core.states import EventKind, ProcessStatus, RunKind, ScheduleStatus, TaskStatus
 from kallista.core.types import JsonText, Micros, RunId, RunKey, ScheduleId, TaskType, WorkerKey
 from kallista.errors import KallistaError
 from kallista.store.memory import MemoryState, MemoryStore
-from kallista.store.port import ClaimRequest, RunFilter, RunRecord, Store
+from kallista.store.port import ClaimRequest, Heard, RunFilter, RunRecord, Store
 from kallista.store.sqlite import SqliteStore
 from kallista.testing.store_contract import BUILD, DEPLOY, NOW, new_run, new_schedule
 
@@ -151,6 +151,7 @@ class Agreement(RuleBasedStateMachine):
         lend=st.just(()) | few(st.tuples(STEPS, WORKERS, st.integers(1, 2))),
         recall=few(STEPS),
         settle=few(STEPS),
+        forget=few(STEPS),
     )
     def commit(
         self,
@@ -170,6 +171,7 @@ class Agreement(RuleBasedStateMachine):
         lend: tuple[tuple[int, WorkerKey, int], ...],
         recall: tuple[int, ...],
         settle: tuple[int, ...],
+        forget: tuple[int, ...],
     ) -> None:
         record = self.record(key)
         if record is None:
@@ -198,6 +200,7 @@ class Agreement(RuleBasedStateMachine):
             lend=tuple(Grant(step, worker, attempt) for step, worker, attempt in lend),
             recall=recall,
             settle=settle,
+            forget=forget,
         )
         self.ask(on, lambda store: store.commit(plan))
 
@@ -240,6 +243,13 @@ class Agreement(RuleBasedStateMachine):
             run, step, worker, attempt, *_ = data.draw(st.sampled_from(loans))
             text = JsonText("2")
             self.ask(on, lambda store: store.report(run, step, worker, attempt, text))
+
+    @rule(on=STEPS, key=KEYS, step=STEPS, attempt=st.integers(1, 2), details=TEXTS)
+    def hear(self, on: int, key: RunKey, step: int, attempt: int, details: JsonText | None) -> None:
+        record = self.record(key)
+        if record is not None and step < len(record.steps):
+            said = Heartbeat(attempt, NOW, 0.25, "a quarter", details)
+            self.ask(on, lambda store: store.hear([Heard(key, step, said)]))
 
     @rule(on=STEPS)
     def beat(self, on: int) -> None:
@@ -375,6 +385,7 @@ def questions_about(run: RunKey) -> Sequence[Question]:
         lambda store: store.history(run),
         lambda store: store.outcomes(run),
         lambda store: store.loans(run),
+        lambda store: store.heartbeats([run]),
     )
 
 

@@ -262,6 +262,21 @@ async def test_what_is_no_list_fails_the_step(world: World, given: object, told:
     assert told == str(each(run).result) or told in str(run.errors[0])
 
 
+async def test_another_list_is_other_work(any_world: World) -> None:
+    """A retry that comes to another list does not mix it with what was done for the first."""
+    press = Press()
+    press.broken.update({"try": 1, "b": 1})
+    app = await any_world.app(press.print)
+    first = {"id": "try", "type": "print", "file": "try"}
+    items = "${tasks.try.status == 'COMPLETED' ? ['x', 'y'] : ['a', 'b']}"
+    await started(app, any_world, first, printing(items, max_parallel=1, trigger_rule="all_done"))
+    assert not (await ended(app, any_world)).ok
+    await app.workflow_manager.retry_workflow("w")
+    run = await ended(app, any_world)
+    assert "the list is another one than that of which 2 items have begun" in str(run.errors[0])
+    assert press.printed == ["try", "a", "b", "try"]
+
+
 async def test_pause_and_cancel_reach_the_items(any_world: World) -> None:
     """Nothing begins while it is paused; a retry after it was cancelled goes on where it was."""
     press = Press()
@@ -398,14 +413,20 @@ async def test_expressions_may_call_their_own_items_so(world: World) -> None:
         ({"id": "each", "type": "print", "file": "${item}"}, "with for_each"),
         (printing([1], compensate={"type": "print", "file": "${item}"}), "with for_each"),
         (printing([1], nonsense=1), "nonsense"),
+        (
+            printing("${tasks.first.result}", trigger_rule="always"),
+            "for_each reads what need not have ended when it is read, by trigger_rule always",
+        ),
     ],
 )
 async def test_wrong_maps_are_told_at_creation(world: World, task: Data, problem: str) -> None:
     """Each with what to do about it."""
     app = await world.app(Press().print)
     config = {"inputs": {"files": {"type": "array"}}}
+    first = {"id": "first", "type": "print", "file": "x"}
+    manager, inputs = app.workflow_manager, {"files": []}
     with pytest.raises(DefinitionError) as wrong:
-        await app.workflow_manager.create_workflow("w", [task], config, inputs={"files": []})
+        await manager.create_workflow("w", [first, task], config, inputs=inputs)
     assert problem in str(wrong.value)
 
 

@@ -18,7 +18,7 @@ from kallista.core.decide.failures import failure_data
 from kallista.core.decide.lines import item_of, look_entry_of
 from kallista.core.decide.values import evaluated, scope
 from kallista.core.definitions import MapSpec
-from kallista.core.items import Items, items_data
+from kallista.core.items import Items, items_data, mark_of
 from kallista.core.json_text import from_json, to_json
 from kallista.core.outcomes import Failure
 from kallista.core.run import Child, Draft
@@ -39,7 +39,7 @@ def begin_items(draft: Draft, position: int, mapped: MapSpec, now: Micros) -> No
     """
     values = _list_of(draft, position, mapped)
     attempt = draft.step(position).attempt + 1
-    before = draft.items_at(position) or Items(len(values))
+    before = draft.items_at(position) or Items(len(values), mark_of(values))
     again = sorted((*before.open, *before.failed))
     items = replace(before, open=(), failed=())
     if again or before.begun < before.count:
@@ -138,7 +138,7 @@ def _begun(
         values = _list_of(draft, position, mapped)
         outer = scope(draft, wiring(draft.run.definition).steps[position].values)
     except ExpressionError as error:
-        return replace(items, why=str(error))
+        return replace(items, failed=(*items.failed, *again), why=str(error))
     for index in again:
         items = _begin(draft, position, mapped, items, index, values[index], outer, attempt)
         draft.wake_up(item_of(draft, position, index))
@@ -187,8 +187,11 @@ def _list_of(draft: Draft, position: int, mapped: MapSpec) -> list[Json]:
     if not isinstance(value, list):
         raise ExpressionError(f"for_each goes through a list, and this is {shown(value)}")
     items = draft.items_at(position)
-    if items is not None and items.count != len(value):
-        raise ExpressionError(f"the list has changed: it had {items.count:,} items")
+    if items is not None and items.mark != mark_of(value):
+        raise ExpressionError(
+            f"the list is another one than that of which {items.begun:,} items have begun; what"
+            " they have done may not be right for this one, so create another run"
+        )
     if run.steps[position].status is TaskStatus.WAITING:  # and so what it reads stays as it is
         run.lists = {**run.lists, position: value}
     return value

@@ -279,7 +279,7 @@ def _process(
             embedded.add(child)
             work = child
             if mapped is not None:
-                work, of_list = read_map(mapped, child, reading, place)
+                work, of_list = read_map(mapped, own.get("trigger_rule"), child, reading, place)
                 read |= of_list
             last.undo(id, position, own, place)
         else:
@@ -334,7 +334,7 @@ def _task(
     task, read = read_task(own, defaults, reading, problems)
     if mapped is None:
         return task, read
-    work, of_list = read_map(mapped, task, reading, problems)
+    work, of_list = read_map(mapped, own.get("trigger_rule"), task, reading, problems)
     return work, read | of_list
 
 

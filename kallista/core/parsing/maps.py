@@ -21,6 +21,7 @@ from kallista.core.parsing.tasks import Reading, References, references
 from kallista.core.plain import shown
 from kallista.core.problems import Problems
 from kallista.core.states import RunKind
+from kallista.core.trigger_rules import EARLY
 from kallista.core.types import Json, StepId
 
 MAP_KEYS: Final = ("for_each", "max_parallel", "collect")
@@ -49,17 +50,26 @@ def parted(data: Data) -> tuple[Data | None, Data]:
 
 
 def read_map(
-    data: Data, work: TaskSpec | ChildSpec, reading: Reading, problems: Problems
+    data: Data, rule: object, work: TaskSpec | ChildSpec, reading: Reading, problems: Problems
 ) -> tuple[MapSpec, References]:
     """A step that does its work for each item of a list, and what the list is read from.
 
+    The list has to be there for good when the step begins: what comes before has ended by then.
+
     Args:
         data: What it says of the list.
+        rule: The trigger rule it asks for, as it is written.
         work: What it does with an item.
         reading: Knows the limits.
         problems: Where problems are noted.
     """
     items, read = _items(data["for_each"], reading, problems)
+    is_early = isinstance(rule, str) and rule in EARLY
+    if is_early and any(reference.root in ("tasks", "steps") for reference in read):
+        problems.add(
+            f"for_each reads what need not have ended when it is read, by trigger_rule {rule}; give"
+            " it an input or a list"
+        )
     collect = data.get("collect")
     child = work if isinstance(work, ChildSpec) else _of_task(work)
     mapped = MapSpec(

@@ -12,7 +12,7 @@ from kallista.core.definitions import Case, StepSpec, SwitchSpec
 from kallista.core.plain import shown, some
 from kallista.core.problems import Problems
 from kallista.core.states import RunKind
-from kallista.core.trigger_rules import TriggerRule
+from kallista.core.trigger_rules import EARLY
 
 SWITCH_KEYS: Final = (
     "id", "name", "switch", "default", "when", "depends_on", "trigger_rule", "continue_on_error",
@@ -20,9 +20,6 @@ SWITCH_KEYS: Final = (
 """The keys of a step that chooses."""
 
 CASE_KEYS: Final = ("when", "then")
-
-_EARLY: Final = frozenset({TriggerRule.ALWAYS, TriggerRule.ONE_COMPLETED, TriggerRule.ONE_FAILED})
-"""The rules by which a step need not wait for the choice."""
 
 
 def read_switch(
@@ -113,7 +110,7 @@ def _branch(
         problems.add("a switch cannot choose itself")
     elif target.branch_of is not None:
         problems.add(f"{target.id!r} is a branch of another switch already; give it one")
-    elif target.trigger_rule in _EARLY:
+    elif target.trigger_rule in EARLY:
         problems.add(
             f"{target.id!r} would not wait for the choice: its trigger_rule is"
             f" {target.trigger_rule}"

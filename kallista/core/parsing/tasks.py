@@ -15,10 +15,12 @@ from kallista.core.plain import shown
 from kallista.core.plan import DEFAULT_QUEUE
 from kallista.core.problems import Problems
 from kallista.core.trigger_rules import TriggerRule
-from kallista.core.types import Json, StepId, TaskType
+from kallista.core.types import Json, Micros, StepId, TaskType
 from kallista.errors import ExpressionError
 
-LIMIT_KEYS: Final = ("retry", "timeout", "deadline", "max_crashes", "queue")
+LIMIT_KEYS: Final = (
+    "retry", "timeout", "deadline", "max_crashes", "queue", "heartbeat_timeout",
+)  # fmt: skip
 STEP_KEYS: Final = (
     "id", "type", "name", "when", "continue_on_error", "priority", "depends_on", "trigger_rule",
     "compensate",
@@ -130,18 +132,20 @@ def read_task(
     unresolved, read = references(config, problems)
     if type is not None:
         problems.add_all(reading.check_task(type, config, unresolved))
+    timeout = (
+        fields.length(data["timeout"], "timeout", problems)
+        if "timeout" in data
+        else defaults.timeout
+    )
     spec = TaskSpec(
         type=type or TaskType("?"),
         config=config,
         retry=fields.retry(data["retry"], problems) if "retry" in data else defaults.retry,
-        timeout=(
-            fields.length(data["timeout"], "timeout", problems)
-            if "timeout" in data
-            else defaults.timeout
-        ),
+        timeout=timeout,
         deadline=fields.length(data.get("deadline"), "deadline", problems),
         max_crashes=_max_crashes(data.get("max_crashes"), problems),
         queue=_queue(data.get("queue"), problems),
+        heartbeat_timeout=_heartbeat_timeout(data.get("heartbeat_timeout"), timeout, problems),
     )
     return spec, read
 
@@ -249,6 +253,16 @@ def _queue(value: object, problems: Problems) -> str:
     if value is None:
         return DEFAULT_QUEUE
     return fields.identifier(value, "queue", problems) or DEFAULT_QUEUE
+
+
+def _heartbeat_timeout(value: object, timeout: Micros | None, problems: Problems) -> Micros | None:
+    found = fields.length(value, "heartbeat_timeout", problems)
+    if found is not None and timeout is not None and found >= timeout:
+        problems.add(
+            "heartbeat_timeout would never be over before timeout is; make it shorter, or leave it"
+            " out"
+        )
+    return found
 
 
 def _when(value: object, problems: Problems) -> str | None:

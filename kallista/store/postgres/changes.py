@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from operator import itemgetter
 
 from kallista.core.plan import WHOLE_RUN
 from kallista.core.schedules import Firing
 from kallista.core.types import JsonText, Micros, RunKey, ScheduleId, TaskType, WorkerKey
 from kallista.errors import LeaseLost, NotFoundError, StateError
 from kallista.store.conflicts import loan_gone
+from kallista.store.port import Heard
 from kallista.store.postgres.creation import create_children, drop_definitions
 from kallista.store.postgres.statements import statement
 from kallista.store.postgres.watching import WORKING, Watch
 from kallista.store.postgres.writing import Writing
-from kallista.store.rows import schedule_values, types_text
+from kallista.store.rows import heard_row, schedule_values, types_text
 
 _DELETABLE_RUN = statement("deletable_run")
 _DOOMED_RUNS = statement("doomed_runs")
@@ -24,8 +26,8 @@ _DELETE_PARTS = tuple(
     statement(name)
     for name in (
         "delete_tags", "delete_waits", "delete_entries", "delete_loans", "delete_failures",
-        "delete_same", "delete_spending", "delete_budgets", "delete_events", "delete_steps",
-        "delete_request", "delete_run",
+        "delete_same", "delete_spending", "delete_budgets", "delete_heartbeats", "delete_events",
+        "delete_steps", "delete_request", "delete_run",
     )
 )  # fmt: skip
 _ADVANCE_SCHEDULE = statement("advance_schedule")
@@ -43,6 +45,7 @@ _FREE_ENTRIES = statement("free_entries")
 _DELETE_WORKER = statement("delete_worker")
 _LOAN = statement("loan")
 _REPORT = statement("report")
+_HEAR = statement("hear")
 _LOSE_LOANS = statement("lose_loans")
 _REQUEUE_WISHES = statement("requeue_wishes")
 _DROP_WISHES = statement("drop_wishes")
@@ -160,6 +163,12 @@ def report(
         writing.db.tell(_REPORT, (text, run, step))
         writing.db.tell_all(_WAKE_RUN, [(step, run)])
         writing.changes()
+
+
+def hear(writing: Writing, heard: Sequence[Heard]) -> None:
+    """Write what running attempts say of themselves."""
+    writing.db.tell_all(_HEAR, sorted(map(heard_row, heard), key=itemgetter(0, 1)))
+    writing.changes(concerns_others=False)
 
 
 def register_worker(

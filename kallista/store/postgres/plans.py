@@ -37,6 +37,7 @@ _SETTLE = statement("settle")
 _DROP_FAILURE = statement("drop_failure")
 _RAISE_BUDGET = statement("raise_budget")
 _PUT_FAILURE = statement("put_failure")
+_FORGET = statement("forget")
 _WAKE_BY_ID = statement("wake_by_id")
 _WAKE_PARENT = statement("wake_parent")
 _WAKE_WAITING = statement("wake_waiting")
@@ -186,6 +187,7 @@ def _write(writing: Writing, plans: Sequence[Plan]) -> None:
         _RAISE_BUDGET,
         ((plan.run, unit, limit) for plan in plans for unit, limit in plan.budget),
     )
+    db.tell_all(_FORGET, ((plan.run, step) for plan in plans for step in plan.forget))
     create_children(writing, [child for plan in plans for child in plan.create])
     _tell_others(writing, plans)
     writing.changes(concerns_others=any(_concerns_others(plan) for plan in plans))

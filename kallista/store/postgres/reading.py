@@ -20,6 +20,7 @@ from kallista.store.port import (
     FailedStep,
     FailureFilter,
     Figures,
+    Heard,
     Loan,
     OldRun,
     RunFilter,
@@ -65,6 +66,7 @@ _QUEUED_TYPES = statement("queued_types")
 _LOANS_OF_RUN = statement("loans_of_run")
 _RUNS_OF_OWNER = statement("runs_of_owner")
 _LOANS_OF_WORKER = statement("loans_of_worker")
+_HEARTBEATS_OF_RUNS = statement("heartbeats_of_runs")
 _TOMBSTONE = statement("tombstone")
 _DEFINITION_BY_NAME = statement("definition_by_name")
 _DEFINITION_NAMES = statement("definition_names")
@@ -201,6 +203,10 @@ class Reading:
     def driven(self, worker: WorkerKey) -> Sequence[RunKey]:
         """What a worker drives."""
         return [RunKey(key) for (key,) in self._db.ask(_RUNS_OF_OWNER, (worker,))]
+
+    def heartbeats(self, runs: Sequence[RunKey]) -> Sequence[Heard]:
+        """What is known of attempts of the runs' steps."""
+        return [rows.heard(row) for row in self._db.ask(_HEARTBEATS_OF_RUNS, (runs,))]
 
     def borrowed(self, worker: WorkerKey) -> Sequence[Loan]:
         """What a worker has borrowed."""

@@ -51,7 +51,7 @@ class Statement(NamedTuple):
         return [write(value) for write, value in zip(self.writers, values, strict=True)]
 
 
-def _integers(values: Iterable[int | None] | None) -> Text:
+def _numbers(values: Iterable[float | None] | None) -> Text:
     if values is None:
         return None
     return "{" + ",".join(["NULL" if value is None else str(value) for value in values]) + "}"
@@ -96,7 +96,8 @@ _WRITERS: Mapping[str, Callable[[Any], Text]] = {
     "integer": _integer,
     "boolean": _boolean,
     "text": _text,
-    "bigint[]": _integers,
+    "bigint[]": _numbers,
+    "float8[]": _numbers,
     "boolean[]": _booleans,
     "text[]": _texts,
 }

@@ -26,6 +26,7 @@ from kallista.store.port import (
     FailedStep,
     FailureFilter,
     Figures,
+    Heard,
     Loan,
     OldRun,
     RunFilter,
@@ -154,6 +155,16 @@ class PostgresStore:
         )
 
     # runs and their histories
+
+    # heartbeats
+
+    def hear(self, heard: Sequence[Heard]) -> asyncio.Future[None]:
+        """See the port."""
+        return self._writing.submit(lambda writing: changes.hear(writing, heard))
+
+    async def heartbeats(self, runs: Sequence[RunKey]) -> Sequence[Heard]:
+        """See the port."""
+        return await self._reading.ask(lambda reading: reading.heartbeats(runs))
 
     async def driven(self, worker: WorkerKey) -> Sequence[RunKey]:
         """See the port."""

@@ -13,7 +13,8 @@ from kallista.core.schedules import Firing, Schedule
 from kallista.core.types import JsonText, Micros, RunKey, ScheduleId, TaskType, WorkerKey
 from kallista.errors import LeaseLost, NotFoundError, StateError
 from kallista.store.conflicts import loan_gone
-from kallista.store.rows import Row, schedule_values, types_text
+from kallista.store.port import Heard
+from kallista.store.rows import Row, heard_row, schedule_values, types_text
 from kallista.store.sqlite.creation import create_children
 from kallista.store.sqlite.liveness import Liveness
 from kallista.store.sqlite.records import key_list
@@ -28,8 +29,8 @@ _DELETE_PARTS = tuple(
     statement(name)
     for name in (
         "delete_tags", "delete_waits", "delete_entries", "delete_loans", "delete_failures",
-        "delete_same", "delete_spending", "delete_budgets", "delete_events", "delete_steps",
-        "delete_request", "delete_run",
+        "delete_same", "delete_spending", "delete_budgets", "delete_heartbeats", "delete_events",
+        "delete_steps", "delete_request", "delete_run",
     )
 )  # fmt: skip
 _DROP_UNUSED_DEFINITION = statement("drop_unused_definition")
@@ -46,6 +47,7 @@ _FREE_ENTRIES = statement("free_entries")
 _DELETE_WORKER = statement("delete_worker")
 _LOAN = statement("loan")
 _REPORT = statement("report")
+_HEAR = statement("hear")
 _LOSE_LOANS = statement("lose_loans")
 _REQUEUE_WISHES = statement("requeue_wishes")
 _DROP_WISHES = statement("drop_wishes")
@@ -124,6 +126,11 @@ def report(
     if there[3] is None:
         db.execute(_REPORT, (text, run, step))
         db.execute(_WAKE_RUN, (step, run))
+
+
+def hear(db: apsw.Connection, heard: Sequence[Heard]) -> None:
+    """Write what running attempts say of themselves."""
+    db.executemany(_HEAR, map(heard_row, heard))
 
 
 def register_worker(

@@ -47,6 +47,7 @@ _RECALL = statement("recall")
 _SETTLE = statement("settle")
 _DROP_FAILURE = statement("drop_failure")
 _RAISE_BUDGET = statement("raise_budget")
+_FORGET = statement("forget")
 _WAKE_BY_ID = statement("wake_by_id")
 _WAKE_RUN = statement("wake_run")
 _WAKE_WAITING = statement("wake_waiting")
@@ -190,6 +191,7 @@ class _Rows:
         self._mended: list[Row] = []
         self._failed: list[Row] = []
         self._raised: list[Row] = []
+        self._forgotten: list[Row] = []
         self._children: list[NewRun] = []
         self._woken_ids: list[RunId] = []
         self._woken: list[Row] = []
@@ -243,6 +245,8 @@ class _Rows:
     def _add_task(self, plan: Plan, seen: str, turn: Row) -> None:
         """Take on a single task, whose step stands in its run's row and gives it its status."""
         head, place = astuple(plan.head), (plan.run, plan.fence.version)
+        if plan.forget:
+            self._forgotten += ((plan.run, at) for at in plan.forget)
         if plan.steps:
             ((_, step),) = plan.steps
             rows = self._turned_tasks if turn else self._restated_tasks
@@ -262,6 +266,8 @@ class _Rows:
         run = plan.run
         for at, step in plan.steps:
             self._steps += (run, at, *astuple(step))
+        if plan.forget:
+            self._forgotten += ((run, at) for at in plan.forget)
 
     def write(self, writing: Writing) -> None:
         """Write all of it."""
@@ -284,6 +290,7 @@ class _Rows:
         _each(db, _DROP_FAILURE, self._mended)
         _each(db, PUT_FAILURE, self._failed)
         _each(db, _RAISE_BUDGET, self._raised)
+        _each(db, _FORGET, self._forgotten)
         create_children(writing, self._children)
         if self._woken_ids:
             db.execute(_WAKE_BY_ID, (text_list(self._woken_ids),))

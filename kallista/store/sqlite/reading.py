@@ -22,6 +22,7 @@ from kallista.store.port import (
     BudgetLine,
     FailedStep,
     FailureFilter,
+    Heard,
     Loan,
     OldRun,
     RunFilter,
@@ -65,6 +66,7 @@ _KEYS_BY_PARENT = statement("keys_by_parent")
 _MATCHING_RECORDS = statement("matching_records")
 _COUNT_RUNS = statement("count_runs")
 _QUEUED_TYPES = statement("queued_types")
+_HEARTBEATS_OF_RUNS = statement("heartbeats_of_runs")
 _TOMBSTONE = statement("tombstone")
 _DEFINITION_BY_NAME = statement("definition_by_name")
 _DEFINITION_NAMES = statement("definition_names")
@@ -231,6 +233,11 @@ class Reading:
     def driven(self, worker: WorkerKey) -> Sequence[RunKey]:
         """What a worker drives."""
         return [RunKey(cast(int, key)) for (key,) in self._db.execute(_RUNS_OF_OWNER, (worker,))]
+
+    def heartbeats(self, runs: Sequence[RunKey]) -> Sequence[Heard]:
+        """What is known of attempts of the runs' steps."""
+        found = self._db.execute(_HEARTBEATS_OF_RUNS, (key_list(runs),))
+        return [rows.heard(row) for row in found]
 
     def borrowed(self, worker: WorkerKey) -> Sequence[Loan]:
         """All that a worker has borrowed."""

@@ -30,6 +30,7 @@ from kallista.store.port import (
     FailedStep,
     FailureFilter,
     Figures,
+    Heard,
     Loan,
     OldRun,
     RunFilter,
@@ -151,6 +152,16 @@ class SqliteStore:
         return self._writing.submit(
             lambda writing: changes.report(writing.db, run, step, worker, attempt, report)
         )
+
+    # heartbeats
+
+    def hear(self, heard: Sequence[Heard]) -> asyncio.Future[None]:
+        """See the port."""
+        return self._writing.submit(lambda writing: changes.hear(writing.db, heard), quiet=True)
+
+    async def heartbeats(self, runs: Sequence[RunKey]) -> Sequence[Heard]:
+        """See the port."""
+        return await self._reading.ask(lambda reading: reading.heartbeats(runs))
 
     # runs and their histories
 

@@ -62,6 +62,28 @@ async def stay(ctx: TaskContext, attempts: int = 1) -> int:
     return ctx.attempt
 
 
+@task("grind", executor="process")
+def grind(pipe: str) -> None:
+    """Work for ever in a process of its own, which holds the pipe open."""
+    descriptor = os.open(pipe, os.O_WRONLY)
+    os.write(descriptor, b"at work")
+    while True:
+        sum(range(1000))
+
+
+@task("pace")
+async def pace(ctx: TaskContext) -> object:
+    """Tell what it was left, and, unless that is something, pace on until let go."""
+    left = ctx.heartbeat_details
+    say("paces", attempt=ctx.attempt, left=left)
+    if left is None:
+        for lap in range(1_000_000):
+            ctx.heartbeat({"lap": lap})
+            ctx.progress(lap / 1_000_000, f"lap {lap}")
+            await asyncio.sleep(0.05)
+    return left
+
+
 @task("poison")
 def poison(ctx: TaskContext) -> None:
     """End the whole program, as a fault in native code would."""

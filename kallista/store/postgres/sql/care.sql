@@ -4,7 +4,7 @@ SELECT (SELECT count(*) FROM runs), (SELECT count(*) FROM steps), (SELECT count(
        (SELECT count(*) FROM queue), (SELECT count(*) FROM waits), (SELECT count(*) FROM loans),
        (SELECT count(*) FROM definitions), (SELECT count(*) FROM schedules),
        (SELECT count(*) FROM tombstones), (SELECT count(*) FROM workers),
-       (SELECT count(*) FROM failures);
+       (SELECT count(*) FROM failures), (SELECT count(*) FROM heartbeats);
 
 -- name: oldest_by_status
 -- The oldest runs in one state, seeking in the index on it, each with whether it has a parent.
@@ -43,6 +43,10 @@ WHERE r.run IS NULL OR q.step NOT BETWEEN -1 AND r.step_count - 1
 UNION ALL
 SELECT 'loan', l.run, l.step, l.type FROM loans AS l LEFT JOIN requests AS r ON r.run = l.run
 WHERE r.run IS NULL OR l.step NOT BETWEEN 0 AND r.step_count - 1
+UNION ALL
+SELECT 'heartbeat', h.run, h.step, NULL FROM heartbeats AS h
+LEFT JOIN requests AS r ON r.run = h.run
+WHERE r.run IS NULL OR h.step NOT BETWEEN 0 AND r.step_count - 1
 UNION ALL
 SELECT 'wait', w.run, NULL, w.awaited FROM waits AS w
 WHERE NOT EXISTS (SELECT 1 FROM runs WHERE key = w.run)

@@ -62,6 +62,10 @@ DELETE FROM spending WHERE run = ANY (:runs::bigint[]);
 -- It spends nothing any more.
 DELETE FROM budgets WHERE run = ANY (:runs::bigint[]);
 
+-- name: delete_heartbeats
+-- Nothing of it is executed any more.
+DELETE FROM heartbeats WHERE run = ANY (:runs::bigint[]);
+
 -- name: delete_events
 -- The history goes with its run.
 DELETE FROM events WHERE run = ANY (:runs::bigint[]);

@@ -52,6 +52,10 @@ DELETE FROM spending WHERE run = :run;
 -- It spends nothing any more.
 DELETE FROM budgets WHERE run = :run;
 
+-- name: delete_heartbeats
+-- Nothing of it is executed any more.
+DELETE FROM heartbeats WHERE run = :run;
+
 -- name: delete_events
 -- The history goes with its run.
 DELETE FROM events WHERE run = :run;

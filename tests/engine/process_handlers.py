@@ -1,0 +1,82 @@
+"""Handlers that run in processes of their own, which have to find them in a module."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import subprocess
+import sys
+from datetime import UTC, datetime
+
+from kallista import FailForGood, Snooze, TaskContext
+
+
+def tell(ctx: TaskContext, day: datetime, text: str) -> dict[str, object]:
+    """Return what it was given and knows."""
+    ctx.logger.warning("told %s", text, api_key="secret")
+    logging.getLogger("of.the.handler").warning("said %s", text)
+    sys.stdout.write("printed, which is no answer\n")
+    return {
+        "pid": os.getpid(),
+        "year": day.year,
+        "at": datetime(2030, 1, 2, tzinfo=UTC),
+        "text": text,
+        "key": ctx.idempotency_key,
+        "attempt": ctx.attempt,
+        "results": dict(ctx.results),
+    }
+
+
+def work(ctx: TaskContext, file: str, attempts: int = 1) -> int:
+    """Work for ever in the first attempts, with a helper; both hold the file's lock."""
+    if ctx.attempt > attempts:
+        return ctx.attempt
+    import fcntl  # not everywhere
+
+    descriptor = os.open(file, os.O_CREAT | os.O_RDWR)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    helper = [sys.executable, "-c", "import time; time.sleep(1000)"]
+    with subprocess.Popen(helper, pass_fds=[descriptor]):
+        ctx.progress(0.5, "at work")
+        while True:
+            signal.pause()
+
+
+def beat(ctx: TaskContext) -> object:
+    """Say much in no time, and fail; the second attempt returns what it was left."""
+    if ctx.attempt > 1:
+        return ctx.heartbeat_details
+    for mile in range(100_000):
+        ctx.heartbeat({"mile": mile})
+    ctx.heartbeat()
+    ctx.spend("0.5", "usd")
+    raise LookupError("lost")
+
+
+def fall_silent(ctx: TaskContext) -> None:
+    """Say something, and then nothing more."""
+    ctx.progress(0.5, "at work")
+    signal.pause()
+
+
+def end(ctx: TaskContext, how: str, password: str = "") -> object:
+    """End in one of many ways."""
+    match how:
+        case "raise":
+            raise LookupError(f"refused: {password}")
+        case "exit":
+            sys.exit(3)
+        case "vanish":
+            os._exit(3)
+        case "crash":
+            os.kill(os.getpid(), signal.SIGSEGV)
+            return None
+        case "snooze":
+            return Snooze(10)
+        case "fail":
+            return FailForGood("for good")
+        case "large":
+            return "x" * 3_000_000
+        case _:
+            return {1, object()}
