@@ -14,6 +14,8 @@ from kallista.core.types import Json, RunId
 from kallista.store.memory import MemoryState
 from kallista.store.port import RunRecord
 
+from .workload import QUIET
+
 BAD = {"FAILED", "CANCELLED"}
 FIRST = "s0"
 """The step of another process that is read; all processes have it."""
@@ -41,7 +43,7 @@ def drawn(id: str, awaited: Sequence[str], data: dict[str, object]) -> None:
     steps = data["steps"]
     assert isinstance(steps, list)
     task = {} if "for_each" in steps[0] else steps[0].get("task_data", {})
-    if luck % 3 and task.get("type") not in (None, "sleep") and "for_each" not in task:
+    if luck % 3 and task.get("type") not in (None, *QUIET) and "for_each" not in task:
         task["reads"] = f"${{processes.{awaited[0]}.results.{FIRST}}}"
     if luck % 5 == 0 and steps[-1].get("type") == "task":
         steps[-1]["when"] = f'processes.{awaited[0]}.status == "COMPLETED"'
