@@ -21,7 +21,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, TypeVar
 
-from kallista.config import Config, load_config
+from kallista.config import Config, load_config, queue_limits
 from kallista.core.definitions import Definition
 from kallista.core.durations import to_datetime
 from kallista.core.handlers import Handler
@@ -138,7 +138,8 @@ class Kallista:
         tasks: Handlers for this app alone, besides those registered by ``@task``.
         worker: Whether this program executes tasks; if not, it only commands and looks.
         max_concurrency: How many tasks this program executes at once; 100 by default.
-        queues: The queues whose tasks this program executes; only ``default`` by default.
+        queues: The queues whose tasks this program executes; only ``default`` by default. How many
+            of a queue at once may stand behind it: ``["default", "gpu=2"]``.
         within: Execute only this run and the runs it starts.
 
     Raises:
@@ -161,6 +162,7 @@ class Kallista:
         within: str | None = None,
     ) -> None:
         settings = load_config(config, url=url, max_concurrency=max_concurrency, queues=queues)
+        limits = queue_limits(settings.queues)
         load_plugins()
         self._assemble(
             store=_store(settings),
@@ -170,7 +172,8 @@ class Kallista:
                 worker=worker,
                 max_concurrency=settings.max_concurrency,
                 processes=settings.processes,
-                queues=tuple(check_id(name, "queue name") for name in settings.queues),
+                queues=tuple(check_id(name, "queue name") for name in limits),
+                queue_limits={name: most for name, most in limits.items() if most is not None},
                 lease=Micros(round(settings.lease * 1_000_000)),
                 ageing=Micros(round(settings.ageing * 1_000_000)) or None,
                 grace=Micros(round(settings.grace * 1_000_000)),

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, fields, replace
 from datetime import datetime, timedelta
@@ -77,10 +77,29 @@ def _names(value: object) -> tuple[str, ...]:
 
 
 def _queues(value: object) -> tuple[str, ...]:
-    names = tuple(dict.fromkeys(_names(value)))
-    if not names:
+    if isinstance(value, Mapping):
+        value = [name if most is None else f"{name}={most}" for name, most in value.items()]
+    found: dict[str, str] = {}
+    for text in _names(value):
+        name, _, most = text.partition("=")
+        if most and not (most.isascii() and most.isdigit() and int(most) > 0):
+            raise UsageError(
+                f"must be names, and behind one how many at once, like gpu=2; not {text!r}"
+            )
+        found[name] = text
+    if not found:
         raise UsageError("must name at least one queue")
-    return names
+    return tuple(found.values())
+
+
+def queue_limits(queues: Sequence[str]) -> Mapping[str, int | None]:
+    """How many tasks of each queue at once: ``("default", "gpu=2")``; None: as many as there are.
+
+    Args:
+        queues: The setting of that name.
+    """
+    parts = (text.partition("=") for text in queues)
+    return {name: int(most) if most else None for name, _, most in parts}
 
 
 def _networks(value: object) -> tuple[str, ...]:
@@ -151,7 +170,8 @@ class Config:
         max_concurrency: How many attempts one program runs at once.
         processes: How many of them may have a process of their own (``executor="process"``); by
             default as many as the machine has processors.
-        queues: The queues whose tasks a program executes; others are left to other workers.
+        queues: The queues whose tasks a program executes; others are left to other workers. How
+            many of a queue at once may stand behind it: ``default,gpu=2``.
         lease: For how many seconds a worker may be silent before others take over its work; at
             least 1.
         ageing: For how many seconds a task has to wait to be served before those of a priority

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from kallista import Kallista
-from kallista.config import Config, load_config, sqlite_path
+from kallista.config import Config, load_config, queue_limits, sqlite_path
 from kallista.errors import UsageError
 
 
@@ -106,11 +106,19 @@ def test_all_problems_at_once(tmp_path: Path) -> None:
         ("max_concurrency", True), ("max_concurrency", 1.5), ("max_concurrency", "x"),
         ("max_concurrency", 2**40), ("grace", "soon"), ("grace", float("nan")),
         ("log_level", "loud"), ("tasks", [1]), ("logs_dir", " "), ("data_dir", 5),
+        ("queues", "gpu=0"), ("queues", ["gpu=x"]),
     ],
 )  # fmt: skip
 def test_ill_typed(tmp_path: Path, setting: str, value: Any) -> None:
     """A value that does not fit is refused with the setting's name."""
     assert f"{setting}: must be" in problems(tmp_path, **{setting: value})
+
+
+def test_queues_may_say_how_many_at_once(tmp_path: Path) -> None:
+    """As a text of the command line, a list, or a table of a file; what is said last counts."""
+    for value in ("default, gpu=2", ["default", "gpu=1", "gpu=2"], {"default": None, "gpu": 2}):
+        config = load(tmp_path, {"queues": value})
+        assert queue_limits(config.queues) == {"default": None, "gpu": 2}
 
 
 def test_broken_files(tmp_path: Path) -> None:

@@ -275,7 +275,8 @@ def worker(
         typer.Option(
             "--queue",
             metavar="NAMES",
-            help="Only tasks of these queues, like gpu,default; `default` when not said.",
+            help="Only tasks of these queues, like default,gpu=2 (two of gpu at once);"
+            " `default` when not said.",
             show_default=False,
         ),
     ] = None,

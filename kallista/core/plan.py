@@ -52,6 +52,11 @@ def is_alone(lane: TaskType) -> bool:
     return lane.endswith(_ALONE)
 
 
+def place_in(lane: TaskType) -> TaskType:
+    """What an attempt of a lane takes: a place for its type in its queue, alone or not."""
+    return TaskType(lane.removesuffix(_ALONE))
+
+
 def type_of_lane(lane: TaskType) -> TaskType:
     """The task type of what waits in a lane."""
     return TaskType(lane.removesuffix(_ALONE).partition("@")[0])

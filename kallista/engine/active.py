@@ -13,7 +13,7 @@ from kallista.core.definitions import Definition, TaskSpec
 from kallista.core.encoding import definition_from_data
 from kallista.core.events import StepState
 from kallista.core.json_text import from_json
-from kallista.core.plan import NewRun
+from kallista.core.plan import NewRun, lane
 from kallista.core.run import Run
 from kallista.core.states import FINISHED_RUN, HEARD, RunKind
 from kallista.core.types import Json, JsonText, RunKey, TaskType, WorkerKey
@@ -139,11 +139,11 @@ class DefinitionCache:
             self._known[hash] = definition
 
 
-def task_type(run: Run, position: int) -> TaskType:
-    """What kind of task a step is; only tasks take a place."""
+def place_of(run: Run, position: int) -> TaskType:
+    """The place that an attempt of a step takes; only tasks take one."""
     work = run.definition.steps[position].work
     assert isinstance(work, TaskSpec), "only tasks take a place"
-    return work.type
+    return lane(work.type, work.queue)
 
 
 def has_begun(record: RunRecord) -> bool:

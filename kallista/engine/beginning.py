@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from kallista.core.commands import Dispatch
 from kallista.core.decide import NoCapacity, decide
-from kallista.core.plan import WAKE, Entry, Fence, Plan, is_alone, type_of_lane
+from kallista.core.plan import WAKE, Entry, Fence, Plan, is_alone, place_in
 from kallista.core.run import Draft, Run
 from kallista.core.states import RunKind
 from kallista.core.types import Micros, RunKey, TaskType, WorkerKey
@@ -56,8 +56,8 @@ class Beginning:
 
     def undo(self) -> None:
         """None of it was written: its places are free again."""
-        for type in self._places:
-            self._slots.release(type)
+        for place in self._places:
+            self._slots.release(place)
         self._places.clear()
         self.begun.clear()
 
@@ -72,8 +72,8 @@ class Beginning:
             return None
         if definition.is_budgeted:
             return None
-        type = type_of_lane(entry.type)
-        if not self._slots.take(type):
+        place = place_in(entry.type)
+        if not self._slots.take(place):
             return None
         run, fence = run_of(record, definition), Fence(record.version, record.epoch)
         last = self._last
@@ -84,11 +84,11 @@ class Beginning:
             dispatch = Dispatch(entry.step, entry.ready_at)
             draft = decide(run, [dispatch], self._now, _Granted(self._slots))
             if draft.launched != [entry.step]:
-                self._slots.release(type)
+                self._slots.release(place)
                 return None
             plan = plan_of(draft, record.key, fence, None)
             self._last = _Begun(record, entry, draft, plan)
-        self._places.append(type)
+        self._places.append(place)
         self.begun[record.key] = record, run, draft
         return plan
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from kallista.core.commands import AttemptEnded
 from kallista.core.outcomes import HandedBack, Outcome, outcome_text
 from kallista.core.types import Micros, RunKey, TaskType
-from kallista.engine.active import ActiveRun, DefinitionCache, run_of, task_type
+from kallista.engine.active import ActiveRun, DefinitionCache, place_of, run_of
 from kallista.engine.alarm import TRY_AGAIN_AFTER, Alarm
 from kallista.engine.clock import Clock, pass_by
 from kallista.engine.driver import Attempts
@@ -69,17 +69,17 @@ class Borrower:
         """Whether nothing is on loan here, as far as is known."""
         return not (self._wishes or self._running or self._ended)
 
-    def wish(self, run: RunKey, step: int, type: TaskType | None) -> None:
+    def wish(self, run: RunKey, step: int, taken: TaskType | None) -> None:
         """A claim has made a loan of this step.
 
         Args:
             run: The run that another worker drives.
             step: The step of it.
-            type: Of which type a place is taken for it; None: there was none left.
+            taken: The place that is taken for it; None: there was none left.
         """
         place = (run, step)
         before = self._wishes.get(place)  # the loan before, whose end nobody has seen yet
-        self._wishes[place] = type
+        self._wishes[place] = taken
         if before is not None:
             self._slots.give_back(before)
         self.alarm.ring()
@@ -163,11 +163,10 @@ class Borrower:
             place = (loan.run, loan.step)
             if run.steps[loan.step].attempt != loan.attempt or not self._is_new(loan):
                 continue  # it has changed while the run was read; the next look tells
-            if self._wishes.pop(place, None) is None:
-                type = task_type(run, loan.step)
-                if not self._slots.take(type):
-                    self._report(place, loan.attempt, HandedBack())
-                    continue
+            taken = self._wishes.pop(place, None) is not None
+            if not taken and not self._slots.take(place_of(run, loan.step)):
+                self._report(place, loan.attempt, HandedBack())
+                continue
             self._running[place] = active
             self.attempts.launch(active, loan.step)
 

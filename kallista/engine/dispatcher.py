@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from kallista.core.commands import Dispatch, Due, LinesLost, Stimulus
-from kallista.core.plan import WAKE, WHOLE_RUN, Entry, is_alone, type_of_lane
+from kallista.core.plan import WAKE, WHOLE_RUN, Entry, is_alone, place_in
 from kallista.core.types import Micros, RunKey
 from kallista.engine.active import DefinitionCache
 from kallista.engine.alarm import Alarm
@@ -157,9 +157,9 @@ class Dispatcher:
 
     def _wish(self, claimed: ClaimedEntry) -> None:
         """Hold a place for a step until its driver has answered, if one is left."""
-        type = type_of_lane(claimed.entry.type)
-        place = type if self._slots.take(type) else None
-        self._borrower.wish(claimed.run, claimed.entry.step, place)
+        place = place_in(claimed.entry.type)
+        taken = place if self._slots.take(place) else None
+        self._borrower.wish(claimed.run, claimed.entry.step, taken)
 
     def _give(self, run: RunKey, entries: Sequence[ClaimedEntry]) -> None:
         looks = [claimed.entry.step for claimed in entries if claimed.entry.type == WAKE]
@@ -181,24 +181,23 @@ class Dispatcher:
             self._park(run, entry)
 
     def _may_park(self, entry: Entry) -> bool:
-        return is_alone(entry.type) and self._slots.has_room(type_of_lane(entry.type))
+        return is_alone(entry.type) and self._slots.has_room(place_in(entry.type))
 
     def _park(self, run: RunKey, entry: Entry) -> None:
         """Let a suspect begin once nothing else runs here."""
-        type = type_of_lane(entry.type)
-        begin = partial(self._driver.unpark, run, Dispatch(entry.step, entry.ready_at), type)
-        self._slots.reserve_alone(type, begin)
+        place = place_in(entry.type)
+        begin = partial(self._driver.unpark, run, Dispatch(entry.step, entry.ready_at), place)
+        self._slots.reserve_alone(place, begin)
 
     def _stimulus(self, entry: Entry) -> Stimulus:
         """What an entry says; a task's comes with a place, unless none is left meanwhile."""
         if entry.type == WAKE:
             return Due(entry.step)
-        type = type_of_lane(entry.type)
-        if is_alone(entry.type) or not self._slots.take(type):
+        if is_alone(entry.type) or not self._slots.take(place_in(entry.type)):
             return LinesLost()
         return Dispatch(entry.step, entry.ready_at)
 
     def _free(self, stimuli: Sequence[Stimulus], entries: Sequence[ClaimedEntry]) -> None:
         for stimulus, claimed in zip(stimuli, entries, strict=True):
             if isinstance(stimulus, Dispatch):
-                self._slots.give_back(type_of_lane(claimed.entry.type))
+                self._slots.give_back(place_in(claimed.entry.type))

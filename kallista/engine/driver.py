@@ -37,8 +37,8 @@ from kallista.engine.active import (
     ActiveRun,
     DefinitionCache,
     maybe_heard,
+    place_of,
     run_of,
-    task_type,
 )
 from kallista.engine.alarm import TRY_AGAIN_AFTER
 from kallista.engine.clock import Clock, pass_by
@@ -303,14 +303,14 @@ class Driver:
 
     def _free_places(self, active: ActiveRun, positions: Sequence[int]) -> None:
         for position in positions:
-            self._slots.give_back(task_type(active.run, position))
+            self._slots.give_back(place_of(active.run, position))
 
     def _launch(self, active: ActiveRun, position: int) -> None:
         """Execute an attempt that has a place, unless this program is about to leave."""
         if self._slots.open:
             self.attempts.launch(active, position)
             return
-        self._slots.give_back(task_type(active.run, position))
+        self._slots.give_back(place_of(active.run, position))
         self._hand_back(active, position)
 
     def _hand_back(self, active: ActiveRun, position: int) -> None:
@@ -341,11 +341,11 @@ class Driver:
         for active in self.driven:
             self._lose(active)
 
-    def unpark(self, key: RunKey, dispatch: Dispatch, type: TaskType) -> None:
+    def unpark(self, key: RunKey, dispatch: Dispatch, place: TaskType) -> None:
         """The moment has come for a step that waited to be alone; its place is taken."""
         active = self._active.get(key)
         if active is None:
-            self._slots.give_back(type)
+            self._slots.give_back(place)
             self.take_up(key, [LinesLost()], {WHOLE_RUN})
         else:
             active.parked -= {dispatch.step}
@@ -406,7 +406,7 @@ class Driver:
         """Give back the places of lines that were claimed and will not be decided on here."""
         for index, item in enumerate(active.mailbox):
             if isinstance(item, Dispatch):
-                self._slots.give_back(task_type(active.run, item.step))
+                self._slots.give_back(place_of(active.run, item.step))
                 active.mailbox[index] = LinesLost()
 
     @property
@@ -539,12 +539,12 @@ class Driver:
         dispatched = [stimulus.step for stimulus in batch if type(stimulus) is Dispatch]
         if len(dispatched) + len(taken) == len(draft.launched):
             return
-        places = Counter(task_type(active.run, position) for position in dispatched)
+        places = Counter(place_of(active.run, position) for position in dispatched)
         places.update(taken)
-        places.subtract(task_type(active.run, position) for position in draft.launched)
-        for of_type, count in places.items():
+        places.subtract(place_of(active.run, position) for position in draft.launched)
+        for place, count in places.items():
             for _ in range(count):
-                self._slots.give_back(of_type)
+                self._slots.give_back(place)
 
     def _may_let_go(self, active: ActiveRun, draft: Draft) -> bool:
         """Nobody needs to drive a run of which nothing is in flight here."""
@@ -676,7 +676,7 @@ class Driver:
             if isinstance(item, Asked):
                 self.in_background(self._ask_again(active.key, item))
             elif isinstance(item, Dispatch):
-                self._slots.give_back(task_type(active.run, item.step))
+                self._slots.give_back(place_of(active.run, item.step))
                 stimuli.append(LinesLost())
             else:
                 stimuli.append(item)
@@ -788,8 +788,8 @@ class Driver:
 
     def _launch_late(self, active: ActiveRun, position: int) -> None:
         """Execute an attempt whose place was given back, if there is still one for it."""
-        type = task_type(active.run, position)
-        if not _is_suspect(active, position) and self._slots.take(type):
+        place = place_of(active.run, position)
+        if not _is_suspect(active, position) and self._slots.take(place):
             self.attempts.launch(active, position)
         else:
             self._hand_back(active, position)

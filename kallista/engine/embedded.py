@@ -8,7 +8,7 @@ import os
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from kallista.core.commands import AttemptEnded, Command, Verb
@@ -111,6 +111,7 @@ class Options:
         max_concurrency: How many attempts at once.
         processes: How many of those may have a process of their own.
         queues: The queues whose tasks it executes.
+        queue_limits: How many attempts of a queue at once; those that are not named have no limit.
         grace: How long attempts in flight may go on when it closes.
         within: The only run, with its tree, that it works on; None: all.
         look_every: How often it looks whether another program has written, in case nobody rang.
@@ -128,6 +129,7 @@ class Options:
     max_concurrency: int = 100
     processes: int = os.cpu_count() or 1
     queues: tuple[str, ...] = (DEFAULT_QUEUE,)
+    queue_limits: Mapping[str, int] = field(default_factory=dict)
     grace: Micros = Micros(10_000_000)
     within: RunId | None = None
     look_every: Micros = Micros(200_000)
@@ -173,6 +175,7 @@ class EmbeddedEngine:
             handlers,
             options.max_concurrency,
             options.queues,
+            options.queue_limits,
             options.processes,
             self._place_is_free,
         )

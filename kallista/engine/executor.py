@@ -25,7 +25,7 @@ from kallista.core.outcomes import (
     Outcome,
     Stopped,
 )
-from kallista.core.plan import WHOLE_RUN
+from kallista.core.plan import WHOLE_RUN, lane
 from kallista.core.raising import asked_pause, kinds
 from kallista.core.run import Run
 from kallista.core.states import UNDOING, ProcessStatus, RunKind, TaskStatus
@@ -227,7 +227,7 @@ class Executor:
         if active.hearts is not None:
             self._heartbeats.end(active, position, again=not isinstance(outcome, Completed))
         if attempt.left_behind is None:
-            self._slots.give_back(work.type)
+            self._slots.give_back(lane(work.type, work.queue))
         else:
             self._leave_behind(attempt.left_behind, (active.key, position), work)
         self._report(active, AttemptEnded(position, number, outcome))
@@ -269,7 +269,7 @@ class Executor:
         """A thread that nobody waited for any more has come to its end."""
         if self._outliving.get(place) is call:
             del self._outliving[place]
-        self._slots.give_back(work.type)
+        self._slots.give_back(lane(work.type, work.queue))
 
     def _log_failure(self, active: ActiveRun, position: int, failure: Failure) -> None:
         run = active.run

@@ -1,14 +1,24 @@
-"""How much this program may execute at once: in all, of each task type, and of which queues."""
+"""How much this program may execute at once: in all, of each task type, and of each queue.
+
+What an attempt takes is a *place*: its task type, with its queue unless that is the default one.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from threading import Lock
 from typing import Final
 
 from kallista.core.handlers import Handlers
-from kallista.core.plan import DEFAULT_QUEUE, alone, lane, type_of_lane
+from kallista.core.plan import (
+    DEFAULT_QUEUE,
+    alone,
+    lane,
+    place_in,
+    queue_of_lane,
+    type_of_lane,
+)
 from kallista.core.types import Micros, TaskType, WorkerKey
 
 _UNLIMITED: Final = 1_000_000_000
@@ -24,6 +34,7 @@ class Slots:
         handlers: What can be executed at all, and each type's own limit.
         limit: Attempts at once in all.
         queues: The queues whose tasks are executed here.
+        queue_limits: Attempts at once of a queue; those that are not named have no limit.
         processes: Attempts at once that have a process of their own.
         on_free: Called when a place becomes free while others wait for one.
     """
@@ -33,12 +44,15 @@ class Slots:
         handlers: Handlers,
         limit: int,
         queues: Sequence[str],
+        queue_limits: Mapping[str, int],
         processes: int,
         on_free: Callable[[], None],
     ) -> None:
         self._handlers = handlers
         self._limit = limit
         self._queues = tuple(queues)
+        self._queue_limits = queue_limits
+        self._taken_of_queues: Counter[str] = Counter()
         self._processes = processes
         self._on_free = on_free
         self._lock = Lock()
@@ -77,7 +91,7 @@ class Slots:
         """How many more attempts of each lane may start; of those to be alone one after another."""
         limits: dict[TaskType, int] = {}
         for served in self.lanes():
-            left = self._left(type_of_lane(served))
+            left = self._left(served)
             limits[served] = left
             limits[alone(served)] = min(left, 1)
         return limits
@@ -85,47 +99,46 @@ class Slots:
     def punctual(self) -> Collection[TaskType]:
         """The lanes of which nothing holds a place ahead of its moment.
 
-        What is due would wait for it: for a place of its type, or until it has been alone.
+        What is due would wait for it: for a place of its type or queue, or until it has been alone.
         """
         lanes = self.lanes()
-        limited = {served for served in lanes if self._is_limited(type_of_lane(served))}
+        limited = {served for served in lanes if self._is_limited(served)}
         return limited.union(map(alone, lanes))
 
-    def has_room(self, type: TaskType) -> bool:
-        """Whether one more attempt of a type may start."""
-        return self.free > 0 and self._left(type) > 0
+    def has_room(self, place: TaskType) -> bool:
+        """Whether one more attempt may start."""
+        return self.free > 0 and self._left(place) > 0
 
-    def take(self, type: TaskType) -> bool:
+    def take(self, place: TaskType) -> bool:
         """Take a place if there is one; also from other threads than the event loop's."""
         with self._lock:
             if self._in_use >= self._limit or self._is_shut or not self.open:
                 return False
-            if self._left(type) <= 0:
+            if self._left(place) <= 0:
                 return False
-            self._in_use += 1
-            self._taken[type] += 1
+            self._count(place, 1)
             return True
 
-    def release(self, type: TaskType) -> None:
+    def release(self, place: TaskType) -> None:
         """Free a place without telling anybody; also from other threads."""
         with self._lock:
-            self._in_use -= 1
-            self._taken[type] -= 1
+            self._count(place, -1)
             self.given_back += 1
 
-    def _take(self, type: TaskType) -> None:
-        self._in_use += 1
-        self._taken[type] += 1
+    def _count(self, place: TaskType, by: int) -> None:
+        self._in_use += by
+        self._taken[_type_of(place)] += by
+        if self._queue_limits:
+            self._taken_of_queues[queue_of_lane(place)] += by
 
-    def give_back(self, type: TaskType) -> None:
+    def give_back(self, place: TaskType) -> None:
         """Free the place of an attempt."""
         with self._lock:
-            self._in_use -= 1
-            self._taken[type] -= 1
+            self._count(place, -1)
             self.given_back += 1
         if self._is_shut:
             self._look_around()
-        if self.waiting is not None or self._is_limited(type):
+        if self.waiting is not None or self._is_limited(place):
             self._on_free()
 
     def noted(self, priority: int) -> None:
@@ -142,27 +155,27 @@ class Slots:
         """
         return LocalCapacity(self, going_on)
 
-    def reserve_alone(self, type: TaskType, begin: Callable[[], None]) -> None:
+    def reserve_alone(self, place: TaskType, begin: Callable[[], None]) -> None:
         """Take a place for an attempt that is to be alone (docs/adr/0009-poisonous-tasks.md).
 
         Nothing else starts until no place is taken any more.
 
         Args:
-            type: Its task type.
+            place: Its place.
             begin: Called once nothing else has a place.
         """
         with self._lock:
-            self._take(type)
+            self._count(place, 1)
             self._is_shut = True
-        self._begin_alone = type, begin
+        self._begin_alone = place, begin
         self._look_around()
 
     def give_up_alone(self) -> None:
         """Nothing begins here any more: free the place of what still waits to be alone."""
         if self._begin_alone is not None:
-            type, _ = self._begin_alone
+            place, _ = self._begin_alone
             self._begin_alone = None
-            self.give_back(type)
+            self.give_back(place)
 
     def _look_around(self) -> None:
         """Whether the one that is to be alone is so now, or was so and has ended."""
@@ -174,21 +187,29 @@ class Slots:
             self._is_shut = False
             self._on_free()
 
-    def try_take(self, type: TaskType, priority: int, *, going_on: bool) -> bool:
+    def try_take(self, place: TaskType, priority: int, *, going_on: bool) -> bool:
         """Take a place if there is one and nothing in the queue comes first."""
         if self.waiting is not None:
             yields = self.waiting > priority if going_on else self.waiting >= priority
             if yields:
                 return False
-        return self.take(type)
+        return self.take(place)
 
-    def type_here(self, lane: TaskType) -> TaskType | None:
-        """The task type of a lane, if its queue is served here."""
+    def place_here(self, lane: TaskType) -> TaskType | None:
+        """The place that an attempt of a lane takes, if its queue is served here."""
         if "@" not in lane:
             return lane if DEFAULT_QUEUE in self._queues else None
-        return type_of_lane(lane) if lane.partition("@")[2] in self._queues else None
+        return place_in(lane) if queue_of_lane(lane) in self._queues else None
 
-    def _left(self, type: TaskType) -> int:
+    def _left(self, place: TaskType) -> int:
+        left = self._left_of_type(_type_of(place))
+        if self._queue_limits:
+            queue = queue_of_lane(place)
+            limit = self._queue_limits.get(queue, _UNLIMITED)
+            return min(left, limit - self._taken_of_queues[queue])
+        return left
+
+    def _left_of_type(self, type: TaskType) -> int:
         handler = self._handlers.get(type)
         if handler is None:
             return 0
@@ -204,12 +225,18 @@ class Slots:
             if (handler := self._handlers.get(type)) is not None and handler.in_process
         )
 
-    def _is_limited(self, type: TaskType) -> bool:
-        """Whether work of this type may wait although places of the program are free."""
-        handler = self._handlers.get(type)
+    def _is_limited(self, place: TaskType) -> bool:
+        """Whether work of its type or queue may wait although places of the program are free."""
+        handler = self._handlers.get(_type_of(place))
         if handler is None:
             return False
+        if self._queue_limits and queue_of_lane(place) in self._queue_limits:
+            return True
         return handler.max_concurrency is not None or handler.in_process
+
+
+def _type_of(place: TaskType) -> TaskType:
+    return type_of_lane(place) if "@" in place else place
 
 
 class LocalCapacity:
@@ -225,9 +252,9 @@ class LocalCapacity:
 
     def take(self, lane: TaskType, priority: int) -> bool:
         """Take a place if there is one and nothing in the queue comes first."""
-        type = self._slots.type_here(lane)
-        if type is None or not self._slots.try_take(type, priority, going_on=self._going_on):
+        place = self._slots.place_here(lane)
+        if place is None or not self._slots.try_take(place, priority, going_on=self._going_on):
             return False
         self._going_on = False
-        self.taken.append(type)
+        self.taken.append(place)
         return True

@@ -13,6 +13,7 @@ from world import MemoryWorld, World
 from kallista import Kallista, TaskContext
 from kallista.cli.views import problems_of
 from kallista.core.types import RunKey, TaskType
+from kallista.engine.embedded import Options
 
 WORK = TaskType("work")
 
@@ -240,6 +241,31 @@ async def test_tasks_go_to_the_queue_that_they_name(any_world: World) -> None:
     await any_world.app(theirs.work, queues=["gpu", "slow"], alert=True)
     await any_world.passes(1)
     assert (mine.steps, theirs.steps) == (["u"], ["t"])
+
+
+async def test_of_a_queue_no_more_run_at_once_than_its_worker_says(any_world: World) -> None:
+    """Whatever their type and whoever drives them; tasks of other queues are not held up by it."""
+    work = Work()
+    options = Options(queues=("default", "gpu"), queue_limits={"gpu": 2})
+    app = await any_world.app(work.work, options=options)
+    gpu = [
+        {"id": f"g{number}", "type": "work", "depends_on": [], "queue": "gpu"}
+        for number in range(4)
+    ]
+    await app.orchestrator.start_process(
+        await app.orchestrator.create_process({"id": "p", "steps": gpu})
+    )
+    await app.scheduler.schedule_tasks(
+        [{"id": f"t{number}", "type": "work", "queue": "gpu"} for number in range(3)]
+        + [{"id": f"u{number}", "type": "work"} for number in range(3)]
+    )
+    await any_world.settle()
+    assert sum(step[0] in "gt" for step in work.steps) == 2
+    assert sum(step[0] == "u" for step in work.steps) == 3
+    work.may_pass.set()
+    assert (await any_world.after(app.orchestrator.wait_process("p"))).ok
+    for number in range(3):
+        assert (await any_world.after(app.scheduler.wait_task(f"t{number}"))).ok
 
 
 async def test_a_queue_that_nobody_serves_is_told(any_world: World) -> None:
