@@ -31,6 +31,7 @@ def audit(state: MemoryState) -> None:
         definition = definition_from_data(json.loads(record.definition_content))
         _history_tells_the_state(state, record, definition)
         _driver_is_alive_and_busy(state, record, definition)
+        _waits_in_no_circle(state, record)
         for (run, position), said in state.heartbeats.items():
             if run == record.key:
                 step = record.steps[position]
@@ -94,6 +95,19 @@ def _history_tells_the_state(state: MemoryState, record: RunRecord, definition: 
     for step, asked in folded.inbox.asked.items():
         assert record.steps[step].status is TaskStatus.WAITING, f"{record.id}: {step} asks"
         assert asked.question.signal not in waiting, f"{record.id}: {step} waits for what is there"
+
+
+def _waits_in_no_circle(state: MemoryState, record: RunRecord) -> None:
+    waiting, seen = [record.key], {record.key}
+    for key in waiting:  # it grows on the way
+        run = state.runs[key]
+        found = {
+            other for other in state.waits.get(run.id, ())
+            if state.runs[other].head.started_at is None
+        }  # fmt: skip
+        assert record.key not in found, f"{record.id} waits for itself"
+        waiting += found - seen
+        seen |= found
 
 
 def _driver_is_alive_and_busy(
@@ -220,14 +234,21 @@ class _Moving:
             assert not record.head.held, f"{record.id} is held by {parent.id}, which runs"
 
     def _waits_for_something(self) -> None:
-        missing = []
+        missing = False
         for id in self.definition.dependencies:
-            key = self.state.keys.get(id)
-            run = None if key is None else self.state.runs[key]
-            process = run is not None and run.kind is RunKind.PROCESS
-            if run is None or not process or run.head.state is not ProcessStatus.COMPLETED:
-                missing.append(id)
+            state, policy = self._end_of(id), self.definition.policy_on(id)
+            is_bad = state in (ProcessStatus.FAILED, ProcessStatus.CANCELLED)
+            assert not (is_bad and policy == "fail"), f"{self.record.id} should fail with {id}"
+            missing |= state != ProcessStatus.COMPLETED and not (is_bad and policy == "skip")
         now_due = any(
             line.run == self.record.key and line.type == WAKE for line in self.state.queue
         )
         assert missing or now_due, f"{self.record.id} waits for nothing"
+
+    def _end_of(self, id: RunId) -> str | None:
+        """Where a process is, or how it ended before it was deleted."""
+        key, gone = self.state.keys.get(id), self.state.tombstones.get(id)
+        if key is None:
+            return gone.status if gone is not None and gone.kind is RunKind.PROCESS else None
+        run = self.state.runs[key]
+        return run.head.state if run.kind is RunKind.PROCESS else None

@@ -137,6 +137,7 @@ def explain(
     """Say why a run or schedule is where it is, and what it waits for."""
     from kallista.cli.output import print_json
     from kallista.cli.tree import explanations
+    from kallista.cli.waits import wait_lines
 
     session = Session(store, output)
     told = session.ask(lambda app: explanations(app, id))
@@ -145,6 +146,8 @@ def explain(
     else:
         for explanation in told:
             print(explanation)
+            for line in wait_lines(explanation):
+                print(line)
 
 
 @app.command(epilog="Example: kallista replay my-process")

@@ -99,6 +99,9 @@ def store_commands() -> typer.Typer:
             list[str] | None,
             typer.Option("--status", help="Only what ended so, like COMPLETED; several times."),
         ] = None,
+        dry_run: Annotated[
+            bool, typer.Option("--dry-run", help="Remove nothing; say how many runs would go.")
+        ] = False,
         store: StoreOption = None,
         output: OutputOption = Format.TEXT,
     ) -> None:
@@ -109,14 +112,16 @@ def store_commands() -> typer.Typer:
         """
         session = Session(store, output)
         removed = session.ask(
-            lambda app: app.store.purge(older_than, kind=kind, status=status or None)
+            lambda app: app.store.purge(
+                older_than, kind=kind, status=status or None, dry_run=dry_run
+            )
         )
         if session.as_json:
             from kallista.cli.output import print_json
 
-            print_json({"removed": removed})
+            print_json({"would_remove" if dry_run else "removed": removed})
         else:
-            print(f"runs removed: {removed:,}")
+            print(f"runs {'that would go' if dry_run else 'removed'}: {removed:,}")
 
     @commands.command(epilog="Example: kallista store export my-run > my-run.json")
     def export(

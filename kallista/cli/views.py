@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 from kallista.cli.output import ago, cell, console, local, plain, print_table, say, short, took
 from kallista.cli.parameters import Parameter, parameters_of
 from kallista.cli.tree import OVER, Node, draw, steps_of
+from kallista.cli.waits import wait_lines
 from kallista.core.durations import format_duration, to_datetime
 from kallista.core.plan import DEFAULT_QUEUE, queue_of_lane, type_of_lane
 from kallista.core.snapshots import (
@@ -121,6 +122,8 @@ def show_run(
         say()
         for explanation in told:
             say(str(explanation))
+            for waits in wait_lines(explanation):
+                say(waits)
     say()
     facts = list(_facts(run))
     if spent:
@@ -264,6 +267,8 @@ def told_by(event: HistoryEvent) -> str:
         case "task.chosen", {"then": list(then), "when": when}:
             branch = ", ".join(map(str, then)) or "nothing"
             return branch if when is None else f"{branch}: {when}"
+        case "run.started", dict(found):
+            return _found(found)
         case _, {"reason": str(reason)}:
             return reason
         case _, str(text):
@@ -296,6 +301,15 @@ def _answer(answer: dict[str, Json]) -> str:
     word = "approved" if answer.get("approved") else "rejected"
     by, comment = answer.get("by"), answer.get("comment")
     return word + (f" by {by}" if by else "") + (f": {comment}" if comment else "")
+
+
+def _found(found: dict[str, Json]) -> str:
+    """What a process has found of those it waited for."""
+    read, without = found.get("processes"), found.get("without")
+    told = [f"with {short(read)}"] if read else []
+    if isinstance(without, list):
+        told.append(f"without {', '.join(map(str, without))}")
+    return "; ".join(told)
 
 
 def _failure(error: dict[str, Json]) -> str:

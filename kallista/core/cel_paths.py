@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import TypeAlias, cast
+from itertools import takewhile
+from typing import Final, TypeAlias, cast
 
 from kallista.core.cel_syntax import Kind, Node, plain_position, plain_text
 from kallista.core.types import Json
@@ -14,7 +15,10 @@ from kallista.errors import ExpressionError
 OF_ITEMS = ("item", "index")
 """What is read as a whole: the item that a run is for, and its place in the list."""
 
-ROOTS = ("tasks", "steps", "inputs", "processes", "firing", "run", "config", *OF_ITEMS)
+OTHERS: Final = "processes"
+"""The root of what is read of the processes that one waits for."""
+
+ROOTS = ("tasks", "steps", "inputs", OTHERS, "firing", "run", "config", *OF_ITEMS)
 
 _SHOWN_KEYS = 10
 _SHOWN_LENGTH = 100
@@ -31,13 +35,15 @@ class Reference:
         root: ``tasks``, ``steps``, ``inputs``, ``processes``, ``firing``, ``run``, ``config``,
             ``item`` or ``index``.
         name: The id or name behind it; empty where that does not matter.
+        rest: Of another process, which part of it: ``results`` and a step, or ``status``.
     """
 
     root: str
     name: str
+    rest: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        return _path_text((self.root, self.name) if self.name else (self.root,))
+        return _path_text((self.root, self.name, *self.rest) if self.name else (self.root,))
 
 
 def path_of(node: Node) -> Path | None:
@@ -93,7 +99,10 @@ class PlainPath:
 def reference(path: Path) -> Reference:
     """What a path refers to: its root and the name behind that."""
     root = str(path[0])
-    return Reference(root, "" if root in OF_ITEMS else str(path[1]))
+    if root != OTHERS:
+        return Reference(root, "" if root in OF_ITEMS else str(path[1]))
+    rest = takewhile(lambda step: isinstance(step, str), path[2:4])
+    return Reference(OTHERS, str(path[1]), tuple(map(str, rest)))
 
 
 def _stepped(value: object, step: str | int, path: Path, depth: int) -> object:

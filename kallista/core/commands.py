@@ -9,7 +9,7 @@ from typing import TypeAlias
 from msgspec import Struct
 
 from kallista.core.definitions import Definition
-from kallista.core.outcomes import Outcome
+from kallista.core.outcomes import Failure, Outcome
 from kallista.core.states import Ending, ProcessStatus
 from kallista.core.types import Json, JsonText, Micros, RunId, StepId, WorkerKey
 
@@ -218,9 +218,19 @@ class BudgetSeen(Struct, frozen=True, gc=False):
 
 
 class DependenciesSeen(Struct, frozen=True, gc=False):
-    """Where the processes are that a process depends on; None: it does not exist yet."""
+    """Where the processes are that a process depends on.
+
+    Args:
+        states: Where they are; None: it does not exist yet.
+        values: What its expressions read of them, once nothing is waited for any more.
+        reasons: What those have failed of that it fails with.
+        failure: Why it can never go on.
+    """
 
     states: Mapping[RunId, ProcessStatus | None]
+    values: Mapping[str, Json] | None = None
+    reasons: Mapping[RunId, str] = {}
+    failure: Failure | None = None
 
 
 Stimulus: TypeAlias = (

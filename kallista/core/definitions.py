@@ -10,6 +10,7 @@ from typing import Final, TypeAlias
 
 from msgspec import Struct
 
+from kallista.core.dependencies import DependencyPolicy
 from kallista.core.limits import LimitSpec
 from kallista.core.plan import DEFAULT_QUEUE
 from kallista.core.questions import ASKING
@@ -224,6 +225,7 @@ class Definition:
         deadline: The limit of a whole run, from its start.
         inputs: The arguments a run may be given, by name.
         dependencies: Processes that must have completed before a run starts.
+        dependency_policies: What a run does about those that fail, where that is not to wait.
         priority: Of its runs, unless a run says otherwise; higher runs first.
         tags: Of its runs.
         on_failure: What a run does when it fails.
@@ -245,11 +247,16 @@ class Definition:
     expires: Expiry | None = None
     budget: Mapping[str, int] = field(default_factory=dict)
     under_budget: bool = False
+    dependency_policies: Mapping[RunId, DependencyPolicy] = field(default_factory=dict)
 
     @cached_property
     def is_budgeted(self) -> bool:
         """Whether nothing of a run may begin before it is known what is spent."""
         return self.under_budget or bool(self.budget)
+
+    def policy_on(self, dependency: RunId) -> DependencyPolicy:
+        """What its runs do about a process that they wait for, if that fails."""
+        return self.dependency_policies.get(dependency, DependencyPolicy.WAIT)
 
     @cached_property
     def main_count(self) -> int:

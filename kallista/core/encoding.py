@@ -22,6 +22,7 @@ from kallista.core.definitions import (
     TaskSpec,
     Work,
 )
+from kallista.core.dependencies import DependencyPolicy
 from kallista.core.ids import canonical_json, text_hash
 from kallista.core.limits import LimitKind, LimitSpec
 from kallista.core.plan import DEFAULT_QUEUE
@@ -57,6 +58,10 @@ def definition_to_data(definition: Definition) -> dict[str, Json]:
                 {},
             ),
             "dependencies": (list(definition.dependencies), []),
+            "dependency_policies": (
+                {id: policy.value for id, policy in definition.dependency_policies.items()},
+                {},
+            ),
             "priority": (definition.priority, 0),
             "tags": (list(definition.tags), []),
             "on_failure": (definition.on_failure.value, OnFailure.STOP.value),
@@ -101,6 +106,10 @@ def definition_from_data(data: object) -> Definition:
         budget=known.get("budget", {}),
         under_budget=known.get("under_budget", False),
         expires=Expiry(**known["expires"]) if "expires" in known else None,
+        dependency_policies={
+            RunId(id): DependencyPolicy(policy)
+            for id, policy in known.get("dependency_policies", {}).items()
+        },
     )
 
 

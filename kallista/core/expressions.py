@@ -11,14 +11,22 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from kallista.core.cel_check import paths_read
-from kallista.core.cel_paths import ROOTS, PlainPath, Reference, Scope, path_of, shown
+from kallista.core.cel_paths import OTHERS, ROOTS, PlainPath, Reference, Scope, path_of, shown
 from kallista.core.cel_program import CelProgram
 from kallista.core.cel_syntax import parse, tokens
 from kallista.core.ids import canonical_json
 from kallista.core.types import Json
 from kallista.errors import ExpressionError
 
-__all__ = ["ROOTS", "Compiled", "Reference", "Scope", "compile_condition", "compile_value"]
+__all__ = [
+    "OTHERS",
+    "ROOTS",
+    "Compiled",
+    "Reference",
+    "Scope",
+    "compile_condition",
+    "compile_value",
+]
 
 MAX_LENGTH = 2_000
 

@@ -65,6 +65,7 @@ class Run:
         head: Where it is.
         steps: Where its steps are, by position; owned by this object from now on.
         outputs: Results that references read, by position; absent where none is referenced.
+            ``WHOLE_RUN`` stands for what they read of other processes.
         expires_at: Until when it is of use if nothing of it has begun; None: for ever.
     """
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Final
 
 from kallista.core.definitions import DEFAULT_MAX_PARALLEL, OnFailure
+from kallista.core.dependencies import DependencyPolicy
 from kallista.core.fields import MAX_COUNT, MAX_NAME, MAX_PRIORITY
 from kallista.core.inputs import TYPES
 from kallista.core.parsing.last import NOT_IN_FINALLY, NOT_IN_UNDOING
@@ -58,7 +59,7 @@ def definition_schema() -> Schema:
                 "Steps. Each depends on the one listed before it unless depends_on says otherwise.",
                 "step",
             ),
-            "dependencies": _ids("Processes that must have completed before this one starts."),
+            "dependencies": _dependencies(),
             "id": {
                 "type": "string",
                 "pattern": "^[A-Za-z0-9][A-Za-z0-9._:-]{0,199}$",
@@ -81,6 +82,26 @@ def definition_schema() -> Schema:
             "input": _input(),
             "valueSchema": _object(_value_keys(), "How a value looks."),
         },
+    }
+
+
+def _dependencies() -> Schema:
+    """A process that another waits for, or a list of such."""
+    policy: Schema = {
+        "enum": list(DependencyPolicy),
+        "description": "If it fails: wait for its retry, fail as well, or go on without it (skip).",
+    }
+    with_policy = _object(
+        {"process": _ref("id"), "on_failure": policy},
+        "A process, and what becomes of this one if that fails.",
+        required=["process"],
+    )
+    return {
+        "description": "Processes that must have completed before this one starts.",
+        "anyOf": [
+            _ref("id"),
+            {"type": "array", "items": {"anyOf": [_ref("id"), with_policy]}},
+        ],
     }
 
 

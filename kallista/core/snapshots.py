@@ -12,6 +12,7 @@ from typing import Generic, Self, TypeAlias, TypeVar
 from msgspec import Struct
 
 from kallista.core.definitions import Phase
+from kallista.core.dependencies import DependencyPolicy
 from kallista.core.durations import format_duration
 from kallista.core.limits import LimitKind
 from kallista.core.states import (
@@ -225,11 +226,17 @@ class WorkflowSnapshot(RunSnapshot, frozen=True):
 
 
 class ProcessSnapshot(RunSnapshot, frozen=True):
-    """A process at one moment; ``dependencies`` are the processes it waits for before it starts."""
+    """A process at one moment.
+
+    Args:
+        dependencies: The processes it waits for before it starts.
+        dependency_policies: What it does about each of them if that fails.
+    """
 
     status: ProcessStatus
     steps: tuple[StepSnapshot, ...]
     dependencies: tuple[RunId, ...]
+    dependency_policies: Mapping[RunId, DependencyPolicy]
 
     @property
     def results(self) -> dict[StepId, Json]:
@@ -601,6 +608,24 @@ class Answered(Snapshot, frozen=True):
     changed: bool
 
 
+class DependencySnapshot(Snapshot, frozen=True):
+    """A process that another one waits for.
+
+    Args:
+        id: Its id.
+        status: Where it is, or how it ended before it was deleted; None: it does not exist yet.
+        on_failure: What the other one does if it fails.
+        needed_by: The other one.
+        depth: How far it is from the process that was asked about; 1: that one waits for it.
+    """
+
+    id: RunId
+    status: str | None
+    on_failure: DependencyPolicy
+    needed_by: RunId
+    depth: int
+
+
 class Explanation(Snapshot, frozen=True):
     """Why a run is where it is; ``str()`` of it is the sentence.
 
@@ -610,6 +635,9 @@ class Explanation(Snapshot, frozen=True):
         sentence: One sentence for people.
         reason: One word for programs, such as ``waits_for_process``, ``waits_for_worker``.
         waits_for: The ids, task types or moments it waits for.
+        dependencies: Of a process that waits for others: all of those, and what they wait for in
+            turn, each followed by its own; of very many the first.
+        awaited_by: The processes that wait for this one.
     """
 
     id: str
@@ -617,6 +645,8 @@ class Explanation(Snapshot, frozen=True):
     sentence: str
     reason: str
     waits_for: tuple[str, ...] = ()
+    dependencies: tuple[DependencySnapshot, ...] = ()
+    awaited_by: tuple[RunId, ...] = ()
 
     def __str__(self) -> str:
         return self.sentence

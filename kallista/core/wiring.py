@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
+from typing import Final
 
 from msgspec import Struct
 
 from kallista.core.definitions import ChildSpec, Definition, MapSpec, StepSpec, SwitchSpec, TaskSpec
-from kallista.core.expressions import Compiled, compile_condition, compile_value
+from kallista.core.expressions import (
+    OTHERS,
+    Compiled,
+    Reference,
+    compile_condition,
+    compile_value,
+)
 from kallista.core.limits import LimitSpec
+from kallista.core.plan import WHOLE_RUN
 from kallista.core.states import Ending, RunKind, TaskStatus, status_after
-from kallista.core.types import Json, StepId
+from kallista.core.types import Json, RunId, StepId
 from kallista.errors import ExpressionError
+
+RESULTS: Final = "results"
+STATUS: Final = "status"
+"""What can be read of another process: what its steps returned, and how it ended."""
 
 
 class StepWiring(Struct, frozen=True, gc=False):
@@ -44,11 +56,15 @@ class Wiring(Struct, frozen=True, gc=False):
 
     Args:
         steps: Of each step, by position.
-        read: The positions whose results some expression reads, and the switches.
+        read: The positions whose results some expression reads, and the switches; ``WHOLE_RUN``
+            stands for what is read of other processes.
+        others: The processes that some expression reads, each with those of its steps whose
+            results are read; None: of all its steps.
     """
 
     steps: tuple[StepWiring, ...]
     read: frozenset[int]
+    others: Mapping[RunId, frozenset[StepId] | None]
 
 
 def values_of(spec: StepSpec) -> Mapping[str, Json]:
@@ -77,7 +93,24 @@ def wiring(definition: Definition) -> Wiring:
     )
     read = {position for step in steps for one in step for position in reads(one, definition)}
     switches = {spec.branch_of for spec in definition.steps if spec.branch_of is not None}
-    return Wiring(steps, frozenset(read | switches))
+    others = _others(reference for step in steps for one in step for reference in one.references)
+    whole = {WHOLE_RUN} if others else set()
+    return Wiring(steps, frozenset(read | switches | whole), others)
+
+
+def _others(references: Iterable[Reference]) -> Mapping[RunId, frozenset[StepId] | None]:
+    """What is read of other processes."""
+    found: dict[RunId, frozenset[StepId] | None] = {}
+    for reference in references:
+        if reference.root != OTHERS:
+            continue
+        id, rest = RunId(reference.name), reference.rest
+        before = found.setdefault(id, frozenset())
+        if rest == (RESULTS,):
+            found[id] = None
+        elif rest[0] == RESULTS and before is not None:
+            found[id] = before | {StepId(rest[1])}
+    return {id: found[id] for id in sorted(found)}
 
 
 def _limits_of(spec: StepSpec) -> tuple[tuple[LimitSpec, Compiled | None], ...]:
@@ -96,6 +129,7 @@ def scope_of(
     inputs: Mapping[str, Json],
     steps: Mapping[int, tuple[TaskStatus, Json]],
     ending: Ending | None = None,
+    others: Json = None,
 ) -> dict[str, Json]:
     """What an expression may read, by root.
 
@@ -104,6 +138,7 @@ def scope_of(
         inputs: The run's arguments.
         steps: Status and result of the steps it reads, by position.
         ending: How the run will end, for what runs at its end.
+        others: What is read of other processes, by their ids.
     """
     seen: Json = {
         definition.steps[position].id: {"status": status.value, "result": result}
@@ -113,6 +148,8 @@ def scope_of(
     scope: dict[str, Json] = {root: seen, "inputs": dict(inputs)}
     if ending is not None:
         scope["run"] = {"status": status_after(ending)}
+    if others is not None:
+        scope[OTHERS] = others
     return scope
 
 
@@ -122,13 +159,14 @@ def evaluate(
     inputs: Mapping[str, Json],
     steps: Mapping[int, tuple[TaskStatus, Json]],
     ending: Ending | None = None,
+    others: Json = None,
 ) -> Json:
     """The value of an expression; arguments as for ``scope_of``.
 
     Raises:
         ExpressionError: It reads what is not there, or fails on what it is given.
     """
-    return compiled.evaluate(scope_of(definition, inputs, steps, ending))
+    return compiled.evaluate(scope_of(definition, inputs, steps, ending, others))
 
 
 def reads(compiled: Compiled, definition: Definition) -> list[int]:

@@ -213,6 +213,7 @@ class StoreCare:
         *,
         kind: str | None = None,
         status: str | Sequence[str] | None = None,
+        dry_run: bool = False,
     ) -> int:
         """Remove runs that are over, with the runs they have started, a few at a time.
 
@@ -224,6 +225,8 @@ class StoreCare:
             older_than: How long ago they have to have ended: seconds, ``"30d"``, ISO 8601.
             kind: Only runs of this kind: ``workflow``, ``process`` or ``task``.
             status: Only runs that ended in this status, or in one of these.
+            dry_run: Remove nothing, only say how many runs would go now. It may be more that go:
+                what one that goes has waited for goes after it.
 
         Returns:
             How many runs are gone, those they had started included.
@@ -232,7 +235,7 @@ class StoreCare:
             UsageError: There is no such kind, or no such status in which one is over.
         """
         before = Micros(self._now() - parse_duration(older_than))
-        purger = Purger(self._store, self._now)
+        purger = Purger(self._store, self._now, dry_run=dry_run)
         return sum([await purger.remove(*place, before) for place in _places(kind, status)])
 
     async def export(self, id: str) -> dict[str, Json]:

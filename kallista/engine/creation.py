@@ -13,12 +13,19 @@ from kallista.core.plan import NewRun
 from kallista.core.states import RunKind
 from kallista.core.types import Micros, RunId, RunKey, ScheduleId, TaskType
 from kallista.engine.active import DefinitionCache
+from kallista.engine.awaited import Awaited
 from kallista.engine.clock import Clock
 from kallista.engine.driver import Driver
 from kallista.engine.knowledge import Knowledge
 from kallista.engine.port import RunRequest
 from kallista.engine.slots import Slots
-from kallista.errors import ConflictError, KallistaError, LeaseLost, StoreUncertainError
+from kallista.errors import (
+    ConflictError,
+    DefinitionError,
+    KallistaError,
+    LeaseLost,
+    StoreUncertainError,
+)
 from kallista.store.port import Created, Store
 
 _log = logging.getLogger("kallista.engine")
@@ -35,6 +42,7 @@ class Creator:
         driver: Who drives what has begun.
         definitions: Definitions already read.
         knowledge: What need not be asked.
+        awaited: Looks at what processes wait for.
         on_queued: Called when something was queued, with its moment and priority.
         on_refused: Registers this worker anew, which counted as dead.
         on_created: Called for each run that is there now.
@@ -49,6 +57,7 @@ class Creator:
         driver: Driver,
         definitions: DefinitionCache,
         knowledge: Knowledge,
+        awaited: Awaited,
         on_queued: Callable[[Micros, int], None],
         on_refused: Callable[[], Awaitable[object]],
         on_created: Callable[[RunId, RunKey], None],
@@ -60,6 +69,7 @@ class Creator:
         self._driver = driver
         self._definitions = definitions
         self._knowledge = knowledge
+        self._awaited = awaited
         self._on_queued = on_queued
         self._on_refused = on_refused
         self._on_created = on_created
@@ -69,9 +79,11 @@ class Creator:
 
         Raises:
             ConflictError: Another run or a schedule has this id.
+            DefinitionError: It would wait for itself, or reads what will not be there.
         """
         if not self._knowledge.has_no_schedules:
             await self._refuse_schedule_ids([request])
+        await self._refuse_unknown_steps([request])
         wanted = self._wanted(request)
         made = await self._made(wanted, start=start)
         if not made.new and start:
@@ -136,6 +148,7 @@ class Creator:
         now = self._clock.now()
         if not self._knowledge.has_no_schedules:
             await self._refuse_schedule_ids(requests)
+        await self._refuse_unknown_steps(requests)
         all_wanted = [self._wanted(request) for request in requests]
         runs = newborn_all(all_wanted, now, start=start)
         try:
@@ -171,6 +184,18 @@ class Creator:
                 raise ConflictError(
                     f"{request.id!r} is the id of a schedule; choose another for a task"
                 )
+
+    async def _refuse_unknown_steps(self, requests: Sequence[RunRequest]) -> None:
+        """What a process reads of another one has to be there, as far as that is known by now."""
+        reading = [request for request in requests if request.definition.dependencies]
+        if not reading:
+            return
+        made = {request.id: request.definition for request in requests if request.id is not None}
+        for request in reading:
+            definition = request.definition
+            problems = await self._awaited.problems(definition, made)
+            if problems:
+                raise DefinitionError(f"the process {definition.name!r} has a problem", problems)
 
     async def _are_no_schedules(self) -> bool:
         if not self._knowledge.has_no_schedules:

@@ -239,7 +239,9 @@ class EmbeddedEngine:
         self._name = f"{socket.gethostname()}-{os.getpid()}-{entropy(3).hex()}"
         hearing = Hearing(store, self._heard_here)
         self._snapshots = SnapshotBuilder(store, self._definitions, self._facts, hearing, clock.now)
-        self._explainer = Explainer(store, self._definitions, hearing, clock.now)
+        self._explainer = Explainer(
+            store, self._definitions, self._facts.awaited, hearing, clock.now
+        )
         self._creator = Creator(
             store,
             clock,
@@ -248,6 +250,7 @@ class EmbeddedEngine:
             self._driver,
             self._definitions,
             self._knowledge,
+            self._facts.awaited,
             self._queued,
             self._renew,
             self._widen,

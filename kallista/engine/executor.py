@@ -25,6 +25,7 @@ from kallista.core.outcomes import (
     Outcome,
     Stopped,
 )
+from kallista.core.plan import WHOLE_RUN
 from kallista.core.raising import asked_pause, kinds
 from kallista.core.run import Run
 from kallista.core.states import UNDOING, ProcessStatus, RunKind, TaskStatus
@@ -319,7 +320,9 @@ class Executor:
             before: (run.steps[before].status, run.outputs.get(before))
             for before in reads(compiled, run.definition)
         }
-        value = evaluate(compiled, run.definition, run.inputs, steps, run.head.ending)
+        value = evaluate(
+            compiled, run.definition, run.inputs, steps, run.head.ending, run.outputs.get(WHOLE_RUN)
+        )
         assert isinstance(value, dict), "a config stays a mapping"
         return value
 

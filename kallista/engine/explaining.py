@@ -37,6 +37,8 @@ from kallista.core.states import (
 from kallista.core.types import JsonText, Micros, RunId, TaskType
 from kallista.engine.active import DefinitionCache, has_begun
 from kallista.engine.asking import told_questions
+from kallista.engine.awaited import Awaited
+from kallista.engine.awaited_told import AwaitedTold
 from kallista.engine.counting import Counting
 from kallista.engine.heartbeats import Hearing
 from kallista.engine.snapshots import as_seen, choice_told, items_snapshot, shown
@@ -75,6 +77,7 @@ class Explainer:
     Args:
         store: Where everything is.
         definitions: Definitions already read.
+        awaited: Looks at what processes wait for.
         hearing: What running attempts say.
         now: What time it is.
     """
@@ -83,21 +86,26 @@ class Explainer:
         self,
         store: Store,
         definitions: DefinitionCache,
+        awaited: Awaited,
         hearing: Hearing,
         now: Callable[[], Micros],
     ) -> None:
         self._store = store
         self._definitions = definitions
+        self._awaited_told = AwaitedTold(store, definitions, awaited)
         self._hearing = hearing
         self._now = now
         self._counting = Counting(store, definitions)
 
     async def run(self, record: RunRecord) -> Explanation:
-        """Why a run is where it is."""
+        """Why a run is where it is, and who waits for it."""
         record = as_seen(record, self._now())
         definition = self._definitions.get(record.definition, record.definition_content)
         explained = await self._where(record, definition)
-        return await self._with_choices(explained, record, definition)
+        explained = await self._with_choices(explained, record, definition)
+        if record.kind is not RunKind.PROCESS:
+            return explained
+        return replace(explained, awaited_by=await self._awaited_told.awaited_by(record.id))
 
     async def _where(self, record: RunRecord, definition: Definition) -> Explanation:
         what = f"{record.kind.value.capitalize()} {record.id!r}{_origin(record)}"
@@ -213,30 +221,12 @@ class Explainer:
     async def _dependencies(
         self, record: RunRecord, definition: Definition, what: str
     ) -> Explanation:
-        heads = await self._store.heads(list(definition.dependencies))
-        missing = []
-        for id in definition.dependencies:
-            head = heads.get(id)
-            if head is None:
-                missing.append((id, f"{id!r}, {await self._absent(id)}"))
-            elif head.kind is not RunKind.PROCESS:
-                missing.append((id, f"{id!r}, but that is the id of a {head.kind}"))
-            elif head.head.state in (ProcessStatus.FAILED, ProcessStatus.CANCELLED):
-                missing.append((id, f"{id!r}, which is {head.status}: retry it to go on"))
-            elif head.head.state is not ProcessStatus.COMPLETED:
-                missing.append((id, f"{id!r}, which is {head.status}"))
-        told = " and for ".join(text for _, text in missing) or "a worker to look at it"
-        return self._said(
-            record, f"{what} waits for process {told}", "waits_for_process",
-            [id for id, _ in missing],
-        )  # fmt: skip
-
-    async def _absent(self, id: RunId) -> str:
-        """Why a run that another waits for is not there."""
-        gone = await self._store.tombstone(id)
-        if gone is None:
-            return "which does not exist yet"
-        return f"which was deleted when it was {gone.status}: create it again, or cancel this one"
+        missing = await self._awaited_told.missing(definition)
+        told = " and for ".join(missing.values()) or "a worker to look at it"
+        said = self._said(
+            record, f"{what} waits for process {told}", "waits_for_process", list(missing)
+        )
+        return replace(said, dependencies=await self._awaited_told.tree(record.id, definition))
 
     async def _finished(self, record: RunRecord, definition: Definition, what: str) -> Explanation:
         state = record.head.state.value

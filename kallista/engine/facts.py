@@ -9,7 +9,6 @@ from kallista.core.amounts import Budgets
 from kallista.core.commands import (
     BudgetSeen,
     ChildSeen,
-    DependenciesSeen,
     ItemSeen,
     ItemsSeen,
     ParentSeen,
@@ -26,6 +25,7 @@ from kallista.core.states import FINISHED_RUN, EventKind, ProcessStatus, RunKind
 from kallista.core.types import MAX_PAYLOAD_BYTES, Json, JsonText, RunId, RunKey
 from kallista.core.wiring import wiring
 from kallista.engine.active import DefinitionCache
+from kallista.engine.awaited import Awaited
 from kallista.store.port import RunRecord, Store
 
 
@@ -44,15 +44,19 @@ class Facts:
         self._store = store
         self._definitions = definitions
         self._most = max_payload_bytes
+        self.awaited = Awaited(store, definitions, self)
 
     async def fill_outputs(self, key: RunKey, run: Run) -> None:
         """Bring into memory what expressions of this run read, and how far it is with lists."""
         if run.definition.maps:
             await self._fill_items(key, run)
+        missing = wiring(run.definition).read - run.outputs.keys()
+        if WHOLE_RUN in missing and run.head.started_at is not None:
+            run.outputs[WHOLE_RUN] = await self.awaited.recorded(key)
         wanted = [
             position
-            for position in wiring(run.definition).read
-            if run.steps[position].status is TaskStatus.COMPLETED and position not in run.outputs
+            for position in missing - {WHOLE_RUN}
+            if run.steps[position].status is TaskStatus.COMPLETED
         ]
         if not wanted:
             return
@@ -148,7 +152,7 @@ class Facts:
     async def _item(self, index: int, record: RunRecord, mapped: MapSpec) -> ItemSeen:
         state, attempt = record.head.state, record.head.driven
         if state is not ProcessStatus.COMPLETED:
-            return ItemSeen(index, state, attempt, None, await self._why(record))
+            return ItemSeen(index, state, attempt, None, await self.why(record.key))
         if not mapped.collect:
             return ItemSeen(index, state, attempt)
         if record.kind is RunKind.TASK:
@@ -175,18 +179,17 @@ class Facts:
             if position in wiring(run.definition).read:
                 output = await self.results_of(child.id)
             return ChildSeen(position, child.head.state, child.head.driven, output)
-        message = await self._why(child)
+        message = await self.why(child.key)
         return ChildSeen(position, child.head.state, child.head.driven, None, message)
 
-    async def _why(self, child: RunRecord) -> str:
+    async def why(self, key: RunKey) -> str:
         """What has failed in a run, in one line."""
-        outcomes = await self._store.outcomes(child.key)
+        outcomes = await self._store.outcomes(key)
         reasons = [data for data in map(from_json, outcomes.values()) if _is_failure(data)]
-        message = "; ".join(f"{data['type']}: {data['message']}" for data in reasons[:3])
+        if reasons:
+            return "; ".join(f"{data['type']}: {data['message']}" for data in reasons[:3])
         own = from_json(outcomes.get(WHOLE_RUN, JsonText("null")))
-        if not message and isinstance(own, dict):
-            message = str(own.get("reason", ""))
-        return message
+        return str(own.get("reason", "")) if isinstance(own, dict) else ""
 
     async def of_parent(self, parent: tuple[RunKey, int] | None) -> Sequence[Stimulus]:
         """Where the run is that started this one, and whether it still waits for it."""
@@ -215,13 +218,10 @@ class Facts:
         return [] if run.budget.allow else [BudgetSeen()]
 
     async def of_dependencies(self, run: Run) -> Sequence[Stimulus]:
-        """Where the processes are that this one waits for."""
+        """Where the processes are that this one waits for, and what it reads of them."""
         if run.head.state is not ProcessStatus.WAITING:
             return []
-        wanted = run.definition.dependencies
-        heads = await self._store.heads(list(wanted))
-        there = {id: head.head.state for id, head in heads.items() if head.kind is RunKind.PROCESS}
-        return [DependenciesSeen({id: there.get(id) for id in wanted})]
+        return [await self.awaited.seen(run)]
 
 
 def _told(value: Json) -> dict[str, Any]:

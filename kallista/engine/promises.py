@@ -8,6 +8,7 @@ from typing import Final
 
 from kallista.core.decide.order import stands_behind
 from kallista.core.definitions import ChildSpec, Definition, MapSpec, Phase, TaskSpec
+from kallista.core.dependencies import Verdict, standing
 from kallista.core.events import Event, RunHead, StepState
 from kallista.core.ids import child_id, item_id
 from kallista.core.items import items_in
@@ -15,9 +16,10 @@ from kallista.core.limits import told as limit_told
 from kallista.core.plan import WAKE, WHOLE_RUN, Entry, Failing, alone, lane
 from kallista.core.redefining import followed
 from kallista.core.snapshots import Replay
-from kallista.core.states import ACTIVE_RUN, FINISHED_RUN, HEARD, ProcessStatus, RunKind, TaskStatus
+from kallista.core.states import ACTIVE_RUN, FINISHED_RUN, HEARD, ProcessStatus, TaskStatus
 from kallista.core.types import Micros, RunId, RunKey, StepId, TaskType
 from kallista.engine.active import DefinitionCache, has_begun
+from kallista.engine.awaited import states_of
 from kallista.errors import StateError
 from kallista.store.port import RunRecord, Store
 
@@ -175,19 +177,12 @@ class Promises:
 
     async def _unheard(self, record: RunRecord, definition: Definition) -> AsyncIterator[str]:
         """Processes that it waits for, but whose ends would not wake it."""
-        heads = await self._store.heads(list(definition.dependencies))
-        missing = [
-            id
-            for id in definition.dependencies
-            if id not in heads
-            or heads[id].kind is not RunKind.PROCESS
-            or heads[id].head.state is not ProcessStatus.COMPLETED
-        ]
-        if not missing:
-            yield "it waits, although all that it waits for is COMPLETED"
+        _, states = await states_of(self._store, definition)
+        if standing(states, definition.dependency_policies).verdict is not Verdict.WAIT:
+            yield "it waits, although nothing that it waits for keeps it"
         awaited = await self._store.awaited(record.key)
-        for id in missing:
-            if id not in awaited:
+        for id, state in states.items():
+            if state is not ProcessStatus.COMPLETED and id not in awaited:
                 yield f"it waits for process {id!r}, whose end would not wake it"
 
     async def _moves(

@@ -31,11 +31,13 @@ class Purger:
     Args:
         store: Where they are.
         now: What time it is.
+        dry_run: Only count them.
     """
 
-    def __init__(self, store: Store, now: Callable[[], Micros]) -> None:
+    def __init__(self, store: Store, now: Callable[[], Micros], *, dry_run: bool = False) -> None:
         self._store = store
         self._now = now
+        self._dry_run = dry_run
 
     async def remove(self, kind: RunKind, status: str, ended_before: Micros) -> int:
         """Remove runs of one kind that ended in one status, the oldest first.
@@ -60,12 +62,17 @@ class Purger:
             ]
             for start in range(0, len(over), REMOVED_AT_ONCE):
                 batch = over[start : start + REMOVED_AT_ONCE]
-                removed += await self._store.purge(batch, ended_before, self._now())
+                removed += await self._remove(batch, ended_before)
             # Keys rise with the time of creation: whatever comes later is younger still.
             if all(run.created_at >= ended_before for run in page):
                 break
             after = page[-1].key
         return removed
+
+    async def _remove(self, runs: Sequence[RunKey], ended_before: Micros) -> int:
+        if self._dry_run:
+            return await self._store.purgeable(runs, ended_before)
+        return await self._store.purge(runs, ended_before, self._now())
 
 
 class Retention:

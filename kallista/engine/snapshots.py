@@ -140,6 +140,7 @@ class SnapshotBuilder:
             ProcessStatus(record.head.state.value),
             steps,
             definition.dependencies,
+            {id: definition.policy_on(id) for id in definition.dependencies},
         )
 
     async def summaries(self, records: Sequence[RunRecord]) -> tuple[RunSummary, ...]:

@@ -11,6 +11,7 @@ from kallista.core.plan import NewRun
 from kallista.core.states import RunKind
 from kallista.core.types import Micros, RunId, RunKey, WorkerKey
 from kallista.errors import ConflictError, KallistaError, NotFoundError
+from kallista.store.circles import Waits
 from kallista.store.conflicts import id_conflict
 from kallista.store.port import Created
 
@@ -72,6 +73,7 @@ class Births:
         key: The key of the run that is accepted as the first, the second …, from 0 on.
         check_worker: Raises ``LeaseLost`` when a run's owner has been taken for dead.
         first: The runs that the keys stand for by which some of the runs are the same.
+        waits: Who waits for them; None: none of them waits for another.
     """
 
     def __init__(
@@ -81,7 +83,9 @@ class Births:
         key: Callable[[int], RunKey],
         check_worker: Callable[[WorkerKey], None],
         first: dict[tuple[str, str], First] | None = None,
+        waits: Waits | None = None,
     ) -> None:
+        self._waits = waits
         self.there = there
         self._roots = roots
         self._key = key
@@ -94,6 +98,8 @@ class Births:
         before = len(self.accepted)
         try:
             created = [self._created(run) for run in creation.runs]
+            if self._waits is not None:
+                self._waits.add([run for _, _, run in self.accepted[before:]])
             return created[0] if creation.alone else created
         except KallistaError as error:
             for _, _, run in self.accepted[before:]:

@@ -46,6 +46,7 @@ from kallista.errors import (
 )
 from kallista.store.admission import admit
 from kallista.store.births import First
+from kallista.store.circles import Waits
 from kallista.store.conflicts import (
     id_conflict,
     loan_gone,
@@ -85,6 +86,7 @@ from kallista.store.port import (
     SpendingFilter,
     Sum,
     Tombstone,
+    Waiting,
     WorkerRecord,
 )
 
@@ -197,7 +199,7 @@ class MemoryStore:
 
     def create(self, run: NewRun) -> asyncio.Future[Created]:
         """See the port."""
-        return self._write(lambda: self._create(run))
+        return self._write(lambda: self._create_all([run])[0])
 
     def create_all(self, runs: Sequence[NewRun]) -> asyncio.Future[Sequence[Created]]:
         """See the port."""
@@ -210,7 +212,17 @@ class MemoryStore:
             earlier = first.setdefault(run.id, run)
             if (earlier.kind, earlier.content) != (run.kind, run.content):
                 raise ConflictError(id_conflict(run, earlier.kind, earlier.name))
+        self._refuse_circles(list(first.values()))
         return [self._create(run) for run in runs]
+
+    def _refuse_circles(self, runs: Sequence[NewRun]) -> None:
+        known = self._state.keys
+        new = [
+            run
+            for run in runs
+            if run.waits_for and run.id not in known and self._first(run) is None
+        ]
+        Waits(self._waiting_for([run.id for run in new])).add(new)
 
     def _create(self, run: NewRun) -> Created:
         self._check(run)
@@ -885,6 +897,11 @@ class MemoryStore:
                 self._remove(run, now)
         return before - len(self._state.runs)
 
+    async def purgeable(self, runs: Sequence[RunKey], ended_before: Micros) -> int:
+        """See the port."""
+        there = [self._read.runs[key] for key in runs if key in self._read.runs]
+        return sum(len(self._tree(run)) for run in there if self._may_go(run, ended_before))
+
     def _may_go(self, run: RunRecord, ended_before: Micros) -> bool:
         """Whether a run and all below it is over, and nobody needs it."""
         has_parent = run.parent is not None and run.parent[0] in self._state.runs
@@ -1252,6 +1269,31 @@ class MemoryStore:
     async def awaited(self, run: RunKey) -> Sequence[RunId]:
         """See the port."""
         return sorted(id for id, waiting in self._read.waits.items() if run in waiting)
+
+    async def waiting_for(self, runs: Sequence[RunId]) -> Sequence[Waiting]:
+        """See the port."""
+        return self._waiting_for(runs)
+
+    def _waiting_for(self, runs: Sequence[RunId]) -> Sequence[Waiting]:
+        found: dict[Waiting, None] = {}
+        ids = list(runs)
+        for id in ids:  # it grows on the way
+            for waiting in self._waiting_itself(id):
+                if Waiting(id, waiting.id) not in found:
+                    found[Waiting(id, waiting.id)] = None
+                    ids.append(waiting.id)
+        return list(found)
+
+    def _waiting_itself(self, id: RunId) -> Iterator[RunRecord]:
+        """Who waits for a run by itself."""
+        state = self._read
+        waiting = (state.runs[key] for key in state.waits.get(id, ()))
+        yield from (run for run in waiting if run.head.started_at is None)
+        key = state.keys.get(id)
+        parent = None if key is None else state.runs[key].parent
+        above = None if parent is None else state.runs.get(parent[0])
+        if above is not None and above.head.ended_at is None:
+            yield above
 
     async def broken_links(self, limit: int) -> Sequence[BrokenLink]:
         """See the port; here only lines, loans, owners and heartbeats could point to nothing."""

@@ -437,6 +437,18 @@ class Figures(NamedTuple):
     free_bytes: int | None
 
 
+class Waiting(NamedTuple):
+    """Somebody who waits for the end of another run.
+
+    Args:
+        awaited: The run that is waited for; it need not exist.
+        run: Who waits.
+    """
+
+    awaited: RunId
+    run: RunId
+
+
 class OldRun(NamedTuple):
     """What decides whether a run may go.
 
@@ -551,6 +563,7 @@ class Store(Protocol):
         Raises:
             ConflictError: A run of this id has another content, or is of another kind.
             NotFoundError: The run that starts it is gone.
+            DefinitionError: It would wait for a process that waits for it.
         """
         ...
 
@@ -563,6 +576,7 @@ class Store(Protocol):
         Raises:
             ConflictError: A run of one of the ids has another content, or is of another kind.
             NotFoundError: The run that starts one of them is gone.
+            DefinitionError: One of them would wait for a process that waits for it.
         """
         ...
 
@@ -778,6 +792,10 @@ class Store(Protocol):
         """
         ...
 
+    async def purgeable(self, runs: Sequence[RunKey], ended_before: Micros) -> int:
+        """How many runs ``purge`` would remove now if it were told the same."""
+        ...
+
     async def tombstone(self, run: RunId) -> Tombstone | None:
         """What stayed of a deleted run, or None."""
         ...
@@ -936,6 +954,15 @@ class Store(Protocol):
 
     async def awaited(self, run: RunKey) -> Sequence[RunId]:
         """Whose ends wake a run, sorted."""
+        ...
+
+    async def waiting_for(self, runs: Sequence[RunId]) -> Sequence[Waiting]:
+        """Who waits for any of these, by itself or through others, in no particular order.
+
+        These are the processes that have not started (those too that have failed or were cancelled
+        before that: they may be retried), and the unfinished parents of child runs. None of the
+        ids needs to exist.
+        """
         ...
 
     async def broken_links(self, limit: int) -> Sequence[BrokenLink]:

@@ -55,7 +55,14 @@ from kallista.core.types import (
     TaskType,
     WorkerKey,
 )
-from kallista.errors import ConflictError, LeaseLost, NotFoundError, StateError, StoreError
+from kallista.errors import (
+    ConflictError,
+    DefinitionError,
+    LeaseLost,
+    NotFoundError,
+    StateError,
+    StoreError,
+)
 from kallista.store.port import (
     COUNTED,
     NEW_EPOCH,
@@ -1307,6 +1314,7 @@ class StoreContract(ABC):
             await store.commit(finished(run))
         keys = [old.key, busy.key, RunKey(10_000)]
         assert await store.purge(keys, NOW, Micros(NOW + 7)) == 0, "it ended at that very moment"
+        assert [await other.purgeable(keys, Micros(NOW + at)) for at in (0, 1)] == [0, 3]
         assert await store.purge(keys, Micros(NOW + 1), Micros(NOW + 7)) == 3
         left = await other.list_runs(RunFilter(now=NOW))
         assert [run.id for run in left] == ["busy"]
@@ -1697,6 +1705,39 @@ class StoreContract(ABC):
         assert sorted(await store.lines(run.key), key=lambda line: line.step) == lines
         assert await store.awaited(run.key) == ["a", "b"]
         assert await store.lines(RunKey(run.key + 1_000)) == []
+
+    @pytest.mark.anyio
+    async def test_who_waits_for_a_run_is_known(self, store: Store, other: Store) -> None:
+        """By itself and through others; who has started waits no more, and parents wait."""
+        new = RunHead(ProcessStatus.WAITING, 1, 0)
+        top = await made(store, new_run("top"))
+        await made(store, new_run("a", parent=(top.key, 0), waits_for=["b", "x"], head=new))
+        await made(store, new_run("b", waits_for=["c"], head=new))
+        await made(store, new_run("started", waits_for=["c"]))
+        assert set(await other.waiting_for([RunId("c")])) == {
+            ("c", "b"), ("b", "a"), ("a", "top"),
+        }  # fmt: skip
+        assert set(await other.waiting_for([RunId("a"), RunId("x")])) == {
+            ("a", "top"), ("x", "a"),
+        }  # fmt: skip
+        await store.commit(finished(top))
+        assert set(await other.waiting_for([RunId("x")])) == {("x", "a")}
+        assert await other.waiting_for([]) == []
+
+    @pytest.mark.anyio
+    async def test_a_circle_is_refused(self, store: Store, other: Store) -> None:
+        """Whoever closes it is told, alone or in bulk; what is created beside it is not."""
+        new = RunHead(ProcessStatus.WAITING, 1, 0)
+        await made(store, new_run("a", waits_for=["b"], head=new))
+        with pytest.raises(DefinitionError, match="circle: b -> a -> b"):
+            await other.create(new_run("b", waits_for=["a"], head=new))
+        c, d = (new_run(id, waits_for=[of], head=new) for id, of in (("c", "d"), ("d", "c")))
+        neighbour, circle = store.create(new_run("n", waits_for=["d"])), store.create_all([c, d])
+        assert (await neighbour).new
+        with pytest.raises(DefinitionError, match="circle: c -> d -> c"):
+            await circle
+        assert [run.id for run in await other.list_runs(RunFilter(now=NOW))] == ["n", "a"]
+        assert (await store.create(d)).new, "alone it closes none"
 
     @pytest.mark.anyio
     async def test_a_sound_store_is_not_complained_of(self, store: Store, other: Store) -> None:

@@ -64,6 +64,8 @@ def read_trigger(options: ScheduleOptions) -> Trigger | None:
     ]
     if len(given) > 1:
         raise UsageError(f"{' and '.join(given)} exclude each other; give one of them")
+    if given and cron is None and options.get("timezone") is not None:
+        raise UsageError("timezone belongs to cron=; a trigger says it itself: Cron(…, timezone=…)")
     if interval is not None:
         return Every(interval)
     return trigger if cron is None else Cron(cron, options.get("timezone"), dst)

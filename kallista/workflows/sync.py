@@ -1947,6 +1947,7 @@ class SyncStoreCare:
         *,
         kind: str | None = None,
         status: str | Sequence[str] | None = None,
+        dry_run: bool = False,
     ) -> int:
         """Remove runs that are over, with the runs they have started, a few at a time.
 
@@ -1958,6 +1959,8 @@ class SyncStoreCare:
             older_than: How long ago they have to have ended: seconds, ``"30d"``, ISO 8601.
             kind: Only runs of this kind: ``workflow``, ``process`` or ``task``.
             status: Only runs that ended in this status, or in one of these.
+            dry_run: Remove nothing, only say how many runs would go now. It may be more that go:
+                what one that goes has waited for goes after it.
 
         Returns:
             How many runs are gone, those they had started included.
@@ -1965,7 +1968,9 @@ class SyncStoreCare:
         Raises:
             UsageError: There is no such kind, or no such status in which one is over.
         """
-        return self._portal.call(partial(self._inner.purge, older_than, kind=kind, status=status))
+        return self._portal.call(
+            partial(self._inner.purge, older_than, kind=kind, status=status, dry_run=dry_run)
+        )
 
     def export(self, id: str) -> dict[str, Json]:
         """All that is known of a run, as JSON data that a program can read without Kallista.

@@ -414,3 +414,41 @@ def test_limits_say_who_fills_them(folder: Path, typed: Typist) -> None:
     assert (limit["key"], limit["number"], limit["held"], limit["waiting"]) == ("printer", 1, 1, 0)
     assert limit["held_by"][0].startswith("'first' since ")
     assert typed("limits", "list").out == "nothing runs or waits under a limit\n"
+
+
+def test_what_a_process_waits_for_is_shown(folder: Path, typed: Typist) -> None:
+    """The tree of what it waits for with the policies, who waits for it, and what it has read."""
+
+    async def make() -> None:
+        async with Kallista() as app:
+            nap = {"type": "sleep", "seconds": 0}
+            after = ["base", {"process": "extra", "on_failure": "skip"}]
+            base = {"id": "base", "steps": [{"id": "s", **nap}], "dependencies": ["lost"]}
+            await app.orchestrator.create_process(base)
+            top = {"id": "top", "steps": [nap], "dependencies": after}
+            await app.orchestrator.start_process(await app.orchestrator.create_process(top))
+            zero = {"id": "s", "type": "python", "function": "builtins:int"}
+            await app.orchestrator.run_process({"id": "done", "steps": [zero]})
+            reads = {"type": "sleep", "seconds": "${processes.done.results.s}"}
+            reader = {"id": "reader", "steps": [reads], "dependencies": ["done"]}
+            await app.orchestrator.run_process(reader)
+
+    asyncio.run(make())
+    tree = [
+        "  base    PENDING",
+        "    lost  does not exist yet",
+        "  extra   does not exist yet, skip if it fails",
+    ]
+    for words in (("explain", "top"), ("process", "show", "top")):
+        lines = [line.rstrip() for line in typed(*words).out.splitlines()]
+        assert [line for line in lines if line in tree] == tree, lines
+    assert "awaited by top" in typed("process", "show", "base").out
+    told = json.loads(typed("explain", "top", "-o", "json").out)
+    assert [line["id"] for line in told["dependencies"]] == ["base", "lost", "extra"]
+    shown = json.loads(typed("process", "show", "top", "-o", "json").out)
+    assert shown["dependency_policies"] == {"base": "wait", "extra": "skip"}
+    history = json.loads(typed("process", "history", "reader", "-o", "json").out)
+    read = {"done": {"status": "COMPLETED", "results": {"s": 0}}}
+    assert {"processes": read} in [event["data"] for event in history]
+    words = typed("process", "history", "reader").out.split()
+    assert 'run.started with {"done":' in " ".join(words)

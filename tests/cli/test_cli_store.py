@@ -86,8 +86,9 @@ def test_a_backup_is_another_store(folder: Path, filled: Path, typed: Typist) ->
 def test_a_purge_removes_what_is_over(typed: Typist) -> None:
     """It says how many went; what is unfinished stays, and a wrong word is told."""
     assert typed("store", "purge", "--older-than", "1h").out == "runs removed: 0\n"
+    would = typed("store", "purge", "--older-than", "0s", "--dry-run", "-o", "json").answer
     told = typed("store", "purge", "--older-than", "0s", "--kind", "task", "-o", "json").answer
-    assert told == {"removed": 0}
+    assert (would, told) == ({"would_remove": 1}, {"removed": 0})
     gone = typed("store", "purge", "--older-than", "0s", "--status", "COMPLETED")
     assert gone.out == "runs removed: 1\n"
     assert [run["id"] for run in typed("workflow", "list", "-o", "json").answer["items"]] == [

@@ -115,7 +115,8 @@ def test_integers_and_floats_stay_what_they_are() -> None:
     [
         ("${tasks.a.result}", {"tasks.a"}),
         ('${tasks["my-task"].x + inputs.y}', {'tasks["my-task"]', "inputs.y"}),
-        ("${has(steps.s.result.x) || processes['p'].ok}", {"steps.s", "processes.p"}),
+        ("${has(steps.s.result.x) || processes['p'].ok}", {"steps.s", "processes.p.ok"}),
+        ("${processes.p.results.s.x[0]}", {"processes.p.results.s"}),
         ("${tasks.a.list[inputs.i].name}", {"tasks.a", "inputs.i"}),
         ("${tasks.a.list.filter(x, x.tasks == inputs.y)}", {"tasks.a", "inputs.y"}),
         ("${'tasks.no' + inputs.y // tasks.neither\n}", {"inputs.y"}),

@@ -630,6 +630,14 @@ class TestLimits:
         problem = told(workflow, [{"type": "wrong"}] * 11, None, Limits(max_steps=10))
         assert problem.startswith("there are 11 tasks, and a definition may have 10")
 
+    def test_steps_at_the_end_count(self) -> None:
+        """What undoes steps and what runs whatever the end are steps of the definition, too."""
+        undone = [{"type": "x", "compensate": {"type": "y"}}] * 4
+        config = {"finally": [{"type": "z"}] * 3}
+        assert len(workflow(undone, config, Limits(max_steps=11)).steps) == 11
+        problem = told(workflow, undone, config, Limits(max_steps=10))
+        assert problem.startswith("there are 11 steps, with what undoes them and what runs at the")
+
     def test_payload(self) -> None:
         """A config over the limit is refused, counted in bytes."""
         task = {"type": "x", "text": "é" * 600_000}

@@ -112,8 +112,11 @@ async def test_what_others_depend_on_stays(any_world: World) -> None:
     assert await left(app) == []
 
 
-async def test_who_comes_too_late_is_told(any_world: World) -> None:
-    """A process that depends on one that is gone waits, and it is said what for."""
+async def test_who_comes_too_late_learns_how_it_ended(any_world: World) -> None:
+    """A process that depends on one that is gone goes on if that has completed.
+
+    If it was cancelled, it is said that somebody has to create it again.
+    """
     app = await any_world.app(note)
     steps = [{"id": "first", **NOTE}]
     base = {"id": "base", "name": "base", "steps": steps}
@@ -124,12 +127,19 @@ async def test_who_comes_too_late_is_told(any_world: World) -> None:
     await app.orchestrator.create_process({**base, "id": "late", "dependencies": ["base"]})
     await app.orchestrator.start_process("late")
     await any_world.settle()
-    told = str(await app.orchestrator.explain("late"))
-    assert "waits for process 'base', which was deleted when it was COMPLETED: create it" in told
+    assert (await app.orchestrator.get_process("late")).status == "COMPLETED"
+    await app.orchestrator.create_process(base)
+    await app.orchestrator.cancel_process("base")
+    await app.orchestrator.delete_process("base")
+    await app.orchestrator.create_process({**base, "id": "later", "dependencies": ["base"]})
+    await app.orchestrator.start_process("later")
+    await any_world.settle()
+    told = str(await app.orchestrator.explain("later"))
+    assert "waits for process 'base', which was deleted when it was CANCELLED: create it" in told
     await app.orchestrator.create_process(base)
     await app.orchestrator.start_process("base")
     await any_world.settle()
-    assert (await app.orchestrator.get_process("late")).status == "COMPLETED"
+    assert (await app.orchestrator.get_process("later")).status == "COMPLETED"
 
 
 async def test_who_does_not_use_it_pays_nothing(world: World) -> None:

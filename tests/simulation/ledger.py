@@ -32,6 +32,7 @@ from kallista.core.types import Json, RunId, RunKey, ScheduleId, StepId, WorkerK
 from kallista.store.memory import MemoryState
 from kallista.store.port import RunRecord
 
+from . import dependencies
 from .loop import Machine
 from .moments import early
 from .workload import COINS, LAST, QUIET
@@ -310,6 +311,8 @@ class Ledger:
         reference = str(work.config.get("reads", ""))
         if not reference:
             return None
+        if reference.startswith("${processes."):
+            return self._read_of_other(record, reference.split(".")[1])
         earlier = definition.position[StepId(reference.split(".")[1])]
         if record.steps[earlier].status is not TaskStatus.COMPLETED:
             return None
@@ -339,6 +342,28 @@ class Ledger:
         ]
         if len(under_way) > mapped.max_parallel:
             self._machine.accuse(f"{by.name} lets {under_way} be under way together")
+
+    def _read_of_other(self, record: RunRecord, id: str) -> Json:
+        """What a process has written down of another one with its first start."""
+        events = self.state.events[record.key]
+        started = next(event for event in events if event.kind is EventKind.RUN_STARTED)
+        return dependencies.found_of(started)[id]["results"][dependencies.FIRST]
+
+    def _first_result(self, record: RunRecord) -> Json:
+        """What the step of a process that others read has returned; None: nothing."""
+        definition = self.definition(record)
+        at = definition.position[StepId(dependencies.FIRST)]
+        is_there = record.steps[at].status is TaskStatus.COMPLETED
+        return self.result(record, definition, at) if is_there else None
+
+    def _judge_start(self, record: RunRecord, event: Event) -> None:
+        definition = self.definition(record)
+        if definition.dependencies:
+            wrong = dependencies.judge_start(
+                record, definition, event, self.states, self.state, self._first_result
+            )
+            if wrong is not None:
+                self._machine.accuse(wrong)
 
     def _durable_results(
         self, record: RunRecord, definition: Definition, position: int
@@ -544,6 +569,8 @@ class Ledger:
         self._judge_expiry(what, before, record, event)
         if event.kind is EventKind.TASK_STARTED and before is not None:
             self._judge_budget(what, before, event.step or 0)
+        if event.kind is EventKind.RUN_STARTED:
+            self._judge_start(record, event)
         if event.step is not None:
             self._judge_poison(record, (record.id, steps[event.step]), event)
             self._judge_silence(record, steps[event.step], event)

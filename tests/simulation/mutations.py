@@ -13,15 +13,17 @@ from typing import Any
 import msgspec
 import pytest
 
-from kallista.core import firing, run
+from kallista.core import dependencies, firing, run
 from kallista.core.decide import items, moments, turns
 from kallista.core.definitions import MapSpec
+from kallista.core.dependencies import DependencyPolicy, Verdict
 from kallista.core.firing import Step
 from kallista.core.inbox import InboxDraft
 from kallista.core.items import Items
 from kallista.core.plan import WAKE, Fence, Plan
 from kallista.core.run import Draft, Run
 from kallista.core.schedules import Overlap
+from kallista.core.states import ProcessStatus
 from kallista.core.types import RunKey
 from kallista.engine.driver import Driver
 from kallista.engine.facts import Facts
@@ -158,6 +160,16 @@ def forgotten_successor(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(MemoryStore, "_follow", lambda store, names, at: None)
 
 
+def impatient_processes(patch: pytest.MonkeyPatch) -> None:
+    """A process waits for no other one that exists."""
+    decide = dependencies.verdict_on
+
+    def verdict_on(state: ProcessStatus | None, policy: DependencyPolicy) -> Verdict:
+        return decide(state, policy) if state is None else Verdict.GO_ON
+
+    patch.setattr(dependencies, "verdict_on", verdict_on)
+
+
 MUTATIONS: Mapping[str, Plant] = {
     "a missing fence": no_fence,
     "a lost wake-up": lost_wake_up,
@@ -172,5 +184,6 @@ MUTATIONS: Mapping[str, Plant] = {
     "a repeat that counts twice": forgotten_signals,
     "attempts that are not counted": uncounted_attempts,
     "a place that nobody takes again": forgotten_successor,
+    "a process that does not wait for others": impatient_processes,
 }
 """The mistakes, by what they are called."""

@@ -33,6 +33,7 @@ from kallista.errors import (
 from kallista.store.memory import MemoryState
 from kallista.store.port import RunRecord
 
+from . import dependencies
 from .ledger import Ledger
 from .loop import SECOND, BrokenPromiseError, Machine
 from .outside import Outside, judge_outside
@@ -397,8 +398,13 @@ class Story:
         except Exception as error:
             self.machine.accuse(f"a client of {program.name} got {type(error).__name__}: {error}")
 
-    async def insist(self, program: Program, what: Callable[[], Awaitable[object]]) -> bool:
-        """Ask again as long as the store fails; false when it is given up."""
+    async def insist(
+        self,
+        program: Program,
+        what: Callable[[], Awaitable[object]],
+        may_refuse: Callable[[str], bool] = lambda told: False,
+    ) -> bool:
+        """Ask again as long as the store fails; false when it is given up, or rightly refused."""
         for _ in range(20):
             try:
                 await what()
@@ -408,6 +414,8 @@ class Story:
                 continue
             except KallistaError as error:
                 self.machine.note(program.name, f"refuses: {error}")
+                if may_refuse(str(error)):
+                    return False
                 raise
             self.machine.note(program.name, "answers")
             return True
@@ -435,12 +443,17 @@ class Story:
         elif kind is RunKind.PROCESS:
             data = self.workload.process()
             others = [other for other, kind in self.runs.items() if kind is RunKind.PROCESS]
-            if luck.random() < 0.2:
-                data["dependencies"] = [luck.choice([*others[:-1], f"r{len(self.runs) + 2}"])]
+            if luck.random() < 0.4:
+                later = [f"r{len(self.runs) + ahead}" for ahead in range(luck.randint(0, 2))]
+                awaited = luck.choices([*others, *others, *later], k=luck.randint(1, 2))
+                dependencies.drawn(id, [other for other in awaited if other != id], data)
             self.described[id] = data
             done = await self.insist(
                 program,
                 lambda: app.orchestrator.create_process(data, process_id=id, priority=priority),
+                may_refuse=lambda told: dependencies.circle_is_real(
+                    self.state, told, RunId(id), data.get("dependencies")
+                ),
             )
         else:
             seconds = luck.choice((0, 0, 1, 10))
@@ -774,7 +787,7 @@ class Story:
         if head.in_flight or (record.owner is not None and not self.goes_through(record)):
             return False
         if head.state is ProcessStatus.WAITING:
-            return not self.dependencies_completed(record)
+            return dependencies.is_held(self.state, self.ledger.definition(record))
         if head.state in ACTIVE_RUN:
             return self.waits_for_others(record)
         return head.state in {*FINISHED_RUN, ProcessStatus.PENDING, ProcessStatus.PAUSED}
@@ -783,19 +796,6 @@ class Story:
         """Whether a run goes through a list, for which whoever drives it keeps it."""
         maps = self.ledger.definition(record).maps
         return any(record.steps[position].status == "WAITING" for position in maps)
-
-    def dependencies_completed(self, record: RunRecord) -> bool:
-        """Whether all processes that one waits for have completed."""
-        for id in self.ledger.definition(record).dependencies:
-            key = self.state.keys.get(id)
-            record_of = None if key is None else self.state.runs[key]
-            if (
-                record_of is None
-                or record_of.kind is not RunKind.PROCESS
-                or record_of.head.state is not ProcessStatus.COMPLETED
-            ):
-                return False
-        return True
 
     def waits_for_others(self, record: RunRecord) -> bool:
         """Whether all that is left of a run are people, and children that rest."""
@@ -913,7 +913,10 @@ class Story:
 
     def may_fail(self, record: RunRecord) -> bool:
         """Whether a run has a time limit, or is held up by one that has."""
-        return record.parent is not None or is_limited(self.ledger.definition(record))
+        definition = self.ledger.definition(record)
+        return (
+            record.parent is not None or is_limited(definition) or dependencies.may_fail(definition)
+        )
 
     def close(self) -> None:
         """All programs leave in good order, and nothing is left behind."""

@@ -83,7 +83,7 @@ def test_every_statement_seeks(path: Path, name: str) -> None:
     if name in READ_EVERYTHING:
         return
     plan = query_plan(path, name)
-    allowed = {"json_each", "found", "doomed", "d", "t", "above", "below", "CONSTANT"}
+    allowed = {"json_each", "found", "doomed", "d", "t", "x", "above", "below", "CONSTANT"}
     allowed.add(WHOLE_TABLE_ON_PURPOSE.get(name, ""))
     scanned = {match[1] for step in plan if (match := re.match(r"SCAN (\w+)", step))}
     assert scanned <= allowed, plan

@@ -421,6 +421,10 @@ async def test_a_durable_sleep_holds_no_place(any_world: World) -> None:
         ({"cron": "@daily", "dst": "never"}, "after, skip .* first, second, both"),
         ({"interval": 5, "dst": "skip"}, r"dst belongs to cron=.*Cron\(…, dst=…\)"),
         ({"dst": "skip"}, "dst belongs to cron="),
+        (
+            {"trigger": Cron("0 3 * * *"), "timezone": "Europe/Berlin"},
+            r"timezone belongs to cron=.*Cron\(…, timezone=…\)",
+        ),
         ({"interval": 5, "max_runs": 0}, "max_runs must be at least 1"),
         ({"interval": 5, "until": START - timedelta(1)}, "would never fire"),
         ({"priority": "high"}, "priority"),

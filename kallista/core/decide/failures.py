@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
+from kallista.core.commands import DependenciesSeen
 from kallista.core.definitions import TaskSpec
 from kallista.core.outcomes import Failure
 from kallista.core.run import Draft
-from kallista.core.types import Json
+from kallista.core.types import Json, RunId
 
 
 def too_late(task: TaskSpec, last: Failure | None) -> Failure:
@@ -34,6 +35,17 @@ def run_too_late(draft: Draft) -> Mapping[str, Json]:
     limit = (draft.run.definition.deadline or 0) / 1e6
     message = f"the {draft.run.kind}'s deadline of {limit:g} s is over"
     return failure_data(Failure("DeadlineExceeded", message, None, ()))
+
+
+def failed_with(seen: DependenciesSeen, which: Sequence[RunId]) -> Failure:
+    """Processes that a process waited for, and fails with."""
+    told = "; ".join(
+        f"it waits for process {id!r}, which is {seen.states[id]}"
+        + (f": {seen.reasons[id]}" if seen.reasons.get(id) else "")
+        for id in which
+    )
+    message = f"{told}; retry that, and then this one"
+    return Failure("DependencyFailed", message, None, ("DependencyFailed",))
 
 
 def failure_data(failure: Failure) -> dict[str, Json]:

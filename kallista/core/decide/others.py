@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from kallista.core.commands import (
     BudgetSeen,
@@ -27,14 +27,17 @@ from kallista.core.decide.commands import (
     stop_clocks_late,
 )
 from kallista.core.decide.expiry import is_expired
+from kallista.core.decide.failures import failed_with, failure_data
 from kallista.core.decide.items import on_items
 from kallista.core.decide.lines import child_of
 from kallista.core.decide.spending import is_used_up
 from kallista.core.decide.turns import end_step, fail_step, settle_after
 from kallista.core.decide.winding import is_given_up
 from kallista.core.definitions import MapSpec
+from kallista.core.dependencies import Verdict, standing
 from kallista.core.json_text import to_json
 from kallista.core.outcomes import Failure
+from kallista.core.plan import WHOLE_RUN
 from kallista.core.run import Draft
 from kallista.core.states import (
     FINISHED_RUN,
@@ -44,7 +47,7 @@ from kallista.core.states import (
     ProcessStatus,
     TaskStatus,
 )
-from kallista.core.types import Json, Micros
+from kallista.core.types import Json, JsonText, Micros, RunId
 
 _P = ProcessStatus
 
@@ -118,13 +121,35 @@ def on_budget_seen(draft: Draft, seen: BudgetSeen, now: Micros, capacity: Capaci
 def on_dependencies_seen(
     draft: Draft, seen: DependenciesSeen, now: Micros, capacity: Capacity
 ) -> None:
-    """The processes that this one waits for are where they are."""
-    completed = all(state is _P.COMPLETED for state in seen.states.values())
-    if draft.state is _P.WAITING and is_expired(draft, now):
+    """The processes that this one waits for are where they are.
+
+    What it reads of them is written down with its start: whatever becomes of them afterwards, it
+    reads the same.
+    """
+    if draft.state is not _P.WAITING:
+        return
+    if is_expired(draft, now):
         expire(draft, now)
-    elif draft.state is _P.WAITING and completed:
-        draft.record(EventKind.RUN_STARTED, now)
+        return
+    verdict, because_of = standing(seen.states, draft.run.definition.dependency_policies)
+    if seen.failure is not None:
+        stop(draft, Ending.FAILED, failure_data(seen.failure), now)
+    elif verdict is Verdict.FAIL:
+        stop(draft, Ending.FAILED, failure_data(failed_with(seen, because_of)), now)
+    elif verdict is Verdict.GO_ON:
+        draft.record(EventKind.RUN_STARTED, now, data=_found(draft, seen, because_of))
         go_on(draft, now, capacity)
+
+
+def _found(draft: Draft, seen: DependenciesSeen, passed_over: Sequence[RunId]) -> JsonText | None:
+    """What a process has found of those it waited for; None: all is well, and it reads nothing."""
+    told: dict[str, Json] = {}
+    if seen.values is not None:
+        draft.keep_output(WHOLE_RUN, dict(seen.values))
+        told["processes"] = dict(seen.values)
+    if passed_over:
+        told["without"] = list(passed_over)
+    return to_json(told) if told else None
 
 
 def _by_parent(parent: ParentSeen) -> Mapping[str, Json]:

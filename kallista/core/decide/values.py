@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from kallista.core.expressions import Compiled
+from kallista.core.plan import WHOLE_RUN
 from kallista.core.run import Draft
 from kallista.core.types import Json
 from kallista.core.wiring import reads, scope_of
@@ -17,7 +18,8 @@ def scope(draft: Draft, compiled: Compiled | None) -> dict[str, Json]:
         before: (draft.step(before).status, draft.output(before))
         for before in reads(compiled, definition)
     }
-    return scope_of(definition, draft.run.inputs, steps, draft.ending)
+    others = draft.output(WHOLE_RUN)
+    return scope_of(definition, draft.run.inputs, steps, draft.ending, others)
 
 
 def evaluated(draft: Draft, compiled: Compiled) -> Json:

@@ -21,9 +21,15 @@ from kallista.core.definitions import (
     TaskSpec,
     Work,
 )
+from kallista.core.dependencies import DependencyPolicy
 from kallista.core.encoding import definition_text
 from kallista.core.parsing.crowding import check_limits_of_items
 from kallista.core.parsing.defaults import CONFIG_KEYS, Defaults, merged_config, read_defaults
+from kallista.core.parsing.dependencies import (
+    NO_DEPENDENCIES,
+    Dependencies,
+    read_dependencies,
+)
 from kallista.core.parsing.graph import cycle_text, cycles, order
 from kallista.core.parsing.last import UNDO, Last, read_by
 from kallista.core.parsing.limits import CheckTask, Limits, Lookup
@@ -295,7 +301,7 @@ def _process(
         task = task_of_step(item, place)
         if task is not None:
             last.final(id, task, place)
-    dependencies = _dependencies(data, problems)
+    dependencies = read_dependencies(data, problems)
     definition = _definition(
         RunKind.PROCESS, name, steps, defaults, last, problems, places, dependencies
     )
@@ -434,16 +440,6 @@ def _ordered(definition: Definition, problems: Problems) -> list[int] | None:
     return None
 
 
-def _dependencies(data: Mapping[str, object], problems: Problems) -> tuple[RunId, ...]:
-    given = data.get("dependencies")
-    if given is None:
-        return ()
-    found = fields.identifiers(given, "dependencies", "process id", problems)
-    if data.get("id") in found:
-        problems.add(f"dependencies: the process would wait for itself ({data['id']!r})")
-    return tuple(map(RunId, found))
-
-
 def _name(data: Mapping[str, object], kind: str, problems: Problems) -> str:
     """What people read: the name, else the id, else the kind."""
     id = data.get("id")
@@ -477,10 +473,13 @@ def _definition(
     last: Last,
     problems: Problems,
     places: Sequence[Problems],
-    dependencies: tuple[RunId, ...] = (),
+    dependencies: Dependencies = NO_DEPENDENCIES,
 ) -> Definition:
     if defaults.on_failure is OnFailure.ROLLBACK and not last.can_undo:
         problems.add("on_failure: rollback undoes nothing: say compensate on a task at least")
+    too_many = last.too_many(len(steps))
+    if too_many is not None:
+        problems.add(too_many)
     undone = {step.id for step, _, _ in last.all if step.phase is Phase.UNDO}
     finals = [step for step, _, _ in last.all if step.phase is Phase.FINALLY]
     for id in sorted(undone.intersection(step.id for step in (*steps, *finals))):
@@ -497,7 +496,10 @@ def _definition(
         continue_on_error=defaults.continue_on_error,
         deadline=defaults.deadline,
         inputs=defaults.inputs,
-        dependencies=dependencies,
+        dependencies=tuple(dependencies),
+        dependency_policies={
+            id: policy for id, policy in dependencies.items() if policy is not DependencyPolicy.WAIT
+        },
         priority=defaults.priority,
         tags=defaults.tags,
         expires=defaults.expires,

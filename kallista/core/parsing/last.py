@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from kallista.core import fields
 from kallista.core.definitions import Phase, StepSpec
 from kallista.core.parsing.defaults import Defaults
-from kallista.core.parsing.tasks import Reading, References, read_step, read_task
+from kallista.core.parsing.tasks import Reading, References, read_step, read_task, too_many
 from kallista.core.problems import Problems
 
 UNDO: Final = "undo:"
@@ -82,6 +82,13 @@ class Last:
     def all(self) -> Sequence[tuple[StepSpec, References, Problems]]:
         """The steps in the order of a definition, what each reads, and where problems are noted."""
         return [*self._undoing, *self._finals]
+
+    def too_many(self, main: int) -> str | None:
+        """What is wrong with a definition that has so many main steps beside these, if anything."""
+        count, limits = main + len(self._undoing) + len(self._finals), self._reading.limits
+        if count == main or count <= limits.max_steps:
+            return None
+        return too_many(count, "steps, with what undoes them and what runs at the end", limits)
 
     @property
     def can_undo(self) -> bool:

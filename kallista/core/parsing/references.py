@@ -6,8 +6,9 @@ from collections.abc import Callable, Sequence
 
 from kallista.core.cel_paths import OF_ITEMS
 from kallista.core.definitions import Definition, MapSpec, Phase, StepSpec, SwitchSpec
-from kallista.core.expressions import Reference, compile_condition
+from kallista.core.expressions import OTHERS, Reference, compile_condition
 from kallista.core.firing_values import FIRING
+from kallista.core.parsing.dependencies import problem_of_other
 from kallista.core.parsing.graph import ancestors
 from kallista.core.plain import some
 from kallista.core.problems import Problems
@@ -102,6 +103,8 @@ def _problem(
         return f"{reference} is known in the config of a task or step with for_each"
     if reference.root == "config":
         return f"{reference} is known to concurrency_key and rate_limit alone"
+    if reference.root == OTHERS:
+        return problem_of_other(definition, reference)
     if reference.root == FIRING:
         return (
             f"{reference} is known where a schedule starts something: in the config of its task, or"

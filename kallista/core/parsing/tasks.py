@@ -74,14 +74,25 @@ def listed(
     """
     items = fields.sequence(value, what, problems)
     if len(items) > reading.limits.max_steps:
-        problems.add(
-            f"there are {len(items):,} {what}, and a definition may have"
-            f" {reading.limits.max_steps:,}; divide it, or raise the limit (max_steps)"
-        )
+        problems.add(too_many(len(items), what, reading.limits))
         return []
     if not items and not problems:
         problems.add(f"{what} is empty; give at least one")
     return [fields.mapping(item, f"{what}[{index}]", problems) for index, item in enumerate(items)]
+
+
+def too_many(count: int, what: str, limits: Limits) -> str:
+    """What is wrong with a definition of so many steps.
+
+    Args:
+        count: How many there are.
+        what: Of what.
+        limits: How many there may be.
+    """
+    return (
+        f"there are {count:,} {what}, and a definition may have {limits.max_steps:,}; divide it, or"
+        " raise the limit (max_steps)"
+    )
 
 
 def ids_of(items: Sequence[Mapping[str, object]], what: str, problems: Problems) -> list[str]:

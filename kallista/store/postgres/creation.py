@@ -7,7 +7,7 @@ tried again, and then finds it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from msgspec.structs import astuple
 
@@ -17,9 +17,11 @@ from kallista.core.states import RunKind
 from kallista.core.types import JsonText, Micros, RunId, RunKey, WorkerKey
 from kallista.errors import ConflictError, KallistaError, LeaseLost
 from kallista.store.births import Birth, Births, Creation, First, There
+from kallista.store.circles import Waits
 from kallista.store.conflicts import schedule_conflict, worker_gone
 from kallista.store.holders import holder
 from kallista.store.port import Created
+from kallista.store.postgres.connection import Connection
 from kallista.store.postgres.gates import close_gates
 from kallista.store.postgres.statements import statement
 from kallista.store.postgres.writing import Writing
@@ -39,6 +41,9 @@ _ROOTS_OF = statement("roots_of")
 _NEXT_RUN_KEYS = statement("next_run_keys")
 _INSERT_RUN = statement("insert_run")
 _INSERT_REQUEST = statement("insert_request")
+_HOLD_WAITS = statement("hold_waits")
+_ANY_RUN = statement("any_run")
+_WAITING_FOR = statement("waiting_for")
 _INSERT_TAG = statement("insert_tag")
 _INSERT_WAIT = statement("insert_wait")
 _INSERT_EVENT = statement("insert_event")
@@ -94,6 +99,7 @@ def _births(writing: Writing, runs: Sequence[NewRun]) -> Births:
     drawn = db.later(_NEXT_RUN_KEYS, (len(runs),))
     same = [(run.same.scope, run.same.key) for run in runs if run.same is not None]
     first = db.later(_FIRST_OF_KEYS, list(zip(*sorted(set(same)), strict=True))) if same else list
+    waits = _waits(db, [run for run in runs if run.waits_for])
     living = writing.living(owners)
     keys = [RunKey(key) for (key,) in drawn()]
 
@@ -107,7 +113,19 @@ def _births(writing: Writing, runs: Sequence[NewRun]) -> Births:
         keys.__getitem__,
         check_worker,
         {(scope, key): First(*rest) for scope, key, *rest in first()},
+        waits(),
     )
+
+
+def _waits(db: Connection, runs: Sequence[NewRun]) -> Callable[[], Waits | None]:
+    """Who waits for those of the new runs that wait themselves; mostly there are none of these."""
+    if not runs:
+        return lambda: None
+    db.tell(_HOLD_WAITS)
+    awaited = list(dict.fromkeys(id for run in runs for id in run.waits_for))
+    may_close = db.ask(_ANY_RUN, (awaited,))[0][0]
+    found = db.later(_WAITING_FOR, ([run.id for run in runs],)) if may_close else list
+    return lambda: Waits(found())
 
 
 def _insert(writing: Writing, births: Sequence[Birth]) -> None:

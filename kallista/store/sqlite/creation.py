@@ -18,9 +18,10 @@ from kallista.core.states import RunKind
 from kallista.core.types import JsonText, Micros, RunId, RunKey, WorkerKey
 from kallista.errors import ConflictError, KallistaError
 from kallista.store.births import Birth, Births, Creation, First, There
+from kallista.store.circles import Waits
 from kallista.store.conflicts import schedule_conflict
 from kallista.store.holders import holder
-from kallista.store.port import Created
+from kallista.store.port import Created, Waiting
 from kallista.store.rows import (
     Row,
     changed_steps,
@@ -48,6 +49,8 @@ _INSERT_RUN = Insertion("insert_run")
 _INSERT_REQUEST = Insertion("insert_request")
 _INSERT_TAG = Insertion("insert_tag")
 _INSERT_WAIT = Insertion("insert_wait")
+_ANY_RUN = statement("any_run")
+_WAITING_FOR = statement("waiting_for")
 _ANY_TOMBSTONE = statement("any_tombstone")
 _DROP_TOMBSTONE = statement("drop_tombstone")
 _DEFINITION_KEYS = statement("definition_keys")
@@ -104,6 +107,7 @@ def _births(writing: Writing, runs: Sequence[NewRun]) -> Births:
         lambda number: RunKey(last + 1 + number),
         writing.check_worker,
         _first(db, same) if same else None,
+        _waits(db, [run for run in runs if run.waits_for]),
     )
 
 
@@ -112,6 +116,21 @@ def _first(db: apsw.Connection, same: Sequence[SameKey]) -> dict[tuple[str, str]
     keys = to_json([[each.scope, each.key] for each in same])
     rows: Any = db.execute(_FIRST_OF_KEYS, (keys,))
     return {(scope, key): First(*rest) for scope, key, *rest in rows}
+
+
+def _waits(db: apsw.Connection, runs: Sequence[NewRun]) -> Waits | None:
+    """Who waits for those of the new runs that wait themselves; mostly there are none of these."""
+    if not runs:
+        return None
+    awaited = text_list(dict.fromkeys(id for run in runs for id in run.waits_for))
+    may_close = db.execute(_ANY_RUN, (awaited,)).get
+    return Waits(waiting_for(db, [run.id for run in runs]) if may_close else ())
+
+
+def waiting_for(db: apsw.Connection, runs: Sequence[RunId]) -> Sequence[Waiting]:
+    """Who waits for some runs, by itself or through others."""
+    rows = db.execute(_WAITING_FOR, (text_list(runs),))
+    return [Waiting(RunId(str(awaited)), RunId(str(run))) for awaited, run in rows]
 
 
 def _insert(writing: Writing, births: Sequence[Birth]) -> None:

@@ -38,9 +38,11 @@ from kallista.store.port import (
     SpendingFilter,
     Sum,
     Tombstone,
+    Waiting,
     WorkerRecord,
 )
 from kallista.store.rows import Row
+from kallista.store.sqlite.creation import waiting_for
 from kallista.store.sqlite.records import (
     DefinitionCache,
     bare_record,
@@ -92,6 +94,7 @@ _TYPE_SCHEMAS = statement("type_schemas")
 _ROW_COUNTS = statement("row_counts")
 _OLDEST_BY_STATUS = statement("oldest_by_status")
 _LINES_OF_RUN = statement("lines_of_run")
+_PURGEABLE_RUNS = statement("purgeable_runs")
 _AWAITED_BY = statement("awaited_by")
 _BROKEN_LINKS = statement("broken_links")
 
@@ -336,6 +339,14 @@ class Reading:
     def awaited(self, run: RunKey) -> Sequence[RunId]:
         """Whose ends wake a run."""
         return [RunId(str(id)) for (id,) in self._db.execute(_AWAITED_BY, (run,))]
+
+    def purgeable(self, runs: Sequence[RunKey], ended_before: Micros) -> int:
+        """How many runs a purge would remove."""
+        return len(self._db.execute(_PURGEABLE_RUNS, (key_list(runs), ended_before)).fetchall())
+
+    def waiting_for(self, runs: Sequence[RunId]) -> Sequence[Waiting]:
+        """Who waits for some runs, by itself or through others."""
+        return waiting_for(self._db, runs)
 
     def broken_links(self, limit: int) -> Sequence[BrokenLink]:
         """What points to nothing."""

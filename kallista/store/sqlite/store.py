@@ -44,6 +44,7 @@ from kallista.store.port import (
     SpendingFilter,
     Sum,
     Tombstone,
+    Waiting,
     WorkerRecord,
 )
 from kallista.store.pulse import Pulse
@@ -252,6 +253,10 @@ class SqliteStore:
         """See the port."""
         return self._writing.submit(lambda writing: changes.purge(writing, runs, ended_before, now))
 
+    async def purgeable(self, runs: Sequence[RunKey], ended_before: Micros) -> int:
+        """See the port."""
+        return await self._reading.ask(lambda reading: reading.purgeable(runs, ended_before))
+
     async def tombstone(self, run: RunId) -> Tombstone | None:
         """See the port."""
         return await self._reading.ask(lambda reading: reading.tombstone(run))
@@ -409,6 +414,10 @@ class SqliteStore:
     async def awaited(self, run: RunKey) -> Sequence[RunId]:
         """See the port."""
         return await self._reading.ask(lambda reading: reading.awaited(run))
+
+    async def waiting_for(self, runs: Sequence[RunId]) -> Sequence[Waiting]:
+        """See the port."""
+        return await self._reading.ask(lambda reading: reading.waiting_for(runs))
 
     async def broken_links(self, limit: int) -> Sequence[BrokenLink]:
         """See the port."""

@@ -54,6 +54,41 @@ FROM (
 ) AS p
 JOIN definitions AS d ON d.hash = p.hash;
 
+-- name: hold_waits
+-- Who creates a process that waits for others sees all that were created so before: two programs could
+-- close a circle together, and neither would see it. 0x4B414C57 is "KALW".
+SELECT pg_advisory_xact_lock(1262570583);
+
+-- name: any_run
+-- Who waits only for what does not exist yet closes no circle.
+SELECT EXISTS (SELECT 1 FROM requests WHERE id = ANY (:ids::text[]));
+
+-- name: waiting_for
+-- Who waits for any of these, directly or through others: processes that have not started, and the
+-- unfinished parents of runs.
+WITH RECURSIVE pairs (awaited, run) AS (
+    SELECT e.awaited, e.run
+    FROM unnest(:ids::text[]) AS s (id) CROSS JOIN LATERAL (
+        SELECT w.awaited, w.run
+        FROM waits AS w JOIN runs AS r ON r.key = w.run
+        WHERE w.awaited = s.id AND r.started_at IS NULL
+        UNION ALL
+        SELECT q.id, p.key
+        FROM requests AS q JOIN runs AS p ON p.key = q.parent
+        WHERE q.id = s.id AND p.ended_at IS NULL
+    ) AS e
+    UNION
+    SELECT e.awaited, e.run
+    FROM pairs AS x JOIN requests AS b ON b.run = x.run CROSS JOIN LATERAL (
+        SELECT w.awaited, w.run
+        FROM waits AS w JOIN runs AS r ON r.key = w.run
+        WHERE w.awaited = b.id AND r.started_at IS NULL
+        UNION ALL
+        SELECT b.id, p.key FROM runs AS p WHERE p.key = b.parent AND p.ended_at IS NULL
+    ) AS e
+)
+SELECT x.awaited, q.id FROM pairs AS x JOIN requests AS q ON q.run = x.run;
+
 -- name: insert_tag
 -- A tag given twice counts once.
 INSERT INTO run_tags (tag, run) SELECT * FROM unnest(:tag::text[], :run::bigint[])

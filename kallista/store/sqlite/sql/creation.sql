@@ -40,6 +40,34 @@ INSERT OR IGNORE INTO run_tags (tag, run) VALUES (:tag, :run);
 -- Whom the end of a run concerns.
 INSERT OR IGNORE INTO waits (awaited, run) VALUES (:awaited, :run);
 
+-- name: any_run
+-- Who waits only for what does not exist yet closes no circle.
+SELECT EXISTS (SELECT 1 FROM runs WHERE id IN (SELECT value FROM json_each(:ids)));
+
+-- name: waiting_for
+-- Who waits for any of these, directly or through others: processes that have not started, and the
+-- unfinished parents of runs.
+WITH RECURSIVE pairs (awaited, run) AS (
+    SELECT w.awaited, w.run
+    FROM waits AS w CROSS JOIN runs AS r ON r.key = w.run
+    WHERE w.awaited IN (SELECT value FROM json_each(:ids))
+      AND r.started_at IS NULL
+    UNION
+    SELECT r.id, p.key
+    FROM runs AS r CROSS JOIN runs AS p ON p.key = r.parent
+    WHERE r.id IN (SELECT value FROM json_each(:ids)) AND p.ended_at IS NULL
+    UNION
+    SELECT b.id, r.key
+    FROM pairs AS x CROSS JOIN runs AS b ON b.key = x.run
+    CROSS JOIN waits AS w ON w.awaited = b.id CROSS JOIN runs AS r ON r.key = w.run
+    WHERE r.started_at IS NULL
+    UNION
+    SELECT b.id, p.key
+    FROM pairs AS x CROSS JOIN runs AS b ON b.key = x.run CROSS JOIN runs AS p ON p.key = b.parent
+    WHERE p.ended_at IS NULL
+)
+SELECT x.awaited, r.id FROM pairs AS x CROSS JOIN runs AS r ON r.key = x.run;
+
 -- name: any_tombstone
 -- Mostly nothing was ever deleted.
 SELECT EXISTS (SELECT 1 FROM tombstones);
