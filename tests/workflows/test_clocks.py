@@ -147,6 +147,24 @@ async def test_what_ends_meanwhile_waits_as_long_as_it_said_after_the_pause(
     assert ended.results == {"wait": "through"}
 
 
+async def test_the_time_for_an_answer_stands_still(any_world: World) -> None:
+    """Whoever is asked has as long as the question said, the pause apart."""
+    app = await any_world.app()
+    manager = app.workflow_manager
+    asks = {"id": "ask", "type": "approval", "prompt": "?", "timeout": 100, "default": "rejected"}
+    await manager.create_workflow("w", [{**asks, "on_reject": "complete"}], workflow_id="w")
+    await any_world.after(manager.start_workflow("w"))
+    await any_world.passes(40)
+    await any_world.after(manager.pause_workflow("w", stop_clocks=True))
+    await any_world.passes(1_000)
+    await any_world.after(manager.resume_workflow("w"))
+    await any_world.passes(59)
+    assert (await any_world.after(manager.get_workflow("w"))).status is WorkflowStatus.RUNNING
+    await any_world.passes(1)
+    run = await any_world.after(manager.get_workflow("w"))
+    assert run.status is WorkflowStatus.COMPLETED
+
+
 async def test_children_stand_still_with_their_parent(any_world: World) -> None:
     """Also where the clocks are stopped only after the pause began."""
     app = await any_world.app()

@@ -161,7 +161,7 @@ async def test_what_was_undone_goes_on_with_no_definition(world: World) -> None:
     undone = [ground("one", compensate={"type": "undo"}), ground("two", "stone")]
     app = await failed(world, mill, undone, on_failure="rollback")
     other = {"tasks": [undone[0], ground("two")], "config": {"on_failure": "rollback"}}
-    with pytest.raises(StateError, match="what it had done is undone"):
+    with pytest.raises(StateError, match="that definition: what it had done is undone"):
         await world.after(app.workflow_manager.retry_workflow("w", definition=other))
 
 

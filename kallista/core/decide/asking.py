@@ -21,12 +21,12 @@ def ask(draft: Draft, position: int, question: Question, now: Micros, capacity: 
     step, id = draft.step(position), draft.run.step_id(position)
     signal = None if question.signal is None else question.signal or id
     question = replace(question, step=id, signal=signal)
-    until = _until(draft, position, now)
+    until = _until(draft, position, draft.clock(now))
     data: dict[str, Json] = {"question": question_data(question)}
     if until is not None:
         data["until"] = until
     draft.record(EventKind.TASK_WAITING, now, position, step.attempt, to_json(data))
-    if until is not None:
+    if until is not None and draft.still_since is None:
         draft.queue(wake_entry_of(draft, position, until))
     there = None if signal is None else draft.inbox.first(signal)
     if there is not None:
