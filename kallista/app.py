@@ -58,11 +58,13 @@ if TYPE_CHECKING:
 
     from kallista.core.retention import Rule
     from kallista.engine.care import StoreCare
+    from kallista.engine.counting import StoreLimits
     from kallista.engine.reports import Reports
     from kallista.workflows.sync import (
         SyncProcessOrchestrator,
         SyncReports,
         SyncStoreCare,
+        SyncStoreLimits,
         SyncTaskScheduler,
         SyncWorkflowManager,
     )
@@ -170,6 +172,7 @@ class Kallista:
                 processes=settings.processes,
                 queues=tuple(check_id(name, "queue name") for name in settings.queues),
                 lease=Micros(round(settings.lease * 1_000_000)),
+                ageing=Micros(round(settings.ageing * 1_000_000)) or None,
                 grace=Micros(round(settings.grace * 1_000_000)),
                 within=None if within is None else RunId(within),
                 max_payload_bytes=settings.max_payload_bytes,
@@ -396,6 +399,13 @@ class Kallista:
             for worker in await self._store.workers()
         ]
 
+    @cached_property
+    def limits(self) -> StoreLimits:
+        """The limits that tasks run and wait under, over all workers."""
+        from kallista.engine.counting import StoreLimits
+
+        return StoreLimits(self._store)
+
     def task_types(self) -> Sequence[TypeInfo]:
         """The task types that this program has, in alphabetical order."""
         found = (self._handlers.get(type) for type in sorted(self._handlers.types()))
@@ -506,6 +516,17 @@ class SyncKallista:
         if self._portal is None:
             raise UsageError("reports are made while it is open: with Kallista.sync() as app")
         return SyncReports(self._app.reports, self._portal)
+
+    @cached_property
+    def limits(self) -> SyncStoreLimits:
+        """The limits that tasks run and wait under; see ``Kallista``."""
+        from kallista.workflows.sync import SyncStoreLimits
+
+        if self._portal is None:
+            raise UsageError(
+                "limits are shown while the store is open: with Kallista.sync() as app"
+            )
+        return SyncStoreLimits(self._app.limits, self._portal)
 
     def __exit__(
         self,

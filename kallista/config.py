@@ -154,6 +154,8 @@ class Config:
         queues: The queues whose tasks a program executes; others are left to other workers.
         lease: For how many seconds a worker may be silent before others take over its work; at
             least 1.
+        ageing: For how many seconds a task has to wait to be served before those of a priority
+            higher by one that have become due by then; 0: it never is.
         grace: For how many seconds attempts in flight may go on when a program closes.
         timezone: The IANA name by which naive datetimes are read; None: the machine's.
         tasks: Modules whose task types a worker loads.
@@ -175,6 +177,7 @@ class Config:
     processes: int = _setting(os.cpu_count() or 1, _count)
     queues: tuple[str, ...] = _setting(("default",), _queues)
     lease: float = _setting(30.0, _lease)
+    ageing: float = _setting(60.0, _seconds)
     grace: float = _setting(10.0, _seconds)
     timezone: str | None = _setting(None, _zone)
     tasks: tuple[str, ...] = _setting((), _names)

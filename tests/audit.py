@@ -7,9 +7,10 @@ import json
 from kallista.core.definitions import ChildSpec, Definition, MapSpec, Phase, TaskSpec
 from kallista.core.encoding import definition_from_data
 from kallista.core.ids import child_id, item_id
+from kallista.core.inbox import EMPTY_INBOX
 from kallista.core.items import items_in
 from kallista.core.plan import WAKE, WHOLE_RUN
-from kallista.core.run import Run, follow
+from kallista.core.redefining import followed
 from kallista.core.states import ACTIVE_RUN, FINISHED_RUN, HEARD, ProcessStatus, RunKind, TaskStatus
 from kallista.core.types import Micros, RunId, RunKey, TaskType
 from kallista.engine.promises import is_under_way, waits_in
@@ -24,6 +25,8 @@ def audit(state: MemoryState) -> None:
         AssertionError: A law is broken; the message says by which run.
     """
     lines = {(line.run, line.type, line.step, line.ready_at) for line in state.queue}
+    lines |= _lines_with_limits(state)
+    _limits_are_kept(state)
     for record in state.runs.values():
         definition = definition_from_data(json.loads(record.definition_content))
         _history_tells_the_state(state, record, definition)
@@ -38,16 +41,60 @@ def audit(state: MemoryState) -> None:
             _Moving(state, record, definition, lines).check()
 
 
+def _lines_with_limits(state: MemoryState) -> set[tuple[RunKey, TaskType, int, Micros]]:
+    """Lines that are held back, or due again later, as they were due first."""
+    of = state.gates.of
+    again = {
+        (line.run, line.type, line.step, of[line.place].ready_at)
+        for line in state.queue
+        if line.type != WAKE and line.place in of
+    }
+    return again | {(it.run, it.type, it.step, it.ready_at) for it in state.gates.held_lines}
+
+
+def _limits_are_kept(state: MemoryState) -> None:
+    """What is counted is executed, no limit is exceeded, and nobody waits while there is room."""
+    gates = state.gates
+    numbers: dict[str, int] = {}
+    for (run, position), gate in gates.of.items():
+        where = f"step {position} of {state.runs[run].id}"
+        step = state.runs[run].steps[position]
+        if gate.worker is not None:
+            stored = (step.status, step.worker)
+            assert stored == (TaskStatus.RUNNING, gate.worker), f"{where} is counted: {stored}"
+        else:
+            assert step.status is TaskStatus.SCHEDULED, f"{where} waits, and is {step.status}"
+        for limit in gate.limits:
+            numbers[limit.name] = max(numbers.get(limit.name, 0), limit.number)
+    for name, held in gates.held.items():
+        if not any(
+            it.spacing for gate in gates.of.values() for it in gate.limits if it.name == name
+        ):
+            assert held <= numbers[name], f"{held} are counted under {name}"
+    for back in gates.held_lines:
+        (limit,) = [it for it in gates.of[back.place].limits if it.name == back.name]
+        candidates = sum(
+            line.type == back.type and limit in gates.of[line.place].limits
+            for line in state.queue
+            if line.type != WAKE and line.place in gates.of
+        )
+        room = 1 if limit.spacing else limit.number - gates.held[limit.name]
+        assert candidates >= room, f"{state.runs[back.run].id} waits for {limit}, which has room"
+
+
 def _history_tells_the_state(state: MemoryState, record: RunRecord, definition: Definition) -> None:
     events = state.events[record.key]
     assert [event.seq for event in events] == list(range(len(events))), record.id
-    draft = follow(Run.new(record.id, definition, {}, 0), events)
-    told = {at: failing for at, failing in (draft.failures or {}).items() if failing is not None}
+    folded, failures = followed(record.id, 0, definition, events)
+    told = {at: failing for at, failing in failures.items() if failing is not None}
     assert state.failures.get(record.key, {}) == told, record.id
-    draft.absorb()
-    folded = draft.run
     assert folded.head == record.head, record.id
     assert tuple(folded.steps) == record.steps, record.id
+    assert folded.inbox == state.inboxes.get(record.key, EMPTY_INBOX), record.id
+    waiting = {signal.name for signal in folded.inbox.kept}
+    for step, asked in folded.inbox.asked.items():
+        assert record.steps[step].status is TaskStatus.WAITING, f"{record.id}: {step} asks"
+        assert asked.question.signal not in waiting, f"{record.id}: {step} waits for what is there"
 
 
 def _waits_in_no_circle(state: MemoryState, record: RunRecord) -> None:
@@ -111,7 +158,7 @@ class _Moving:
         self._agrees_with_its_parent()
         if head.state is ProcessStatus.WAITING:
             self._waits_for_something()
-        if head.deadline_at is not None and head.ending is None:
+        if head.deadline_at is not None and head.ending is None and head.still_since is None:
             assert self._line(WAKE, WHOLE_RUN, head.deadline_at), f"{record.id}: no deadline"
         for position in range(len(record.steps)):
             self._step(position)
@@ -131,7 +178,12 @@ class _Moving:
         step = record.steps[position]
         where = f"{record.id} {spec.id} {step}"
         if step.status is TaskStatus.WAITING and step.ready_at is not None:
+            if record.head.still_since is not None:
+                return  # until it is resumed
             assert self._line(WAKE, position, step.ready_at), f"{where}: sleeps for ever"
+        elif step.status is TaskStatus.WAITING and isinstance(spec.work, TaskSpec):
+            inbox = self.state.inboxes.get(record.key, EMPTY_INBOX)
+            assert position in inbox.asked, f"{where}: asks nothing"
         elif step.status is TaskStatus.WAITING:
             self._child_moves(position, where)
         elif step.status is TaskStatus.SCHEDULED and record.head.state in ACTIVE_RUN:

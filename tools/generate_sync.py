@@ -25,6 +25,7 @@ SOURCES = {
 SHARED = PACKAGE / "runs.py"
 ALONE = {
     "StoreCare": PACKAGE.parent / "engine" / "care.py",
+    "StoreLimits": PACKAGE.parent / "engine" / "counting.py",
     "Reports": PACKAGE.parent / "engine" / "reports.py",
 }
 """What shares no methods with the three."""
@@ -44,13 +45,18 @@ from functools import partial
 from typing import TYPE_CHECKING, Protocol, TypeVar, Unpack
 
 from kallista.core.snapshots import (
+    Answered,
+    ApprovalSnapshot,
     BackfillMoment,
     Commanded,
     Explanation,
+    Forked,
     HistoryEvent,
+    LimitInfo,
     NextFiring,
     Page,
     ProcessSnapshot,
+    Redefined,
     Replay,
     RunError,
     RunSummary,
@@ -68,6 +74,7 @@ from kallista.workflows.workflow_manager import WorkflowManager
 
 if TYPE_CHECKING:
     from kallista.engine.care import StoreBackup, StoreCare, StoreCheck, StoreStats
+    from kallista.engine.counting import StoreLimits
     from kallista.engine.reports import FailureGroup, Reports, SpendingSum
 
 ResultT = TypeVar("ResultT")

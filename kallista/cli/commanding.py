@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
+from kallista.cli.forking import DefinitionOption, described
 from kallista.cli.options import (
     ErrorOption,
     NameOption,
@@ -41,6 +42,10 @@ BudgetOption = Annotated[
 RollbackOption = Annotated[
     bool, typer.Option("--rollback", help="Undo what has completed (compensate).")
 ]
+StopClocksOption = Annotated[
+    bool,
+    typer.Option("--stop-clocks", help="Let sleeps and deadlines be later by the pause."),
+]
 
 
 @dataclass(frozen=True)
@@ -51,12 +56,16 @@ class Told:
         reason: Kept in the history.
         rollback: Undo what has completed.
         dry_run: Change nothing.
+        stop_clocks: No time passes for what is paused.
+        definition: What a run goes on with; None: with its own.
         budget: New limits, by unit.
     """
 
     reason: str | None = None
     rollback: bool = False
     dry_run: bool = False
+    stop_clocks: bool = False
+    definition: Mapping[str, object] | str | None = None
     budget: Mapping[str, str] | None = None
 
 
@@ -74,6 +83,8 @@ class Deed:
         many: Does it to all that match.
         makes_work: Whether a worker is needed for what comes of it.
         can_undo: Whether what has completed can be undone by it.
+        can_stop_clocks: Whether clocks can be stopped by it.
+        can_redefine: Whether one can go on with another definition by it.
         can_raise: Whether a budget can be raised by it.
     """
 
@@ -86,6 +97,8 @@ class Deed:
     many: Callable[[Kallista, Which, Told], Awaitable[Commanded]]
     makes_work: bool = False
     can_undo: bool = False
+    can_stop_clocks: bool = False
+    can_redefine: bool = False
     can_raise: bool = False
 
 
@@ -130,8 +143,26 @@ def add_deed(commands: typer.Typer, deed: Deed) -> None:
     ) -> None:
         given = _given(status, name, tag, created, error)
         told = Told(reason, rollback, dry_run)
-        does = replace(deed, done="is being rolled back", makes_work=True) if rollback else deed
-        _do(Session(store, output), does, id, given, told, yes=yes)
+        meant = replace(deed, done="is being rolled back", makes_work=True) if rollback else deed
+        _do(Session(store, output), meant, id, given, told, yes=yes)
+
+    def with_clocks(
+        id: SomeIdArgument = None,
+        status: StatusOption = None,
+        name: NameOption = None,
+        tag: TagOption = None,
+        created: SinceOption = None,
+        error: ErrorOption = None,
+        reason: ReasonOption = None,
+        stop_clocks: StopClocksOption = False,
+        dry_run: DryRunOption = False,
+        yes: YesOption = False,
+        store: StoreOption = None,
+        output: OutputOption = Format.TEXT,
+    ) -> None:
+        given = _given(status, name, tag, created, error)
+        told = Told(reason, dry_run=dry_run, stop_clocks=stop_clocks)
+        _do(Session(store, output), deed, id, given, told, yes=yes)
 
     def with_budget(
         id: SomeIdArgument = None,
@@ -155,12 +186,53 @@ def add_deed(commands: typer.Typer, deed: Deed) -> None:
         told = Told(reason, dry_run=dry_run, budget=limits or None)
         _do(session, deed, id, given, told, yes=yes)
 
-    does_more = with_rollback if deed.can_undo else plain
+    def with_definition(
+        id: SomeIdArgument = None,
+        status: StatusOption = None,
+        name: NameOption = None,
+        tag: TagOption = None,
+        created: SinceOption = None,
+        error: ErrorOption = None,
+        reason: ReasonOption = None,
+        definition: DefinitionOption = None,
+        dry_run: DryRunOption = False,
+        yes: YesOption = False,
+        store: StoreOption = None,
+        output: OutputOption = Format.TEXT,
+    ) -> None:
+        session = Session(store, output)
+        told = Told(reason, dry_run=dry_run)
+        if definition is None:
+            given = _given(status, name, tag, created, error)
+            _do(session, deed, id, given, told, yes=yes)
+        elif id is None:
+            session.fail(
+                UsageError("give an ID; one run at a time goes on with another definition")
+            )
+        else:
+            other = session.guard(lambda: described(session, definition))
+            redefined = replace(told, definition=other)
+            act_on_one(
+                session, deed.word, id, deed.verb, "would go on" if dry_run else "goes on",
+                lambda app: deed.one(app, id, redefined), makes_work=not dry_run,
+            )  # fmt: skip
+
+    does = (
+        with_rollback
+        if deed.can_undo
+        else with_clocks
+        if deed.can_stop_clocks
+        else with_definition
+        if deed.can_redefine
+        else with_budget
+        if deed.can_raise
+        else plain
+    )
     commands.command(
         deed.verb,
         help=f"{deed.help} All that match, where no ID is given.",
         epilog=f'Example: kallista {deed.word} {deed.verb} --tag nightly --reason "too slow"',
-    )(with_budget if deed.can_raise else does_more)
+    )(does)
 
 
 def _limits(given: Sequence[str]) -> Mapping[str, str]:
@@ -240,9 +312,9 @@ def act_on_one(
 
     answer, nobody = session.ask(acted)
     if session.as_json:
-        from kallista.cli.output import print_json
+        from kallista.cli.output import plain, print_json
 
-        print_json({"id": id, "verb": verb, "answer": answer})
+        print_json({"id": id, "verb": verb, "answer": plain(answer)})
     elif answer is False:
         print(f"{id}: nothing to {verb}, {otherwise}")
     else:

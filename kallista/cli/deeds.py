@@ -12,10 +12,13 @@ WORKFLOW_PAUSE: Final = Deed(
     verb="pause",
     help="Start nothing new; what is in flight finishes.",
     done="is paused",
-    one=lambda app, id, told: app.workflow_manager.pause_workflow(id, told.reason),
-    many=lambda app, which, told: app.workflow_manager.pause_workflows(
-        reason=told.reason, dry_run=told.dry_run, **which
+    one=lambda app, id, told: app.workflow_manager.pause_workflow(
+        id, told.reason, stop_clocks=told.stop_clocks
     ),
+    many=lambda app, which, told: app.workflow_manager.pause_workflows(
+        reason=told.reason, stop_clocks=told.stop_clocks, dry_run=told.dry_run, **which
+    ),
+    can_stop_clocks=True,
 )
 WORKFLOW_RESUME: Final = Deed(
     word="workflow",
@@ -52,11 +55,14 @@ WORKFLOW_RETRY: Final = Deed(
     verb="retry",
     help="Go on from what did not complete.",
     done="goes on",
-    one=lambda app, id, told: app.workflow_manager.retry_workflow(id, told.reason),
+    one=lambda app, id, told: app.workflow_manager.retry_workflow(
+        id, told.reason, definition=told.definition, dry_run=told.dry_run
+    ),
     many=lambda app, which, told: app.workflow_manager.retry_workflows(
         reason=told.reason, dry_run=told.dry_run, **which
     ),
     makes_work=True,
+    can_redefine=True,
 )
 PROCESS_PAUSE: Final = Deed(
     word="process",
@@ -64,10 +70,13 @@ PROCESS_PAUSE: Final = Deed(
     verb="pause",
     help="Start nothing new; what is in flight finishes.",
     done="is paused",
-    one=lambda app, id, told: app.orchestrator.pause_process(id, told.reason),
-    many=lambda app, which, told: app.orchestrator.pause_processes(
-        reason=told.reason, dry_run=told.dry_run, **which
+    one=lambda app, id, told: app.orchestrator.pause_process(
+        id, told.reason, stop_clocks=told.stop_clocks
     ),
+    many=lambda app, which, told: app.orchestrator.pause_processes(
+        reason=told.reason, stop_clocks=told.stop_clocks, dry_run=told.dry_run, **which
+    ),
+    can_stop_clocks=True,
 )
 PROCESS_RESUME: Final = Deed(
     word="process",
@@ -102,11 +111,14 @@ PROCESS_RETRY: Final = Deed(
     verb="retry",
     help="Run again what failed or was skipped.",
     done="goes on",
-    one=lambda app, id, told: app.orchestrator.retry_process(id, told.reason),
+    one=lambda app, id, told: app.orchestrator.retry_process(
+        id, told.reason, definition=told.definition, dry_run=told.dry_run
+    ),
     many=lambda app, which, told: app.orchestrator.retry_processes(
         reason=told.reason, dry_run=told.dry_run, **which
     ),
     makes_work=True,
+    can_redefine=True,
 )
 TASK_CANCEL: Final = Deed(
     word="task",

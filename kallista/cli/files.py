@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Final
 
+from kallista.core.types import Json
 from kallista.errors import NotFoundError, UsageError
 
 MAX_BYTES: Final = 8 * 1024 * 1024
@@ -47,6 +49,34 @@ def load_value(text: str, what: str) -> object:
         UsageError: It is no YAML.
     """
     return _yaml(text, what)
+
+
+def read_settings(
+    settings: Sequence[str], schemas: Mapping[str, Mapping[str, Json]]
+) -> dict[str, object]:
+    """``key=value`` settings: a text is taken as it is, anything else is read as YAML.
+
+    Args:
+        settings: As they were typed.
+        schemas: The JSON Schemas of the values, by key, as far as they are known.
+
+    Raises:
+        UsageError: One of them is none; all of them are listed.
+    """
+    values: dict[str, object] = {}
+    problems: list[str] = []
+    for setting in settings:
+        key, equals, text = setting.partition("=")
+        if not equals or not key:
+            problems.append(f"--set takes key=value, not {setting!r}")
+        elif key in values:
+            problems.append(f"--set {key} is given twice")
+        else:
+            is_text = schemas.get(key, {}).get("type") == "string"
+            values[key] = text if is_text else load_value(text, f"--set {key}")
+    if problems:
+        raise UsageError("--set is wrong", problems)
+    return values
 
 
 def _read(path: str, most: int) -> bytes:

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from kallista.cli.limits import limits_commands
 from kallista.cli.objects import (
     group,
     process_commands,
@@ -17,6 +18,7 @@ from kallista.cli.objects import (
 )
 from kallista.cli.options import ErrorOption
 from kallista.cli.options import since as read_since
+from kallista.cli.outside import add_outside
 from kallista.cli.session import (
     DEBUG,
     FAILED,
@@ -36,6 +38,8 @@ app.add_typer(process_commands(), name="process")
 app.add_typer(task_commands(), name="task")
 app.add_typer(schedule_commands(), name="schedule")
 app.add_typer(store_commands(), name="store")
+add_outside(app)
+app.add_typer(limits_commands(), name="limits")
 
 FileArgument = Annotated[
     str, typer.Argument(metavar="FILE", help="A YAML or JSON file; - reads standard input.")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated, TypedDict
+from typing import TYPE_CHECKING, Annotated, TypedDict, Unpack
 
 import typer
 
@@ -21,6 +21,7 @@ from kallista.cli.deeds import (
     WORKFLOW_RESUME,
     WORKFLOW_RETRY,
 )
+from kallista.cli.forking import ForkArguments, Forking, add_fork
 from kallista.cli.options import (
     CursorOption,
     ErrorOption,
@@ -247,11 +248,16 @@ def workflow_commands() -> typer.Typer:
     add_deed(commands, WORKFLOW_RESUME)
     add_deed(commands, WORKFLOW_CANCEL)
     add_deed(commands, WORKFLOW_RETRY)
+    add_fork(commands, "workflow", "task", _fork_workflow)
     add_verb(
         commands, "workflow", "delete", "Remove a finished workflow.", "is deleted",
         lambda app, id: app.workflow_manager.delete_workflow(id),
     )  # fmt: skip
     return commands
+
+
+def _fork_workflow(app: Kallista, id: str, task: str, **how: Unpack[ForkArguments]) -> Forking:
+    return app.workflow_manager.fork_workflow(id, task, **how)
 
 
 def process_commands() -> typer.Typer:
@@ -271,11 +277,16 @@ def process_commands() -> typer.Typer:
     add_deed(commands, PROCESS_RESUME)
     add_deed(commands, PROCESS_CANCEL)
     add_deed(commands, PROCESS_RETRY)
+    add_fork(commands, "process", "step", _fork_process)
     add_verb(
         commands, "process", "delete", "Remove a finished process and the runs it started.",
         "is deleted", lambda app, id: app.orchestrator.delete_process(id),
     )  # fmt: skip
     return commands
+
+
+def _fork_process(app: Kallista, id: str, task: str, **how: Unpack[ForkArguments]) -> Forking:
+    return app.orchestrator.fork_process(id, task, **how)
 
 
 def task_commands() -> typer.Typer:

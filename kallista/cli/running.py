@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
-from kallista.cli.files import load_file, load_value
+from kallista.cli.files import load_file, read_settings
 from kallista.cli.interrupts import Leaving, signals_call
 from kallista.cli.live import View, follow, view_for
 from kallista.cli.output import local, print_json, say, say_whole, short, took
@@ -18,7 +18,6 @@ from kallista.cli.session import FAILED, LEFT, OK, Session
 from kallista.cli.tree import OVER, TreeReader, brief, get_run, steps_of
 from kallista.core.definitions import Phase
 from kallista.core.states import TaskStatus
-from kallista.errors import UsageError
 
 if TYPE_CHECKING:
     from kallista.app import Kallista
@@ -226,22 +225,8 @@ def _code(run: AnySnapshot | None) -> int:
 
 
 def _inputs(definition: Definition, settings: Sequence[str]) -> dict[str, object]:
-    """``key=value`` settings: a text is taken as it is, anything else is read as YAML."""
-    values: dict[str, object] = {}
-    problems: list[str] = []
-    for setting in settings:
-        key, equals, text = setting.partition("=")
-        if not equals or not key:
-            problems.append(f"--set takes key=value, not {setting!r}")
-        elif key in values:
-            problems.append(f"--set {key} is given twice")
-        else:
-            spec = definition.inputs.get(key)
-            is_text = spec is not None and spec.schema.get("type") == "string"
-            values[key] = text if is_text else load_value(text, f"--set {key}")
-    if problems:
-        raise UsageError("--set is wrong", problems)
-    return values
+    """The inputs that ``key=value`` settings give."""
+    return read_settings(settings, {name: spec.schema for name, spec in definition.inputs.items()})
 
 
 def _generated_id() -> str:

@@ -12,13 +12,16 @@ from kallista.cli.output import ago, cell, console, local, plain, print_table, s
 from kallista.cli.parameters import Parameter, parameters_of
 from kallista.cli.tree import OVER, Node, draw, steps_of
 from kallista.cli.waits import wait_lines
-from kallista.core.durations import to_datetime
+from kallista.core.durations import format_duration, to_datetime
 from kallista.core.plan import DEFAULT_QUEUE, queue_of_lane, type_of_lane
 from kallista.core.snapshots import (
     AnySnapshot,
+    ApprovalSnapshot,
     BackfillMoment,
     Explanation,
+    Forked,
     HistoryEvent,
+    LimitInfo,
     NextFiring,
     Page,
     RunSummary,
@@ -26,6 +29,7 @@ from kallista.core.snapshots import (
     Snapshot,
     TaskSnapshot,
 )
+from kallista.core.states import RunKind
 from kallista.core.types import Json, Micros
 from kallista.logs import mask
 
@@ -64,6 +68,36 @@ def show_schedules(page: Page[ScheduleSnapshot]) -> None:
     columns = ("id", "trigger", "starts", "status", "next", "fired")
     print_table(columns, rows, empty="no schedules match", flexible=1)
     _tell_more(page.cursor)
+
+
+def show_approvals(page: Page[ApprovalSnapshot]) -> None:
+    """What waits for an answer, and how to see more of it."""
+    rows = [
+        (
+            item.run_id,
+            "" if item.kind is RunKind.TASK else item.task_id,
+            item.prompt or item.title,
+            item.approvers,
+            ago(item.since),
+            item.until,
+        )
+        for item in page.items
+    ]
+    columns = ("run", "step", "what", "who", "since", "until")
+    print_table(columns, rows, empty="nothing waits for an answer", flexible=2)
+    _tell_more(page.cursor)
+
+
+def show_limits(limits: Sequence[LimitInfo]) -> None:
+    """What is counted over all workers, how full it is, and by whom."""
+    rows = [
+        (it.kind, it.key, it.rate or f"{it.held} of {it.number}", it.waiting, "; ".join(it.held_by))
+        for it in limits
+    ]
+    columns = ("kind", "key", "running", "waiting", "held by")
+    print_table(
+        columns, rows, empty="nothing runs or waits under a limit", flexible=1, wrapped=(4,)
+    )
 
 
 def _tell_more(cursor: str | None) -> None:
@@ -110,6 +144,8 @@ def _facts(run: AnySnapshot) -> Iterator[tuple[str, object]]:
         yield "expires", run.expires_at
     if run.in_flight:
         yield "in flight", run.in_flight
+    if run.clocks_stopped_at is not None:
+        yield "clocks stand still", run.clocks_stopped_at
     if run.inputs:
         yield "inputs", short(run.inputs)
     if run.priority:
@@ -118,6 +154,8 @@ def _facts(run: AnySnapshot) -> Iterator[tuple[str, object]]:
         yield "tags", run.tags
     if run.parent_id is not None:
         yield "part of", run.parent_id
+    if run.forked_from is not None:
+        yield "forked from", f"{run.forked_from} at {run.forked_at}"
     dependencies = getattr(run, "dependencies", ())
     if dependencies:
         yield "waits for", dependencies
@@ -199,11 +237,31 @@ def told_by(event: HistoryEvent) -> str:
             return f"until {local(to_datetime(Micros(moment)))}"
         case "task.waiting", str(child):
             return f"for {child}"
+        case "task.waiting", {"question": dict(question)}:
+            name = question.get("signal")
+            return "for an answer" if name is None else f"for the signal {name}"
+        case "signal.received", {"name": str(name), "payload": payload}:
+            return f"{name}: {short(payload)}"
+        case "task.answered", {"signal": int(seq)}:
+            return f"by the signal {seq}"
+        case "task.answered", {"answer": dict(answer)}:
+            return _answer(answer)
+        case "task.answered", _:
+            return "by nobody in time"
         case "task.retrying", {"ready_at": int(moment), "error": dict(error)}:
             return f"{_failure(error)}; again at {local(to_datetime(Micros(moment)))}"
         case "task.failed" | "run.failed", {"message": _, "type": _}:
             assert isinstance(event.data, dict), "it was matched"
             return _failure(event.data)
+        case "run.forked", {"run": str(source), "task": str(task)}:
+            reason = event.data.get("reason") if isinstance(event.data, dict) else None
+            return f"from {source} at {task}{f'; {reason}' if reason else ''}"
+        case "run.redefined", {"after": str(after), "changed": list(changed), "added": list(added)}:
+            ids = ", ".join(map(str, [*changed, *added]))
+            return f"definition {after[:12]}{f': {ids}' if ids else ''}"
+        case "run.paused", {"stop_clocks": True}:
+            reason = event.data.get("reason") if isinstance(event.data, dict) else None
+            return f"{reason}; its clocks stand still" if reason else "its clocks stand still"
         case _, {"items": {"count": int(count), "begun": int(begun), "open": list(open)}}:
             return f"{begun:,} of {count:,} items begun, {len(open):,} under way"
         case "task.chosen", {"then": list(then), "when": when}:
@@ -226,6 +284,32 @@ def _found(found: dict[str, Json]) -> str:
     if isinstance(without, list):
         told.append(f"without {', '.join(map(str, without))}")
     return "; ".join(told)
+
+
+def show_fork(forked: Forked) -> None:
+    """What a fork keeps and does again, or would."""
+    what = "it would keep" if forked.id is None else f"{forked.id} is started; it keeps"
+    print(f"{what} {', '.join(forked.kept) or 'nothing'}")
+    rows = [
+        (
+            task.id,
+            "changed" if task.changed else "",
+            "" if task.last_seconds is None else _length(task.last_seconds),
+        )
+        for task in forked.again
+    ]
+    print_table(("runs again", "", "took"), rows, empty="")
+    print(f"about {_length(forked.estimated_seconds)} by the last times")
+
+
+def _length(seconds: float) -> str:
+    return format_duration(round(seconds * 1e6))
+
+
+def _answer(answer: dict[str, Json]) -> str:
+    word = "approved" if answer.get("approved") else "rejected"
+    by, comment = answer.get("by"), answer.get("comment")
+    return word + (f" by {by}" if by else "") + (f": {comment}" if comment else "")
 
 
 def _failure(error: dict[str, Json]) -> str:

@@ -11,15 +11,26 @@ from msgspec.structs import astuple, replace
 from kallista.core.commands import Command, Due, Verb
 from kallista.core.decide import NO_CAPACITY, Capacity, decide, queue_step
 from kallista.core.decide.expiry import queue_expiry
+from kallista.core.decide.limiting import born_with_gates
 from kallista.core.definitions import Definition, TaskSpec
 from kallista.core.durations import to_datetime
 from kallista.core.encoding import definition_hash, definition_text
+from kallista.core.forking import Fork, begin
 from kallista.core.ids import content_hash
 from kallista.core.json_text import EMPTY, to_json
 from kallista.core.plan import WAKE, WHOLE_RUN, Entry, NewRun, SameKey
 from kallista.core.run import Child, Draft, Run
 from kallista.core.states import EventKind, RunKind
-from kallista.core.types import Json, JsonText, Micros, RunId, RunKey, ScheduleId, WorkerKey
+from kallista.core.types import (
+    Json,
+    JsonText,
+    Micros,
+    RunId,
+    RunKey,
+    ScheduleId,
+    StepId,
+    WorkerKey,
+)
 from kallista.errors import UsageError
 
 
@@ -42,6 +53,7 @@ class Wanted(Struct, frozen=True, gc=False):
         ready_at: Of a single task: from when it may run; None: now.
         parent: The run and the step that start it.
         schedule: The schedule whose firing it is.
+        fork: Where it comes from, if it is a fork.
         driven: Of a child: which attempt of the parent's step wants it.
         deduplicate: What makes it the same as another one.
     """
@@ -54,6 +66,7 @@ class Wanted(Struct, frozen=True, gc=False):
     ready_at: Micros | None = None
     parent: tuple[RunKey, int] | None = None
     schedule: ScheduleId | None = None
+    fork: Fork | None = None
     driven: int = 1
     deduplicate: SameAgain | None = None
 
@@ -87,6 +100,20 @@ def started(wanted: Wanted, now: Micros, capacity: Capacity = NO_CAPACITY) -> Dr
     if run.expires_at is not None:
         queue_expiry(draft)
     return draft
+
+
+def forked(wanted: Wanted, fork: Fork, now: Micros) -> Draft:
+    """The draft of a run that is created as a fork of another one, and started at once."""
+    draft = Draft(_new(wanted, now))
+    begin(draft, fork, now)
+    draft.absorb()
+    begun = _started(draft.run, wanted, now, NO_CAPACITY)
+    if draft.run.expires_at is not None:
+        queue_expiry(begun)
+    begun.events[:0] = draft.events
+    if draft.failures is not None:
+        begun.failures = {**draft.failures, **(begun.failures or {})}
+    return begun
 
 
 def _started(run: Run, wanted: Wanted, now: Micros, capacity: Capacity) -> Draft:
@@ -133,7 +160,7 @@ def newborn(wanted: Wanted, draft: Draft, now: Micros, owner: WorkerKey | None =
     """
     definition = wanted.definition
     definition_id = definition_hash(definition)
-    return NewRun(  # by position: 21 names cost 1 µs
+    run = NewRun(  # by position: 21 names cost 1 µs
         wanted.id,
         definition.kind,
         _name(wanted),
@@ -154,8 +181,10 @@ def newborn(wanted: Wanted, draft: Draft, now: Micros, owner: WorkerKey | None =
         tuple(draft.enqueue),
         () if draft.failures is None else tuple(draft.failures.items()),
         None if wanted.deduplicate is None else _same(wanted, now),
+        None if wanted.fork is None else (wanted.fork.source, wanted.fork.task),
         tuple(definition.budget.items()) if definition.budget else (),
     )
+    return born_with_gates(run, draft) if definition.limited else run
 
 
 def newborn_all(all_wanted: Sequence[Wanted], now: Micros, *, start: bool) -> list[NewRun]:
@@ -169,7 +198,7 @@ def newborn_all(all_wanted: Sequence[Wanted], now: Micros, *, start: bool) -> li
         alike = _alike(wanted)
         model = None if alike is None else models.get(alike)
         if model is None:
-            draft = started(wanted, now) if start else created(wanted, now)
+            draft = _drafted(wanted, now, start=start)
             run = newborn(wanted, draft, now)
             if alike is not None:
                 models[alike] = run
@@ -186,13 +215,20 @@ def newborn_all(all_wanted: Sequence[Wanted], now: Micros, *, start: bool) -> li
     return runs
 
 
+def _drafted(wanted: Wanted, now: Micros, *, start: bool) -> Draft:
+    if wanted.fork is not None:
+        return forked(wanted, wanted.fork, now)
+    return started(wanted, now) if start else created(wanted, now)
+
+
 def _alike(wanted: Wanted) -> object:
     """Equal for runs that differ in nothing that decides how they begin; None where all does.
 
-    Steps that start child runs name those after the run; conditions may read its inputs.
+    Steps that start child runs name those after the run; conditions and the keys of limits may
+    read its inputs.
     """
     definition = wanted.definition
-    if not _begins_alike(definition):
+    if wanted.fork is not None or not _begins_alike(definition):
         return None
     return (
         definition, wanted.priority, wanted.tags, wanted.ready_at, wanted.parent, wanted.schedule,
@@ -201,12 +237,39 @@ def _alike(wanted: Wanted) -> object:
 
 @lru_cache(maxsize=1024)
 def _begins_alike(definition: Definition) -> bool:
-    return not any(step.when or not isinstance(step.work, TaskSpec) for step in definition.steps)
+    own = any(step.when or not isinstance(step.work, TaskSpec) for step in definition.steps)
+    return not own and not definition.limited
 
 
 def _content(wanted: Wanted, definition: str) -> str:
-    kind = wanted.definition.kind.value
-    return content_hash([kind, definition, wanted.inputs, wanted.priority, wanted.tags])
+    return content_of(
+        wanted.definition.kind, definition, wanted.inputs, wanted.priority, wanted.tags,
+        None if wanted.fork is None else (wanted.fork.source, wanted.fork.task),
+    )  # fmt: skip
+
+
+def content_of(
+    kind: RunKind,
+    definition: str,
+    inputs: Mapping[str, Json],
+    priority: int,
+    tags: Sequence[str],
+    forked_from: tuple[RunId, StepId] | None,
+) -> str:
+    """The hash of a request: another one for a run that was asked for otherwise.
+
+    Args:
+        kind: Of what it is a run.
+        definition: The hash of what it runs.
+        inputs: Its arguments.
+        priority: Its priority.
+        tags: Its tags.
+        forked_from: Where it comes from, if it is a fork.
+    """
+    content: list[object] = [kind.value, definition, inputs, priority, tags]
+    if forked_from is not None:
+        content += ["fork", *forked_from]
+    return content_hash(content)
 
 
 def _same(wanted: Wanted, now: Micros) -> SameKey | None:

@@ -18,7 +18,7 @@ OF_ITEMS = ("item", "index")
 OTHERS: Final = "processes"
 """The root of what is read of the processes that one waits for."""
 
-ROOTS = ("tasks", "steps", "inputs", OTHERS, "firing", "run", *OF_ITEMS)
+ROOTS = ("tasks", "steps", "inputs", OTHERS, "firing", "run", "config", *OF_ITEMS)
 
 _SHOWN_KEYS = 10
 _SHOWN_LENGTH = 100
@@ -32,8 +32,8 @@ class Reference:
     """What an expression reads: ``tasks.design`` or ``inputs.name``.
 
     Args:
-        root: ``tasks``, ``steps``, ``inputs``, ``processes``, ``firing``, ``run``, ``item`` or
-            ``index``.
+        root: ``tasks``, ``steps``, ``inputs``, ``processes``, ``firing``, ``run``, ``config``,
+            ``item`` or ``index``.
         name: The id or name behind it; empty where that does not matter.
         rest: Of another process, which part of it: ``results`` and a step, or ``status``.
     """

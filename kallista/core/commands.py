@@ -8,9 +8,10 @@ from typing import TypeAlias
 
 from msgspec import Struct
 
+from kallista.core.definitions import Definition
 from kallista.core.outcomes import Failure, Outcome
 from kallista.core.states import Ending, ProcessStatus
-from kallista.core.types import Json, JsonText, Micros, RunId, WorkerKey
+from kallista.core.types import Json, JsonText, Micros, RunId, StepId, WorkerKey
 
 
 class Verb(StrEnum):
@@ -30,6 +31,8 @@ class Command(Struct, frozen=True, gc=False):
         verb: What to do.
         reason: Why, for history.
         rollback: Of a cancellation: what has completed is undone.
+        stop_clocks: Of a pause: no time passes for its sleeps, retries and deadlines.
+        definition: Of a retry: what the run goes on with; None: with its own.
         driven: Of the start of a child: the attempt of its parent's step that wants it.
         budget: Of a resumption: the new limits, in billionths, by unit.
     """
@@ -37,8 +40,40 @@ class Command(Struct, frozen=True, gc=False):
     verb: Verb
     reason: str | None = None
     rollback: bool = False
+    stop_clocks: bool = False
+    definition: Definition | None = None
     driven: int = 0
     budget: Mapping[str, int] = {}
+
+
+class Send(Struct, frozen=True, gc=False):
+    """A signal for a run; a repeat, known by its id, changes nothing.
+
+    Args:
+        name: What it is called.
+        id: By which a repeat is known.
+        payload: What it says.
+    """
+
+    name: str
+    id: str
+    payload: JsonText
+
+
+class Answer(Struct, frozen=True, gc=False):
+    """What a person answers to an approval; the same answer once more changes nothing.
+
+    Args:
+        step: Which approval.
+        answer: An object of ``approved``, ``by``, ``comment`` and ``form``.
+    """
+
+    step: StepId
+    answer: JsonText
+
+
+AnyCommand: TypeAlias = Command | Send | Answer
+"""What is asked of a run from outside; it is decided on alone, for it may be refused."""
 
 
 class Dispatch(Struct, frozen=True, gc=False):
@@ -167,6 +202,7 @@ class ParentSeen(Struct, frozen=True, gc=False):
         waiting: Whether the parent's step still waits for this run.
         cause: The parent's id, for the history.
         ending: How the parent will end, if it is being wound up.
+        stands_still: Whether the parent is paused, and its clocks stand still.
     """
 
     state: ProcessStatus
@@ -174,6 +210,7 @@ class ParentSeen(Struct, frozen=True, gc=False):
     waiting: bool
     cause: RunId
     ending: Ending | None = None
+    stands_still: bool = False
 
 
 class BudgetSeen(Struct, frozen=True, gc=False):
@@ -198,6 +235,8 @@ class DependenciesSeen(Struct, frozen=True, gc=False):
 
 Stimulus: TypeAlias = (
     Command
+    | Send
+    | Answer
     | Dispatch
     | AttemptEnded
     | WorkerDied

@@ -11,7 +11,9 @@ from typing import Final, TypeAlias
 from msgspec import Struct
 
 from kallista.core.dependencies import DependencyPolicy
+from kallista.core.limits import LimitSpec
 from kallista.core.plan import DEFAULT_QUEUE
+from kallista.core.questions import ASKING
 from kallista.core.retry import NO_RETRY, RetryPolicy
 from kallista.core.states import RunKind
 from kallista.core.trigger_rules import TriggerRule
@@ -47,6 +49,7 @@ class TaskSpec(Struct, frozen=True, gc=False):
         max_crashes: How often its worker may die while it runs; then it is set aside as FAILED.
         queue: Only workers that serve this queue execute it.
         heartbeat_timeout: How long an attempt may be silent before it is stopped, and has failed.
+        limits: What its attempts are counted under, over all workers.
     """
 
     type: TaskType
@@ -57,6 +60,7 @@ class TaskSpec(Struct, frozen=True, gc=False):
     max_crashes: int = DEFAULT_MAX_CRASHES
     queue: str = DEFAULT_QUEUE
     heartbeat_timeout: Micros | None = None
+    limits: tuple[LimitSpec, ...] = ()
 
     def is_suspect(self, crashes: int) -> bool:
         """Whether one more crash sets it aside: so that nobody else is blamed, it runs alone."""
@@ -266,6 +270,13 @@ class Definition:
         return tuple(position for position, step in steps if isinstance(step.work, MapSpec))
 
     @cached_property
+    def asks(self) -> bool:
+        """Whether it has steps that wait for what comes from outside."""
+        return any(
+            isinstance(step.work, TaskSpec) and step.work.type in ASKING for step in self.steps
+        )
+
+    @cached_property
     def tolerates_failures(self) -> bool:
         """Whether it has steps whose failure lets pass what depends on them."""
         return any(step.continue_on_error for step in self.steps)
@@ -274,6 +285,15 @@ class Definition:
     def has_rules(self) -> bool:
         """Whether some of its steps may run although one before has not completed."""
         return any(step.trigger_rule is not TriggerRule.ALL_COMPLETED for step in self.steps)
+
+    @cached_property
+    def limited(self) -> frozenset[int]:
+        """The positions of its steps whose attempts are counted over all workers."""
+        return frozenset(
+            position
+            for position, step in enumerate(self.steps)
+            if isinstance(step.work, TaskSpec) and step.work.limits
+        )
 
     @cached_property
     def dependents(self) -> tuple[tuple[int, ...], ...]:

@@ -24,6 +24,7 @@ from kallista.core.definitions import (
 )
 from kallista.core.dependencies import DependencyPolicy
 from kallista.core.ids import canonical_json, text_hash
+from kallista.core.limits import LimitKind, LimitSpec
 from kallista.core.plan import DEFAULT_QUEUE
 from kallista.core.retry import NO_RETRY, RetryPolicy
 from kallista.core.states import RunKind
@@ -69,6 +70,20 @@ def definition_to_data(definition: Definition) -> dict[str, Json]:
             "expires": (_expiry_to_data(definition.expires), {}),
         }
     )
+
+
+def step_content(definition: Definition, position: int) -> dict[str, Json]:
+    """What a definition says of a step: equal where it means the same, wherever that stands."""
+    spec, steps = definition.steps[position], definition.steps
+    content = _step_to_data(spec)
+    content["after"] = [steps[before].id for before in spec.depends_on]
+    for key, position_of in (("undoes", spec.undoes), ("branch_of", spec.branch_of)):
+        content[key] = None if position_of is None else steps[position_of].id
+    if isinstance(spec.work, SwitchSpec):
+        cases = [(case.when, case.then) for case in spec.work.cases]
+        content["switch"] = [[when, [steps[at].id for at in then]] for when, then in cases]
+        content["default"] = [steps[at].id for at in spec.work.otherwise]
+    return content
 
 
 def definition_from_data(data: object) -> Definition:
@@ -172,6 +187,7 @@ def _task_to_data(task: TaskSpec) -> dict[str, Json]:
             "max_crashes": (task.max_crashes, DEFAULT_MAX_CRASHES),
             "queue": (task.queue, DEFAULT_QUEUE),
             "heartbeat_timeout": (task.heartbeat_timeout, None),
+            "limits": ([_limit_to_data(spec) for spec in task.limits], []),
         }
     )
 
@@ -194,6 +210,7 @@ def _step_from_data(data: Mapping[str, Any]) -> StepSpec:
             max_crashes=data.get("max_crashes", DEFAULT_MAX_CRASHES),
             queue=data.get("queue", DEFAULT_QUEUE),
             heartbeat_timeout=data.get("heartbeat_timeout"),
+            limits=tuple(_limit_from_data(limit) for limit in data.get("limits", ())),
         )
     return StepSpec(
         id=StepId(data["id"]),
@@ -217,6 +234,22 @@ def _map_from_data(child: ChildSpec, data: Mapping[str, Any]) -> MapSpec:
         max_parallel=data.get("max_parallel", DEFAULT_MAX_PARALLEL),
         collect=data.get("collect", True),
     )
+
+
+def _limit_to_data(spec: LimitSpec) -> dict[str, Json]:
+    return _without_defaults(
+        {
+            "kind": (spec.kind.value, None),
+            "key": (spec.key, None),
+            "number": (spec.number, None),
+            "period": (spec.period, 0),
+        }
+    )
+
+
+def _limit_from_data(data: Mapping[str, Any]) -> LimitSpec:
+    period = Micros(data.get("period", 0))
+    return LimitSpec(LimitKind(data["kind"]), data["key"], data["number"], period)
 
 
 def _retry_to_data(policy: RetryPolicy) -> dict[str, Json]:

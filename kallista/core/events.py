@@ -14,8 +14,9 @@ class Event(Struct, frozen=True, gc=False):
     ``attempt`` is the step's; on the run itself it is 0, or the attempt of the parent's step that
     brought it about.
 
-    ``data`` is the result itself for TASK_COMPLETED, a ``Failure`` for TASK_FAILED, and otherwise
-    the little that folding the event needs; None where kind, step and attempt say it all.
+    ``data`` is the result itself for TASK_COMPLETED and TASK_KEPT, a ``Failure`` for TASK_FAILED,
+    and otherwise the little that folding the event needs; None where kind, step and attempt say it
+    all.
     """
 
     seq: int
@@ -35,7 +36,8 @@ class StepState(Struct, frozen=True, gc=False):
         failures: Attempts that failed since the step was last reset; what ``max_attempts`` counts.
         crashes: Attempts that were interrupted because their worker died.
         ready_at: SCHEDULED: from when it may run, None while steps before it are unfinished;
-            WAITING: when its sleep is over, None when it waits for a child run.
+            WAITING: when its sleep is over, or the time for an answer; None when it waits for a
+            child run, or for an answer without a time limit.
         since: When it could first have run; its deadline counts from here.
         started_at: When its last attempt started.
         ended_at: When it finished.
@@ -56,6 +58,11 @@ class StepState(Struct, frozen=True, gc=False):
     worker: WorkerKey | None = None
     outcome: int | None = None
     passed: bool = False
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether another run has completed it, of which this one is a fork."""
+        return self.status is TaskStatus.COMPLETED and self.since is None
 
 
 class Heartbeat(Struct, frozen=True, gc=False):
@@ -91,6 +98,8 @@ class RunHead(Struct, frozen=True, gc=False):
         held: PAUSED because its parent is, and to be resumed with it.
         outcome: The seq of the event that holds why the run itself failed (its time limit, say).
         ending: How it will end once it is wound up; None: nobody knows yet, or it has ended.
+        still_since: PAUSED: since when its clocks stand still; None: they go on.
+        stood_still: For how long they have stood still in earlier pauses, all together.
     """
 
     state: ProcessStatus = ProcessStatus.PENDING
@@ -103,3 +112,5 @@ class RunHead(Struct, frozen=True, gc=False):
     held: bool = False
     outcome: int | None = None
     ending: Ending | None = None
+    still_since: Micros | None = None
+    stood_still: Micros = Micros(0)

@@ -28,7 +28,7 @@ MAX_COUNT: Final = 1_000_000
 
 LATER: Final = frozenset(
     {
-        "concurrency_key", "rate_limit", "deduplicate",
+        "deduplicate",
     }
 )  # fmt: skip
 """Keys of tasks and steps that no handler gets: later versions know them, or another place does."""

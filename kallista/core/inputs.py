@@ -31,9 +31,10 @@ TYPES: Final[Mapping[str, Callable[[Json], bool]]] = {
     "object": lambda value: isinstance(value, dict),
     "null": lambda value: value is None,
 }  # fmt: skip
-_SCHEMA_KEYS: Final = (
+SCHEMA_KEYS: Final = (
     "type", "enum", "items", "minimum", "maximum", "minLength", "maxLength", "title", "description",
 )  # fmt: skip
+"""What a schema may say of a value."""
 _OWN_KEYS: Final = ("default", "required")
 _BOUNDS: Final = ("minimum", "maximum", "minLength", "maxLength")
 
@@ -96,15 +97,15 @@ def input_problems(
     for name, spec in declared.items():
         if name in given:
             if name not in unresolved:
-                yield from _misfits(given[name], spec.schema, f"input {name!r}")
+                yield from misfits(given[name], spec.schema, f"input {name!r}")
         elif spec.required:
             yield f"the input {name!r} is missing{_wanted(spec.schema)}"
 
 
 def _spec(declared: object, problems: Problems) -> InputSpec:
     data = fields.mapping(declared, "its declaration", problems)
-    fields.known_keys(data, (*_SCHEMA_KEYS, *_OWN_KEYS), problems)
-    schema = _schema({key: data[key] for key in data if key in _SCHEMA_KEYS}, problems)
+    fields.known_keys(data, (*SCHEMA_KEYS, *_OWN_KEYS), problems)
+    schema = value_schema({key: data[key] for key in data if key in SCHEMA_KEYS}, problems)
     required = fields.flag(data.get("required", "default" not in data), "required", problems)
     if "default" not in data:
         return InputSpec(schema, required)
@@ -112,11 +113,17 @@ def _spec(declared: object, problems: Problems) -> InputSpec:
         problems.add("is required and has a default; leave one of them out")
     wrong: list[str] = []
     default = plain(data["default"], "default", wrong)
-    problems.add_all(wrong or _misfits(default, schema, "default"))
+    problems.add_all(wrong or misfits(default, schema, "default"))
     return InputSpec(schema, False, default)
 
 
-def _schema(data: Mapping[str, object], problems: Problems) -> dict[str, Json]:
+def value_schema(data: Mapping[str, object], problems: Problems) -> dict[str, Json]:
+    """The schema of a value, as far as it makes sense.
+
+    Args:
+        data: Some of ``SCHEMA_KEYS``.
+        problems: Where problems are noted.
+    """
     wrong: list[str] = []
     schema = plain(data, "", wrong)
     problems.add_all(wrong)
@@ -125,8 +132,10 @@ def _schema(data: Mapping[str, object], problems: Problems) -> dict[str, Json]:
     if "items" in kept:
         inner = problems.at("items")
         items = fields.mapping(kept["items"], "items", inner)
-        fields.known_keys(items, _SCHEMA_KEYS, inner)
-        kept["items"] = _schema({key: items[key] for key in items if key in _SCHEMA_KEYS}, inner)
+        fields.known_keys(items, SCHEMA_KEYS, inner)
+        kept["items"] = value_schema(
+            {key: items[key] for key in items if key in SCHEMA_KEYS}, inner
+        )
     return kept
 
 
@@ -153,7 +162,7 @@ def _sound(key: str, value: Json, problems: Problems) -> bool:
             return True
 
 
-def _misfits(value: Json, schema: Mapping[str, Json], what: str) -> Iterator[str]:
+def misfits(value: Json, schema: Mapping[str, Json], what: str) -> Iterator[str]:
     """What of a schema a value does not fulfil."""
     types = schema.get("type")
     names = types if isinstance(types, list) else [types]
@@ -167,7 +176,7 @@ def _misfits(value: Json, schema: Mapping[str, Json], what: str) -> Iterator[str
     items = schema.get("items")
     if isinstance(items, dict) and isinstance(value, list):
         for index, item in enumerate(value):
-            yield from _misfits(item, items, f"{what}[{index}]")
+            yield from misfits(item, items, f"{what}[{index}]")
 
 
 def _out_of_bounds(value: Json, schema: Mapping[str, Json], what: str) -> Iterator[str]:

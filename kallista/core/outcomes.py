@@ -7,6 +7,7 @@ from typing import Any, TypeAlias
 
 from msgspec import Struct
 
+from kallista.core.questions import Question, question_data, question_of
 from kallista.core.types import JsonText, Micros
 
 
@@ -53,6 +54,12 @@ class Asleep(Struct, frozen=True, gc=False):
     length: Micros
 
 
+class Asks(Struct, frozen=True, gc=False):
+    """It waits for what comes from outside, with no worker held meanwhile."""
+
+    question: Question
+
+
 class Snoozed(Struct, frozen=True, gc=False):
     """It asks to be tried again after a while, with no worker held meanwhile."""
 
@@ -75,7 +82,7 @@ class HandedBack(Struct, frozen=True, gc=False):
     """Its worker closed down before it finished; the next worker starts it again."""
 
 
-Outcome: TypeAlias = Completed | Failed | Asleep | Snoozed | CalledOff | Stopped | HandedBack
+Outcome: TypeAlias = Completed | Failed | Asleep | Asks | Snoozed | CalledOff | Stopped | HandedBack
 
 
 def outcome_text(outcome: Outcome) -> JsonText:
@@ -95,6 +102,8 @@ def outcome_text(outcome: Outcome) -> JsonText:
             data = {"failed_for_good" if for_good else "failed": told}
         case Asleep(length):
             data = {"asleep": length}
+        case Asks(question):
+            data = {"asks": question_data(question)}
         case Snoozed(length):
             data = {"snoozed": length}
         case CalledOff(reason):
@@ -118,6 +127,8 @@ def outcome_of(text: JsonText) -> Outcome:
             return Failed(failure, kind == "failed_for_good", retry_after)
         case "asleep":
             return Asleep(Micros(data))
+        case "asks":
+            return Asks(question_of(data))
         case "snoozed":
             return Snoozed(Micros(data))
         case "called_off":

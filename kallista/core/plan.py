@@ -7,8 +7,19 @@ from typing import Final, TypeAlias
 from msgspec import Struct
 
 from kallista.core.events import Event, RunHead, StepState
+from kallista.core.inbox import InboxChanges
+from kallista.core.limits import Gate
 from kallista.core.states import RunKind
-from kallista.core.types import JsonText, Micros, RunId, RunKey, ScheduleId, TaskType, WorkerKey
+from kallista.core.types import (
+    JsonText,
+    Micros,
+    RunId,
+    RunKey,
+    ScheduleId,
+    StepId,
+    TaskType,
+    WorkerKey,
+)
 
 WAKE: Final = TaskType("")
 """The type of an entry that asks for a look at a run instead of for a handler."""
@@ -152,7 +163,9 @@ class NewRun(Struct, frozen=True, gc=False):
         same: What makes later requests the same as this one; a run that is there already with
             this key, whose time is not over and that is neither FAILED nor CANCELLED, is the
             answer instead of this one.
+        forked_from: Of a fork: the run that it goes on from, and at which step.
         budget: What it may spend, in billionths, by unit.
+        gates: What some of these lines have to pass.
     """
 
     id: RunId
@@ -175,7 +188,41 @@ class NewRun(Struct, frozen=True, gc=False):
     enqueue: tuple[Entry, ...]
     failures: Failures = ()
     same: SameKey | None = None
+    forked_from: tuple[RunId, StepId] | None = None
     budget: tuple[tuple[str, int], ...] = ()
+    gates: tuple[Gate, ...] = ()
+
+
+class GateChanges(Struct, frozen=True, gc=False):
+    """What a plan changes for steps whose attempts are counted over all workers.
+
+    Args:
+        opened: Steps whose gates are gone, with what they held, and with all that waits to be
+            taken up of them: their lines, and wishes for them that are not granted.
+        closed: What the lines among ``enqueue`` have to pass; written after ``opened``.
+        begun: Attempts that begin, each with the worker that executes it; it has to hold what a
+            claim has taken for it, or else the plan is stale.
+        at: The moment, for the order in which others follow.
+    """
+
+    opened: tuple[int, ...]
+    closed: tuple[Gate, ...]
+    begun: tuple[tuple[int, WorkerKey], ...]
+    at: Micros
+
+
+class Redefinition(Struct, frozen=True, gc=False):
+    """What a run runs from now on.
+
+    Args:
+        definition: The hash under which the definition is stored.
+        content: The definition itself.
+        steps: How many steps it has.
+    """
+
+    definition: str
+    content: JsonText
+    steps: int
 
 
 class Plan(Struct, frozen=True, gc=False):
@@ -203,6 +250,9 @@ class Plan(Struct, frozen=True, gc=False):
         failures: What of it fails, or goes on again.
         budget: New limits of its budgets, in billionths, by unit.
         forget: Steps whose heartbeats nobody needs any more; one without is no error.
+        inbox: What changes of what was sent to the run, and of what its steps wait for.
+        redefine: What the run runs from now on; None: what it did.
+        gates: What it changes for steps with limits; None: the run has none.
     """
 
     run: RunKey
@@ -224,3 +274,6 @@ class Plan(Struct, frozen=True, gc=False):
     failures: Failures = ()
     budget: tuple[tuple[str, int], ...] = ()
     forget: tuple[int, ...] = ()
+    inbox: InboxChanges | None = None
+    redefine: Redefinition | None = None
+    gates: GateChanges | None = None

@@ -1,6 +1,6 @@
 """A run in memory, and the one function that events change it by.
 
-``Draft.record`` is used by a live decision and ``fold`` by a replay; both go through the same
+``Draft.record`` is used by a live decision and ``follow`` by a replay; both go through the same
 functions and the tables of ``states``, so a folded history gives the same run. A draft holds only
 what differs from its run, so deciding costs what changes, not what there is.
 """
@@ -14,11 +14,15 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from kallista.core.amounts import Budgets
+from kallista.core.clocks import clocks_after, moved
 from kallista.core.definitions import Definition, TaskSpec, type_of
 from kallista.core.events import Event, RunHead, StepState
+from kallista.core.ids import content_hash
+from kallista.core.inbox import EMPTY_INBOX, Inbox, InboxChanges, InboxDraft, Signal, answer_id
 from kallista.core.items import Items
-from kallista.core.json_text import from_json
+from kallista.core.json_text import from_json, to_json
 from kallista.core.plan import WHOLE_RUN, Entry, Failing, Grant
+from kallista.core.questions import Asked, question_of
 from kallista.core.states import (
     FINISHED_RUN,
     FINISHED_STEP,
@@ -67,8 +71,8 @@ class Run:
 
     __slots__ = (
         "blockers", "budget", "dead_ends", "definition", "expires_at", "head", "id", "in_order",
-        "inputs", "items", "last_steps", "lists", "outputs", "priority", "steps", "unfinished",
-        "wound_up",
+        "inbox", "inputs", "items", "last_steps", "lists", "outputs", "priority", "steps",
+        "unfinished", "wound_up",
     )  # fmt: skip
 
     def __init__(
@@ -92,6 +96,8 @@ class Run:
         self.expires_at = expires_at
         self.budget: Budgets | None = None
         """What is spent of its budgets, as it was last looked at; None: nothing that matters."""
+        self.inbox: Inbox = EMPTY_INBOX
+        """What was sent to it; to be filled in where the definition ``asks`` (facts)."""
         self.blockers = list(definition.predecessors)
         self.unfinished = definition.main_count
         self.dead_ends = 0
@@ -202,9 +208,10 @@ class Draft:
     """
 
     __slots__ = (
-        "_last_head", "announce", "blockers", "budget", "changed", "children", "dead_ends",
-        "dequeue", "enqueue", "events", "failures", "in_flight", "items", "launched", "lend",
-        "outputs", "run", "seq", "settle", "state", "stopped", "unfinished", "wake", "wake_parent",
+        "_inbox", "_last_head", "announce", "blockers", "budget", "changed", "children",
+        "dead_ends", "dequeue", "enqueue", "events", "failures", "in_flight", "items", "launched",
+        "lend", "outputs", "run", "seq", "settle", "state", "stopped", "unfinished", "wake",
+        "wake_parent",
     )  # fmt: skip
 
     def __init__(self, run: Run) -> None:
@@ -223,6 +230,7 @@ class Draft:
         self.outputs: dict[int, Json] | None = None
         self.items: dict[int, Items] | None = None
         self.failures: dict[int, Failing | None] | None = None
+        self._inbox: InboxDraft | None = None
         self.enqueue: _Few[Entry] = ()
         self.dequeue: _Few[Entry] = ()
         self.children: _Few[Child] = ()
@@ -241,6 +249,16 @@ class Draft:
         return self._last_head.ending
 
     @property
+    def still_since(self) -> Micros | None:
+        """Since when the run's clocks stand still; None: they go on."""
+        return self._last_head.still_since
+
+    def clock(self, now: Micros) -> Micros:
+        """What the run's clocks show: no time passes for it while they stand still."""
+        still = self._last_head.still_since
+        return now if still is None else still
+
+    @property
     def head(self) -> RunHead:
         """The run's head, this draft's changes included."""
         head = self._last_head
@@ -248,8 +266,22 @@ class Draft:
             head = self._last_head = RunHead(
                 head.state, self.seq, self.in_flight, head.started_at, head.ended_at,
                 head.deadline_at, head.driven, head.held, head.outcome, head.ending,
+                head.still_since, head.stood_still,
             )  # fmt: skip
         return head
+
+    @property
+    def inbox(self) -> InboxDraft:
+        """What was sent to the run and what its steps wait for, this draft's changes included."""
+        if self._inbox is None:
+            self._inbox = InboxDraft(self.run.inbox)
+        return self._inbox
+
+    @property
+    def inbox_changes(self) -> InboxChanges | None:
+        """What changes of that; None in most decisions."""
+        inbox = self._inbox
+        return inbox.changes if inbox is not None and inbox.has_changed else None
 
     def step(self, position: int) -> StepState:
         """Where a step is, this draft's changes included."""
@@ -361,6 +393,12 @@ class Draft:
             _apply_to_step(self, event, step)
         self.events.append(event)
 
+    def go_on_as(self, run: Run) -> None:
+        """Decide on the same run with another definition; nothing has happened in this draft."""
+        self.run = run
+        self.unfinished = run.unfinished
+        self.dead_ends = run.dead_ends
+
     def absorb(self, run: Run | None = None) -> None:
         """Make this draft's changes the run's own, once they are written.
 
@@ -380,16 +418,8 @@ class Draft:
             run.outputs.update(self.outputs)
         if self.items is not None:
             run.items = {**run.items, **self.items}
-
-
-def fold(run: Run, events: Iterable[Event]) -> Run:
-    """Let what a history tells happen to a run; returns the same run.
-
-    Raises:
-        StateError: The history breaks the law.
-    """
-    follow(run, events).absorb()
-    return run
+        if self._inbox is not None:
+            run.inbox = self._inbox.now
 
 
 def follow(run: Run, events: Iterable[Event]) -> Draft:
@@ -412,6 +442,9 @@ def _apply_to_run(draft: Draft, event: Event) -> None:
     state = RUN_TRANSITIONS.get((draft.state, event.kind))
     if state is None:
         raise _illegal(draft, event, draft.state)
+    if event.kind is _SIGNAL_RECEIVED:
+        _receive(draft, event)
+        return
     started = head.started_at
     deadline = head.deadline_at
     goes_on = event.kind in _GO_ON
@@ -428,12 +461,26 @@ def _apply_to_run(draft: Draft, event: Event) -> None:
         outcome, ending = _winding(head, event, outcome)
     if outcome != head.outcome:
         _note_outcome(draft, event, outcome)
+    still, stood = head.still_since, head.stood_still
+    if still is not None or event.kind is _PAUSED:
+        still, stood = clocks_after(head, event, state)
+        if stood != head.stood_still:
+            deadline = _go_on_later(draft, Micros(stood - head.stood_still), deadline)
     draft.state = state
     draft.seq = event.seq + 1
     draft._last_head = RunHead(
         state, draft.seq, draft.in_flight, started, ended, deadline, event.attempt or head.driven,
-        held, outcome, ending,
+        held, outcome, ending, still, stood,
     )  # fmt: skip
+
+
+def _go_on_later(draft: Draft, by: Micros, deadline: Micros | None) -> Micros | None:
+    """Move all moments that are to come, for the clocks have stood still; returns the deadline."""
+    for position, before in enumerate(draft.steps()):
+        after = moved(before, by)
+        if after is not before:
+            draft.changed[position] = after
+    return None if deadline is None else Micros(deadline + by)
 
 
 def _note_outcome(draft: Draft, event: Event, outcome: int | None) -> None:
@@ -453,6 +500,15 @@ def _failing(draft: Draft, position: int, event: Event) -> Failing | None:
     if position != WHOLE_RUN:
         kind = type_of(definition.steps[position].work)
     return Failing(told["type"], kind, event.seq, event.at)
+
+
+def _receive(draft: Draft, event: Event) -> None:
+    """Keep what was sent to the run; nothing else of it changes."""
+    draft.seq = event.seq + 1
+    told = from_json(event.data or "{}")
+    payload: Json = told["payload"]
+    text, digest = to_json(payload), content_hash(payload)
+    draft.inbox.receive(Signal(event.seq, told["name"], told["id"], digest, None, text))
 
 
 def _winding(head: RunHead, event: Event, outcome: int | None) -> tuple[int | None, Ending | None]:
@@ -514,6 +570,8 @@ def _started(draft: Draft, event: Event, step: StepState, status: TaskStatus) ->
 
 def _waiting(draft: Draft, event: Event, step: StepState, status: TaskStatus) -> StepState:
     what = from_json(event.data or "null")
+    if isinstance(what, dict) and "question" in what:
+        return _asking(draft, event, step, status, what)
     asleep = isinstance(what, int)
     return replace(
         step,
@@ -527,8 +585,29 @@ def _waiting(draft: Draft, event: Event, step: StepState, status: TaskStatus) ->
     )
 
 
+def _asking(
+    draft: Draft, event: Event, step: StepState, status: TaskStatus, what: Mapping[str, Any]
+) -> StepState:
+    """A step waits for what comes from outside, perhaps until a moment."""
+    asked = Asked(event.seq, event.at, question_of(what["question"]))
+    draft.inbox.ask(event.step or 0, asked)
+    return replace(step, status=status, ready_at=what.get("until"), worker=None)
+
+
 def _advanced(draft: Draft, event: Event, step: StepState, status: TaskStatus) -> StepState:
     return replace(step, outcome=event.seq)
+
+
+def _answered(draft: Draft, event: Event, step: StepState, status: TaskStatus) -> StepState:
+    told, position = from_json(event.data or "{}"), event.step or 0
+    draft.inbox.close(position)
+    if "signal" in told:
+        draft.inbox.take(told["signal"], position)
+    elif "answer" in told:
+        id = answer_id(draft.run.step_id(position), step.attempt)
+        digest = content_hash(told["answer"])
+        draft.inbox.receive(Signal(event.seq, "", id, digest, position, None))
+    return replace(step, status=status, ready_at=None)
 
 
 def _retrying(draft: Draft, event: Event, step: StepState, status: TaskStatus) -> StepState:
@@ -543,7 +622,8 @@ def _snoozed(draft: Draft, event: Event, step: StepState, status: TaskStatus) ->
 
 def _interrupted(draft: Draft, event: Event, step: StepState, status: TaskStatus) -> StepState:
     crashes = step.crashes + (event.data is None)
-    return replace(step, status=status, crashes=crashes, ready_at=event.at, worker=None)
+    ready_at = draft.clock(event.at)
+    return replace(step, status=status, crashes=crashes, ready_at=ready_at, worker=None)
 
 
 def _reset(draft: Draft, event: Event, step: StepState, status: TaskStatus) -> StepState:
@@ -571,6 +651,8 @@ def _skipped(draft: Draft, event: Event, step: StepState, status: TaskStatus) ->
 
 
 def _cancelled(draft: Draft, event: Event, step: StepState, status: TaskStatus) -> StepState:
+    if step.status is TaskStatus.WAITING and draft.run.definition.asks:
+        draft.inbox.close(event.step or 0)
     return _ended(event, step, status, passed=False)
 
 
@@ -590,7 +672,9 @@ _STEP_CHANGES: Final[Mapping[EventKind, _Change]] = {
     EventKind.TASK_READY: _ready,
     EventKind.TASK_STARTED: _started,
     EventKind.TASK_WAITING: _waiting,
+    EventKind.TASK_ANSWERED: _answered,
     EventKind.TASK_COMPLETED: _completed,
+    EventKind.TASK_KEPT: _completed,
     EventKind.TASK_CHOSEN: _completed,
     EventKind.TASK_ADVANCED: _advanced,
     EventKind.TASK_RETRYING: _retrying,
@@ -636,6 +720,7 @@ _MOVES: Final[Mapping[tuple[TaskStatus, EventKind], _Move]] = {
 # A member of an enumeration costs more to look up on its class than a constant.
 _RUN_RUNNING: Final = ProcessStatus.RUNNING
 _PAUSED: Final = EventKind.RUN_PAUSED
+_SIGNAL_RECEIVED: Final = EventKind.SIGNAL_RECEIVED
 _WIND: Final = frozenset({EventKind.RUN_ENDING, EventKind.RUN_COMPENSATING})
 _GO_ON: Final = _WIND | {EventKind.RUN_RESUMED}
 _RUN_ENDS: Final = frozenset(

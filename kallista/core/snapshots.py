@@ -13,6 +13,8 @@ from msgspec import Struct
 
 from kallista.core.definitions import Phase
 from kallista.core.dependencies import DependencyPolicy
+from kallista.core.durations import format_duration
+from kallista.core.limits import LimitKind
 from kallista.core.states import (
     ProcessStatus,
     RunKind,
@@ -167,6 +169,9 @@ class RunSnapshot(Snapshot, frozen=True):
         started_at: When it first started.
         ended_at: When it finished.
         expires_at: When it is CANCELLED if nothing of it has begun by then.
+        clocks_stopped_at: PAUSED: since when its clocks stand still; None: they go on.
+        forked_from: Of a fork: the run whose results it keeps.
+        forked_at: Of a fork: the task or step from which on everything was done again.
     """
 
     id: RunId
@@ -182,6 +187,9 @@ class RunSnapshot(Snapshot, frozen=True):
     started_at: datetime | None
     ended_at: datetime | None
     expires_at: datetime | None
+    clocks_stopped_at: datetime | None
+    forked_from: RunId | None
+    forked_at: StepId | None
 
     @property
     def ok(self) -> bool:
@@ -317,6 +325,90 @@ class Commanded(Snapshot, frozen=True):
     ids: tuple[RunId, ...]
     refusals: int
     refused: Mapping[RunId, str]
+
+
+class TaskAgain(Snapshot, frozen=True):
+    """A task or step that runs again in a fork.
+
+    Args:
+        id: Its id.
+        changed: Whether it is otherwise than in the source, or new.
+        last_seconds: How long its last attempt took there; None: it has not ended there.
+    """
+
+    id: StepId
+    changed: bool
+    last_seconds: float | None
+
+    def __str__(self) -> str:
+        took = "not run before"
+        if self.last_seconds is not None:
+            took = format_duration(round(self.last_seconds * 1e6))
+        return f"{self.id} ({took}{', changed' if self.changed else ''})"
+
+
+class Forked(Snapshot, frozen=True):
+    """A fork, or what one would do; ``str()`` of it is the sentence.
+
+    Args:
+        id: The new run; None of a preview.
+        source_id: The run that it goes on from.
+        from_task: From which task or step on everything is done again.
+        kept: What is not done again: its result is kept.
+        again: What is, in the order of the definition.
+        estimated_seconds: How long that takes if all takes as long as it did in the source, and
+            nothing waits for a worker; what has not run there counts as nothing.
+    """
+
+    id: RunId | None
+    source_id: RunId
+    from_task: StepId
+    kept: tuple[StepId, ...]
+    again: tuple[TaskAgain, ...]
+    estimated_seconds: float
+
+    def __str__(self) -> str:
+        what = "a fork" if self.id is None else repr(self.id)
+        kept = f"{len(self.kept)} kept ({', '.join(self.kept)})" if self.kept else "nothing is kept"
+        again = f"{len(self.again)} run again: {', '.join(map(str, self.again))}"
+        took = format_duration(round(self.estimated_seconds * 1e6))
+        return (
+            f"{what} of {self.source_id!r} from {self.from_task!r}: {kept}; {again}; about {took}"
+        )
+
+
+class Redefined(Snapshot, frozen=True):
+    """A run that goes on with another definition, or would; ``str()`` of it says how.
+
+    Args:
+        id: The run.
+        before: The hash of the definition that it had.
+        after: The hash of the one that it goes on with.
+        changed: The tasks or steps that are otherwise from now on.
+        added: Those that it did not have before.
+        too_late: Those that are otherwise, but have completed: their results stay.
+        again: What runs again, or for the first time, in the order of the definition.
+    """
+
+    id: RunId
+    before: str
+    after: str
+    changed: tuple[StepId, ...]
+    added: tuple[StepId, ...]
+    too_late: tuple[StepId, ...]
+    again: tuple[StepId, ...]
+
+    def __str__(self) -> str:
+        told = [f"{len(self.changed)} changed ({', '.join(self.changed)})"] if self.changed else []
+        if self.added:
+            told.append(f"{len(self.added)} added ({', '.join(self.added)})")
+        if self.too_late:
+            told.append(f"{len(self.too_late)} changed too late ({', '.join(self.too_late)})")
+        if self.before == self.after:
+            told = ["the same as before"]
+        again = ", ".join(self.again) or "nothing"
+        changes = "; ".join(told) or "nothing changed"
+        return f"with definition {self.after[:12]}: {changes}; runs again: {again}"
 
 
 class HistoryEvent(Snapshot, frozen=True):
@@ -486,6 +578,54 @@ class DependencySnapshot(Snapshot, frozen=True):
     depth: int
 
 
+class ApprovalSnapshot(Snapshot, frozen=True):
+    """An approval that waits for an answer.
+
+    Args:
+        run_id: The run it belongs to.
+        kind: What that is a run of.
+        name: What people call the run.
+        task_id: The approval in that run.
+        title: What it is called.
+        prompt: What is to be decided.
+        form: The JSON Schema of what is to be filled in; None: nothing is.
+        approvers: Who is asked.
+        on_reject: What a rejection does: ``fail``, ``complete`` or ``cancel``.
+        default: The answer that counts once the time is over; None: the attempt fails.
+        since: When it was asked.
+        until: When the time for an answer is over; None: never.
+    """
+
+    run_id: RunId
+    kind: RunKind
+    name: str
+    task_id: StepId
+    title: str
+    prompt: str
+    form: Mapping[str, Json] | None
+    approvers: tuple[str, ...]
+    on_reject: str
+    default: Json
+    since: datetime
+    until: datetime | None
+
+
+class Answered(Snapshot, frozen=True):
+    """What has become of an answer.
+
+    Args:
+        run_id: The run of the approval.
+        task_id: The approval that was answered.
+        approved: What was answered.
+        changed: False when the same answer had been given before.
+    """
+
+    run_id: RunId
+    task_id: StepId
+    approved: bool
+    changed: bool
+
+
 class Explanation(Snapshot, frozen=True):
     """Why a run is where it is; ``str()`` of it is the sentence.
 
@@ -510,6 +650,29 @@ class Explanation(Snapshot, frozen=True):
 
     def __str__(self) -> str:
         return self.sentence
+
+
+class LimitInfo(Snapshot, frozen=True):
+    """How full a limit is that is counted over all workers.
+
+    Args:
+        kind: What is counted.
+        key: What is counted together.
+        number: How many attempts may run at once; None: it is a rate. Where tasks of one key say
+            different numbers, each keeps to its own; this is the highest.
+        rate: Of a rate, how often one may begin.
+        held: How many attempts run now that are counted.
+        waiting: How many tasks are held back by it.
+        held_by: The first of those that run, for people.
+    """
+
+    kind: LimitKind
+    key: str
+    number: int | None
+    rate: str | None
+    held: int
+    waiting: int
+    held_by: tuple[str, ...] = ()
 
 
 class Replay(Snapshot, frozen=True):

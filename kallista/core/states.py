@@ -47,8 +47,9 @@ class TaskStatus(StrEnum):
     """Where a task or a step of a process is.
 
     SCHEDULED waits for its moment or for the steps before it, READY waits for a worker, WAITING
-    holds no worker (a durable sleep, a child run). READY is never stored: a step that has a moment
-    from which it may run is READY once that moment has come, so that nobody has to move it.
+    holds no worker (a durable sleep, a child run, a signal, the answer of a person). READY is never
+    stored: a step that has a moment from which it may run is READY once that moment has come, so
+    that nobody has to move it.
     """
 
     SCHEDULED = "SCHEDULED"
@@ -91,6 +92,7 @@ def status_after(ending: Ending) -> ProcessStatus:
 class EventKind(StrEnum):
     """What can happen to a run; its history is a list of these."""
 
+    RUN_FORKED = "run.forked"
     RUN_STARTED = "run.started"
     RUN_WAITING = "run.waiting"
     RUN_PAUSED = "run.paused"
@@ -99,12 +101,16 @@ class EventKind(StrEnum):
     RUN_FAILED = "run.failed"
     RUN_CANCELLED = "run.cancelled"
     RUN_RETRIED = "run.retried"
+    RUN_REDEFINED = "run.redefined"
     RUN_ENDING = "run.ending"
     RUN_COMPENSATING = "run.compensating"
+    SIGNAL_RECEIVED = "signal.received"
     TASK_READY = "task.ready"
     TASK_STARTED = "task.started"
     TASK_WAITING = "task.waiting"
+    TASK_ANSWERED = "task.answered"
     TASK_COMPLETED = "task.completed"
+    TASK_KEPT = "task.kept"
     TASK_CHOSEN = "task.chosen"
     TASK_ADVANCED = "task.advanced"
     TASK_RETRYING = "task.retrying"
@@ -133,6 +139,7 @@ HEARD: Final = frozenset({TaskStatus.SCHEDULED, TaskStatus.RUNNING})
 _P, _T, _E = ProcessStatus, TaskStatus, EventKind
 
 RUN_TRANSITIONS: Final[Mapping[tuple[ProcessStatus, EventKind], ProcessStatus]] = {
+    (_P.PENDING, _E.RUN_FORKED): _P.PENDING,
     (_P.PENDING, _E.RUN_STARTED): _P.RUNNING,
     (_P.PENDING, _E.RUN_WAITING): _P.WAITING,
     (_P.PENDING, _E.RUN_CANCELLED): _P.CANCELLED,
@@ -146,6 +153,7 @@ RUN_TRANSITIONS: Final[Mapping[tuple[ProcessStatus, EventKind], ProcessStatus]] 
     (_P.RUNNING, _E.RUN_CANCELLED): _P.CANCELLED,
     (_P.RUNNING, _E.RUN_ENDING): _P.RUNNING,
     (_P.RUNNING, _E.RUN_COMPENSATING): _P.COMPENSATING,
+    (_P.PAUSED, _E.RUN_PAUSED): _P.PAUSED,
     (_P.PAUSED, _E.RUN_RESUMED): _P.RUNNING,
     (_P.PAUSED, _E.RUN_WAITING): _P.WAITING,
     (_P.PAUSED, _E.RUN_FAILED): _P.FAILED,
@@ -156,16 +164,24 @@ RUN_TRANSITIONS: Final[Mapping[tuple[ProcessStatus, EventKind], ProcessStatus]] 
     (_P.COMPENSATING, _E.RUN_CANCELLED): _P.CANCELLED,
     (_P.FAILED, _E.RUN_COMPENSATING): _P.COMPENSATING,
     (_P.CANCELLED, _E.RUN_COMPENSATING): _P.COMPENSATING,
+    (_P.FAILED, _E.RUN_REDEFINED): _P.FAILED,
+    (_P.CANCELLED, _E.RUN_REDEFINED): _P.CANCELLED,
     (_P.FAILED, _E.RUN_RETRIED): _P.RUNNING,
     (_P.FAILED, _E.RUN_WAITING): _P.WAITING,
     (_P.CANCELLED, _E.RUN_RETRIED): _P.RUNNING,
     (_P.CANCELLED, _E.RUN_WAITING): _P.WAITING,
+    (_P.PENDING, _E.SIGNAL_RECEIVED): _P.PENDING,
+    (_P.WAITING, _E.SIGNAL_RECEIVED): _P.WAITING,
+    (_P.RUNNING, _E.SIGNAL_RECEIVED): _P.RUNNING,
+    (_P.PAUSED, _E.SIGNAL_RECEIVED): _P.PAUSED,
+    (_P.COMPENSATING, _E.SIGNAL_RECEIVED): _P.COMPENSATING,
 }
 
 STEP_TRANSITIONS: Final[Mapping[tuple[TaskStatus, EventKind], TaskStatus]] = {
     (_T.SCHEDULED, _E.TASK_READY): _T.SCHEDULED,
     (_T.SCHEDULED, _E.TASK_STARTED): _T.RUNNING,
     (_T.SCHEDULED, _E.TASK_WAITING): _T.WAITING,
+    (_T.SCHEDULED, _E.TASK_KEPT): _T.COMPLETED,
     (_T.SCHEDULED, _E.TASK_CHOSEN): _T.COMPLETED,
     (_T.SCHEDULED, _E.TASK_SKIPPED): _T.SKIPPED,
     (_T.SCHEDULED, _E.TASK_FAILED): _T.FAILED,
@@ -178,6 +194,8 @@ STEP_TRANSITIONS: Final[Mapping[tuple[TaskStatus, EventKind], TaskStatus]] = {
     (_T.RUNNING, _E.TASK_FAILED): _T.FAILED,
     (_T.RUNNING, _E.TASK_CANCELLED): _T.CANCELLED,
     (_T.WAITING, _E.TASK_ADVANCED): _T.WAITING,
+    (_T.WAITING, _E.TASK_ANSWERED): _T.WAITING,
+    (_T.WAITING, _E.TASK_RETRYING): _T.SCHEDULED,
     (_T.WAITING, _E.TASK_COMPLETED): _T.COMPLETED,
     (_T.WAITING, _E.TASK_FAILED): _T.FAILED,
     (_T.WAITING, _E.TASK_CANCELLED): _T.CANCELLED,

@@ -16,6 +16,7 @@ from kallista.core.expressions import (
     compile_condition,
     compile_value,
 )
+from kallista.core.limits import LimitSpec
 from kallista.core.plan import WHOLE_RUN
 from kallista.core.states import Ending, RunKind, TaskStatus, status_after
 from kallista.core.types import Json, RunId, StepId
@@ -40,10 +41,14 @@ class StepWiring(Struct, frozen=True, gc=False):
     values: Compiled | None
     cases: tuple[Compiled, ...] = ()
     items: Compiled | None = None
+    limits: tuple[tuple[LimitSpec, Compiled | None], ...] = ()
+    """Its limits, each with its key where that has to be resolved."""
 
     def __iter__(self) -> Iterator[Compiled]:
         """All there are."""
-        return (one for one in (self.when, self.values, self.items, *self.cases) if one is not None)
+        keys = (key for _, key in self.limits)
+        all = (self.when, self.values, self.items, *self.cases, *keys)
+        return (one for one in all if one is not None)
 
 
 class Wiring(Struct, frozen=True, gc=False):
@@ -82,6 +87,7 @@ def wiring(definition: Definition) -> Wiring:
             values=compile_value(dict(values_of(spec))),
             cases=_cases(spec),
             items=compile_value(spec.work.items) if isinstance(spec.work, MapSpec) else None,
+            limits=_limits_of(spec),
         )
         for spec in definition.steps
     )
@@ -105,6 +111,11 @@ def _others(references: Iterable[Reference]) -> Mapping[RunId, frozenset[StepId]
         elif rest[0] == RESULTS and before is not None:
             found[id] = before | {StepId(rest[1])}
     return {id: found[id] for id in sorted(found)}
+
+
+def _limits_of(spec: StepSpec) -> tuple[tuple[LimitSpec, Compiled | None], ...]:
+    limits = spec.work.limits if isinstance(spec.work, TaskSpec) else ()
+    return tuple((limit, compile_value(limit.key)) for limit in limits)
 
 
 def _cases(spec: StepSpec) -> tuple[Compiled, ...]:

@@ -5,9 +5,14 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Final
 
+from msgspec.structs import replace
+
 from kallista.core.birth import newborn_child
+from kallista.core.decide.limiting import with_gates
 from kallista.core.decide.lines import priority_of
-from kallista.core.plan import Fence, NewRun, Ownership, Plan
+from kallista.core.definitions import Definition
+from kallista.core.encoding import definition_hash, definition_text
+from kallista.core.plan import Fence, NewRun, Ownership, Plan, Redefinition
 from kallista.core.run import Draft
 from kallista.core.states import HEARD, RunKind
 from kallista.core.types import RunKey
@@ -33,9 +38,10 @@ def plan_of(
         heard: The steps that may have heartbeats in the store.
     """
     is_from_outside = fence.epoch is None and ownership is None
-    is_process = draft.run.definition.kind is _PROCESS
+    definition = draft.run.definition
+    is_process = definition.kind is _PROCESS
     recall = tuple(draft.stopped) if is_process else ()
-    return Plan(  # by position: 18 names cost 1 µs
+    plan = Plan(  # by position: 18 names cost 1 µs
         key,
         fence,
         draft.head,
@@ -55,7 +61,15 @@ def plan_of(
         () if draft.failures is None else tuple(draft.failures.items()),
         draft.budget,
         tuple([at for at in heard if draft.step(at).status not in HEARD]) if heard else (),
+        draft.inbox_changes,
     )
+    return with_gates(plan, draft) if definition.limited else plan
+
+
+def redefining(plan: Plan, definition: Definition) -> Plan:
+    """The same plan of a run that runs another definition from now on."""
+    hash, text = definition_hash(definition), definition_text(definition)
+    return replace(plan, redefine=Redefinition(hash, text, len(definition.steps)))
 
 
 def _children(draft: Draft, key: RunKey) -> tuple[NewRun, ...]:

@@ -110,6 +110,7 @@ class ActiveRun(Struct, eq=False):
             self.version,
             head,
             steps,
+            origin.forked_from,
         )
 
 

@@ -25,9 +25,9 @@ class Beginning:
     """What the store asks during one claim; it may be on another thread.
 
     Only what needs nothing but the claimed record is begun here: one task of a run that nobody
-    drove and nobody executed anything of, whose config reads no result. All else is left to the
-    driver. Single tasks that come one after another and are at the same point begin alike: that is
-    decided once for all of them.
+    drove and nobody executed anything of, whose config reads no result, and to which nothing can
+    have been sent. All else is left to the driver. Single tasks that come one after another and are
+    at the same point begin alike: that is decided once for all of them.
 
     Args:
         slots: Who gets a place; what is begun holds one.
@@ -68,7 +68,7 @@ class Beginning:
         definition = self._definitions.known(record.definition)
         if definition is None or not _is_simple(record):
             return None
-        if wiring(definition).read or definition.maps:
+        if wiring(definition).read or definition.maps or definition.asks:
             return None
         if definition.is_budgeted:
             return None

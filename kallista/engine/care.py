@@ -288,6 +288,8 @@ _LINKS: Final[Mapping[str, str]] = {
     "line": "a line of the queue ({about!r}, step {step}) is of a run ({run}) that has none there",
     "loan": "a loan ({about!r}, step {step}) points to a run ({run}) that has none there",
     "wait": "a run ({run}) that does not exist waits for {about!r}",
+    "signal": "a signal ({about!r}) for a run ({run}) is missing in its history",
+    "question": "what a step ({step}) of a run ({run}) asks is missing in its history",
     "tag": "the tag {about!r} points to a run ({run}) that does not exist",
     "failure": "a failure ({about!r}, step {step}) is of a run ({run}) that has none there",
     "same": "the key {about!r} of requests that are the same stands for a run ({run}) that is gone",

@@ -96,13 +96,17 @@ class Creator:
         capacity = self._slots.capacity(going_on=False)
         draft = started(wanted, now, capacity) if start else created(wanted, now)
         run = newborn(wanted, draft, now, self._slots.worker if draft.launched else None)
+        taken = capacity.taken
+        if taken and not draft.launched:  # its children come first, so it only opens
+            self._give_back(taken)
+            taken = []
         try:
             with self._driver.creating(wanted.id):
                 made = await self._store.create(run)
                 if made.new and draft.launched:
                     self._driver.begin(made.key, draft, run)
         except BaseException as error:
-            self._give_back(capacity.taken)
+            self._give_back(taken)
             if isinstance(error, StoreUncertainError):
                 self._on_queued(now, wanted.priority)  # it may be there, and wait for a worker
                 self._driver.in_background(self._driver.look_after(wanted.id))
@@ -121,7 +125,7 @@ class Creator:
             for entry in draft.enqueue:
                 self._on_queued(entry.ready_at, entry.priority)
         else:
-            self._give_back(capacity.taken)
+            self._give_back(taken)
         return made
 
     async def _create_unheard(self, run: NewRun) -> None:
@@ -166,7 +170,7 @@ class Creator:
         id = request.id or RunId(uuid7(self._clock.now(), self._entropy(10)))
         return Wanted(
             id, request.definition, request.inputs, request.priority, request.tags,
-            request.ready_at, deduplicate=request.deduplicate,
+            request.ready_at, deduplicate=request.deduplicate, fork=request.fork,
         )  # fmt: skip
 
     async def _refuse_schedule_ids(self, requests: Sequence[RunRequest]) -> None:

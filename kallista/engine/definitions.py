@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
 from functools import cached_property
-from typing import TypeVar, cast
+from typing import Final, TypeVar, cast
 from zoneinfo import ZoneInfo
 
 from kallista.core.definitions import Definition
@@ -29,6 +29,7 @@ from kallista.core.parsing import (
     parse_process,
     parse_task,
     parse_workflow,
+    with_changes,
 )
 from kallista.core.plain import plain
 from kallista.core.plan import type_of_lane
@@ -38,6 +39,9 @@ from kallista.core.wall_clock import zone_named
 from kallista.engine.clock import Clock
 from kallista.errors import DefinitionError, NotFoundError, UsageError
 from kallista.store.port import Store
+
+CURRENT: Final = "current"
+"""What asks for the definition that a name stands for now."""
 
 ReadT = TypeVar("ReadT", Definition, Document)
 
@@ -158,6 +162,27 @@ class StoredDefinitions:
     ) -> Mapping[str, Json]:
         """The arguments of a run, checked and completed by defaults."""
         return check_inputs(definition, values or {}, self._limits.max_payload_bytes)
+
+    async def another(
+        self, kind: RunKind, name: str, wanted: Mapping[str, object] | str
+    ) -> Definition:
+        """What ``current`` means today: the definition of the name; or one that is described."""
+        if isinstance(wanted, str):
+            if wanted != CURRENT:
+                raise UsageError(f"definition must be {CURRENT!r} or a description, not {wanted!r}")
+            return await self._named(kind, name)
+        read = await self.document({"kind": kind.value, "name": name, **wanted})
+        if read.definition.kind is not kind:
+            raise UsageError(f"it describes a {read.definition.kind}, and this is a {kind}")
+        return read.definition
+
+    async def changed(
+        self, definition: Definition, changes: Mapping[str, Mapping[str, object]]
+    ) -> Definition:
+        """A definition, some steps of which are given something else."""
+        return await self._read(
+            lambda check: with_changes(definition, changes, check, self._limits)
+        )
 
     async def define(self, definition: Definition) -> None:
         """Let the definition's name mean it from now on."""

@@ -31,6 +31,8 @@ class Dispatcher:
         driver: Who gets what was claimed.
         borrower: Who gets the steps of runs that other workers drive.
         on_refused: Called when nothing is given to this worker, for it counts as dead.
+        ageing: For how long a task has to wait to be as urgent as if its priority were higher by
+            one; None: it never is.
     """
 
     def __init__(
@@ -42,6 +44,7 @@ class Dispatcher:
         driver: Driver,
         borrower: Borrower,
         on_refused: Callable[[], None],
+        ageing: Micros | None,
     ) -> None:
         self._store = store
         self._clock = clock
@@ -50,6 +53,7 @@ class Dispatcher:
         self._driver = driver
         self._borrower = borrower
         self._on_refused = on_refused
+        self._ageing = ageing
         self.alarm = Alarm(clock)
         self._in_doubt = False
         self._one_at_a_time = asyncio.Lock()
@@ -121,7 +125,12 @@ class Dispatcher:
     def _request(self) -> ClaimRequest:
         slots = self._slots
         request = ClaimRequest(
-            slots.worker, self._clock.now(), slots.free, slots.limits(), self.within
+            slots.worker,
+            self._clock.now(),
+            slots.free,
+            slots.limits(),
+            self.within,
+            ageing=self._ageing,
         )
         if not slots.spare:
             return request

@@ -12,9 +12,10 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Collection, Coroutine, Sequence
 from functools import partial
-from typing import Protocol
+from typing import Final, Protocol
 
 from kallista.core.commands import (
+    AnyCommand,
     AttemptEnded,
     Command,
     Dispatch,
@@ -26,11 +27,12 @@ from kallista.core.decide import NO_CAPACITY, decide
 from kallista.core.definitions import TaskSpec
 from kallista.core.outcomes import HandedBack
 from kallista.core.plan import WHOLE_RUN, Fence, NewRun, Ownership, Plan
+from kallista.core.redefining import misfits, redefined
 from kallista.core.run import Draft, Run
 from kallista.core.states import ACTIVE_RUN, FINISHED_RUN, EventKind, RunKind, TaskStatus
 from kallista.core.types import Micros, RunId, RunKey, TaskType, WorkerKey
 from kallista.core.wiring import wiring
-from kallista.core.writing import plan_of
+from kallista.core.writing import plan_of, redefining
 from kallista.engine.active import (
     ActiveRun,
     DefinitionCache,
@@ -54,11 +56,14 @@ from kallista.engine.mailbox import (
 from kallista.engine.notices import Notices
 from kallista.engine.slots import Slots
 from kallista.errors import (
+    ConflictError,
+    KallistaError,
     LeaseLost,
     NotFoundError,
     StateError,
     StoreError,
     StoreUncertainError,
+    UsageError,
 )
 from kallista.store.port import (
     NEW_EPOCH,
@@ -70,6 +75,9 @@ from kallista.store.port import (
 )
 
 _log = logging.getLogger("kallista.engine")
+
+REFUSALS: Final = (StateError, UsageError, NotFoundError, ConflictError)
+"""What a decision raises when a command is none that the run can carry out."""
 
 
 class Attempts(Protocol):
@@ -200,7 +208,7 @@ class Driver:
         self._advance(active)
 
     def ask(
-        self, active: ActiveRun, command: Command, *, fresh: bool = False
+        self, active: ActiveRun, command: AnyCommand, *, fresh: bool = False
     ) -> asyncio.Future[bool]:
         """Let a run decide on a command; the future tells whether it changed anything."""
         answer: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
@@ -208,7 +216,7 @@ class Driver:
         self._advance(active)
         return answer
 
-    def take(self, record: RunRecord, command: Command) -> asyncio.Future[bool]:
+    def take(self, record: RunRecord, command: AnyCommand) -> asyncio.Future[bool]:
         """Decide on a command for a run that nobody drives, and drive it if it starts here."""
         active = self._activate(record)
         self._suspect(active, _workers_of(record))
@@ -266,8 +274,8 @@ class Driver:
     def _decide_first(self, active: ActiveRun, looks: Collection[int] = ()) -> None:
         """Decide on a run as it was just read, once what its expressions read is there as well."""
         definition = active.run.definition
-        needs_facts = wiring(definition).read or definition.maps or definition.is_budgeted
-        if looks or active.suspects or needs_facts:
+        reads = wiring(definition).read or definition.maps or definition.asks
+        if looks or active.suspects or reads or definition.is_budgeted:
             self._prepare(active, looks, reread=False)
         else:
             self._advance(active)
@@ -443,6 +451,7 @@ class Driver:
                 self._lose(active)
                 return
             await self._facts.fill_outputs(active.key, active.run)
+            await self._facts.fill_inbox(active.key, active.run)
             if anew:
                 self._match_attempts(active)  # what starts now reads those outputs
             seen = await self._look(active, looks)
@@ -489,7 +498,7 @@ class Driver:
         capacity = self._slots.capacity(going_on=AttemptEnded in map(type, batch))
         try:
             draft = decide(active.run, batch, self._clock.now(), capacity)
-        except StateError as error:
+        except REFUSALS as error:
             if not self._looks_first(active, asked):
                 self._refuse(active, asked, error)
             return
@@ -552,7 +561,7 @@ class Driver:
             return Ownership(None, active.epoch) if active.owned else None
         return None if active.owned else Ownership(self._slots.worker, active.epoch)
 
-    def _refuse(self, active: ActiveRun, asked: Asked | None, error: StateError) -> None:
+    def _refuse(self, active: ActiveRun, asked: Asked | None, error: KallistaError) -> None:
         if asked is None:
             raise error
         if not asked.answer.done():
@@ -647,6 +656,9 @@ class Driver:
         self._notices.tell(active.run.id, over=over, final=final)
         for entry in draft.enqueue:
             self._on_queued(entry.ready_at, entry.priority)
+        limited = active.run.definition.limited
+        if limited and not limited.isdisjoint(draft.changed):
+            self._on_queued(Micros(0), active.run.priority)  # who comes next may have become due
         if draft.wake or draft.children or draft.announce or (draft.wake_parent and active.parent):
             self._on_queued(Micros(0), active.run.priority)
 
@@ -744,7 +756,8 @@ class Driver:
             return False
         if record.version != active.version:
             outputs = active.run.outputs
-            active.run = run_of(record, active.run.definition)
+            definition = self._definitions.get(record.definition, record.definition_content)
+            active.run, active.origin = run_of(record, definition), record
             active.run.outputs.update(outputs)
             active.all_results = False
             active.version = record.version
@@ -806,7 +819,9 @@ class Driver:
 
     # commands for runs that may be driven by anybody
 
-    async def command(self, key: RunKey, command: Command, seen: RunRecord | None = None) -> bool:
+    async def command(
+        self, key: RunKey, command: AnyCommand, seen: RunRecord | None = None
+    ) -> bool:
         """Decide on a command wherever the run is driven; true when it changed something.
 
         Args:
@@ -815,8 +830,10 @@ class Driver:
             seen: The run as it was just read.
 
         Raises:
-            NotFoundError: The run is gone.
+            NotFoundError: The run is gone, or has no such step.
             StateError: The command does not fit.
+            UsageError: A signal or an answer is none that the run takes.
+            ConflictError: Another signal has this id, or the approval was answered otherwise.
         """
         while True:
             active = self._active.get(key)
@@ -869,24 +886,58 @@ class Driver:
             if key not in self._active:
                 self.take_up(key, [], {WHOLE_RUN})
 
-    async def _command_from_outside(self, record: RunRecord, command: Command) -> bool:
+    async def _command_from_outside(self, record: RunRecord, command: AnyCommand) -> bool:
         """Decide for a run that another program drives, or nobody: it is told by the store."""
-        definition = self._definitions.get(record.definition, record.definition_content)
-        run = run_of(record, definition)
-        await self._facts.fill_outputs(record.key, run)
-        await self._facts.of_budget(record.key, run)
-        draft = decide(run, [command], self._clock.now(), NO_CAPACITY)
+        draft = await self._decided_outside(record, command)
         if not changes_something(draft):
             return False
+        heard = maybe_heard(record.steps)
+        plan = plan_of(draft, record.key, Fence(record.version, None), None, heard)
+        if isinstance(command, Command) and command.definition is not None:
+            plan = redefining(plan, draft.run.definition)
         try:
-            fence = Fence(record.version, None)
-            heard = maybe_heard(record.steps)
-            await self._store.commit(plan_of(draft, record.key, fence, None, heard))
+            await self._store.commit(plan)
         finally:  # it may have been written, whatever has become of the caller and the answer
             self._knowledge.ended(record.id)
             self._notices.tell(record.id, over=True)
             self._on_queued(Micros(0), record.priority)
         return True
+
+    async def _decided_outside(self, record: RunRecord, command: AnyCommand) -> Draft:
+        definition = self._definitions.get(record.definition, record.definition_content)
+        run = run_of(record, definition)
+        after = command.definition if isinstance(command, Command) else None
+        if after is not None and not any(misfits(run, after)):
+            other = redefined(run, after)
+            await self._facts.fill_outputs(record.key, other)
+            run.outputs.update(other.outputs)
+        await self._facts.fill_outputs(record.key, run)
+        await self._facts.of_budget(record.key, run)
+        await self._facts.fill_inbox(record.key, run)
+        return decide(run, [command], self._clock.now(), NO_CAPACITY)
+
+    async def retry_otherwise(self, id: RunId, command: Command, *, dry_run: bool) -> bool:
+        """Let a run that nobody drives go on with another definition; true when it does so now.
+
+        Args:
+            id: The run.
+            command: A retry with a definition.
+            dry_run: Only decide, and write nothing.
+
+        Raises:
+            NotFoundError: The run is gone.
+            StateError: It has not failed, or the definition does not fit.
+        """
+        while True:
+            record = await self._store.load(id)
+            if record is None:
+                raise NotFoundError(f"the run {id!r} has been deleted")
+            try:
+                if not dry_run:
+                    return await self._command_from_outside(record, command)
+                return changes_something(await self._decided_outside(record, command))
+            except LeaseLost:
+                continue
 
     def in_background(self, work: Coroutine[None, None, None]) -> None:
         """Let something go on beside what is asked."""

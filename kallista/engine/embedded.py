@@ -12,16 +12,22 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from kallista.core.commands import AttemptEnded, Command, Verb
+from kallista.core.definitions import Definition
 from kallista.core.durations import to_datetime
+from kallista.core.encoding import definition_hash
 from kallista.core.events import Heartbeat
 from kallista.core.handlers import Handlers
 from kallista.core.ids import may_exist
+from kallista.core.json_text import from_json
 from kallista.core.plan import DEFAULT_QUEUE, type_of_lane
+from kallista.core.redefining import difference
 from kallista.core.snapshots import (
     AnySnapshot,
     Explanation,
+    Forked,
     HistoryEvent,
     Page,
+    Redefined,
     Replay,
     RunSummary,
 )
@@ -32,12 +38,13 @@ from kallista.core.states import (
 )
 from kallista.core.types import (
     MAX_PAYLOAD_BYTES,
+    Json,
     Micros,
     RunId,
     RunKey,
     ScheduleId,
 )
-from kallista.engine.active import ActiveRun, DefinitionCache
+from kallista.engine.active import ActiveRun, DefinitionCache, run_of
 from kallista.engine.alarm import Alarm, repeat
 from kallista.engine.borrower import Borrower
 from kallista.engine.clock import Clock
@@ -52,7 +59,8 @@ from kallista.engine.heartbeats import Hearing, Heartbeats
 from kallista.engine.knowledge import Knowledge
 from kallista.engine.notices import Notices
 from kallista.engine.paging import checked_limit, checked_statuses, cursor_of, read_cursor
-from kallista.engine.port import ListRequest, RunRequest, Schedules
+from kallista.engine.people import People
+from kallista.engine.port import ForkRequest, ListRequest, Outside, RunRequest, Schedules
 from kallista.engine.processes import ProcessPool
 from kallista.engine.scheduling import StoredSchedules
 from kallista.engine.slots import Slots
@@ -109,6 +117,8 @@ class Options:
         take_over_every: How often it looks for workers that have died, while there are others.
         lease: How long a worker may be silent before others take over its work; it renews its
             own three times as often.
+        ageing: For how long a task has to wait to be served before those of a priority higher by
+            one that have become due by then; None: it never is.
         max_payload_bytes: How long an encoded result may be.
         retention: For how long runs are kept once they are over; those of which nothing is said
             are kept for ever.
@@ -123,6 +133,7 @@ class Options:
     look_every: Micros = Micros(200_000)
     take_over_every: Micros = Micros(750_000)
     lease: Micros = Micros(30_000_000)
+    ageing: Micros | None = Micros(60_000_000)
     max_payload_bytes: int = MAX_PAYLOAD_BYTES
     retention: tuple[Rule, ...] = ()
 
@@ -182,6 +193,7 @@ class EmbeddedEngine:
         )
         self._processes = processes
         self._threads = threads or Threads(options.max_concurrency)
+        self._ledger = Ledger(store, clock, self._place_is_free)
         self._heartbeats = Heartbeats(store, clock)
         self._executor = Executor(
             handlers,
@@ -194,7 +206,7 @@ class EmbeddedEngine:
             processes,
             self._heartbeats,
             options.max_payload_bytes,
-            Ledger(store, clock, self._place_is_free),
+            self._ledger,
         )
         self._driver.attempts = self._borrower.attempts = self._executor
         self._dispatcher = Dispatcher(
@@ -205,6 +217,7 @@ class EmbeddedEngine:
             self._driver,
             self._borrower,
             self._refused,
+            options.ageing,
         )
         self._firings = Firings(
             store, clock, self._definitions, self._queued, self._cancel_for_firing
@@ -250,6 +263,15 @@ class EmbeddedEngine:
             self._knowledge,
             self._queued,
             self._schedules_changed,
+        )
+        self._people = People(
+            store,
+            self._driver,
+            self._definitions,
+            self._any_record,
+            clock.now,
+            entropy,
+            options.max_payload_bytes,
         )
         self._services: list[asyncio.Task[None]] = []
         self._is_known = False
@@ -398,6 +420,7 @@ class EmbeddedEngine:
         finally:
             self._threads.close()
             await self._processes.close()
+            self._ledger.close()
             await self._store.close()
 
     async def _retire(self) -> None:
@@ -486,6 +509,11 @@ class EmbeddedEngine:
         """Its schedules."""
         return self._schedules
 
+    @property
+    def outside(self) -> Outside:
+        """What comes to its runs from outside."""
+        return self._people
+
     def now(self) -> Micros:
         """The moment, by the engine's clock."""
         return self._clock.now()
@@ -526,6 +554,36 @@ class EmbeddedEngine:
                 f"{record.kind} {record.id!r} is an item of {step!r}: retry {of.id!r}, which runs"
                 " what has failed there, once nothing of it is under way"
             )
+
+    async def running(self, kind: RunKind, id: RunId) -> tuple[Definition, Mapping[str, Json]]:
+        """What a run runs, and its arguments."""
+        record = await self._record(kind, id)
+        return self._snapshots.definition(record), from_json(record.inputs)
+
+    async def retry_otherwise(
+        self, kind: RunKind, id: RunId, command: Command, *, dry_run: bool
+    ) -> Redefined:
+        """Let a failed run go on with the definition that the command brings."""
+        record = await self._record(kind, id)
+        before, after = self._snapshots.definition(record), command.definition
+        assert after is not None, "the command brings one"
+        await self._driver.retry_otherwise(id, command, dry_run=dry_run)
+        differs = difference(run_of(record, before), after)
+        return Redefined(
+            id, record.definition, definition_hash(after), differs.changed, differs.added,
+            differs.too_late, differs.again,
+        )  # fmt: skip
+
+    async def fork(self, kind: RunKind, request: ForkRequest) -> Forked:
+        """Create and start a run that keeps what another one did before a step."""
+        from kallista.engine.forking import Forker  # only who forks pays for it
+
+        forker = Forker(self._store, self._definitions, self._facts, self._create_started)
+        return await forker.fork(await self._record(kind, request.source), request)
+
+    async def _create_started(self, request: RunRequest) -> RunId:
+        [id] = await self._creator.create_all([request], start=True)
+        return id
 
     async def get(self, kind: RunKind, id: RunId) -> AnySnapshot:
         """The run as it is now."""
@@ -659,9 +717,7 @@ class EmbeddedEngine:
 
     async def replay(self, id: str) -> Replay:
         """What the history of a run leads to."""
-        record = await self._find(id)
-        if record is None:
-            raise await self._nothing("run", id)
+        record = await self._any_record(id)
         from kallista.engine.promises import Promises  # only who replays pays for it
 
         return await Promises(self._store, self._definitions).replayed(record)
@@ -673,6 +729,12 @@ class EmbeddedEngine:
 
     async def _find(self, id: str) -> RunRecord | None:
         return await self._store.load(RunId(id)) if may_exist(id) else None
+
+    async def _any_record(self, id: str) -> RunRecord:
+        record = await self._find(id)
+        if record is None:
+            raise await self._nothing("run", id)
+        return record
 
     async def _record(self, kind: RunKind, id: RunId) -> RunRecord:
         record = await self._find(id)

@@ -460,10 +460,13 @@ _NOTHING: Final[Mapping[str, Json]] = {}
 
 
 def _generation(run: Run, position: int) -> int:
-    """What runs at the end of a run is another thing at each end, should the run be retried."""
+    """What runs at the end of a run is another thing at each end, should the run be retried.
+
+    It stays the same when that moment is later by a pause.
+    """
     if run.definition.steps[position].phase is not Phase.FINALLY:
         return 0
-    return run.steps[position].since or 0
+    return (run.steps[position].since or 0) - run.head.stood_still
 
 
 def _before(definition: Definition, position: int) -> Iterator[int]:

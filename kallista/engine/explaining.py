@@ -8,11 +8,13 @@ from typing import Final
 
 from msgspec.structs import replace
 
+from kallista.core.birth import content_of
 from kallista.core.definitions import ChildSpec, Definition, Phase, SwitchSpec, TaskSpec, Work
 from kallista.core.durations import format_duration, to_datetime
 from kallista.core.events import Heartbeat, StepState
 from kallista.core.ids import child_id
 from kallista.core.json_text import from_json
+from kallista.core.plain import some
 from kallista.core.plan import (
     DEFAULT_QUEUE,
     WHOLE_RUN,
@@ -25,6 +27,7 @@ from kallista.core.schedules import Overlap, Schedule
 from kallista.core.snapshots import Explanation
 from kallista.core.states import (
     UNDOING,
+    EventKind,
     ProcessStatus,
     RunKind,
     ScheduleStatus,
@@ -33,13 +36,16 @@ from kallista.core.states import (
 )
 from kallista.core.types import JsonText, Micros, RunId, TaskType
 from kallista.engine.active import DefinitionCache, has_begun
+from kallista.engine.asking import told_questions
 from kallista.engine.awaited import Awaited
 from kallista.engine.awaited_told import AwaitedTold
+from kallista.engine.counting import Counting
 from kallista.engine.heartbeats import Hearing
 from kallista.engine.snapshots import as_seen, choice_told, items_snapshot, shown
 from kallista.store.port import RunRecord, Store
 
 _SHOWN_AT_MOST = 3
+_HISTORY_PAGE = 1000
 
 _WAITS: Final = (Overlap.QUEUE, Overlap.REPLACE)
 """What lets a firing wait for the end of the one before."""
@@ -89,6 +95,7 @@ class Explainer:
         self._awaited_told = AwaitedTold(store, definitions, awaited)
         self._hearing = hearing
         self._now = now
+        self._counting = Counting(store, definitions)
 
     async def run(self, record: RunRecord) -> Explanation:
         """Why a run is where it is, and who waits for it."""
@@ -101,7 +108,8 @@ class Explainer:
         return replace(explained, awaited_by=await self._awaited_told.awaited_by(record.id))
 
     async def _where(self, record: RunRecord, definition: Definition) -> Explanation:
-        what = f"{record.kind.value.capitalize()} {record.id!r}"
+        what = f"{record.kind.value.capitalize()} {record.id!r}{_origin(record)}"
+        what += await self._redefined(record)
         explained = _with_expiry(await self._of(record, definition, what), record, definition)
         return _with_same(explained, await self._store.same_key(record.key), self._now())
 
@@ -113,13 +121,34 @@ class Explainer:
                 return await self._dependencies(record, definition, what)
             case ProcessStatus.PAUSED:
                 why = await self._used_up(record, definition)
-                paused = self._said(record, f"{what} is paused{_in_flight(record)}{why}", "paused")
+                told = f"{what} is paused{_in_flight(record)}{_stands_still(record)}{why}"
+                paused = self._said(record, told, "paused")
                 return _with_ending(paused, record)
             case ProcessStatus.COMPLETED | ProcessStatus.FAILED | ProcessStatus.CANCELLED:
                 return await self._finished(record, definition, what)
             case _:
                 explained = await self._running(record, definition, what)
                 return _with_ending(explained, record)
+
+    async def _redefined(self, record: RunRecord) -> str:
+        """Since when a run has had another definition than it was asked for with, if it has."""
+        asked = content_of(
+            record.kind, record.definition, from_json(record.inputs), record.priority, record.tags,
+            record.forked_from,
+        )  # fmt: skip
+        if asked == record.content:
+            return ""
+        seen, last = 0, None
+        while page := await self._store.history(record.key, seen, _HISTORY_PAGE):
+            seen += len(page)
+            changes = [event for event in page if event.kind is EventKind.RUN_REDEFINED]
+            last = changes[-1] if changes else last
+        if last is None:
+            return ""
+        told = from_json(last.data or "{}")
+        ids = [*told["changed"], *told["added"]]
+        changed = f": {some(ids)}" if ids else ""
+        return f", with definition {told['after'][:12]} since {_shown(last.at)}{changed},"
 
     async def _with_choices(
         self, explained: Explanation, record: RunRecord, definition: Definition
@@ -232,10 +261,16 @@ class Explainer:
             ids = [definition.steps[position].id or record.id for position in running]
             signs = await self._signs(record, definition, running)
             return self._said(record, f"{what} is {executing}{signs}", "running", ids)
+        if definition.asks:
+            questions = told_questions(record, await self._store.inbox(record.key))
+            if questions is not None:
+                sentence, reason, names = questions
+                return self._said(record, f"{what} waits {sentence}", reason, names)
         children = [
             position
             for position, step in steps
-            if step.status is TaskStatus.WAITING and step.ready_at is None
+            if step.status is TaskStatus.WAITING
+            and not isinstance(definition.steps[position].work, TaskSpec)
         ]
         if children:
             return await self._children(record, definition, what, children)
@@ -322,6 +357,11 @@ class Explainer:
             told = ", ".join(_lane_told(type, elsewhere) for type in unknown)
             sentence = f"{what} waits for a worker with task type {told}; none is alive"
             return self._said(record, sentence, "waits_for_task_type", unknown)
+        wait = await self._counting.wait(record.key, due) if definition.limited else None
+        if wait is not None:
+            which = "" if record.kind is RunKind.TASK else f" to start {names}"
+            sentence = f"{what} {wait.sentence}{which}"
+            return self._said(record, sentence, "waits_for_limit", wait.names)
         sentence = f"{what} waits for a free place on a worker to start {names}"
         return self._said(record, sentence, "waits_for_place", types)
 
@@ -405,6 +445,18 @@ def _lane_told(lane: TaskType, elsewhere: Collection[TaskType]) -> str:
 def _in_flight(record: RunRecord) -> str:
     count = record.head.in_flight
     return f"; {count} still in flight" if count else ""
+
+
+def _origin(record: RunRecord) -> str:
+    if record.forked_from is None:
+        return ""
+    source, task = record.forked_from
+    return f", forked from {source!r} at {task!r},"
+
+
+def _stands_still(record: RunRecord) -> str:
+    since = record.head.still_since
+    return "" if since is None else f"; its clocks stand still since {_shown(since)}"
 
 
 def _names(definition: Definition, positions: list[int]) -> str:

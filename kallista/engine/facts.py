@@ -15,6 +15,7 @@ from kallista.core.commands import (
     Stimulus,
 )
 from kallista.core.definitions import ChildSpec, Definition, MapSpec
+from kallista.core.forking import kept_results
 from kallista.core.ids import child_id, item_id
 from kallista.core.items import items_in
 from kallista.core.json_text import NULL, from_json, to_json
@@ -63,12 +64,19 @@ class Facts:
         for position, outcome in outcomes.items():  # none of them where the run is gone meanwhile
             run.outputs[position] = await self.result(run.definition, position, outcome)
 
+    async def fill_inbox(self, key: RunKey, run: Run) -> None:
+        """Bring into memory what was sent to this run, if any of its steps may wait for that."""
+        if run.definition.asks:
+            run.inbox = await self._store.inbox(key)
+
     async def result(self, definition: Definition, position: int, outcome: JsonText) -> Json:
         """A completed step's result; that of a child run is what its own steps returned."""
         value: Json = from_json(outcome)
         match definition.steps[position].work:
             case ChildSpec():
-                return await self.results_of(_told(value)["run"])
+                told = _told(value)
+                kept = kept_results(told)
+                return await self.results_of(told["run"]) if kept is None else kept
             case MapSpec():
                 result: Json = _told(value)["result"]
                 return result
@@ -194,7 +202,8 @@ class Facts:
         step = record.steps[position]
         waiting = step.status is TaskStatus.WAITING
         head = record.head
-        return [ParentSeen(head.state, step.attempt, waiting, record.id, head.ending)]
+        still = head.still_since is not None
+        return [ParentSeen(head.state, step.attempt, waiting, record.id, head.ending, still)]
 
     async def of_budget(self, key: RunKey, run: Run) -> Sequence[Stimulus]:
         """What is spent of the budgets that hold for a run, which remembers it."""

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from kallista.core.commands import (
+    AnyCommand,
     BorrowerDied,
     BudgetSeen,
     ChildSeen,
-    Command,
     DependenciesSeen,
     Dispatch,
     ItemsSeen,
@@ -39,7 +39,7 @@ class Asked:
             nothing to do, for another program may have written meanwhile.
     """
 
-    command: Command
+    command: AnyCommand
     answer: asyncio.Future[bool]
     fresh: bool = False
 

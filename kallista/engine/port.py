@@ -12,15 +12,20 @@ from kallista.core.birth import SameAgain
 from kallista.core.commands import Command
 from kallista.core.definitions import Definition
 from kallista.core.expressions import Scope
+from kallista.core.forking import Fork
 from kallista.core.parsing import SingleTask
 from kallista.core.schedules import FiringRules
 from kallista.core.snapshots import (
+    Answered,
     AnySnapshot,
+    ApprovalSnapshot,
     BackfillMoment,
     Explanation,
+    Forked,
     HistoryEvent,
     NextFiring,
     Page,
+    Redefined,
     Replay,
     RunSummary,
     ScheduleSnapshot,
@@ -41,6 +46,7 @@ class RunRequest(Struct, frozen=True, gc=False):
         tags: To find it by.
         ready_at: Of a single task: from when it may run; None: now.
         deduplicate: What makes it the same as an earlier request, whose run is the answer then.
+        fork: Where it comes from, if it is a fork.
     """
 
     id: RunId | None
@@ -50,6 +56,32 @@ class RunRequest(Struct, frozen=True, gc=False):
     tags: tuple[str, ...]
     ready_at: Micros | None = None
     deduplicate: SameAgain | None = None
+    fork: Fork | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ForkRequest:
+    """A run that a user wants to go on from before a step of another one.
+
+    Args:
+        source: The other run.
+        task: The id of the step.
+        id: Given by the user, or None for a generated one.
+        definition: What the fork runs.
+        inputs: Its arguments.
+        changes: The ids of steps that the user gives something else.
+        reason: Why, for its history.
+        dry_run: Only say what would be done.
+    """
+
+    source: RunId
+    task: str
+    id: RunId | None
+    definition: Definition
+    inputs: Mapping[str, Json]
+    changes: frozenset[str]
+    reason: str | None
+    dry_run: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +204,11 @@ class Engine(Protocol):
         """Its schedules."""
         ...
 
+    @property
+    def outside(self) -> Outside:
+        """What comes to its runs from outside."""
+        ...
+
     def now(self) -> Micros:
         """The moment, by the engine's clock."""
         ...
@@ -198,6 +235,38 @@ class Engine(Protocol):
         Raises:
             NotFoundError: No such run of this kind.
             StateError: It does not fit the state the run is in.
+        """
+        ...
+
+    async def running(self, kind: RunKind, id: RunId) -> tuple[Definition, Mapping[str, Json]]:
+        """What a run runs, and its arguments. Raises ``NotFoundError``."""
+        ...
+
+    async def retry_otherwise(
+        self, kind: RunKind, id: RunId, command: Command, *, dry_run: bool
+    ) -> Redefined:
+        """Let a failed run go on with the definition that the command brings.
+
+        Args:
+            kind: Of what it is a run.
+            id: The run.
+            command: A retry with a definition.
+            dry_run: Only say what that would change.
+
+        Raises:
+            NotFoundError: No such run of this kind.
+            StateError: It has not failed, or the definition does not fit what it has done.
+        """
+        ...
+
+    async def fork(self, kind: RunKind, request: ForkRequest) -> Forked:
+        """Create and start a run that keeps what another one did before a step.
+
+        Raises:
+            NotFoundError: No such run of this kind.
+            UsageError: There is no such step to go on from, or what is changed is kept.
+            StateError: The other run has still to do what comes before the step.
+            ConflictError: Something else has the id.
         """
         ...
 
@@ -236,6 +305,47 @@ class Engine(Protocol):
 
     async def replay(self, id: str) -> Replay:
         """What the history of a run leads to. Raises ``NotFoundError``."""
+        ...
+
+
+class Outside(Protocol):
+    """What comes to runs from outside: signals, and the answers of people."""
+
+    async def send(self, id: RunId, name: str, payload: object, signal_id: str | None) -> str:
+        """Send a signal to a run of any kind; returns its id once it is durable.
+
+        Raises:
+            NotFoundError: No such run.
+            StateError: It has finished, or keeps too many that nobody has taken.
+            UsageError: None of its steps ever waits for such a signal, or for such a payload.
+            ConflictError: Another signal has this id.
+        """
+        ...
+
+    async def answer(
+        self,
+        id: RunId,
+        step: str | None,
+        *,
+        approved: bool,
+        by: str | None,
+        comment: str | None,
+        form: Mapping[str, object] | None,
+    ) -> Answered:
+        """Answer an approval of a run, or of one below it.
+
+        Raises:
+            NotFoundError: No such run or step.
+            StateError: It does not ask now.
+            UsageError: The form is not filled in well, or it is not clear which is meant.
+            ConflictError: It was answered otherwise.
+        """
+        ...
+
+    async def approvals(
+        self, id: RunId | None, cursor: str | None, limit: int
+    ) -> Page[ApprovalSnapshot]:
+        """What waits for a person, of all runs or of one and those below it."""
         ...
 
 
@@ -288,6 +398,18 @@ class Definitions(Protocol):
         self, definition: Definition, values: Mapping[str, object] | None
     ) -> Mapping[str, Json]:
         """The arguments of a run, checked and completed by defaults."""
+        ...
+
+    async def another(
+        self, kind: RunKind, name: str, wanted: Mapping[str, object] | str
+    ) -> Definition:
+        """What ``current`` means today: the definition of the name; or one that is described."""
+        ...
+
+    async def changed(
+        self, definition: Definition, changes: Mapping[str, Mapping[str, object]]
+    ) -> Definition:
+        """A definition, some steps of which are given something else."""
         ...
 
     async def define(self, definition: Definition) -> None:

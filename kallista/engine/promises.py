@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Final
 
 from kallista.core.decide.order import stands_behind
@@ -11,8 +12,9 @@ from kallista.core.dependencies import Verdict, standing
 from kallista.core.events import Event, RunHead, StepState
 from kallista.core.ids import child_id, item_id
 from kallista.core.items import items_in
+from kallista.core.limits import told as limit_told
 from kallista.core.plan import WAKE, WHOLE_RUN, Entry, Failing, alone, lane
-from kallista.core.run import Run, fold, follow
+from kallista.core.redefining import followed
 from kallista.core.snapshots import Replay
 from kallista.core.states import ACTIVE_RUN, FINISHED_RUN, HEARD, ProcessStatus, TaskStatus
 from kallista.core.types import Micros, RunId, RunKey, StepId, TaskType
@@ -23,6 +25,9 @@ from kallista.store.port import RunRecord, Store
 
 HISTORY_PAGE: Final = 1000
 _FAILED: Final = TaskStatus.FAILED
+UNFOLDABLE: Final = (StateError, ValueError, KeyError, IndexError, TypeError)
+"""What folding a history raises that breaks the law, or is damaged."""
+
 LOOKS: Final = 3
 """How often a run is looked at that seems broken: it may have moved on meanwhile."""
 
@@ -91,6 +96,9 @@ class Promises:
         for line in await self._store.budgets(record.key) if definition.budget else ():
             if line.run == record.id and line.share.spent < spent.get(line.unit, 0):
                 yield f"less of its budget of {line.unit!r} counts as spent than it has spent"
+        if definition.asks:
+            async for problem in self._inbox(record, definition):
+                yield problem
         async for problem in self._stuck(record, definition):
             yield problem
         for heard in await self._store.heartbeats([record.key]):
@@ -98,6 +106,26 @@ class Promises:
             if step.status not in HEARD or heard.heartbeat.attempt > step.attempt:
                 id = step_id(definition, heard.step, record)
                 yield f"a heartbeat is kept of its step {id!r}, which is {step.status}"
+
+    async def _inbox(self, record: RunRecord, definition: Definition) -> AsyncIterator[str]:
+        """Signals and questions that are not where history left them, or never come together."""
+        inbox = await self._store.inbox(record.key)
+        history = await self._history(record.key)
+        with suppress(*UNFOLDABLE):  # that is told already
+            told = followed(record.id, record.priority, definition, history).run.inbox
+            for what, stored, meant in (
+                ("signals", inbox.signals, told.signals),
+                ("open questions", inbox.asked, told.asked),
+            ):
+                if stored != meant:
+                    yield f"its {what} are {sorted(stored)}, and by its history {sorted(meant)}"
+        kept = {signal.name for signal in inbox.kept}
+        for position, asked in inbox.asked.items():
+            id = step_id(definition, position, record)
+            if record.steps[position].status is not TaskStatus.WAITING:
+                yield f"its step {id!r} asks something and is {record.steps[position].status}"
+            if asked.question.signal in kept:
+                yield f"its step {id!r} waits for {asked.question.signal!r}, which is there"
 
     async def _history(self, run: RunKey) -> Sequence[Event]:
         events: list[Event] = []
@@ -127,7 +155,8 @@ class Promises:
             yield "nothing would end it when it expires"
         if state is ProcessStatus.PENDING:
             return
-        counts = record.head.ending is None  # being wound up, it is over as far as that goes
+        # Being wound up, it is over as far as that goes; and no moment comes to what stands still.
+        counts = record.head.ending is None and record.head.still_since is None
         if deadline is not None and counts and not _queued(lines, WAKE, WHOLE_RUN, deadline):
             yield "nothing would end it at its deadline"
         if state is ProcessStatus.WAITING:
@@ -136,6 +165,11 @@ class Promises:
         if state in ACTIVE_RUN and not _goes_on(record, definition):
             yield "all its steps are over, and nothing would end it"
         lent = {loan.step for loan in await self._store.loans(record.key)}
+        for gate in await self._store.gates(record.key) if definition.limited else ():
+            if gate.worker is not None and gate.step not in lent:
+                id = step_id(definition, gate.step, record)
+                limit = limit_told(gate.limit.name)
+                yield f"its step {id!r} holds a place of {limit}, and does not run"
         for position, step in enumerate(record.steps):
             if position not in lent and not await self._moves(record, definition, position, lines):
                 id = step_id(definition, position, record)
@@ -158,13 +192,14 @@ class Promises:
         step, spec = record.steps[position], definition.steps[position]
         if step.status is TaskStatus.WAITING:
             if step.ready_at is not None:
-                return _queued(lines, WAKE, position, step.ready_at)
+                still = record.head.still_since is not None
+                return still or _queued(lines, WAKE, position, step.ready_at)
             if isinstance(spec.work, MapSpec):
                 return await self._items_move(record, spec.id, position, lines)
-            id = RunId(child_id(record.id, spec.id, 0))
-            return not isinstance(spec.work, ChildSpec) or await self._child_moves(
-                record, id, position, lines
-            )
+            if isinstance(spec.work, ChildSpec):
+                id = RunId(child_id(record.id, spec.id, 0))
+                return await self._child_moves(record, id, position, lines)
+            return position in (await self._store.inbox(record.key)).asked
         if step.status is not TaskStatus.SCHEDULED or record.head.state not in ACTIVE_RUN:
             return True
         if step.ready_at is None and spec.phase is not Phase.MAIN:
@@ -221,8 +256,8 @@ def told_otherwise(
         yield f"its history has a gap at event {missing}"
         return
     try:
-        folded = fold(Run.new(record.id, definition, {}, record.priority), events)
-    except (StateError, ValueError, KeyError, IndexError, TypeError) as error:
+        folded, _ = followed(record.id, record.priority, definition, events)
+    except UNFOLDABLE as error:
         yield f"its history cannot be followed ({error})"
         return
     if folded.head != record.head:
@@ -245,8 +280,8 @@ def _failures(
     head = record.head
     if head.outcome is None and all(step.status is not _FAILED for step in record.steps):
         return {}
-    draft = follow(Run.new(record.id, definition, {}, record.priority), events)
-    return {at: failing for at, failing in (draft.failures or {}).items() if failing is not None}
+    _, failures = followed(record.id, record.priority, definition, events)
+    return {at: failing for at, failing in failures.items() if failing is not None}
 
 
 def _goes_on(record: RunRecord, definition: Definition) -> bool:

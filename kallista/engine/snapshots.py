@@ -113,7 +113,8 @@ class SnapshotBuilder:
             if record.steps[position].status is TaskStatus.COMPLETED and position in outcomes
         }
         heard = await self._hearing.of([record])
-        moments, now = _Moments(), self._now()
+        moments = _Moments()
+        now = self._now() if record.head.still_since is None else record.head.still_since
         steps = tuple(
             [
                 _step(record, always, state, outcomes.get(position), results, heard, moments, now)
@@ -490,7 +491,8 @@ def _errors(
 
 _Common: TypeAlias = tuple[
     RunId, RunKind, str, Mapping[str, Json], tuple[RunError, ...], int, int, tuple[str, ...],
-    RunId | None, datetime, datetime | None, datetime | None, datetime | None,
+    RunId | None, datetime, datetime | None, datetime | None, datetime | None, datetime | None,
+    RunId | None, StepId | None,
 ]  # fmt: skip
 """The fields that the snapshots of all kinds share, in their order."""
 
@@ -504,11 +506,14 @@ def _common(
 ) -> _Common:
     """What the snapshots of all kinds share."""
     head, expires = record.head, definition.expires
+    forked_from, forked_at = record.forked_from or (None, None)
     return (
         record.id, record.kind, record.name, inputs, errors, head.in_flight, record.priority,
         record.tags, record.parent_id, to_datetime(record.created_at), moments[head.started_at],
         moments[head.ended_at],
         None if expires is None else to_datetime(expires.moment(record.created_at)),
+        moments[head.still_since],
+        forked_from, forked_at,
     )  # fmt: skip
 
 

@@ -33,6 +33,11 @@ class Ledger:
         self._lines: list[Spent] = []
         self._written: asyncio.Future[None] | None = None
         self._writer: asyncio.Task[None] | None = None
+        self._closed = False
+
+    def close(self) -> None:
+        """The store is closed: what a thread that cannot be stopped still spends is not written."""
+        self._closed = True
 
     def spend(self, line: Spent) -> asyncio.Future[None]:
         """Write a line; the future is done once that is durable."""
@@ -57,6 +62,9 @@ class Ledger:
             try:
                 woken = await self._store.spend(lines)
             except StoreError as error:
+                if self._closed:
+                    _log.error("%d amounts that were spent are not written: %s", len(lines), error)
+                    return
                 _log.warning("what was spent could not be written and is tried again: %s", error)
                 await pass_by(self._clock, TRY_AGAIN_AFTER)
             else:

@@ -38,6 +38,14 @@ def worker_gone(worker: WorkerKey) -> str:
     return f"worker {worker} is not known any more, for it was silent too long; register it again"
 
 
+def not_counted(step: int, worker: WorkerKey) -> str:
+    """Why an attempt may not begin that is subject to limits."""
+    return (
+        f"step {step} is subject to limits, and nothing is taken under them for worker {worker}"
+        " any more; nothing of this plan was written"
+    )
+
+
 def loan_gone(step: int, attempt: int) -> str:
     """Why the report on a borrowed step comes too late."""
     return f"attempt {attempt} of step {step} is not on loan to this worker any more"

@@ -7,7 +7,7 @@ they are returned.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count, islice
 from operator import itemgetter
@@ -18,6 +18,7 @@ from msgspec.structs import replace
 
 from kallista.core.amounts import Share, Spent
 from kallista.core.events import Event, Heartbeat, StepState
+from kallista.core.inbox import EMPTY_INBOX, Inbox, InboxChanges
 from kallista.core.plan import (
     WAKE,
     WHOLE_RUN,
@@ -28,6 +29,7 @@ from kallista.core.plan import (
     NewRun,
     Ownership,
     Plan,
+    Redefinition,
     SameKey,
     is_alone,
 )
@@ -42,14 +44,25 @@ from kallista.errors import (
     StateError,
     StoreError,
 )
+from kallista.store.admission import admit
 from kallista.store.births import First
 from kallista.store.circles import Waits
-from kallista.store.conflicts import id_conflict, loan_gone, schedule_conflict, worker_gone
+from kallista.store.conflicts import (
+    id_conflict,
+    loan_gone,
+    not_counted,
+    schedule_conflict,
+    worker_gone,
+)
+from kallista.store.holders import NOBODY
+from kallista.store.lines import Line
+from kallista.store.memory_gates import Gates, HeldLine
 from kallista.store.port import (
     COUNTED,
     NEW_EPOCH,
     NEW_VERSION,
     WAKES_AT_ONCE,
+    ApprovalFilter,
     Begin,
     BrokenLink,
     BudgetLine,
@@ -61,9 +74,13 @@ from kallista.store.port import (
     FailedStep,
     FailureFilter,
     Figures,
+    GateState,
     Heard,
+    Holder,
+    LimitFigures,
     Loan,
     OldRun,
+    OpenApproval,
     RunFilter,
     RunRecord,
     SpendingFilter,
@@ -91,6 +108,10 @@ class _Line(NamedTuple):
     def entry(self) -> Entry:
         return Entry(self.type, -self.rank, self.ready_at, self.step)
 
+    @property
+    def place(self) -> tuple[RunKey, int]:
+        return self.run, self.step
+
 
 def _line(run: RunKey, entry: Entry) -> _Line:
     return _Line(-entry.priority, entry.ready_at, run, entry.step, entry.type)
@@ -112,6 +133,8 @@ class MemoryState:
         budgets: The limits of each run's budgets, by unit.
         same: The runs that keys stand for, and what makes other requests the same.
         heartbeats: What attempts have said of themselves, by run and step.
+        inboxes: What was sent to runs, and what their steps wait for.
+        gates: What some lines have to pass, and what is counted.
         alive: The workers whose stores are open.
     """
 
@@ -126,6 +149,8 @@ class MemoryState:
     budgets: dict[RunKey, dict[str, int]] = field(default_factory=dict)
     same: dict[tuple[str, str], tuple[RunKey, SameKey]] = field(default_factory=dict)
     heartbeats: dict[tuple[RunKey, int], Heartbeat] = field(default_factory=dict)
+    inboxes: dict[RunKey, Inbox] = field(default_factory=dict)
+    gates: Gates = field(default_factory=Gates)
     tombstones: dict[RunId, Tombstone] = field(default_factory=dict)
     definitions: dict[tuple[RunKind, str], JsonText] = field(default_factory=dict)
     schedules: dict[ScheduleId, Schedule] = field(default_factory=dict)
@@ -261,11 +286,13 @@ class MemoryStore:
             version=NEW_VERSION,
             head=run.head,
             steps=run.steps,
+            forked_from=run.forked_from,
         )
         state.keys[run.id] = key
         state.events[key] = list(run.events)
         state.tombstones.pop(run.id, None)
         state.queue.update(_line(key, entry) for entry in run.enqueue)
+        state.gates.close(key, run.gates)
         for awaited in run.waits_for:
             state.waits.setdefault(awaited, set()).add(key)
         self._note_failures(key, run.failures)
@@ -311,9 +338,15 @@ class MemoryStore:
             self._check_worker(plan.ownership.worker)
         for grant in plan.lend:
             self._check_wish(plan.run, grant)
+        if plan.redefine is not None:
+            run = _redefined(run, plan.redefine)
+        for step, worker in () if plan.gates is None else plan.gates.begun:
+            gate = state.gates.of.get((plan.run, step))
+            if gate is None or gate.worker != worker:
+                raise LeaseLost(not_counted(step, worker))
         steps = list(run.steps)
-        for position, step in plan.steps:
-            steps[position] = step
+        for position, changed in plan.steps:
+            steps[position] = changed
         there = Ownership(run.owner, run.epoch) if plan.ownership is None else plan.ownership
         state.runs[plan.run] = replace(
             run,
@@ -326,6 +359,7 @@ class MemoryStore:
         )
         state.events[plan.run].extend(plan.events)
         state.queue.difference_update(_line(plan.run, entry) for entry in plan.dequeue)
+        followed = self._open_gates(plan.run, () if plan.gates is None else plan.gates.opened)
         state.queue.update(_line(plan.run, entry) for entry in plan.enqueue)
         self._lend(plan)
         self._note_failures(plan.run, plan.failures)
@@ -333,8 +367,36 @@ class MemoryStore:
             state.budgets[plan.run].update(plan.budget)
         for position in plan.forget:
             state.heartbeats.pop((plan.run, position), None)
+        if plan.inbox is not None:
+            self._change_inbox(plan.run, plan.inbox)
+        if plan.gates is not None:
+            state.gates.close(plan.run, plan.gates.closed)
+            self._follow(followed, plan.gates.at)
         self._tell_others(plan, state.runs[plan.run])
         return Committed(run.version + 1)
+
+    def _open_gates(self, run: RunKey, steps: Collection[int]) -> set[str]:
+        """Count steps no more, and drop all that waits to be taken up of them."""
+        state = self._state
+        places = {(run, step) for step in steps}
+        if places:
+            state.queue -= {it for it in state.queue if it.place in places and it.type != WAKE}
+            state.loans = {
+                place: (loan, line)
+                for place, (loan, line) in state.loans.items()
+                if place not in places or loan.attempt is not None
+            }
+        return state.gates.open(run, steps)
+
+    def _follow(self, names: Collection[str], at: Micros) -> None:
+        """Of each pile that waits under these names, let the next line into the queue."""
+        for name in sorted(names):
+            self._lay_back(self._state.gates.next_of(name), at)
+
+    def _lay_back(self, lines: Iterable[tuple[HeldLine, Micros]], at: Micros) -> None:
+        """Let lines that were held back into the queue."""
+        for line, due in lines:
+            self._state.queue.add(_Line(line.rank, max(due, at), *line.place, line.type))
 
     def _check_wish(self, run: RunKey, grant: Grant) -> None:
         loan, _ = self._state.loans.get((run, grant.step), (None, None))
@@ -352,6 +414,12 @@ class MemoryStore:
                 loans[plan.run, step] = loan._replace(stop=True), line
         for step in plan.settle:
             loans.pop((plan.run, step), None)
+
+    def _change_inbox(self, run: RunKey, changes: InboxChanges) -> None:
+        inbox = self._state.inboxes.get(run, EMPTY_INBOX)
+        signals = {**inbox.signals, **{signal.seq: signal for signal in changes.signals}}
+        asked = {step: asked for step, asked in inbox.asked.items() if step not in changes.closed}
+        self._state.inboxes[run] = Inbox(signals, {**asked, **dict(changes.asked)})
 
     def _tell_others(self, plan: Plan, run: RunRecord) -> None:
         state = self._state
@@ -381,21 +449,16 @@ class MemoryStore:
 
     def _claim(self, request: ClaimRequest, begin: Begin | None) -> Claim:
         self._check_worker(request.worker)
-        lines = [line for line in sorted(self._state.queue) if self._may_take(request, line)]
-        due = [line for line in lines if line.ready_at <= self._until(request, line)]
-        wakes = [line for line in due if line.type == WAKE]
-        room = dict(request.limits)
-        tasks: list[_Line] = []
-        waiting: int | None = None
-        for line in due:
-            if line.type == WAKE or room[line.type] == 0:
-                continue
-            if len(tasks) == request.slots:
-                waiting = -line.rank
-                break
-            tasks.append(line)
-            room[line.type] -= 1
-        later = [line.ready_at for line in lines if line.ready_at > self._until(request, line)]
+        if request.within is not None:  # another tree's line may be next, and nobody to take it
+            tree = {run.key for run in self._state.runs.values() if run.root == request.within}
+            self._lay_back(self._state.gates.of_runs(tree), request.now)
+        wakes = [line for line in self._due(request) if line.type == WAKE]
+        tasks, left = self._pick_tasks(request)
+        later = [
+            line.ready_at
+            for line in self._state.queue
+            if self._may_take(request, line) and line.ready_at > self._until(request, line)
+        ]
         missed = [line.ready_at for line in wakes[WAKES_AT_ONCE:]]
         entries = [self._take(request, line) for line in [*wakes[:WAKES_AT_ONCE], *tasks]]
         for plan in begin(entries) if begin is not None else ():
@@ -403,8 +466,76 @@ class MemoryStore:
         return Claim(
             entries=entries,
             next_due=missed[0] if missed else min(later, default=None),
-            waiting=waiting,
+            waiting=None if left is None else request.urgency(left.rank, left.ready_at),
         )
+
+    def _due(self, request: ClaimRequest) -> list[Line]:
+        """What the worker may take now, in the order of service."""
+        due = (
+            line
+            for line in self._state.queue
+            if self._may_take(request, line) and line.ready_at <= self._until(request, line)
+        )
+        gates = self._state.gates.of
+        return sorted(
+            Line(
+                request.turn(line.rank, line.ready_at), *line, NOBODY, None,
+                line.type != WAKE and line.place in gates,
+            )
+            for line in due
+        )  # fmt: skip
+
+    def _pick_tasks(self, request: ClaimRequest) -> tuple[list[Line], Line | None]:
+        """Pick tasks until the slots are full; those that find no room are held back.
+
+        Returns:
+            The lines picked, and the next one that only a free slot was missing for.
+        """
+        tasks: list[Line] = []
+        while True:
+            picked, left = self._pick(request, tasks)
+            passed = self._pass_gates(request, picked)
+            tasks += passed
+            if len(passed) == len(picked):
+                return tasks, left
+
+    def _pick(self, request: ClaimRequest, tasks: list[Line]) -> tuple[list[Line], Line | None]:
+        room = dict(request.limits)
+        for line in tasks:
+            room[line.type] -= 1
+        there = {line.place for line in tasks}
+        picked: list[Line] = []
+        for line in self._due(request):
+            if line.type == WAKE or line.place in there or room[line.type] == 0:
+                continue
+            if len(tasks) + len(picked) == request.slots:
+                return picked, line
+            picked.append(line)
+            room[line.type] -= 1
+        return picked, None
+
+    def _pass_gates(self, request: ClaimRequest, picked: list[Line]) -> list[Line]:
+        """Let lines take what they need; returns those that found room."""
+        gates = self._state.gates
+        passings = {line.place: gates.passing(line.place) for line in picked if line.gated}
+        admission = admit(picked, passings, gates.held, gates.rates, request.now)
+        gates.rates.update(admission.rates)
+        queue = self._state.queue
+        for line in picked:
+            if line.gated:
+                queue.remove(_Line(*line[1:6]))
+        for line in admission.admitted:
+            if line.gated:
+                gates.of[line.place].worker = request.worker
+                queue.add(_Line(*line[1:6]))  # as it was due first; it is taken now
+        for refused in admission.refused:
+            if refused.again_at is None:
+                gates.hold_back(refused)
+            else:
+                line = refused.line
+                queue.add(_Line(line.rank, refused.again_at, *line.place, line.type))
+        self._follow(admission.followed, request.now)
+        return admission.admitted
 
     def _until(self, request: ClaimRequest, line: _Line) -> Micros:
         """Up to which moment lines like this one are taken."""
@@ -425,7 +556,8 @@ class MemoryStore:
         task = line.type != WAKE and not is_alone(line.type)
         return run.kind is RunKind.PROCESS and task and free
 
-    def _take(self, request: ClaimRequest, line: _Line) -> ClaimedEntry:
+    def _take(self, request: ClaimRequest, met: Line) -> ClaimedEntry:
+        line = _Line(*met[1:6])
         self._state.queue.remove(line)
         run = self._state.runs[line.run]
         if run.owner == request.worker:
@@ -441,6 +573,40 @@ class MemoryStore:
         changed = replace(run, owner=owner, epoch=run.epoch + 1, version=run.version + 1)
         self._state.runs[run.key] = changed
         return changed
+
+    # signals and questions
+
+    async def inbox(self, run: RunKey) -> Inbox:
+        """See the port."""
+        return self._read.inboxes.get(run, EMPTY_INBOX)
+
+    async def approvals(self, wanted: ApprovalFilter) -> Sequence[OpenApproval]:
+        """See the port."""
+        state = self._read
+        found = sorted(
+            ((asked.at, run, step), asked)
+            for run, inbox in state.inboxes.items()
+            for step, asked in inbox.asked.items()
+            if asked.question.is_approval and self._is_within(run, wanted.within)
+        )
+        return [
+            OpenApproval(
+                run,
+                state.runs[run].id,
+                state.runs[run].kind,
+                state.runs[run].name,
+                step,
+                state.runs[run].steps[step].ready_at,
+                asked,
+            )
+            for (at, run, step), asked in found
+            if (at, run, step) > wanted.after
+        ][: wanted.limit]
+
+    def _is_within(self, run: RunKey, top: RunKey | None) -> bool:
+        """Whether a run is another one, or lies below it; None: any does."""
+        parent = self._state.runs[run].parent if run in self._state.runs else None
+        return top in (None, run) or (parent is not None and self._is_within(parent[0], top))
 
     # loans
 
@@ -694,9 +860,11 @@ class MemoryStore:
     async def queued_types(self) -> Mapping[TaskType, int]:
         """See the port."""
         counts: dict[TaskType, int] = {}
-        for line in self._read.queue:
-            if line.type != WAKE:
-                counts[line.type] = counts.get(line.type, 0) + 1
+        state = self._read
+        types = [line.type for line in state.queue] + [it.type for it in state.gates.held_lines]
+        for type in types:
+            if type != WAKE:
+                counts[type] = counts.get(type, 0) + 1
         return counts
 
     def delete_run(self, run: RunKey, version: int, now: Micros) -> asyncio.Future[None]:
@@ -772,6 +940,8 @@ class MemoryStore:
                 self._remove(child, now)
             else:
                 state.runs[child.key] = replace(child, parent_id=None)
+        opened = [step for of, step in state.gates.of if of == run.key]
+        self._follow(state.gates.open(run.key, opened), now)
         del state.runs[run.key], state.keys[run.id], state.events[run.key]
         state.queue = {line for line in state.queue if line.run != run.key}
         state.failures.pop(run.key, None)
@@ -782,6 +952,7 @@ class MemoryStore:
         state.heartbeats = {
             place: said for place, said in state.heartbeats.items() if place[0] != run.key
         }
+        state.inboxes.pop(run.key, None)
         for waiting in state.waits.values():
             waiting.discard(run.key)
         state.tombstones[run.id] = Tombstone(run.id, run.kind, run.status, now)
@@ -937,28 +1108,31 @@ class MemoryStore:
     ) -> asyncio.Future[int]:
         """See the port."""
         return self._write(
-            lambda: self._release_dead(silent, spared), nothing=lambda freed: freed == 0
+            lambda: self._release_dead(now, silent, spared), nothing=lambda freed: freed == 0
         )
 
     def _release_dead(
-        self, silent: Sequence[tuple[WorkerKey, int]], spared: Collection[WorkerKey]
+        self,
+        now: Micros,
+        silent: Sequence[tuple[WorkerKey, int]],
+        spared: Collection[WorkerKey],
     ) -> int:
         workers = self._state.workers
         dead = workers.keys() - self._state.alive - set(spared)
         dead |= {key for key, beat in silent if key in workers and workers[key].beat == beat}
-        return sum(self._free(worker) for worker in sorted(dead))
+        return sum(self._free(worker, now) for worker in sorted(dead))
 
     def retire_worker(self, now: Micros) -> asyncio.Future[None]:
         """See the port."""
-        return self._write(self._retire)
+        return self._write(lambda: self._retire(now))
 
-    def _retire(self) -> None:
+    def _retire(self, now: Micros) -> None:
         if self._worker is not None:
-            self._free(self._worker)
+            self._free(self._worker, now)
             self._state.alive.discard(self._worker)
             self._worker = None
 
-    def _free(self, worker: WorkerKey) -> int:
+    def _free(self, worker: WorkerKey, now: Micros) -> int:
         """Take from a worker what it drives and what it has borrowed, and forget it."""
         state = self._state
         driven = [run for run in state.runs.values() if run.owner == worker]
@@ -977,6 +1151,7 @@ class MemoryStore:
             else:
                 state.loans[place] = loan._replace(lost=True), line
                 self._wake(*place)
+        self._follow(state.gates.let_go(worker), now)
         state.workers.pop(worker, None)
         return len(driven) + len(borrowed)
 
@@ -1013,7 +1188,7 @@ class MemoryStore:
                 if run.kind is not RunKind.TASK
             ),
             sum(map(len, state.events.values())),
-            len(state.queue),
+            len(state.queue) + len(state.gates.held_lines),
             sum(map(len, state.waits.values())),
             len(state.loans),
             len(definitions),
@@ -1022,6 +1197,8 @@ class MemoryStore:
             len(state.workers),
             sum(map(len, state.failures.values())),
             len(state.heartbeats),
+            sum(len(inbox.signals) for inbox in state.inboxes.values()),
+            sum(len(inbox.asked) for inbox in state.inboxes.values()),
         )
         return Figures(dict(zip(COUNTED, counts, strict=True)), 0, None)
 
@@ -1047,7 +1224,47 @@ class MemoryStore:
 
     async def lines(self, run: RunKey) -> Sequence[Entry]:
         """See the port."""
-        return [line.entry for line in sorted(self._read.queue) if line.run == run]
+        gates = self._read.gates
+        back = [
+            _Line(line.rank, line.ready_at, *line.place, line.type)
+            for line in gates.held_lines
+            if line.run == run
+        ]
+        laid = [
+            line._replace(ready_at=gates.of[line.place].ready_at)
+            if line.type != WAKE and line.place in gates.of
+            else line
+            for line in self._read.queue
+            if line.run == run
+        ]
+        return [line.entry for line in sorted([*laid, *back])]
+
+    async def gates(self, run: RunKey) -> Sequence[GateState]:
+        """See the port."""
+        return self._read.gates.states(run)
+
+    async def holders(self, name: str, limit: int) -> Sequence[Holder]:
+        """See the port."""
+        state = self._read
+        found = (
+            Holder(state.runs[run].id, step, gate.worker)
+            for (run, step), gate in sorted(state.gates.of.items(), key=lambda item: item[0])
+            if gate.worker is not None and name in (it.name for it in gate.limits)
+        )
+        return list(islice(found, limit))
+
+    async def ahead(self, run: RunKey, step: int) -> int:
+        """See the port."""
+        lines = self._read.gates.held_lines
+        mine = next((line for line in lines if line.place == (run, step)), None)
+        if mine is None:
+            return 0
+        return sum(line.name == mine.name and line[3:] < mine[3:] for line in lines)
+
+    async def limits(self, after: str, limit: int) -> Sequence[LimitFigures]:
+        """See the port."""
+        found = (it for it in self._read.gates.figures() if it.limit.name > after)
+        return list(islice(found, limit))
 
     async def awaited(self, run: RunKey) -> Sequence[RunId]:
         """See the port."""
@@ -1090,6 +1307,11 @@ class MemoryStore:
             BrokenLink("line", line.run, line.step, line.type)
             for line in sorted(state.queue)
             if line.run not in state.runs
+        ]
+        found += [
+            BrokenLink("gate", run, step, None)
+            for run, step in sorted(state.gates.of)
+            if run not in state.runs
         ]
         found += [
             BrokenLink("loan", run, step, line.type)
@@ -1164,6 +1386,16 @@ class MemoryStore:
 
 def _closed() -> StoreError:
     return StoreError("the memory store is closed; open it first")
+
+
+def _redefined(run: RunRecord, redefine: Redefinition) -> RunRecord:
+    new = (StepState(),) * (redefine.steps - len(run.steps))
+    return replace(
+        run,
+        definition=redefine.definition,
+        definition_content=redefine.content,
+        steps=(*run.steps, *new),
+    )
 
 
 def _status(kind: RunKind, steps: Sequence[StepState], state: str) -> str:

@@ -16,7 +16,10 @@ from msgspec import Struct
 
 from kallista.core.amounts import Share, Spent
 from kallista.core.events import Event, Heartbeat, RunHead, StepState
+from kallista.core.inbox import Inbox
+from kallista.core.limits import Limit
 from kallista.core.plan import WAKE, Entry, Failing, NewRun, Plan, SameKey
+from kallista.core.questions import Asked
 from kallista.core.schedules import Firing, Schedule
 from kallista.core.states import RunKind, ScheduleStatus
 from kallista.core.types import (
@@ -25,6 +28,7 @@ from kallista.core.types import (
     RunId,
     RunKey,
     ScheduleId,
+    StepId,
     TaskType,
     WorkerKey,
 )
@@ -107,6 +111,7 @@ class RunRecord(Struct, frozen=True, gc=False):
         epoch: Rises whenever the owner changes.
         version: Rises with every plan.
         steps: In the order of the definition; empty where they were not asked for.
+        forked_from: Of a fork: the run that it goes on from, and at which step.
     """
 
     key: RunKey
@@ -130,6 +135,11 @@ class RunRecord(Struct, frozen=True, gc=False):
     version: int
     head: RunHead
     steps: tuple[StepState, ...]
+    forked_from: tuple[RunId, StepId] | None = None
+
+
+_MOST: Final = 1 << 62
+"""A turn that no store has to count beyond; only absurd priorities come near."""
 
 
 class ClaimRequest(NamedTuple):
@@ -144,6 +154,8 @@ class ClaimRequest(NamedTuple):
         ahead: Task entries that become due within this time are taken as well, and wait at the
             worker; not those that lie where every worker looks.
         punctual: Of these types none is taken before it is due.
+        ageing: For how long a line has to wait to come before those of a priority higher by one
+            that have become due by then; None: it never does.
     """
 
     worker: WorkerKey
@@ -153,6 +165,26 @@ class ClaimRequest(NamedTuple):
     within: RunKey | None = None
     ahead: Micros = Micros(0)
     punctual: Collection[TaskType] = ()
+    ageing: Micros | None = None
+
+    def turn(self, rank: int, ready_at: Micros) -> int:
+        """What decides first which line comes before another: that of the lower turn.
+
+        Two lines age alike, so their order never changes.
+
+        Args:
+            rank: The negated priority.
+            ready_at: From when it may be taken.
+        """
+        if self.ageing is None:
+            return 0
+        return max(-_MOST, min(_MOST, ready_at + rank * self.ageing))
+
+    def urgency(self, rank: int, ready_at: Micros) -> int:
+        """The priority that a line has reached by waiting."""
+        if self.ageing is None or ready_at >= self.now:
+            return -rank
+        return (self.now - ready_at) // self.ageing - rank
 
     def until(self, type: TaskType, *, shared: bool) -> Micros:
         """Up to which moment entries of a type are taken.
@@ -317,6 +349,42 @@ class Sum(NamedTuple):
     amount: int
 
 
+class OpenApproval(Struct, frozen=True, gc=False):
+    """An approval that nobody has answered yet.
+
+    Args:
+        run: The key of its run.
+        run_id: The id of its run.
+        kind: What that is a run of.
+        name: What people call the run.
+        step: The position of the step.
+        until: When the time for an answer is over; None: never.
+        asked: What is asked, and since when.
+    """
+
+    run: RunKey
+    run_id: RunId
+    kind: RunKind
+    name: str
+    step: int
+    until: Micros | None
+    asked: Asked
+
+
+class ApprovalFilter(NamedTuple):
+    """Which approvals a list shows, those that have waited longest first.
+
+    Args:
+        within: Only of this run and of those below it; None: of all.
+        after: The cursor: when the last one of the page before was asked, its run and its step.
+        limit: How many at most.
+    """
+
+    within: RunKey | None = None
+    after: tuple[Micros, RunKey, int] = (Micros(-1), RunKey(-1), -1)
+    limit: int = 100
+
+
 class Tombstone(NamedTuple):
     """What stays of a deleted run."""
 
@@ -349,7 +417,7 @@ class WorkerRecord(Struct, frozen=True, gc=False):
 
 COUNTED: Final = (
     "runs", "steps", "events", "queue", "waits", "loans", "definitions", "schedules", "tombstones",
-    "workers", "failures", "heartbeats",
+    "workers", "failures", "heartbeats", "signals", "questions",
 )  # fmt: skip
 """What ``Figures`` counts, in this order."""
 
@@ -400,8 +468,9 @@ class BrokenLink(NamedTuple):
     Args:
         what: ``request`` (a run without what was asked for), ``owner`` (a run held by a worker
             that does not exist), ``step``, ``event``, ``line``, ``loan``, ``wait``, ``tag``,
-            ``failure``, ``same``, ``heartbeat`` (of a run or step that does not exist), ``name``
-            or ``schedule`` (without its definition).
+            ``failure``, ``same``, ``heartbeat`` (of a run or step that does not exist), ``signal``,
+            ``question`` (without the event that tells of it), ``name`` or ``schedule`` (without
+            its definition).
         run: The key of the run.
         step: The position of the step.
         about: The id, type, tag or name that people know it by.
@@ -411,6 +480,46 @@ class BrokenLink(NamedTuple):
     run: RunKey | None
     step: int | None
     about: str | None
+
+
+class GateState(NamedTuple):
+    """A limit that a step of a run is subject to.
+
+    Args:
+        step: The step.
+        limit: The limit.
+        ready_at: From when the step may run, for all else.
+        worker: Who executes its attempt, or is about to; None: it waits.
+        held_back: Whether it waits for room under this limit, out of the queue.
+    """
+
+    step: int
+    limit: Limit
+    ready_at: Micros
+    worker: WorkerKey | None
+    held_back: bool
+
+
+class Holder(NamedTuple):
+    """A step whose attempt is counted under a limit."""
+
+    run: RunId
+    step: int
+    worker: WorkerKey
+
+
+class LimitFigures(NamedTuple):
+    """How full a limit is.
+
+    Args:
+        limit: The limit; where those that are subject to it say different numbers, the highest.
+        held: How many attempts are counted under it.
+        waiting: How many lines are held back by it.
+    """
+
+    limit: Limit
+    held: int
+    waiting: int
 
 
 class Store(Protocol):
@@ -475,7 +584,8 @@ class Store(Protocol):
         """Write a plan if its fence holds.
 
         Raises:
-            LeaseLost: The version or the epoch is stale, or a loan that it grants is gone;
+            LeaseLost: The version or the epoch is stale, a loan that it grants is gone, or an
+                attempt that it begins is subject to limits and not counted for its worker;
                 nothing was written.
             NotFoundError: The run is gone.
         """
@@ -491,7 +601,49 @@ class Store(Protocol):
         their number, but for the tasks of processes: those are borrowed (see ``Loan``), in the
         same order and for the same slots as all others, unless their lane ``is_alone``. Entries
         of runs that are gone are dropped.
+
+        An entry that has to pass limits (``NewRun.gates``, ``Plan.gates``) is handed out only if
+        there is room under each of them; from then on its step is counted for the worker. One that
+        finds no room is held back: no claim meets it until a step that is counted under the limit
+        that was full is counted no more, or its rate lets it begin; then the next one of each
+        lane comes into the queue, behind what has become due meanwhile.
         """
+        ...
+
+    # limits
+
+    async def gates(self, run: RunKey) -> Sequence[GateState]:
+        """The limits that steps of a run are subject to that wait or run, by step and name."""
+        ...
+
+    async def holders(self, name: str, limit: int) -> Sequence[Holder]:
+        """Whose attempts are counted under a limit, so many at most, the oldest runs first."""
+        ...
+
+    async def ahead(self, run: RunKey, step: int) -> int:
+        """How many lines are held back by the same limit as this step and come before it."""
+        ...
+
+    async def limits(self, after: str, limit: int) -> Sequence[LimitFigures]:
+        """The limits that anything is counted under or held back by, in the order of their names.
+
+        Args:
+            after: Only names after this one.
+            limit: So many at most.
+        """
+        ...
+
+    # signals and questions
+
+    async def inbox(self, run: RunKey) -> Inbox:
+        """What was sent to a run, and what its steps wait for; empty where there is neither.
+
+        Only signals that nobody has taken come with what they say.
+        """
+        ...
+
+    async def approvals(self, wanted: ApprovalFilter) -> Sequence[OpenApproval]:
+        """Approvals that wait for an answer, those that have waited longest first."""
         ...
 
     # loans

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
 import msgspec
@@ -11,7 +11,11 @@ from msgspec.structs import astuple
 
 from kallista.core.amounts import ONE, Share
 from kallista.core.events import Event, Heartbeat, RunHead, StepState
+from kallista.core.inbox import Inbox, InboxChanges, Signal
+from kallista.core.json_text import from_json, to_json
+from kallista.core.limits import Limit
 from kallista.core.plan import Entry, Failing, Failures, NewRun
+from kallista.core.questions import Asked, question_of
 from kallista.core.schedules import Backfill, FiringRules, Schedule
 from kallista.core.states import (
     Ending,
@@ -21,7 +25,16 @@ from kallista.core.states import (
     ScheduleStatus,
     TaskStatus,
 )
-from kallista.core.types import JsonText, RunId, RunKey, ScheduleId, TaskType, WorkerKey
+from kallista.core.types import (
+    JsonText,
+    Micros,
+    RunId,
+    RunKey,
+    ScheduleId,
+    StepId,
+    TaskType,
+    WorkerKey,
+)
 from kallista.store.port import (
     NEW_EPOCH,
     NEW_VERSION,
@@ -29,9 +42,13 @@ from kallista.store.port import (
     BudgetLine,
     FailedStep,
     FailureFilter,
+    GateState,
     Heard,
+    Holder,
+    LimitFigures,
     Loan,
     OldRun,
+    OpenApproval,
     RunRecord,
     SpendingFilter,
     Sum,
@@ -48,8 +65,13 @@ _read_rules: Final = msgspec.json.Decoder(FiringRules).decode
 _read_backfill: Final = msgspec.json.Decoder(Backfill).decode
 _write_json: Final = msgspec.json.Encoder().encode
 
-_TASK: Final = 31
+_HEAD: Final = len(RunHead.__struct_fields__)
+
+_TASK: Final = 22 + _HEAD
 """Where the step of a single task begins in a row of ``run_records``; its status is the run's."""
+
+LASTING: Final = 5 + _HEAD
+"""Where what never changes begins in a row of ``insert_run``: id, kind, name, and so on."""
 
 NO_TASK: Final[Row] = (None,) * 10
 """What stands there for other runs."""
@@ -65,16 +87,17 @@ def run_record(row: Row, content: JsonText, steps: tuple[StepState, ...]) -> Run
     (
         key, id, kind, name, status, _, definition, request, inputs, parent, parent_step,
         parent_id, root, schedule, priority, tags, created_at, owner, epoch, version, _,
-        state, seq, in_flight, started_at, ended_at, deadline_at, driven, held, outcome, ending,
+        forked_from, state, seq, in_flight, started_at, ended_at, deadline_at, driven, held,
+        outcome, ending, still_since, stood_still,
     ) = row[:_TASK]  # fmt: skip
     head = RunHead(
         _STATES[state], seq, in_flight, started_at, ended_at, deadline_at, driven, bool(held),
-        outcome, None if ending is None else Ending(ending),
+        outcome, None if ending is None else Ending(ending), still_since, stood_still,
     )  # fmt: skip
     return RunRecord(
         key, id, _KINDS[kind], name, status, definition, content, request, inputs,
         None if parent is None else (parent, parent_step), parent_id, root, schedule, priority,
-        tags_of(tags), created_at, owner, epoch, version, head, steps,
+        tags_of(tags), created_at, owner, epoch, version, head, steps, forked_from_of(forked_from),
     )  # fmt: skip
 
 
@@ -224,6 +247,19 @@ def tags_of(text: str) -> tuple[str, ...]:
     return () if text == "[]" else tuple(json.loads(text))
 
 
+def forked_from_text(forked_from: tuple[RunId, StepId] | None) -> str | None:
+    """Where a fork comes from, as it is stored."""
+    return None if forked_from is None else json.dumps(forked_from)
+
+
+def forked_from_of(text: str | None) -> tuple[RunId, StepId] | None:
+    """Where a fork comes from."""
+    if text is None:
+        return None
+    run, step = json.loads(text)
+    return RunId(run), StepId(step)
+
+
 def schedule(row: Row) -> Schedule:
     """A row of ``schedule`` and its like."""
     (
@@ -296,10 +332,67 @@ def heard_row(heard: Heard) -> Row:
     return (heard.run, heard.step, *astuple(heard.heartbeat))
 
 
+def gate_state(row: Row) -> GateState:
+    """A row of ``gates_of_run``."""
+    step, name, number, spacing, ready_at, worker, held_back = row
+    limit = Limit(name, number, spacing)
+    return GateState(step, limit, ready_at, worker, bool(held_back))
+
+
+def holder(row: Row) -> Holder:
+    """A row of ``holders``."""
+    return Holder(*row)
+
+
+def limit_figures(row: Row) -> LimitFigures:
+    """A row of ``limits``."""
+    name, number, spacing, held, waiting = row
+    return LimitFigures(Limit(name, number, spacing), held, waiting)
+
+
 def entry(row: Row) -> Entry:
     """A row of ``lines_of_run``."""
     type, priority, ready_at, step = row
     return Entry(TaskType(type), priority, ready_at, step)
+
+
+def inbox(signals: Iterable[Row], questions: Iterable[Row]) -> Inbox:
+    """The rows of ``signals_of`` and ``questions_of``."""
+    return Inbox(
+        {row[0]: _signal(row) for row in signals},
+        {step: asked(seq, at, data) for step, seq, at, data in questions},
+    )
+
+
+def _signal(row: Row) -> Signal:
+    seq, name, id, digest, step, data = row
+    payload = None if data is None else to_json(from_json(data)["payload"])
+    return Signal(seq, name, id, digest, step, payload)
+
+
+def asked(seq: int, at: int, data: str) -> Asked:
+    """A question, from what the event says that asked it."""
+    return Asked(seq, Micros(at), question_of(from_json(data)["question"]))
+
+
+def open_approval(row: Row) -> OpenApproval:
+    """A row of ``open_approvals``."""
+    run, id, kind, name, step, until, seq, at, data = row
+    return OpenApproval(
+        RunKey(run), RunId(id), _KINDS[kind], name, step, until, asked(seq, at, data)
+    )
+
+
+def signal_rows(run: RunKey, changes: InboxChanges) -> Iterator[Row]:
+    """The values of ``put_signal``."""
+    for each in changes.signals:
+        yield run, each.seq, each.name, each.id, each.digest, each.step
+
+
+def question_rows(run: RunKey, changes: InboxChanges) -> Iterator[Row]:
+    """The values of ``put_question``."""
+    for step, asked in changes.asked:
+        yield run, step, asked.seq, asked.at, asked.question.is_approval
 
 
 def old_run(row: Row) -> OldRun:

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from kallista.core.handlers import Handler
-from kallista.tasks import python, shell, sleep
+from kallista.core.questions import APPROVAL, WAIT_FOR_SIGNAL
+from kallista.tasks import approval, python, shell, signals, sleep
 from kallista.tasks.handler import FunctionHandler
 from kallista.tasks.http import HttpHandler
 
@@ -15,11 +16,13 @@ if TYPE_CHECKING:
 
 
 def general_handlers() -> Sequence[Handler]:
-    """``python``, ``shell`` and ``sleep``; an app adds them to its registry."""
+    """Those that need no setting of an app; it adds them to its registry."""
     return [
         FunctionHandler("python", python.python, check=python.check),
         FunctionHandler("shell", shell.shell, check=shell.check),
         FunctionHandler("sleep", sleep.sleep, check=sleep.check),
+        FunctionHandler(APPROVAL, approval.approval, check=approval.check),
+        FunctionHandler(WAIT_FOR_SIGNAL, signals.wait_for_signal, check=signals.check),
     ]
 
 

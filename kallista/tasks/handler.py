@@ -11,7 +11,7 @@ from typing import Final, NamedTuple, TypeAlias
 
 from kallista.core.handlers import Invocation
 from kallista.core.ids import check_id
-from kallista.core.outcomes import Asleep, Outcome
+from kallista.core.outcomes import Asks, Asleep, Outcome
 from kallista.core.types import Json, JsonText, TaskType
 from kallista.errors import UsageError
 from kallista.tasks.binding import Binder, binder, outline, surplus_problems
@@ -159,7 +159,7 @@ def origin(function: Function) -> tuple[str, str]:
 def _answer(result: object, invocation: Invocation) -> JsonText | Outcome:
     if result is None:
         return NULL
-    if isinstance(result, Asleep):
+    if isinstance(result, Asleep | Asks):
         return result
     if isinstance(result, Ending):
         return outcome_of_ending(result)

@@ -18,22 +18,43 @@ from msgspec.structs import replace
 
 from kallista.core.amounts import Spent
 from kallista.core.events import Event, Heartbeat, RunHead, StepState
+from kallista.core.inbox import EMPTY_INBOX, InboxChanges, Signal
+from kallista.core.limits import Gate, Limit
 from kallista.core.plan import (
     WAKE,
     WHOLE_RUN,
     Entry,
     Failing,
     Fence,
+    GateChanges,
     Grant,
     NewRun,
     Ownership,
     Plan,
+    Redefinition,
     SameKey,
     alone,
 )
+from kallista.core.questions import Asked, Question
 from kallista.core.schedules import Backfill, CatchUp, Firing, FiringRules, Overlap, Schedule
-from kallista.core.states import EventKind, ProcessStatus, RunKind, ScheduleStatus, TaskStatus
-from kallista.core.types import JsonText, Micros, RunId, RunKey, ScheduleId, TaskType, WorkerKey
+from kallista.core.states import (
+    Ending,
+    EventKind,
+    ProcessStatus,
+    RunKind,
+    ScheduleStatus,
+    TaskStatus,
+)
+from kallista.core.types import (
+    JsonText,
+    Micros,
+    RunId,
+    RunKey,
+    ScheduleId,
+    StepId,
+    TaskType,
+    WorkerKey,
+)
 from kallista.errors import (
     ConflictError,
     DefinitionError,
@@ -47,11 +68,13 @@ from kallista.store.port import (
     NEW_EPOCH,
     NEW_VERSION,
     WAKES_AT_ONCE,
+    ApprovalFilter,
     ClaimedEntry,
     ClaimRequest,
     Committed,
     Created,
     FailureFilter,
+    GateState,
     Heard,
     Loan,
     RunFilter,
@@ -89,6 +112,8 @@ def new_run(
     steps: Sequence[StepState] = (StepState(), StepState()),
     events: Sequence[Event] | None = None,
     enqueue: Sequence[Entry] = (),
+    forked_from: tuple[RunId, StepId] | None = None,
+    gates: Sequence[Gate] = (),
 ) -> NewRun:
     """A run that has started, with two steps to which nothing has happened."""
     started = Event(0, created_at, EventKind.RUN_STARTED, None, 0, None)
@@ -111,7 +136,38 @@ def new_run(
         steps=tuple(steps),
         events=(started,) if events is None else tuple(events),
         enqueue=tuple(enqueue),
+        forked_from=forked_from,
+        gates=tuple(gates),
     )
+
+
+def signal(seq: int, id: str, name: str = "go") -> Signal:
+    """A signal that nobody has taken."""
+    return Signal(seq, name, id, "digest", None, JsonText('{"n":1}'))
+
+
+def received(seq: int, id: str) -> Event:
+    """What history says of it."""
+    text = JsonText(f'{{"name":"go","id":"{id}","payload":{{"n":1}}}}')
+    return Event(seq, NOW, EventKind.SIGNAL_RECEIVED, None, 0, text)
+
+
+def asked(seq: int, at: Micros = NOW, *, signal: str | None = None) -> Asked:
+    """A question that waits for a signal, or for a person."""
+    return Asked(seq, at, Question(step="s", signal=signal))
+
+
+def asking(seq: int, at: Micros = NOW) -> Event:
+    """What history says of a question."""
+    signal = ',"signal":"go"' if seq == 3 else ""
+    text = JsonText(f'{{"question":{{"step":"s"{signal}}}}}')
+    return Event(seq, at, EventKind.TASK_WAITING, 0, 1, text)
+
+
+def outside(run: RunRecord, seq: int, changes: InboxChanges, *events: Event) -> Plan:
+    """A plan that changes what was sent to a run, or what its steps wait for."""
+    head = replace(run.head, seq=seq + len(events))
+    return Plan(run.key, fence(run), head, events=events, inbox=changes)
 
 
 def new_task(
@@ -133,6 +189,29 @@ def new_task(
         steps=[StepState(ready_at=ready_at, since=ready_at)],
         enqueue=[Entry(type, priority, ready_at, 0)],
     )
+
+
+def limited_task(id: str, *limits: Limit, priority: int = 0, ready_at: Micros = NOW) -> NewRun:
+    """A single task that is subject to limits."""
+    task = new_task(id, priority=priority, ready_at=ready_at)
+    return replace(task, gates=(Gate(0, ready_at, limits),))
+
+
+def begins(record: RunRecord, worker: WorkerKey) -> Plan:
+    """A plan that begins the step of a single task with limits."""
+    step = StepState(TaskStatus.RUNNING, 1, since=NOW, started_at=NOW, worker=worker)
+    return Plan(
+        record.key,
+        fence(record),
+        replace(record.head, in_flight=1),
+        steps=((0, step),),
+        gates=GateChanges((), (), ((0, worker),), NOW),
+    )
+
+
+def counted_no_more(record: RunRecord) -> Plan:
+    """A plan that ends the step of a single task with limits."""
+    return replace(finished(record), gates=GateChanges((0,), (), (), NOW))
 
 
 def new_schedule(
@@ -229,7 +308,18 @@ class StoreContract(ABC):
             TaskStatus.WAITING, 3, 2, 1, NOW, Micros(1), Micros(2), Micros(3), WorkerKey(4), 0, True
         )
         head = RunHead(
-            ProcessStatus.PAUSED, 1, 2, Micros(3), Micros(4), Micros(5), 6, held=True, outcome=0
+            ProcessStatus.PAUSED,
+            1,
+            2,
+            Micros(3),
+            Micros(4),
+            Micros(5),
+            6,
+            held=True,
+            outcome=0,
+            ending=Ending.FAILED,
+            still_since=Micros(7),
+            stood_still=Micros(8),
         )
         run = new_run(
             inputs='{"a":[1,2.5,"ü"]}',
@@ -238,6 +328,7 @@ class StoreContract(ABC):
             tags=("b", "a"),
             head=head,
             steps=[StepState(), step, StepState()],
+            forked_from=(RunId("another/one"), StepId("a.step")),
         )
         key, new, _ = await store.create(run)
         record = await store.load(run.id)
@@ -265,6 +356,7 @@ class StoreContract(ABC):
             version=NEW_VERSION,
             head=head,
             steps=run.steps,
+            forked_from=run.forked_from,
         )
         assert await store.history(key) == list(run.events)
 
@@ -405,6 +497,33 @@ class StoreContract(ABC):
         assert await store.outcomes(key, [0, 1]) == {0: '"result"'}
         assert await store.outcomes(key, [WHOLE_RUN]) == {WHOLE_RUN: '"why"'}
         assert await store.queued_types() == {DEPLOY: 1}
+
+    @pytest.mark.anyio
+    async def test_a_plan_may_give_a_run_another_definition(
+        self, store: Store, other: Store
+    ) -> None:
+        """Of this run alone; it may have more steps, and what nobody uses any more is dropped."""
+        run = await made(store, new_run(definition="h1", definition_content='{"v":1}'))
+        same = await made(store, new_run("same", definition="h1", definition_content='{"v":1}'))
+        begun = (await store.figures()).rows["definitions"]
+        for version, hash in enumerate(("h2", "h3"), 1):
+            record = await found(store, "run")
+            what = Redefinition(hash, JsonText(f'{{"v":{hash[1]}}}'), 3)
+            step = StepState(TaskStatus.SCHEDULED, version)
+            plan = Plan(run.key, fence(record), run.head, steps=((2, step),), redefine=what)
+            await store.commit(plan)
+            after = await found(other, "run")
+            assert after == replace(
+                run,
+                definition=hash,
+                definition_content=what.content,
+                version=run.version + version,
+                steps=(StepState(), StepState(), step),
+            )
+        assert await found(other, "same") == same
+        assert (await store.figures()).rows["definitions"] == begun + 1
+        with pytest.raises(LeaseLost):
+            await store.commit(Plan(run.key, fence(run), run.head, redefine=what))
 
     @pytest.mark.anyio
     async def test_a_stale_plan_changes_no_row(self, store: Store, other: Store) -> None:
@@ -790,6 +909,179 @@ class StoreContract(ABC):
         assert await types(1, build=9) == (["build"], 5)
         assert await types(9, other=9) == ([], None)
         assert await types(9, build=9, deploy=9) == (["build", "build", "deploy"], None)
+
+    @pytest.mark.anyio
+    async def test_no_more_are_handed_out_than_a_limit_says(
+        self, store: Store, other: Store
+    ) -> None:
+        """Lines that find no room are held back, and follow one by one as places become free."""
+        worker = await store.register_worker("w", {}, NOW)
+        guest = await other.register_worker("guest", {}, NOW)
+        for number in range(5):
+            await store.create(limited_task(f"run-{number}", Limit("key:a", 2)))
+        await store.create(limited_task("free", Limit("key:b", 1), priority=-1))
+        assert await ids_taken(store, worker) == ["run-0", "run-1", "free"]
+        assert await ids_taken(other, guest) == []
+        (a, b) = await store.limits("", 10)
+        assert (a.limit, a.held, a.waiting) == (Limit("key:a", 2), 2, 3)
+        assert (b.limit.name, b.held, b.waiting) == ("key:b", 1, 0)
+        assert [held.run for held in await store.holders("key:a", 1)] == ["run-0"]
+        assert await store.queued_types() == {BUILD: 3}
+        waiting = await found(store, "run-4")
+        assert await store.ahead(waiting.key, 0) == 2
+        assert [entry.ready_at for entry in await store.lines(waiting.key)] == [NOW]
+        assert await store.gates(waiting.key) == [
+            GateState(0, Limit("key:a", 2), NOW, None, held_back=True)
+        ]
+        await store.commit(counted_no_more(await found(store, "run-1")))
+        (entry,) = (await other.claim(request(guest))).entries
+        assert (entry.run, entry.entry) == (
+            (await found(store, "run-2")).key, Entry(BUILD, 0, NOW, 0),
+        )  # fmt: skip
+        assert [it.held for it in await store.limits("key:", 1)] == [2]
+
+    @pytest.mark.anyio
+    async def test_a_line_needs_room_under_all_its_limits(self, store: Store) -> None:
+        """It takes all or nothing; and who is held back by one limit keeps nobody off another."""
+        worker = await store.register_worker("w", {}, NOW)
+        both = (Limit("key:a", 1), Limit("key:b", 1))
+        await store.create(limited_task("one", both[0]))
+        await store.create(limited_task("two", *both))
+        await store.create(limited_task("three", both[1]))
+        assert await ids_taken(store, worker) == ["one", "three"]
+        await store.commit(counted_no_more(await found(store, "one")))
+        assert await ids_taken(store, worker) == []
+        await store.commit(counted_no_more(await found(store, "three")))
+        assert await ids_taken(store, worker) == ["two"]
+
+    @pytest.mark.anyio
+    async def test_who_works_on_one_tree_waits_for_no_other(self, store: Store) -> None:
+        """The next line of a limit may be another tree's, which nobody there would take."""
+        worker = await store.register_worker("w", {}, NOW)
+        limit = Limit("key:k", 1)
+        for id in ("a", "b", "mine"):
+            await store.create(limited_task(id, limit))
+        assert await ids_taken(store, worker) == ["a"]
+        within = request(worker)._replace(within=(await found(store, "mine")).key)
+        assert (await store.claim(within)).entries == []
+        await store.commit(counted_no_more(await found(store, "a")))
+        (entry,) = (await store.claim(within)).entries
+        assert entry.record is not None
+        assert entry.record.id == "mine"
+
+    @pytest.mark.anyio
+    async def test_each_line_keeps_to_its_own_number(self, store: Store) -> None:
+        """Of one name, who allows more goes on while who allows less waits."""
+        worker = await store.register_worker("w", {}, NOW)
+        for id, number in (("a", 3), ("b", 1), ("c", 3), ("d", 3), ("e", 3)):
+            await store.create(limited_task(id, Limit("key:k", number)))
+        assert await ids_taken(store, worker) == ["a", "c", "d"]
+        await store.commit(counted_no_more(await found(store, "a")))
+        assert await ids_taken(store, worker) == ["e"]
+        for id in ("c", "d", "e"):
+            assert await ids_taken(store, worker) == []
+            await store.commit(counted_no_more(await found(store, id)))
+        assert await ids_taken(store, worker) == ["b"]
+
+    @pytest.mark.anyio
+    async def test_what_is_held_back_is_met_by_no_claim(self, store: Store) -> None:
+        """Ten thousand lines of one key keep nobody waiting, and each follows in its order."""
+        worker = await store.register_worker("w", {}, NOW)
+        limit = Limit("key:a", 1)
+        many = [limited_task(f"run-{number:05}", limit) for number in range(10_000)]
+        await store.create_all(many)
+        await store.create(new_task("other", DEPLOY, priority=-1))
+        claim = await store.claim(request(worker))
+        while len(claim.entries) < 2:
+            assert claim.next_due is not None
+            entries = claim.entries
+            claim = await store.claim(request(worker))
+            claim = claim._replace(entries=[*entries, *claim.entries])
+        assert [it.waiting for it in await store.limits("", 1)] == [9_999]
+        assert (await store.claim(request(worker))).entries == []
+        for number in range(3):
+            await store.commit(counted_no_more(await found(store, f"run-{number:05}")))
+            assert await ids_taken(store, worker) == [f"run-{number + 1:05}"]
+
+    @pytest.mark.anyio
+    async def test_an_attempt_begins_only_with_what_it_needs(
+        self, store: Store, other: Store
+    ) -> None:
+        """A plan that begins one for which nothing was taken, or not any more, is stale."""
+        worker = await store.register_worker("w", {}, NOW)
+        guest = await other.register_worker("guest", {}, NOW)
+        run = await made(store, limited_task("run", Limit("key:a", 1)))
+        with pytest.raises(LeaseLost):
+            await store.commit(begins(run, worker))
+        (entry,) = (await store.claim(request(worker))).entries
+        assert entry.record is not None
+        with pytest.raises(LeaseLost):
+            await store.commit(begins(entry.record, guest))
+        await store.commit(begins(entry.record, worker))
+        assert (await found(store, "run")).head.in_flight == 1
+
+    @pytest.mark.anyio
+    async def test_the_dead_hold_nothing(self, handle: OpenStore) -> None:
+        """What was counted for a dead worker is free, and the next in line follows."""
+        async with opened(handle) as store:
+            me = await store.register_worker("me", {}, NOW)
+            async with opened(handle) as dying:
+                dead = await dying.register_worker("dying", {}, NOW)
+                for id in ("a", "b", "c"):
+                    await store.create(limited_task(id, Limit("key:k", 1)))
+                assert await ids_taken(dying, dead) == ["a"]
+                assert await ids_taken(store, me) == []
+            await store.release_dead(NOW)
+            claim = await store.claim(request(me))
+            tasks = [entry for entry in claim.entries if entry.entry.type == BUILD]
+            assert len(tasks) == 1
+            assert [it.held for it in await store.limits("", 1)] == [1]
+
+    @pytest.mark.anyio
+    async def test_a_rate_hands_out_one_by_one(self, store: Store, other: Store) -> None:
+        """The claim says when the next may begin; a clock that is set back waits one length."""
+        worker = await store.register_worker("w", {}, NOW)
+        guest = await other.register_worker("guest", {}, NOW)
+        rate = Limit("rate:r", 1, Micros(1_000))
+        for number in range(4):
+            await store.create(limited_task(f"run-{number}", rate))
+        claim = await store.claim(request(worker))
+        assert len(claim.entries) == 1
+        again = await other.claim(request(guest))
+        assert again.entries == []
+        assert again.next_due == NOW + 1_000
+        for late, expected in ((999, 0), (1_000, 1), (1_500, 0), (2_500, 1), (3_499, 0)):
+            claim = await other.claim(request(guest, now=Micros(NOW + late)))
+            assert len(claim.entries) == expected, late
+        await store.create(limited_task("set back", rate))
+        day = 86_400_000_000
+        assert await ids_taken(store, worker, now=Micros(NOW - day)) == []
+        await store.create(limited_task("again", rate, ready_at=Micros(NOW - day)))
+        assert await ids_taken(store, worker, now=Micros(NOW - day)) == []
+        claim = await store.claim(request(worker, now=Micros(NOW - day + 1_000)))
+        assert len(claim.entries) == 1
+
+    @pytest.mark.anyio
+    async def test_priority_ages(self, store: Store) -> None:
+        """A line comes before those of a higher priority that became due long enough after it."""
+        worker = await store.register_worker("w", {}, NOW)
+        point = Micros(100)
+        for id, priority, later in (
+            ("old", 0, 0),
+            ("mid", 2, 150),
+            ("new", 2, 201),
+            ("top", 9, 500),
+        ):
+            await store.create(new_task(id, priority=priority, ready_at=Micros(NOW + later)))
+        ask = ClaimRequest(worker, Micros(NOW + 1_000), 1, {BUILD: 9}, ageing=point)
+        order: list[str] = []
+        waiting: list[int | None] = []
+        for _ in range(4):
+            claim = await store.claim(ask)
+            waiting.append(claim.waiting)
+            order += [entry.record.id for entry in claim.entries if entry.record is not None]
+        assert order == ["top", "mid", "old", "new"]
+        assert waiting == [10, 10, 9, None]
 
     @pytest.mark.anyio
     async def test_types_unknown_to_the_worker_stay(self, store: Store) -> None:
@@ -1273,6 +1565,86 @@ class StoreContract(ABC):
         await store.delete_run(first.key, first.version + 1, NOW)
         assert await told(error="Bad") == []
 
+    # signals and questions
+
+    @pytest.mark.anyio
+    async def test_signals_are_kept_with_their_event(self, store: Store, other: Store) -> None:
+        """What a signal says is there until a step has got it; that it came is known for ever."""
+        run = await made(store, new_run())
+        assert await store.inbox(run.key) == EMPTY_INBOX
+        first, second = signal(1, "a"), signal(2, "b")
+        changes = InboxChanges((first, second), ((0, asked(3, signal="go")),))
+        await store.commit(outside(run, 1, changes, received(1, "a"), received(2, "b"), asking(3)))
+        inbox = await other.inbox(run.key)
+        assert inbox.signals == {1: first, 2: second}
+        assert inbox.asked == {0: asked(3, signal="go")}
+        taken = replace(first, step=0, payload=None)
+        run = await found(store, "run")
+        await store.commit(outside(run, 4, InboxChanges((taken,), (), (0, 1)), happened(4)))
+        inbox = await other.inbox(run.key)
+        assert inbox.signals == {1: taken, 2: second}
+        assert inbox.asked == {}
+        assert (await store.figures()).rows["signals"] == 2
+        assert await store.broken_links(10) == []
+
+    @pytest.mark.anyio
+    async def test_a_stale_plan_changes_no_inbox(self, store: Store) -> None:
+        """Neither signals nor questions are written apart from their plan."""
+        run = await made(store, new_run())
+        await store.commit(Plan(run.key, fence(run), run.head))
+        changes = InboxChanges((signal(1, "a"),), ((0, asked(2)),))
+        with pytest.raises(LeaseLost):
+            await store.commit(outside(run, 1, changes, received(1, "a"), asking(2)))
+        assert await store.inbox(run.key) == EMPTY_INBOX
+        assert await store.approvals(ApprovalFilter()) == []
+
+    @pytest.mark.anyio
+    async def test_open_approvals_are_listed_by_age(self, store: Store) -> None:
+        """Of all runs, or of one and those below it; pages go on where the one before ended."""
+        top = await made(store, new_run("top"))
+        below = await made(store, new_run("below", parent=(top.key, 0)))
+        task = await made(store, new_run("task", kind=RunKind.TASK, steps=[StepState()]))
+        for run, step, at in ((below, 1, 30), (top, 0, 10), (task, 0, 20)):
+            when = Micros(NOW + at)
+            waits = StepState(TaskStatus.WAITING, ready_at=Micros(when + 1))
+            plan = outside(run, 1, InboxChanges((), ((step, asked(1, when)),)), asking(1, when))
+            await store.commit(replace(plan, steps=((step, waits),)))
+        signals = await made(store, new_run("signals"))
+        ask = InboxChanges((), ((0, asked(1, signal="go")),))
+        await store.commit(outside(signals, 1, ask, asking(1)))
+        everything = await store.approvals(ApprovalFilter())
+        assert [(each.run_id, each.step, each.until) for each in everything] == [
+            ("top", 0, NOW + 11), ("task", 0, NOW + 21), ("below", 1, NOW + 31),
+        ]  # fmt: skip
+        assert everything[0].asked == asked(1, Micros(NOW + 10))
+        assert (everything[1].kind, everything[1].name) == (RunKind.TASK, "a run")
+        tree = await store.approvals(ApprovalFilter(top.key))
+        assert [each.run_id for each in tree] == ["top", "below"]
+        assert [each.run for each in await store.approvals(ApprovalFilter(below.key))] == [
+            below.key
+        ]
+        last = everything[0]
+        after = (last.asked.at, last.run, last.step)
+        page = await store.approvals(ApprovalFilter(None, after, 1))
+        assert [each.run_id for each in page] == ["task"]
+
+    @pytest.mark.anyio
+    async def test_an_inbox_goes_with_its_run(self, store: Store) -> None:
+        """Deleted or purged, nothing of it stays."""
+        before = (await store.figures()).rows
+        for id in ("deleted", "purged"):
+            run = await made(store, new_run(id))
+            changes = InboxChanges((signal(1, "a"),), ((0, asked(2)),))
+            await store.commit(outside(run, 1, changes, received(1, "a"), asking(2)))
+            await store.commit(finished(await found(store, id)))
+        deleted = await found(store, "deleted")
+        await store.delete_run(deleted.key, deleted.version, NOW)
+        purged = await found(store, "purged")
+        assert await store.purge([purged.key], Micros(NOW + 1), NOW) == 1
+        after = (await store.figures()).rows
+        assert (after["signals"], after["questions"]) == (before["signals"], before["questions"])
+        assert await store.approvals(ApprovalFilter()) == []
+
     # care
 
     @pytest.mark.anyio
@@ -1303,6 +1675,7 @@ class StoreContract(ABC):
             "runs": 1, "steps": 1, "events": 2, "queue": 1, "waits": 2, "loans": 0,
             "definitions": 2, "schedules": 1, "tombstones": 1, "workers": 1, "failures": 1,
             "heartbeats": 0,
+            "signals": 0, "questions": 0,
         }  # fmt: skip
 
     @pytest.mark.anyio
@@ -2053,6 +2426,12 @@ async def taken(store: Store, worker: WorkerKey, *, slots: int = 100) -> list[tu
     """What a claim gets, in order."""
     claim = await store.claim(request(worker, slots=slots))
     return [(entry.run, entry.entry) for entry in claim.entries]
+
+
+async def ids_taken(store: Store, worker: WorkerKey, *, now: Micros = NOW) -> list[str]:
+    """The runs that a claim takes on, in order."""
+    claim = await store.claim(request(worker, now=now))
+    return [str(entry.record.id) for entry in claim.entries if entry.record is not None]
 
 
 async def process_driven(

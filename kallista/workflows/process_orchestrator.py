@@ -9,9 +9,11 @@ from typing import Final, Unpack, cast
 from kallista.core.commands import Command, Verb
 from kallista.core.snapshots import (
     Commanded,
+    Forked,
     HistoryEvent,
     Page,
     ProcessSnapshot,
+    Redefined,
     RunError,
     RunSummary,
 )
@@ -158,14 +160,26 @@ class ProcessOrchestrator(Runs[ProcessSnapshot]):
         """
         return await self._wait(process_id, timeout)
 
-    async def pause_process(self, process_id: str, reason: str | None = None) -> None:
+    async def pause_process(
+        self, process_id: str, reason: str | None = None, *, stop_clocks: bool = False
+    ) -> None:
         """Start nothing new in it or in the runs it has started; what is in flight finishes.
+
+        Pausing once more changes nothing, but for ``stop_clocks`` where the clocks still go: it
+        stops them from then on.
+
+        Args:
+            process_id: Which one.
+            reason: Why, for its history.
+            stop_clocks: Let no time pass for it and for what it has started: sleeps, delays before
+                retries, and deadlines come later by as long as it is paused. Without it sleeps
+                ripen and deadlines are kept. What is in flight keeps the limits it began with.
 
         Raises:
             NotFoundError: No such process.
             StateError: It is not under way.
         """
-        await self._command(process_id, Verb.PAUSE, reason)
+        await self._command(process_id, Verb.PAUSE, reason, stop_clocks=stop_clocks)
 
     async def resume_process(
         self,
@@ -204,24 +218,93 @@ class ProcessOrchestrator(Runs[ProcessSnapshot]):
         """
         await self._command(process_id, Verb.CANCEL, reason, rollback=rollback)
 
-    async def retry_process(self, process_id: str, reason: str | None = None) -> None:
+    async def retry_process(
+        self,
+        process_id: str,
+        reason: str | None = None,
+        *,
+        definition: Mapping[str, object] | str | None = None,
+        dry_run: bool = False,
+    ) -> Redefined | None:
         """Run again what failed or was skipped in a FAILED or CANCELLED process, nothing else.
 
-        The reason is kept in its history.
+        With its own definition, unless another one is given. Then the steps that it has keep their
+        places and what completed keeps its results; others may come behind them.
+
+        Args:
+            process_id: Which one.
+            reason: Why, for its history.
+            definition: What it goes on with: ``"current"`` for what its name stands for now, or a
+                description as in a definition file.
+            dry_run: Only say what another definition would change.
+
+        Returns:
+            What another definition changes; None where it goes on with its own.
 
         Raises:
-            NotFoundError: No such process.
-            StateError: It has not failed.
+            NotFoundError: No such process, or nothing is defined under its name.
+            StateError: It has not failed, or the definition does not fit what it has done: the
+                message says why, and ``fork_process`` may do instead.
+            DefinitionError: The description has problems; all of them are listed.
+            UsageError: A preview of a retry with its own definition.
         """
-        await self._command(process_id, Verb.RETRY, reason)
+        return await self._retry(process_id, reason, definition, dry_run=dry_run)
+
+    async def fork_process(
+        self,
+        process_id: str,
+        from_step: str,
+        *,
+        config_changes: Mapping[str, Mapping[str, object]] | None = None,
+        definition: Mapping[str, object] | str | None = None,
+        fork_id: str | None = None,
+        reason: str | None = None,
+        dry_run: bool = False,
+    ) -> Forked:
+        """Start a new process that keeps what another one did before a step.
+
+        That step and all that depends on it run again, as does what did not complete; all of it
+        under new idempotency keys. The other process stays as it is, and what is kept is for it to
+        undo: a rollback of the fork leaves that alone. Inputs, priority and tags are the same.
+
+        Args:
+            process_id: The process to go on from, whatever its state.
+            from_step: The first step that runs again.
+            config_changes: ``{step id: {key: value}}``: merged into the config of steps that
+                run again, or into the inputs of child runs.
+            definition: What it runs: ``"current"`` for what its name stands for now, or a
+                description as in a definition file; None: what the other one runs.
+            fork_id: The id of the new process; the same fork once more returns the first.
+            reason: Why, for its history.
+            dry_run: Only say what is kept, what runs again, and how long that took last time.
+
+        Returns:
+            The new process's id and what it does again; of a preview without an id.
+
+        Raises:
+            NotFoundError: No such process, or nothing is defined under its name.
+            UsageError: There is no such step, or what is changed does not run again.
+            DefinitionError: The changes or the description have problems; all are listed.
+            StateError: The other one has still to complete what comes before that step.
+            ConflictError: Something else has the id of the fork.
+        """
+        return await self._fork(
+            process_id, from_step, config_changes, definition, fork_id, reason, dry_run=dry_run
+        )
 
     async def pause_processes(
-        self, *, reason: str | None = None, dry_run: bool = False, **which: Unpack[Which]
+        self,
+        *,
+        reason: str | None = None,
+        stop_clocks: bool = False,
+        dry_run: bool = False,
+        **which: Unpack[Which],
     ) -> Commanded:
         """Pause all processes that match, and what they have started.
 
         Args:
             reason: Why, for their histories.
+            stop_clocks: As for ``pause_process``.
             dry_run: Only say how many there are, and which are the first.
             which: By ``status``, ``name``, ``tag``, ``created_from``, ``created_until``,
                 ``schedule_id``, ``error``, as for ``list_processes``; at least one of them.
@@ -234,7 +317,7 @@ class ProcessOrchestrator(Runs[ProcessSnapshot]):
         Raises:
             UsageError: It is not said which are meant.
         """
-        command = Command(Verb.PAUSE, reason)
+        command = Command(Verb.PAUSE, reason, stop_clocks=stop_clocks)
         return await self._command_all(command, which, dry_run=dry_run)
 
     async def resume_processes(

@@ -13,17 +13,21 @@ from kallista.core.definitions import Definition
 from kallista.core.ids import check_id
 from kallista.core.problems import Problems
 from kallista.core.snapshots import (
+    Answered,
     AnySnapshot,
+    ApprovalSnapshot,
     Commanded,
     Explanation,
+    Forked,
     HistoryEvent,
     Page,
+    Redefined,
     Replay,
     RunSummary,
 )
 from kallista.core.states import RunKind
 from kallista.core.types import Micros, RunId, ScheduleId
-from kallista.engine.port import Definitions, Engine, ListRequest, RunRequest
+from kallista.engine.port import Definitions, Engine, ForkRequest, ListRequest, RunRequest
 from kallista.errors import NotFoundError, StateError, UsageError
 from kallista.workflows.bulk import read_all
 from kallista.workflows.many import MEANT, TOGETHER, Tally, Which, check_which
@@ -116,6 +120,97 @@ class Runs(Generic[SnapshotT]):
         """
         return await self._engine.replay(id)
 
+    async def send_signal(
+        self, run_id: str, name: str, payload: object = None, signal_id: str | None = None
+    ) -> str:
+        """Send a signal to a run, which a step of type ``wait_for_signal`` takes.
+
+        The oldest one is taken first, each exactly once, by the step that has waited longest. One
+        that comes before its step waits is kept, also while the run is paused.
+
+        Args:
+            run_id: A run of any kind; a child run has an id of its own.
+            name: What the step waits for.
+            payload: What it says, as plain data: the result of the step.
+            signal_id: By which a repeat is known, so that who is not sure whether it has arrived
+                may send it again; a generated one when not given.
+
+        Returns:
+            Its id, once the signal is durable.
+
+        Raises:
+            NotFoundError: No such run.
+            StateError: It has finished, or keeps too many signals that nobody has taken.
+            UsageError: None of its steps ever waits for such a signal, or for such a payload.
+            ConflictError: Another signal was sent to it under this id.
+        """
+        return await self._engine.outside.send(RunId(run_id), name, payload, signal_id)
+
+    async def approve(
+        self,
+        run_id: str,
+        task_id: str | None = None,
+        *,
+        by: str | None = None,
+        comment: str | None = None,
+        form: Mapping[str, object] | None = None,
+    ) -> Answered:
+        """Approve what a step of type ``approval`` asks.
+
+        Args:
+            run_id: A run of any kind: the approval's own, or one above it.
+            task_id: Which approval; not needed where only one waits.
+            by: Who says so, for history.
+            comment: Why, for history.
+            form: What the approval's form asks for.
+
+        Returns:
+            Which approval it was. The same answer once more changes nothing.
+
+        Raises:
+            NotFoundError: No such run or approval.
+            StateError: It does not ask now.
+            UsageError: The form is not filled in well, or several approvals wait.
+            ConflictError: It was answered otherwise before.
+        """
+        return await self._engine.outside.answer(
+            RunId(run_id), task_id, approved=True, by=by, comment=comment, form=form
+        )
+
+    async def reject(
+        self,
+        run_id: str,
+        task_id: str | None = None,
+        *,
+        by: str | None = None,
+        comment: str | None = None,
+        form: Mapping[str, object] | None = None,
+    ) -> Answered:
+        """Reject what a step of type ``approval`` asks; its ``on_reject`` says what follows.
+
+        Arguments, result and errors as for ``approve``; the form may be left out.
+        """
+        return await self._engine.outside.answer(
+            RunId(run_id), task_id, approved=False, by=by, comment=comment, form=form
+        )
+
+    async def list_approvals(
+        self, *, run_id: str | None = None, cursor: str | None = None, limit: int = 100
+    ) -> Page[ApprovalSnapshot]:
+        """Approvals that wait for an answer, in runs of all kinds, the longest waiting first.
+
+        Args:
+            run_id: Only of this run and of those below it.
+            cursor: Where the page before ended.
+            limit: How many at most, up to 1,000.
+
+        Raises:
+            NotFoundError: No such run.
+            UsageError: A bad cursor or limit.
+        """
+        id = None if run_id is None else RunId(run_id)
+        return await self._engine.outside.approvals(id, cursor, limit)
+
     def _run_request(
         self,
         definition: Definition,
@@ -146,11 +241,66 @@ class Runs(Generic[SnapshotT]):
         return await self._engine.create_all(requests, start=start) if requests else []
 
     async def _command(
-        self, id: str, verb: Verb, reason: str | None = None, *, rollback: bool = False
+        self,
+        id: str,
+        verb: Verb,
+        reason: str | None = None,
+        *,
+        rollback: bool = False,
+        stop_clocks: bool = False,
     ) -> bool:
-        return await self._engine.command(
-            self.kind, RunId(id), Command(verb, reason, rollback=rollback)
+        command = Command(verb, reason, rollback=rollback, stop_clocks=stop_clocks)
+        return await self._engine.command(self.kind, RunId(id), command)
+
+    async def _retry(
+        self,
+        id: str,
+        reason: str | None,
+        definition: Mapping[str, object] | str | None,
+        *,
+        dry_run: bool,
+    ) -> Redefined | None:
+        if definition is None:
+            if dry_run:
+                raise UsageError(
+                    "dry_run says what another definition would change; give a definition"
+                )
+            await self._command(id, Verb.RETRY, reason)
+            return None
+        runs, _ = await self._engine.running(self.kind, RunId(id))
+        other = await self._definitions.another(self.kind, runs.name, definition)
+        command = Command(Verb.RETRY, reason, definition=other)
+        return await self._engine.retry_otherwise(self.kind, RunId(id), command, dry_run=dry_run)
+
+    async def _fork(
+        self,
+        id: str,
+        from_task: str,
+        changes: Mapping[str, Mapping[str, object]] | None,
+        definition: Mapping[str, object] | str | None,
+        fork_id: str | None,
+        reason: str | None,
+        *,
+        dry_run: bool,
+    ) -> Forked:
+        runs, given = await self._engine.running(self.kind, RunId(id))
+        wanted, inputs = runs, given
+        if definition is not None:
+            wanted = await self._definitions.another(self.kind, runs.name, definition)
+            inputs = self._definitions.inputs(wanted, given)
+        if changes is not None:
+            wanted = await self._definitions.changed(wanted, changes)
+        request = ForkRequest(
+            source=RunId(id),
+            task=from_task,
+            id=None if fork_id is None else RunId(check_id(fork_id, f"{self.kind} id")),
+            definition=wanted,
+            inputs=inputs,
+            changes=frozenset(changes or ()),
+            reason=reason,
+            dry_run=dry_run,
         )
+        return await self._engine.fork(self.kind, request)
 
     async def _resume(
         self, id: str, reason: str | None, budget: Mapping[str, object] | None

@@ -13,13 +13,18 @@ from functools import partial
 from typing import TYPE_CHECKING, Protocol, TypeVar, Unpack
 
 from kallista.core.snapshots import (
+    Answered,
+    ApprovalSnapshot,
     BackfillMoment,
     Commanded,
     Explanation,
+    Forked,
     HistoryEvent,
+    LimitInfo,
     NextFiring,
     Page,
     ProcessSnapshot,
+    Redefined,
     Replay,
     RunError,
     RunSummary,
@@ -37,6 +42,7 @@ from kallista.workflows.workflow_manager import WorkflowManager
 
 if TYPE_CHECKING:
     from kallista.engine.care import StoreBackup, StoreCare, StoreCheck, StoreStats
+    from kallista.engine.counting import StoreLimits
     from kallista.engine.reports import FailureGroup, Reports, SpendingSum
 
 ResultT = TypeVar("ResultT")
@@ -218,14 +224,28 @@ class SyncWorkflowManager:
         """
         return self._portal.call(partial(self._inner.wait_workflow, workflow_id, timeout))
 
-    def pause_workflow(self, workflow_id: str, reason: str | None = None) -> None:
+    def pause_workflow(
+        self, workflow_id: str, reason: str | None = None, *, stop_clocks: bool = False
+    ) -> None:
         """Start nothing new in it; what is in flight finishes and is recorded.
+
+        Pausing once more changes nothing, but for ``stop_clocks`` where the clocks still go: it
+        stops them from then on.
+
+        Args:
+            workflow_id: Which one.
+            reason: Why, for its history.
+            stop_clocks: Let no time pass for it and for what it has started: sleeps, delays before
+                retries, and deadlines come later by as long as it is paused. Without it sleeps
+                ripen and deadlines are kept. What is in flight keeps the limits it began with.
 
         Raises:
             NotFoundError: No such workflow.
             StateError: It is not under way.
         """
-        return self._portal.call(partial(self._inner.pause_workflow, workflow_id, reason))
+        return self._portal.call(
+            partial(self._inner.pause_workflow, workflow_id, reason, stop_clocks=stop_clocks)
+        )
 
     def resume_workflow(
         self,
@@ -268,24 +288,110 @@ class SyncWorkflowManager:
             partial(self._inner.cancel_workflow, workflow_id, reason, rollback=rollback)
         )
 
-    def retry_workflow(self, workflow_id: str, reason: str | None = None) -> None:
+    def retry_workflow(
+        self,
+        workflow_id: str,
+        reason: str | None = None,
+        *,
+        definition: Mapping[str, object] | str | None = None,
+        dry_run: bool = False,
+    ) -> Redefined | None:
         """Let a FAILED or CANCELLED workflow go on from what did not complete.
 
-        The reason is kept in its history.
+        With its own definition, unless another one is given. Then the tasks that it has keep their
+        places and what completed keeps its results; others may come behind them.
+
+        Args:
+            workflow_id: Which one.
+            reason: Why, for its history.
+            definition: What it goes on with: ``"current"`` for what its name stands for now, or a
+                description as in a definition file.
+            dry_run: Only say what another definition would change.
+
+        Returns:
+            What another definition changes; None where it goes on with its own.
 
         Raises:
-            NotFoundError: No such workflow.
-            StateError: It has not failed.
+            NotFoundError: No such workflow, or nothing is defined under its name.
+            StateError: It has not failed, or the definition does not fit what it has done: the
+                message says why, and ``fork_workflow`` may do instead.
+            DefinitionError: The description has problems; all of them are listed.
+            UsageError: A preview of a retry with its own definition.
         """
-        return self._portal.call(partial(self._inner.retry_workflow, workflow_id, reason))
+        return self._portal.call(
+            partial(
+                self._inner.retry_workflow,
+                workflow_id,
+                reason,
+                definition=definition,
+                dry_run=dry_run,
+            )
+        )
+
+    def fork_workflow(
+        self,
+        workflow_id: str,
+        from_task: str,
+        *,
+        config_changes: Mapping[str, Mapping[str, object]] | None = None,
+        definition: Mapping[str, object] | str | None = None,
+        fork_id: str | None = None,
+        reason: str | None = None,
+        dry_run: bool = False,
+    ) -> Forked:
+        """Start a new workflow that keeps what another one did before a task.
+
+        That task and all that depends on it run again, as does what did not complete; all of it
+        under new idempotency keys. The other workflow stays as it is, and what is kept is for it to
+        undo: a rollback of the fork leaves that alone. Inputs, priority and tags are the same.
+
+        Args:
+            workflow_id: The workflow to go on from, whatever its state.
+            from_task: The first task that runs again.
+            config_changes: ``{task id: {key: value}}``: merged into the config of tasks that
+                run again, or into the inputs of child runs.
+            definition: What it runs: ``"current"`` for what its name stands for now, or a
+                description as in a definition file; None: what the other one runs.
+            fork_id: The id of the new workflow; the same fork once more returns the first.
+            reason: Why, for its history.
+            dry_run: Only say what is kept, what runs again, and how long that took last time.
+
+        Returns:
+            The new workflow's id and what it does again; of a preview without an id.
+
+        Raises:
+            NotFoundError: No such workflow, or nothing is defined under its name.
+            UsageError: There is no such task, or what is changed does not run again.
+            DefinitionError: The changes or the description have problems; all are listed.
+            StateError: The other one has still to complete what comes before that task.
+            ConflictError: Something else has the id of the fork.
+        """
+        return self._portal.call(
+            partial(
+                self._inner.fork_workflow,
+                workflow_id,
+                from_task,
+                config_changes=config_changes,
+                definition=definition,
+                fork_id=fork_id,
+                reason=reason,
+                dry_run=dry_run,
+            )
+        )
 
     def pause_workflows(
-        self, *, reason: str | None = None, dry_run: bool = False, **which: Unpack[Which]
+        self,
+        *,
+        reason: str | None = None,
+        stop_clocks: bool = False,
+        dry_run: bool = False,
+        **which: Unpack[Which],
     ) -> Commanded:
         """Pause all workflows that match.
 
         Args:
             reason: Why, for their histories.
+            stop_clocks: As for ``pause_workflow``.
             dry_run: Only say how many there are, and which are the first.
             which: By ``status``, ``name``, ``tag``, ``created_from``, ``created_until``,
                 ``schedule_id``, ``error``, as for ``list_workflows``; at least one of them.
@@ -299,7 +405,13 @@ class SyncWorkflowManager:
             UsageError: It is not said which are meant.
         """
         return self._portal.call(
-            partial(self._inner.pause_workflows, reason=reason, dry_run=dry_run, **which)
+            partial(
+                self._inner.pause_workflows,
+                reason=reason,
+                stop_clocks=stop_clocks,
+                dry_run=dry_run,
+                **which,
+            )
         )
 
     def resume_workflows(
@@ -452,6 +564,98 @@ class SyncWorkflowManager:
         """
         return self._portal.call(partial(self._inner.replay, id))
 
+    def send_signal(
+        self, run_id: str, name: str, payload: object = None, signal_id: str | None = None
+    ) -> str:
+        """Send a signal to a run, which a step of type ``wait_for_signal`` takes.
+
+        The oldest one is taken first, each exactly once, by the step that has waited longest. One
+        that comes before its step waits is kept, also while the run is paused.
+
+        Args:
+            run_id: A run of any kind; a child run has an id of its own.
+            name: What the step waits for.
+            payload: What it says, as plain data: the result of the step.
+            signal_id: By which a repeat is known, so that who is not sure whether it has arrived
+                may send it again; a generated one when not given.
+
+        Returns:
+            Its id, once the signal is durable.
+
+        Raises:
+            NotFoundError: No such run.
+            StateError: It has finished, or keeps too many signals that nobody has taken.
+            UsageError: None of its steps ever waits for such a signal, or for such a payload.
+            ConflictError: Another signal was sent to it under this id.
+        """
+        return self._portal.call(partial(self._inner.send_signal, run_id, name, payload, signal_id))
+
+    def approve(
+        self,
+        run_id: str,
+        task_id: str | None = None,
+        *,
+        by: str | None = None,
+        comment: str | None = None,
+        form: Mapping[str, object] | None = None,
+    ) -> Answered:
+        """Approve what a step of type ``approval`` asks.
+
+        Args:
+            run_id: A run of any kind: the approval's own, or one above it.
+            task_id: Which approval; not needed where only one waits.
+            by: Who says so, for history.
+            comment: Why, for history.
+            form: What the approval's form asks for.
+
+        Returns:
+            Which approval it was. The same answer once more changes nothing.
+
+        Raises:
+            NotFoundError: No such run or approval.
+            StateError: It does not ask now.
+            UsageError: The form is not filled in well, or several approvals wait.
+            ConflictError: It was answered otherwise before.
+        """
+        return self._portal.call(
+            partial(self._inner.approve, run_id, task_id, by=by, comment=comment, form=form)
+        )
+
+    def reject(
+        self,
+        run_id: str,
+        task_id: str | None = None,
+        *,
+        by: str | None = None,
+        comment: str | None = None,
+        form: Mapping[str, object] | None = None,
+    ) -> Answered:
+        """Reject what a step of type ``approval`` asks; its ``on_reject`` says what follows.
+
+        Arguments, result and errors as for ``approve``; the form may be left out.
+        """
+        return self._portal.call(
+            partial(self._inner.reject, run_id, task_id, by=by, comment=comment, form=form)
+        )
+
+    def list_approvals(
+        self, *, run_id: str | None = None, cursor: str | None = None, limit: int = 100
+    ) -> Page[ApprovalSnapshot]:
+        """Approvals that wait for an answer, in runs of all kinds, the longest waiting first.
+
+        Args:
+            run_id: Only of this run and of those below it.
+            cursor: Where the page before ended.
+            limit: How many at most, up to 1,000.
+
+        Raises:
+            NotFoundError: No such run.
+            UsageError: A bad cursor or limit.
+        """
+        return self._portal.call(
+            partial(self._inner.list_approvals, run_id=run_id, cursor=cursor, limit=limit)
+        )
+
 
 class SyncTaskScheduler:
     """``TaskScheduler`` for programs without an event loop; every method waits for its answer."""
@@ -470,6 +674,8 @@ class SyncTaskScheduler:
         recurring: bool = False,
         tags: Sequence[str] = (),
         deduplicate: Mapping[str, object] | None = None,
+        concurrency_key: str | Mapping[str, object] | None = None,
+        rate_limit: str | Mapping[str, object] | None = None,
         **options: Unpack[ScheduleOptions],
     ) -> str:
         """Let a task run once at a time, or again and again.
@@ -514,6 +720,11 @@ class SyncTaskScheduler:
             deduplicate: ``{"key": …, "window": "10m"}``: who asks by this key for a task of the
                 same type within the window after the first gets the first one's id, and so its
                 result; unless that is FAILED or CANCELLED. Not for what recurs.
+            concurrency_key: One task of this key runs at a time, over all workers; with
+                ``{"key": …, "limit": 3}`` three of them. ``"customer-${config.customer}"`` reads
+                the task's config. As in ``task_data``.
+            rate_limit: ``"100/minute"``: no more tasks of this type that say so begin in a time,
+                over all workers, and evenly; ``{"limit": …, "key": …}`` counts by a key.
 
         Returns:
             The id; that of the first one where it is the same again.
@@ -533,6 +744,8 @@ class SyncTaskScheduler:
                 recurring=recurring,
                 tags=tags,
                 deduplicate=deduplicate,
+                concurrency_key=concurrency_key,
+                rate_limit=rate_limit,
                 **options,
             )
         )
@@ -1003,6 +1216,98 @@ class SyncTaskScheduler:
         """
         return self._portal.call(partial(self._inner.replay, id))
 
+    def send_signal(
+        self, run_id: str, name: str, payload: object = None, signal_id: str | None = None
+    ) -> str:
+        """Send a signal to a run, which a step of type ``wait_for_signal`` takes.
+
+        The oldest one is taken first, each exactly once, by the step that has waited longest. One
+        that comes before its step waits is kept, also while the run is paused.
+
+        Args:
+            run_id: A run of any kind; a child run has an id of its own.
+            name: What the step waits for.
+            payload: What it says, as plain data: the result of the step.
+            signal_id: By which a repeat is known, so that who is not sure whether it has arrived
+                may send it again; a generated one when not given.
+
+        Returns:
+            Its id, once the signal is durable.
+
+        Raises:
+            NotFoundError: No such run.
+            StateError: It has finished, or keeps too many signals that nobody has taken.
+            UsageError: None of its steps ever waits for such a signal, or for such a payload.
+            ConflictError: Another signal was sent to it under this id.
+        """
+        return self._portal.call(partial(self._inner.send_signal, run_id, name, payload, signal_id))
+
+    def approve(
+        self,
+        run_id: str,
+        task_id: str | None = None,
+        *,
+        by: str | None = None,
+        comment: str | None = None,
+        form: Mapping[str, object] | None = None,
+    ) -> Answered:
+        """Approve what a step of type ``approval`` asks.
+
+        Args:
+            run_id: A run of any kind: the approval's own, or one above it.
+            task_id: Which approval; not needed where only one waits.
+            by: Who says so, for history.
+            comment: Why, for history.
+            form: What the approval's form asks for.
+
+        Returns:
+            Which approval it was. The same answer once more changes nothing.
+
+        Raises:
+            NotFoundError: No such run or approval.
+            StateError: It does not ask now.
+            UsageError: The form is not filled in well, or several approvals wait.
+            ConflictError: It was answered otherwise before.
+        """
+        return self._portal.call(
+            partial(self._inner.approve, run_id, task_id, by=by, comment=comment, form=form)
+        )
+
+    def reject(
+        self,
+        run_id: str,
+        task_id: str | None = None,
+        *,
+        by: str | None = None,
+        comment: str | None = None,
+        form: Mapping[str, object] | None = None,
+    ) -> Answered:
+        """Reject what a step of type ``approval`` asks; its ``on_reject`` says what follows.
+
+        Arguments, result and errors as for ``approve``; the form may be left out.
+        """
+        return self._portal.call(
+            partial(self._inner.reject, run_id, task_id, by=by, comment=comment, form=form)
+        )
+
+    def list_approvals(
+        self, *, run_id: str | None = None, cursor: str | None = None, limit: int = 100
+    ) -> Page[ApprovalSnapshot]:
+        """Approvals that wait for an answer, in runs of all kinds, the longest waiting first.
+
+        Args:
+            run_id: Only of this run and of those below it.
+            cursor: Where the page before ended.
+            limit: How many at most, up to 1,000.
+
+        Raises:
+            NotFoundError: No such run.
+            UsageError: A bad cursor or limit.
+        """
+        return self._portal.call(
+            partial(self._inner.list_approvals, run_id=run_id, cursor=cursor, limit=limit)
+        )
+
 
 class SyncProcessOrchestrator:
     """``ProcessOrchestrator`` for programs without an event loop; every method waits for its answer."""
@@ -1155,14 +1460,28 @@ class SyncProcessOrchestrator:
         """
         return self._portal.call(partial(self._inner.wait_process, process_id, timeout))
 
-    def pause_process(self, process_id: str, reason: str | None = None) -> None:
+    def pause_process(
+        self, process_id: str, reason: str | None = None, *, stop_clocks: bool = False
+    ) -> None:
         """Start nothing new in it or in the runs it has started; what is in flight finishes.
+
+        Pausing once more changes nothing, but for ``stop_clocks`` where the clocks still go: it
+        stops them from then on.
+
+        Args:
+            process_id: Which one.
+            reason: Why, for its history.
+            stop_clocks: Let no time pass for it and for what it has started: sleeps, delays before
+                retries, and deadlines come later by as long as it is paused. Without it sleeps
+                ripen and deadlines are kept. What is in flight keeps the limits it began with.
 
         Raises:
             NotFoundError: No such process.
             StateError: It is not under way.
         """
-        return self._portal.call(partial(self._inner.pause_process, process_id, reason))
+        return self._portal.call(
+            partial(self._inner.pause_process, process_id, reason, stop_clocks=stop_clocks)
+        )
 
     def resume_process(
         self,
@@ -1205,24 +1524,110 @@ class SyncProcessOrchestrator:
             partial(self._inner.cancel_process, process_id, reason, rollback=rollback)
         )
 
-    def retry_process(self, process_id: str, reason: str | None = None) -> None:
+    def retry_process(
+        self,
+        process_id: str,
+        reason: str | None = None,
+        *,
+        definition: Mapping[str, object] | str | None = None,
+        dry_run: bool = False,
+    ) -> Redefined | None:
         """Run again what failed or was skipped in a FAILED or CANCELLED process, nothing else.
 
-        The reason is kept in its history.
+        With its own definition, unless another one is given. Then the steps that it has keep their
+        places and what completed keeps its results; others may come behind them.
+
+        Args:
+            process_id: Which one.
+            reason: Why, for its history.
+            definition: What it goes on with: ``"current"`` for what its name stands for now, or a
+                description as in a definition file.
+            dry_run: Only say what another definition would change.
+
+        Returns:
+            What another definition changes; None where it goes on with its own.
 
         Raises:
-            NotFoundError: No such process.
-            StateError: It has not failed.
+            NotFoundError: No such process, or nothing is defined under its name.
+            StateError: It has not failed, or the definition does not fit what it has done: the
+                message says why, and ``fork_process`` may do instead.
+            DefinitionError: The description has problems; all of them are listed.
+            UsageError: A preview of a retry with its own definition.
         """
-        return self._portal.call(partial(self._inner.retry_process, process_id, reason))
+        return self._portal.call(
+            partial(
+                self._inner.retry_process,
+                process_id,
+                reason,
+                definition=definition,
+                dry_run=dry_run,
+            )
+        )
+
+    def fork_process(
+        self,
+        process_id: str,
+        from_step: str,
+        *,
+        config_changes: Mapping[str, Mapping[str, object]] | None = None,
+        definition: Mapping[str, object] | str | None = None,
+        fork_id: str | None = None,
+        reason: str | None = None,
+        dry_run: bool = False,
+    ) -> Forked:
+        """Start a new process that keeps what another one did before a step.
+
+        That step and all that depends on it run again, as does what did not complete; all of it
+        under new idempotency keys. The other process stays as it is, and what is kept is for it to
+        undo: a rollback of the fork leaves that alone. Inputs, priority and tags are the same.
+
+        Args:
+            process_id: The process to go on from, whatever its state.
+            from_step: The first step that runs again.
+            config_changes: ``{step id: {key: value}}``: merged into the config of steps that
+                run again, or into the inputs of child runs.
+            definition: What it runs: ``"current"`` for what its name stands for now, or a
+                description as in a definition file; None: what the other one runs.
+            fork_id: The id of the new process; the same fork once more returns the first.
+            reason: Why, for its history.
+            dry_run: Only say what is kept, what runs again, and how long that took last time.
+
+        Returns:
+            The new process's id and what it does again; of a preview without an id.
+
+        Raises:
+            NotFoundError: No such process, or nothing is defined under its name.
+            UsageError: There is no such step, or what is changed does not run again.
+            DefinitionError: The changes or the description have problems; all are listed.
+            StateError: The other one has still to complete what comes before that step.
+            ConflictError: Something else has the id of the fork.
+        """
+        return self._portal.call(
+            partial(
+                self._inner.fork_process,
+                process_id,
+                from_step,
+                config_changes=config_changes,
+                definition=definition,
+                fork_id=fork_id,
+                reason=reason,
+                dry_run=dry_run,
+            )
+        )
 
     def pause_processes(
-        self, *, reason: str | None = None, dry_run: bool = False, **which: Unpack[Which]
+        self,
+        *,
+        reason: str | None = None,
+        stop_clocks: bool = False,
+        dry_run: bool = False,
+        **which: Unpack[Which],
     ) -> Commanded:
         """Pause all processes that match, and what they have started.
 
         Args:
             reason: Why, for their histories.
+            stop_clocks: As for ``pause_process``.
             dry_run: Only say how many there are, and which are the first.
             which: By ``status``, ``name``, ``tag``, ``created_from``, ``created_until``,
                 ``schedule_id``, ``error``, as for ``list_processes``; at least one of them.
@@ -1236,7 +1641,13 @@ class SyncProcessOrchestrator:
             UsageError: It is not said which are meant.
         """
         return self._portal.call(
-            partial(self._inner.pause_processes, reason=reason, dry_run=dry_run, **which)
+            partial(
+                self._inner.pause_processes,
+                reason=reason,
+                stop_clocks=stop_clocks,
+                dry_run=dry_run,
+                **which,
+            )
         )
 
     def resume_processes(
@@ -1384,6 +1795,98 @@ class SyncProcessOrchestrator:
         """
         return self._portal.call(partial(self._inner.replay, id))
 
+    def send_signal(
+        self, run_id: str, name: str, payload: object = None, signal_id: str | None = None
+    ) -> str:
+        """Send a signal to a run, which a step of type ``wait_for_signal`` takes.
+
+        The oldest one is taken first, each exactly once, by the step that has waited longest. One
+        that comes before its step waits is kept, also while the run is paused.
+
+        Args:
+            run_id: A run of any kind; a child run has an id of its own.
+            name: What the step waits for.
+            payload: What it says, as plain data: the result of the step.
+            signal_id: By which a repeat is known, so that who is not sure whether it has arrived
+                may send it again; a generated one when not given.
+
+        Returns:
+            Its id, once the signal is durable.
+
+        Raises:
+            NotFoundError: No such run.
+            StateError: It has finished, or keeps too many signals that nobody has taken.
+            UsageError: None of its steps ever waits for such a signal, or for such a payload.
+            ConflictError: Another signal was sent to it under this id.
+        """
+        return self._portal.call(partial(self._inner.send_signal, run_id, name, payload, signal_id))
+
+    def approve(
+        self,
+        run_id: str,
+        task_id: str | None = None,
+        *,
+        by: str | None = None,
+        comment: str | None = None,
+        form: Mapping[str, object] | None = None,
+    ) -> Answered:
+        """Approve what a step of type ``approval`` asks.
+
+        Args:
+            run_id: A run of any kind: the approval's own, or one above it.
+            task_id: Which approval; not needed where only one waits.
+            by: Who says so, for history.
+            comment: Why, for history.
+            form: What the approval's form asks for.
+
+        Returns:
+            Which approval it was. The same answer once more changes nothing.
+
+        Raises:
+            NotFoundError: No such run or approval.
+            StateError: It does not ask now.
+            UsageError: The form is not filled in well, or several approvals wait.
+            ConflictError: It was answered otherwise before.
+        """
+        return self._portal.call(
+            partial(self._inner.approve, run_id, task_id, by=by, comment=comment, form=form)
+        )
+
+    def reject(
+        self,
+        run_id: str,
+        task_id: str | None = None,
+        *,
+        by: str | None = None,
+        comment: str | None = None,
+        form: Mapping[str, object] | None = None,
+    ) -> Answered:
+        """Reject what a step of type ``approval`` asks; its ``on_reject`` says what follows.
+
+        Arguments, result and errors as for ``approve``; the form may be left out.
+        """
+        return self._portal.call(
+            partial(self._inner.reject, run_id, task_id, by=by, comment=comment, form=form)
+        )
+
+    def list_approvals(
+        self, *, run_id: str | None = None, cursor: str | None = None, limit: int = 100
+    ) -> Page[ApprovalSnapshot]:
+        """Approvals that wait for an answer, in runs of all kinds, the longest waiting first.
+
+        Args:
+            run_id: Only of this run and of those below it.
+            cursor: Where the page before ended.
+            limit: How many at most, up to 1,000.
+
+        Raises:
+            NotFoundError: No such run.
+            UsageError: A bad cursor or limit.
+        """
+        return self._portal.call(
+            partial(self._inner.list_approvals, run_id=run_id, cursor=cursor, limit=limit)
+        )
+
 
 class SyncStoreCare:
     """``StoreCare`` for programs without an event loop; every method waits for its answer."""
@@ -1484,6 +1987,18 @@ class SyncStoreCare:
             NotFoundError: No run has this id.
         """
         return self._portal.call(partial(self._inner.export, id))
+
+
+class SyncStoreLimits:
+    """``StoreLimits`` for programs without an event loop; every method waits for its answer."""
+
+    def __init__(self, inner: StoreLimits, portal: Portal) -> None:
+        self._inner = inner
+        self._portal = portal
+
+    def list(self, limit: int = 100) -> Sequence[LimitInfo]:
+        """The limits that any task runs or waits under, in order, so many at most."""
+        return self._portal.call(partial(self._inner.list, limit))
 
 
 class SyncReports:

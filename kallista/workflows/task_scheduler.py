@@ -60,6 +60,8 @@ class TaskScheduler(Runs[TaskSnapshot]):
         recurring: bool = False,
         tags: Sequence[str] = (),
         deduplicate: Mapping[str, object] | None = None,
+        concurrency_key: str | Mapping[str, object] | None = None,
+        rate_limit: str | Mapping[str, object] | None = None,
         **options: Unpack[ScheduleOptions],
     ) -> str:
         """Let a task run once at a time, or again and again.
@@ -104,6 +106,11 @@ class TaskScheduler(Runs[TaskSnapshot]):
             deduplicate: ``{"key": …, "window": "10m"}``: who asks by this key for a task of the
                 same type within the window after the first gets the first one's id, and so its
                 result; unless that is FAILED or CANCELLED. Not for what recurs.
+            concurrency_key: One task of this key runs at a time, over all workers; with
+                ``{"key": …, "limit": 3}`` three of them. ``"customer-${config.customer}"`` reads
+                the task's config. As in ``task_data``.
+            rate_limit: ``"100/minute"``: no more tasks of this type that say so begin in a time,
+                over all workers, and evenly; ``{"limit": …, "key": …}`` counts by a key.
 
         Returns:
             The id; that of the first one where it is the same again.
@@ -114,6 +121,8 @@ class TaskScheduler(Runs[TaskSnapshot]):
             ConflictError: Something else has this id.
         """
         chosen = read_trigger(options) if options else None
+        if concurrency_key is not None or rate_limit is not None:
+            task_data = _limited(task_data, concurrency_key, rate_limit)
         if recurring and (chosen is None or isinstance(chosen, At)):
             raise UsageError("a recurring task needs interval=, cron= or a trigger that recurs")
         if isinstance(chosen, At):
@@ -717,3 +726,16 @@ def _schedule_status(status: ScheduleStatus | str | None) -> ScheduleStatus | No
     except ValueError:
         known = ", ".join(ScheduleStatus)
         raise UsageError(f"{status!r} is no status of a schedule; there are {known}") from None
+
+
+def _limited(
+    data: object,
+    concurrency_key: str | Mapping[str, object] | None,
+    rate_limit: str | Mapping[str, object] | None,
+) -> Mapping[str, object]:
+    """A task with limits that were given beside it; in both places they have to agree."""
+    if not isinstance(data, Mapping):
+        return cast("Mapping[str, object]", data)  # which is told when it is read
+    key = agreed("the concurrency key", concurrency_key, data.get("concurrency_key"), None)
+    rate = agreed("the rate limit", rate_limit, data.get("rate_limit"), None)
+    return {**data, "concurrency_key": key, "rate_limit": rate}

@@ -7,7 +7,15 @@ from datetime import datetime
 from typing import Final, Unpack, cast
 
 from kallista.core.commands import Command, Verb
-from kallista.core.snapshots import Commanded, HistoryEvent, Page, RunSummary, WorkflowSnapshot
+from kallista.core.snapshots import (
+    Commanded,
+    Forked,
+    HistoryEvent,
+    Page,
+    Redefined,
+    RunSummary,
+    WorkflowSnapshot,
+)
 from kallista.core.states import RunKind, WorkflowStatus
 from kallista.engine.port import RunRequest
 from kallista.errors import UsageError
@@ -167,14 +175,26 @@ class WorkflowManager(Runs[WorkflowSnapshot]):
         """
         return await self._wait(workflow_id, timeout)
 
-    async def pause_workflow(self, workflow_id: str, reason: str | None = None) -> None:
+    async def pause_workflow(
+        self, workflow_id: str, reason: str | None = None, *, stop_clocks: bool = False
+    ) -> None:
         """Start nothing new in it; what is in flight finishes and is recorded.
+
+        Pausing once more changes nothing, but for ``stop_clocks`` where the clocks still go: it
+        stops them from then on.
+
+        Args:
+            workflow_id: Which one.
+            reason: Why, for its history.
+            stop_clocks: Let no time pass for it and for what it has started: sleeps, delays before
+                retries, and deadlines come later by as long as it is paused. Without it sleeps
+                ripen and deadlines are kept. What is in flight keeps the limits it began with.
 
         Raises:
             NotFoundError: No such workflow.
             StateError: It is not under way.
         """
-        await self._command(workflow_id, Verb.PAUSE, reason)
+        await self._command(workflow_id, Verb.PAUSE, reason, stop_clocks=stop_clocks)
 
     async def resume_workflow(
         self,
@@ -213,24 +233,93 @@ class WorkflowManager(Runs[WorkflowSnapshot]):
         """
         await self._command(workflow_id, Verb.CANCEL, reason, rollback=rollback)
 
-    async def retry_workflow(self, workflow_id: str, reason: str | None = None) -> None:
+    async def retry_workflow(
+        self,
+        workflow_id: str,
+        reason: str | None = None,
+        *,
+        definition: Mapping[str, object] | str | None = None,
+        dry_run: bool = False,
+    ) -> Redefined | None:
         """Let a FAILED or CANCELLED workflow go on from what did not complete.
 
-        The reason is kept in its history.
+        With its own definition, unless another one is given. Then the tasks that it has keep their
+        places and what completed keeps its results; others may come behind them.
+
+        Args:
+            workflow_id: Which one.
+            reason: Why, for its history.
+            definition: What it goes on with: ``"current"`` for what its name stands for now, or a
+                description as in a definition file.
+            dry_run: Only say what another definition would change.
+
+        Returns:
+            What another definition changes; None where it goes on with its own.
 
         Raises:
-            NotFoundError: No such workflow.
-            StateError: It has not failed.
+            NotFoundError: No such workflow, or nothing is defined under its name.
+            StateError: It has not failed, or the definition does not fit what it has done: the
+                message says why, and ``fork_workflow`` may do instead.
+            DefinitionError: The description has problems; all of them are listed.
+            UsageError: A preview of a retry with its own definition.
         """
-        await self._command(workflow_id, Verb.RETRY, reason)
+        return await self._retry(workflow_id, reason, definition, dry_run=dry_run)
+
+    async def fork_workflow(
+        self,
+        workflow_id: str,
+        from_task: str,
+        *,
+        config_changes: Mapping[str, Mapping[str, object]] | None = None,
+        definition: Mapping[str, object] | str | None = None,
+        fork_id: str | None = None,
+        reason: str | None = None,
+        dry_run: bool = False,
+    ) -> Forked:
+        """Start a new workflow that keeps what another one did before a task.
+
+        That task and all that depends on it run again, as does what did not complete; all of it
+        under new idempotency keys. The other workflow stays as it is, and what is kept is for it to
+        undo: a rollback of the fork leaves that alone. Inputs, priority and tags are the same.
+
+        Args:
+            workflow_id: The workflow to go on from, whatever its state.
+            from_task: The first task that runs again.
+            config_changes: ``{task id: {key: value}}``: merged into the config of tasks that
+                run again, or into the inputs of child runs.
+            definition: What it runs: ``"current"`` for what its name stands for now, or a
+                description as in a definition file; None: what the other one runs.
+            fork_id: The id of the new workflow; the same fork once more returns the first.
+            reason: Why, for its history.
+            dry_run: Only say what is kept, what runs again, and how long that took last time.
+
+        Returns:
+            The new workflow's id and what it does again; of a preview without an id.
+
+        Raises:
+            NotFoundError: No such workflow, or nothing is defined under its name.
+            UsageError: There is no such task, or what is changed does not run again.
+            DefinitionError: The changes or the description have problems; all are listed.
+            StateError: The other one has still to complete what comes before that task.
+            ConflictError: Something else has the id of the fork.
+        """
+        return await self._fork(
+            workflow_id, from_task, config_changes, definition, fork_id, reason, dry_run=dry_run
+        )
 
     async def pause_workflows(
-        self, *, reason: str | None = None, dry_run: bool = False, **which: Unpack[Which]
+        self,
+        *,
+        reason: str | None = None,
+        stop_clocks: bool = False,
+        dry_run: bool = False,
+        **which: Unpack[Which],
     ) -> Commanded:
         """Pause all workflows that match.
 
         Args:
             reason: Why, for their histories.
+            stop_clocks: As for ``pause_workflow``.
             dry_run: Only say how many there are, and which are the first.
             which: By ``status``, ``name``, ``tag``, ``created_from``, ``created_until``,
                 ``schedule_id``, ``error``, as for ``list_workflows``; at least one of them.
@@ -243,7 +332,7 @@ class WorkflowManager(Runs[WorkflowSnapshot]):
         Raises:
             UsageError: It is not said which are meant.
         """
-        command = Command(Verb.PAUSE, reason)
+        command = Command(Verb.PAUSE, reason, stop_clocks=stop_clocks)
         return await self._command_all(command, which, dry_run=dry_run)
 
     async def resume_workflows(

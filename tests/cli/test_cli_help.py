@@ -13,7 +13,7 @@ from cli_support import Typist
 from kallista.cli.main import app
 
 RUNS = {"list", "show", "cancel", "retry", "history", "delete"}
-DRIVEN = {"start", "pause", "resume"}
+DRIVEN = {"start", "pause", "resume", "fork"}
 COMMANDS = {
     "workflow": RUNS | DRIVEN,
     "process": RUNS | DRIVEN,
@@ -22,6 +22,7 @@ COMMANDS = {
     "schedule": {"list", "show", "pause", "resume", "delete", "next"},
 }
 ALONE = {"run", "demo", "explain", "types", "worker", "init", "validate", "doctor", "schema"}
+ALONE |= {"approvals", "approve", "reject", "signal"}
 
 
 def commands() -> Iterator[tuple[tuple[str, ...], Any]]:

@@ -90,6 +90,40 @@ def test_a_list_filters_and_pages(typed: Typist) -> None:
 
 
 @pytest.mark.usefixtures("filled")
+def test_a_failed_run_is_retried_with_another_definition(folder: Path, typed: Typist) -> None:
+    """From a file, with a preview; what does not fit is refused with the reasons."""
+    text = FRAGILE.replace('"pathlib:Path.read_text", args: []', '"builtins:len", args: [[]]')
+    retry = ("process", "retry", "fragile", "--definition", written(folder, text, "other.yaml"))
+    plan = typed(*retry, "--dry-run").out
+    assert plan.startswith("fragile would go on with definition ")
+    assert "1 changed" in plan
+    assert typed(*retry, "-o", "json").answer["answer"]["id"] == "fragile"
+    assert "definition" in typed("process", "history", "fragile").out
+    assert "with definition" in typed("explain", "fragile").out
+    many = typed("process", "retry", "--tag", "x", "--definition", "current")
+    assert "one run at a time" in many.err
+    assert "no process is defined" in typed(*retry[:-1], "current").err
+
+
+@pytest.mark.usefixtures("filled")
+def test_a_run_is_forked_from_one_of_its_tasks(typed: Typist) -> None:
+    """First what it would do is shown; then it is there, and says where it comes from."""
+    fork = ("workflow", "fork", "hello", "--from", "echo", "--set", "echo.args=[LOUD]")
+    plan = typed(*fork, "--dry-run").out
+    assert plan.startswith("it would keep greeting\n")
+    assert "changed" in plan
+    assert typed(*fork, "--dry-run", "-o", "json").answer["id"] is None
+    told = typed(*fork, "--id", "loud", "--reason", "louder").out
+    assert told.startswith("loud is started; it keeps greeting\n")
+    assert "no worker is alive" in told
+    assert "from hello at echo; louder" in typed("workflow", "history", "loud").out
+    assert "forked from  hello at echo" in typed("workflow", "show", "loud").out
+    assert typed("workflow", "show", "loud", "-o", "json").answer["forked_from"] == "hello"
+    wrong = typed("workflow", "fork", "hello", "--from", "echo", "--set", "args=1")
+    assert "--set takes task.key=value, not 'args=1'" in wrong.err
+
+
+@pytest.mark.usefixtures("filled")
 def test_a_run_is_paused_resumed_cancelled_retried_deleted(typed: Typist) -> None:
     """Each verb says what it did; what needs a worker says so when there is none."""
     assert typed("workflow", "pause", "long", "--reason", "lunch").out == "long is paused\n"
@@ -97,6 +131,9 @@ def test_a_run_is_paused_resumed_cancelled_retried_deleted(typed: Typist) -> Non
     resumed = typed("workflow", "resume", "long").out
     assert resumed.startswith("long goes on\n")
     assert "no worker is alive" in resumed
+    typed("workflow", "pause", "long", "--stop-clocks", "--reason", "lunch")
+    assert "lunch; its clocks stand still" in typed("workflow", "history", "long").out
+    assert "its clocks stand still since" in typed("workflow", "show", "long").out
     assert typed("workflow", "cancel", "long").out == "long is cancelled\n"
     assert typed("workflow", "retry", "long").code == 0
     cancelled = typed("workflow", "cancel", "long", "-o", "json").answer
@@ -391,3 +428,27 @@ def test_what_a_process_waits_for_is_shown(folder: Path, typed: Typist) -> None:
     assert {"processes": read} in [event["data"] for event in history]
     words = typed("process", "history", "reader").out.split()
     assert 'run.started with {"done":' in " ".join(words)
+
+
+def test_limits_say_who_fills_them(folder: Path, typed: Typist) -> None:
+    """While a program is at work: what runs and what waits; else that there is nothing."""
+    told: list[Any] = []
+
+    async def print_it(page: str) -> None:
+        told.append(await asyncio.to_thread(typed, "limits", "list"))
+        told.append(await asyncio.to_thread(typed, "limits", "list", "-o", "json"))
+
+    async def work() -> None:
+        async with Kallista(tasks=[print_it]) as app:
+            task = {"type": "print_it", "page": "first", "concurrency_key": "printer"}
+            await app.scheduler.schedule_task("first", task)
+            assert (await app.scheduler.wait_task("first", timeout=30)).error is None
+
+    asyncio.run(work())
+    shown, as_json = told
+    assert "concurrency key" in shown.out
+    assert "1 of 1" in shown.out
+    (limit,) = as_json.answer
+    assert (limit["key"], limit["number"], limit["held"], limit["waiting"]) == ("printer", 1, 1, 0)
+    assert limit["held_by"][0].startswith("'first' since ")
+    assert typed("limits", "list").out == "nothing runs or waits under a limit\n"

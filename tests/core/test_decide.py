@@ -29,8 +29,9 @@ from kallista.core.definitions import ChildSpec, Definition, StepSpec, TaskSpec
 from kallista.core.events import Event
 from kallista.core.outcomes import Asleep, Completed, Failed, Failure, HandedBack, Outcome, Stopped
 from kallista.core.plan import WAKE, WHOLE_RUN, alone, is_alone, lane, type_of_lane
+from kallista.core.redefining import followed
 from kallista.core.retry import RetryPolicy
-from kallista.core.run import Draft, Run, fold
+from kallista.core.run import Draft, Run
 from kallista.core.states import (
     FINISHED_RUN,
     EventKind,
@@ -575,7 +576,7 @@ def _fits(world: World, verb: Verb) -> bool:
 
 def _check(world: World, completed: set[int]) -> None:
     run, specs = world.run, world.definition.steps
-    replayed = fold(Run.new(run.id, run.definition, {}, 0), world.history)
+    replayed = followed(run.id, 0, run.definition, world.history).run
     assert (replayed.head, replayed.steps) == (run.head, run.steps)
     assert (replayed.blockers, replayed.unfinished) == (run.blockers, run.unfinished)
     assert run.head.in_flight == sum(s.status is TaskStatus.RUNNING for s in run.steps)

@@ -153,11 +153,6 @@ class TestTasks:
         """A handler's key in config and beside it is a problem, even when both agree."""
         assert "'x' is given twice" in told(workflow, [{"type": "a", "x": 1, "config": {"x": 1}}])
 
-    @pytest.mark.parametrize("key", ["rate_limit", "concurrency_key"])
-    def test_reserved_keys(self, key: str) -> None:
-        """Keys of later versions never reach a handler."""
-        assert "comes with a later version" in told(workflow, [{"type": "a", key: 1}])
-
     def test_own_keys(self) -> None:
         """Retry, limits, condition, name and priority of a task are read in all their forms."""
         definition = workflow(

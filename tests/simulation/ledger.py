@@ -16,6 +16,7 @@ from kallista.core.amounts import ONE
 from kallista.core.definitions import ChildSpec, Definition, MapSpec, Phase, TaskSpec
 from kallista.core.encoding import definition_from_data
 from kallista.core.events import Event, StepState
+from kallista.core.limits import LimitKind
 from kallista.core.run import SKIPPED_BY_SWITCH
 from kallista.core.schedules import Overlap, Schedule
 from kallista.core.states import (
@@ -33,7 +34,8 @@ from kallista.store.port import RunRecord
 
 from . import dependencies
 from .loop import Machine
-from .workload import COINS, LAST
+from .moments import early
+from .workload import COINS, LAST, QUIET
 
 
 class Worker(Protocol):
@@ -181,6 +183,8 @@ class Ledger:
         self.under_way.append(attempt)
         self.busy_at[attempt.by.name] = self._machine.now
         self._judge_limits(attempt.by, attempt.type)
+        if not attempt.late:
+            self._judge_key(attempt)
 
     def end(self, attempt: Attempt) -> None:
         """The handler is over, however it ended."""
@@ -285,11 +289,11 @@ class Ledger:
         if spec.undoes is None:
             return
         undone = record.steps[spec.undoes]
-        if undone.status is not TaskStatus.COMPLETED:
-            self._machine.accuse(f"{what} begins, and what it undoes is {undone.status}")
+        if not is_ours(undone):
+            self._machine.accuse(f"{what} begins, and what it undoes is {undone}")
         for other in range(main, len(definition.steps)):
             undoes = definition.steps[other].undoes
-            if undoes is None or record.steps[undoes].status is not TaskStatus.COMPLETED:
+            if undoes is None or not is_ours(record.steps[undoes]):
                 continue
             later = (record.steps[undoes].outcome or 0) > (undone.outcome or 0)
             if later and record.steps[other].status not in FINISHED_STEP:
@@ -389,6 +393,8 @@ class Ledger:
         if not isinstance(work, ChildSpec):
             return data
         assert isinstance(data, dict)
+        if "results" in data:  # kept by a fork
+            return data["results"]
         key = self.state.keys.get(RunId(str(data["run"])))
         if key is None:
             return None
@@ -408,6 +414,48 @@ class Ledger:
         limit = by.limit_of(type)
         if limit is not None and alike > limit:
             self._machine.accuse(f"{by.name} executes {alike} of {type}, more than its limit")
+
+    def _judge_key(self, attempt: Attempt) -> None:
+        """No more attempts of a key run at once than any of them says.
+
+        Left out are those of workers that have been taken for dead, and threads that are not
+        waited for any more.
+        """
+        key, _ = self._key(attempt)
+        if key is None:
+            return
+        alike = [
+            other for other in self.under_way if self._key(other)[0] == key and self._counts(other)
+        ]
+        number = max(self._key(other)[1] for other in alike)
+        if len(alike) > number:
+            told = ", ".join(f"{it.run} {it.task} {it.number}" for it in alike)
+            self._machine.accuse(f"{len(alike)} of {key!r} run, more than {number}: {told}")
+
+    def _key(self, attempt: Attempt) -> tuple[str | None, int]:
+        """The concurrency key of an attempt, resolved here anew, and its number."""
+        key = self.state.keys.get(attempt.run)
+        if key is None:
+            return None, 0
+        record = self.state.runs[key]
+        definition = self.definition(record)
+        work = definition.steps[_steps(record, definition).index(attempt.task)].work
+        assert isinstance(work, TaskSpec)
+        for limit in work.limits:
+            if limit.kind is LimitKind.KEY:
+                config = {**work.config, **json.loads(record.inputs)}
+                length = str(config.get("length"))
+                return limit.key.replace("${config.length}", length), limit.number
+        return None, 0
+
+    def _counts(self, attempt: Attempt) -> bool:
+        if attempt.late or attempt.worker not in self.state.workers:
+            return False
+        record = self.state.runs[self.state.keys[attempt.run]]
+        step = record.steps[_steps(record, self.definition(record)).index(attempt.task)]
+        stored = (step.status, step.attempt, step.worker)
+        is_waited_for = stored == (TaskStatus.RUNNING, attempt.number, attempt.worker)
+        return is_waited_for or not attempt.blocking
 
     # what is remembered
 
@@ -499,7 +547,9 @@ class Ledger:
     def _judge_steps(self, by: Worker, before: RunRecord | None, record: RunRecord) -> None:
         if before is None:
             return
-        for position, (old, now) in enumerate(zip(before.steps, record.steps, strict=True)):
+        if len(record.steps) < len(before.steps):
+            self._machine.accuse(f"{record.id} has lost steps")
+        for position, (old, now) in enumerate(zip(before.steps, record.steps, strict=False)):
             if old is now:
                 continue
             last = self.definition(record).steps[position].phase is Phase.FINALLY
@@ -672,9 +722,7 @@ class Ledger:
                 if spec.undoes is None:
                     owed = True
                 else:
-                    owed = self._is_undone(record) and (
-                        record.steps[spec.undoes].status is TaskStatus.COMPLETED
-                    )
+                    owed = self._is_undone(record) and is_ours(record.steps[spec.undoes])
                 if owed and step.status not in FINISHED_STEP:
                     self._machine.accuse(f"{record.id} is over, and {spec.id} is {step.status}")
                 if step.attempt and not owed:
@@ -696,6 +744,12 @@ class Ledger:
         key = self.state.keys.get(id)
         return key is not None and self._is_undone(self.state.runs[key])
 
+    def judge_moments(self) -> None:
+        """Nothing has begun or ended before its time."""
+        for record in self.state.runs.values():
+            for problem in early(self.definition(record), self.state.events[record.key]):
+                self._machine.accuse(f"{record.id}: {problem}")
+
     def judge_completed(self) -> None:
         """What completed did so by exactly one attempt, whose result is the one remembered."""
         for record in self.state.runs.values():
@@ -708,14 +762,38 @@ class Ledger:
             ids = _steps(record, definition)
             for position, spec in enumerate(definition.steps):
                 what = f"{record.id} {ids[position]}"
+                if self._is_kept(record, position):
+                    self._judge_kept(what, record, position, ids[position])
+                    continue
                 if completed[position] > 1 and spec.phase is not Phase.FINALLY:
                     self._machine.accuse(f"{what} completed {completed[position]} times")
                 if record.steps[position].status is not TaskStatus.COMPLETED:
                     continue
                 if isinstance(spec.work, MapSpec):
                     self._judge_items(what, record, position, spec.work)
-                elif isinstance(spec.work, TaskSpec) and spec.work.type != "sleep":
+                elif isinstance(spec.work, TaskSpec) and spec.work.type not in QUIET:
                     self._judge_result(what, record, position, ids[position])
+
+    def _is_kept(self, record: RunRecord, position: int) -> bool:
+        """Whether another run has completed a step."""
+        outcome = record.steps[position].outcome
+        kind = None if outcome is None else self.state.events[record.key][outcome].kind
+        return kind is EventKind.TASK_KEPT
+
+    def _judge_kept(self, what: str, record: RunRecord, position: int, task: str) -> None:
+        """What a fork keeps is what its source has, and is never done by the fork."""
+        if record.forked_from is None:
+            self._machine.accuse(f"{what} is COMPLETED without an attempt")
+            return
+        if self.attempts[record.id, task]:
+            self._machine.accuse(f"{what} was kept, and runs all the same")
+        key = self.state.keys.get(record.forked_from[0])
+        source = None if key is None else self.state.runs[key]
+        if source is not None:
+            there = self.result(source, self.definition(source), position)
+            here = self.result(record, self.definition(record), position)
+            if here != there:
+                self._machine.accuse(f"{what} is kept as {here}, and it was {there}")
 
     def _judge_items(self, what: str, record: RunRecord, position: int, mapped: MapSpec) -> None:
         """Each item has a run, and what those returned is the result, in the order of the list."""
@@ -764,6 +842,11 @@ class Ledger:
 
 _EARLY: Final = {TriggerRule.ALWAYS, TriggerRule.ONE_COMPLETED, TriggerRule.ONE_FAILED}
 """The rules by which a step may begin while others before it are under way."""
+
+
+def is_ours(step: StepState) -> bool:
+    """Whether a run itself has completed a step."""
+    return step.status is TaskStatus.COMPLETED and step.attempt > 0
 
 
 def _has_ended(step: StepState) -> bool:

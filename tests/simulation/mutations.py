@@ -6,25 +6,30 @@ A simulation that does not notice them proves nothing, so the tests let it look 
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
 import pytest
 
-from kallista.core import dependencies, firing
+from kallista.core import dependencies, firing, run
 from kallista.core.decide import items, moments, turns
 from kallista.core.definitions import MapSpec
 from kallista.core.dependencies import DependencyPolicy, Verdict
 from kallista.core.firing import Step
+from kallista.core.inbox import InboxDraft
 from kallista.core.items import Items
 from kallista.core.plan import WAKE, Fence, Plan
-from kallista.core.run import Draft
+from kallista.core.run import Draft, Run
 from kallista.core.schedules import Overlap
 from kallista.core.states import ProcessStatus
+from kallista.core.types import RunKey
 from kallista.engine.driver import Driver
+from kallista.engine.facts import Facts
 from kallista.engine.slots import Slots
 from kallista.store.memory import MemoryStore
+from kallista.store.memory_gates import Gates
 from kallista.store.port import Committed
 
 Plant = Callable[[pytest.MonkeyPatch], None]
@@ -84,13 +89,13 @@ class _Hasty:
 
 def forgotten_timer(patch: pytest.MonkeyPatch) -> None:
     """Who takes over from a dead worker does not queue what sleeps, or has a time limit."""
-    queue = moments._queue_again
+    queue = moments.queue_again
 
     def queue_again(draft: Draft) -> None:
         queue(draft)
         draft.enqueue[:] = [entry for entry in draft.enqueue if entry.type != WAKE]
 
-    patch.setattr(moments, "_queue_again", queue_again)
+    patch.setattr(moments, "queue_again", queue_again)
 
 
 def unrestored_limit(patch: pytest.MonkeyPatch) -> None:
@@ -106,6 +111,11 @@ def overlapping_firings(patch: pytest.MonkeyPatch) -> None:
     """A firing starts whatever has become of the one before."""
     start = Step.START
     patch.setattr(firing, "_WHEN_BUSY", dict.fromkeys(Overlap, start))
+
+
+def clocks_that_go_on(patch: pytest.MonkeyPatch) -> None:
+    """A pause that stops the clocks moves no moment of a step."""
+    patch.setattr(run, "moved", lambda step, by: step)
 
 
 def one_item_too_many(patch: pytest.MonkeyPatch) -> None:
@@ -136,6 +146,30 @@ def impatient_processes(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(dependencies, "verdict_on", verdict_on)
 
 
+def unread_inbox(patch: pytest.MonkeyPatch) -> None:
+    """Who takes on a run does not look at what was sent to it."""
+
+    async def fill_inbox(self: Facts, key: RunKey, run: Run) -> None:
+        """Read nothing."""
+
+    patch.setattr(Facts, "fill_inbox", fill_inbox)
+
+
+def forgotten_signals(patch: pytest.MonkeyPatch) -> None:
+    """A signal that is sent once more is taken for a new one."""
+    patch.setattr(InboxDraft, "find", lambda self, id: None)
+
+
+def uncounted_attempts(patch: pytest.MonkeyPatch) -> None:
+    """Whoever claims what is subject to limits takes nobody else into account."""
+    patch.setattr(Gates, "held", property(lambda gates: Counter()))
+
+
+def forgotten_successor(patch: pytest.MonkeyPatch) -> None:
+    """Nobody follows when a place of a limit is free."""
+    patch.setattr(MemoryStore, "_follow", lambda store, names, at: None)
+
+
 MUTATIONS: Mapping[str, Plant] = {
     "a missing fence": no_fence,
     "a lost wake-up": lost_wake_up,
@@ -143,8 +177,13 @@ MUTATIONS: Mapping[str, Plant] = {
     "a timer forgotten at recovery": forgotten_timer,
     "a limit not restored": unrestored_limit,
     "firings that overlap": overlapping_firings,
+    "clocks that go on": clocks_that_go_on,
     "an item too many under way": one_item_too_many,
     "a branch that was not chosen": a_branch_too_many,
     "a process that does not wait for others": impatient_processes,
+    "an inbox that is not read": unread_inbox,
+    "a repeat that counts twice": forgotten_signals,
+    "attempts that are not counted": uncounted_attempts,
+    "a place that nobody takes again": forgotten_successor,
 }
-"""The nine mistakes."""
+"""The mistakes, by what they are called."""

@@ -9,15 +9,18 @@ from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
 from kallista.core.events import Event
+from kallista.core.inbox import Inbox
 from kallista.core.schedules import Schedule
 from kallista.core.states import RunKind, ScheduleStatus
 from kallista.core.types import JsonText, Micros, RunId, RunKey, ScheduleId, TaskType, WorkerKey
 from kallista.errors import KallistaError, StoreError, StoreUncertainError
 from kallista.store.memory import MemoryState, MemoryStore
 from kallista.store.port import (
+    ApprovalFilter,
     BudgetLine,
     Heard,
     Loan,
+    OpenApproval,
     RunFilter,
     RunRecord,
     Tombstone,
@@ -254,6 +257,14 @@ class SimulatedStore(MemoryStore):
     async def list_runs(self, wanted: RunFilter) -> Sequence[RunRecord]:
         """See the port."""
         return await self._read_slowly(super().list_runs(wanted))
+
+    async def inbox(self, run: RunKey) -> Inbox:
+        """See the port."""
+        return await self._read_slowly(super().inbox(run))
+
+    async def approvals(self, wanted: ApprovalFilter) -> Sequence[OpenApproval]:
+        """See the port."""
+        return await self._read_slowly(super().approvals(wanted))
 
     async def loans(self, run: RunKey) -> Sequence[Loan]:
         """See the port."""

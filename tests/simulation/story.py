@@ -17,9 +17,10 @@ from audit import audit
 
 from kallista.core.definitions import ChildSpec, Definition, MapSpec, Phase, TaskSpec, Work
 from kallista.core.durations import to_datetime
+from kallista.core.inbox import EMPTY_INBOX
 from kallista.core.plan import WAKE
 from kallista.core.snapshots import Explanation
-from kallista.core.states import FINISHED_RUN, ProcessStatus, RunKind, ScheduleStatus
+from kallista.core.states import ACTIVE_RUN, FINISHED_RUN, ProcessStatus, RunKind, ScheduleStatus
 from kallista.core.types import RunId, ScheduleId
 from kallista.errors import (
     DefinitionError,
@@ -35,9 +36,10 @@ from kallista.store.port import RunRecord
 from . import dependencies
 from .ledger import Ledger
 from .loop import SECOND, BrokenPromiseError, Machine
+from .outside import Outside, judge_outside
 from .program import MONDAY, Handled, Program, Setting, Surroundings, living
 from .store import Weather
-from .workload import COINS, Workload
+from .workload import COINS, QUIET, Workload
 
 PATIENCE = 90
 """Seconds without any progress, after which something counts as stuck."""
@@ -194,12 +196,14 @@ class Story:
         self.climate = climate(self.luck)
         self.ledger.only_poison_kills = self.climate.only_poison_kills
         self.around = Surroundings(self.machine, self.state, self.ledger, self.climate.weather)
-        self.workload = Workload(self.luck, self.climate.poison)
+        self.workload = Workload(self.luck, self.climate.poison, Random(seed))
+        self.outside = Outside(self, Random(~seed), self.climate.busy)
         self.programs: list[Program] = []
         self.peace = False
         self.over = False
         self.runs: dict[str, RunKind] = {}
         self.acknowledged: set[str] = set()
+        self.described: dict[str, dict[str, Any]] = {}
         self.schedules: list[str] = []
         self.clients: list[tuple[str, Program, asyncio.Task[None]]] = []
         self.lease = self.luck.choice((3, 10, 30)) * SECOND
@@ -220,6 +224,7 @@ class Story:
                 self.open()
             for misfortune, rate in self.misfortunes():
                 self.again(rate, misfortune)
+            self.outside.begin()
             self.machine.run(self.climate.length * SECOND)
             self.make_peace()
             self.let_rest()
@@ -428,6 +433,7 @@ class Story:
         if kind is RunKind.WORKFLOW:
             tasks = self.workload.tasks()
             config = self.workload.config(tasks)
+            self.described[id] = {"tasks": tasks, "config": config}
             done = await self.insist(
                 program,
                 lambda: app.workflow_manager.create_workflow(
@@ -441,6 +447,7 @@ class Story:
                 later = [f"r{len(self.runs) + ahead}" for ahead in range(luck.randint(0, 2))]
                 awaited = luck.choices([*others, *others, *later], k=luck.randint(1, 2))
                 dependencies.drawn(id, [other for other in awaited if other != id], data)
+            self.described[id] = data
             done = await self.insist(
                 program,
                 lambda: app.orchestrator.create_process(data, process_id=id, priority=priority),
@@ -453,7 +460,7 @@ class Story:
             task, wait = self.workload.single(seconds), timedelta(seconds=seconds)
             at = to_datetime(program.clock.now()) + wait if wait else None
             key = luck.choice((None,) * 6 + ("a", "a", "b"))
-            if key is not None and task["type"] != "sleep":
+            if key is not None and task["type"] not in QUIET:
                 task["type"] = "work"
             if key is not None:
                 await self.create_same(program, id, task, key)
@@ -520,7 +527,40 @@ class Story:
             verbs = ["cancel", "retry"]
         if id in self.acknowledged:  # else who asks for it once more creates another one
             verbs.append("delete")
-        await self.tell_run(program, id, self.luck.choice(verbs))
+        verb = self.luck.choice(verbs)
+        forks = self.runs[id] is not RunKind.TASK and verb in ("retry", "start")
+        if forks and crc32(f"fork {id}{self.ledger.tick}".encode()) % 2:
+            await self.fork(program, id)
+        else:
+            await self.tell_run(program, id, verb)
+
+    async def fork(self, program: Program, id: str) -> None:
+        """A run goes on from before one of its steps, in another one."""
+        ledger, kind, since = self.ledger, self.runs[id], self.ledger.tick
+        key = self.state.keys.get(RunId(id))
+        if key is None:
+            return
+        definition = ledger.definition(self.state.runs[key])
+        task = definition.steps[crc32(f"{id}{since}".encode()) % definition.main_count].id
+        door, noun = _DOORS[kind]
+        method = getattr(getattr(program.app, door), f"fork_{noun}")
+        new = f"f{len(self.runs)}"
+        self.runs[new] = kind
+        self.machine.note(program.name, f"is asked to fork {id} at {task} as {new}")
+        try:
+            if not await self.insist(program, lambda: method(id, task, fork_id=new)):
+                return
+        except NotFoundError as error:
+            if RunId(id) not in ledger.deleted:
+                self.machine.accuse(f"{id} is said not to exist: {error}")
+            return
+        except StateError as error:
+            if not ledger.was_in(RunId(id), {*ProcessStatus} - FINISHED_RUN, since):
+                self.machine.accuse(f"a fork was refused without a reason: {error}")
+            return
+        self.acknowledged.add(new)
+        if RunId(new) not in ledger.born:
+            self.machine.accuse(f"{program.name} says that {new} is created, and it is not")
 
     async def tell_run(self, program: Program, id: str, verb: str) -> None:
         """One command, and whether its answer is true."""
@@ -529,6 +569,11 @@ class Story:
         method = getattr(getattr(program.app, door), f"{verb}_{noun}")
         if verb == "cancel" and kind is not RunKind.TASK and self.luck.random() < 0.5:
             method = partial(method, rollback=True)
+        if verb == "pause" and crc32(f"{id}{self.ledger.tick}".encode()) % 2:
+            method = partial(method, stop_clocks=True)
+        drawn = crc32(f"{verb} {id}{self.ledger.tick}".encode())
+        if verb == "retry" and id in self.described and drawn % 2:
+            method = partial(method, definition=otherwise(self.described[id], drawn))
         ledger, since = self.ledger, self.ledger.tick
         if verb == "resume" and self._has_budget(run) and (self.peace or self.luck.random() < 0.5):
             budget = {COINS: 1_000 if self.peace else self.luck.choice((2, 5, 9))}
@@ -545,6 +590,11 @@ class Story:
         except StateError as error:
             undone = verb == "retry" and (ledger.was_undone(run) or ledger.has_expired(run))
             undone |= verb == "resume" and ledger.is_budgeted(run)
+            misfit = "cannot go on with that definition" in str(error)
+            going_on = ledger.was_in(run, {"RUNNING", "WAITING", "COMPENSATING"}, since)
+            is_other = verb == "retry" and "definition" in getattr(method, "keywords", {})
+            if is_other and (misfit or going_on):
+                return
             if not undone and not ledger.was_in(run, _REFUSED_IN[verb], since):
                 self.machine.accuse(f"{verb} was refused without a reason: {error}")
             return
@@ -580,7 +630,7 @@ class Story:
         luck = self.luck
         id = f"c{len(self.schedules)}"
         self.schedules.append(id)
-        task = self.workload.task()
+        task = self.workload.working_task()
         task.pop("kills", None)
         every, most = luck.choice((0.5, 2, 5)), luck.randint(1, 4)
         drawn = crc32(f"{every}{most}{id}{task}".encode())
@@ -734,32 +784,38 @@ class Story:
     def rests(self, record: RunRecord) -> bool:
         """Whether a run has ended, or waits for somebody."""
         head = record.head
-        if head.in_flight or record.owner is not None:
+        if head.in_flight or (record.owner is not None and not self.goes_through(record)):
             return False
         if head.state is ProcessStatus.WAITING:
             return dependencies.is_held(self.state, self.ledger.definition(record))
-        if head.state is ProcessStatus.RUNNING:
-            return self.waits_for_children(record)
+        if head.state in ACTIVE_RUN:
+            return self.waits_for_others(record)
         return head.state in {*FINISHED_RUN, ProcessStatus.PENDING, ProcessStatus.PAUSED}
 
-    def waits_for_children(self, record: RunRecord) -> bool:
-        """Whether all that is left of a run are children that rest and have not finished."""
+    def goes_through(self, record: RunRecord) -> bool:
+        """Whether a run goes through a list, for which whoever drives it keeps it."""
+        maps = self.ledger.definition(record).maps
+        return any(record.steps[position].status == "WAITING" for position in maps)
+
+    def waits_for_others(self, record: RunRecord) -> bool:
+        """Whether all that is left of a run are people, and children that rest."""
         children = [
             child
             for child in self.state.runs.values()
             if child.parent is not None and child.parent[0] == record.key
         ]
-        waiting = [step for step in record.steps if step.status == "WAITING"]
+        waiting = {at for at, step in enumerate(record.steps) if step.status == "WAITING"}
         queued = any(step.status == "SCHEDULED" and step.ready_at for step in record.steps)
-        asleep = any(step.ready_at for step in waiting)
+        asleep = any(record.steps[at].ready_at for at in waiting)
         unfinished = [child for child in children if child.head.state not in FINISHED_RUN]
-        resting = [child for child in unfinished if self.rests(child)]
-        return (
-            bool(waiting)
-            and not queued
-            and not asleep
-            and (len(resting) == len(unfinished) == len(waiting))
-        )
+        held = {child.parent[1] for child in unfinished if child.parent is not None}
+        held |= set(self.state.inboxes.get(record.key, EMPTY_INBOX).asked)
+        rest = all(map(self.rests, unfinished))
+        return bool(waiting) and not queued and not asleep and rest and held == waiting
+
+    def questions(self, record: RunRecord) -> int:
+        """How many steps of a run wait for what comes from outside."""
+        return len(self.state.inboxes.get(record.key, EMPTY_INBOX).asked)
 
     def revive(self) -> None:
         """Everything that waits for a person goes on."""
@@ -771,8 +827,12 @@ class Story:
                 if (verb := _GOES_ON_BY.get(record.head.state)) and record.parent is None
                 and (turn < 2 or not self.may_fail(record))
             ]  # fmt: skip
-            if not wanted:
+            asking = self.outside.asking()
+            if not wanted and not asking:
                 return
+            for record in asking:
+                if record.head.state is not ProcessStatus.PAUSED:
+                    self.outside.answer(program, record, kindly=turn > 1)
             self.machine.note("", "all that waits is told to go on")
             for record, verb in wanted:
                 self.runs.setdefault(record.id, record.kind)
@@ -787,7 +847,9 @@ class Story:
         audit(self.state)
         self.ledger.judge_completed()
         self.ledger.judge_wound_up()
+        self.ledger.judge_moments()
         self.ledger.judge_spent()
+        judge_outside(self.machine, self.ledger)
         self.judge_explanations()
         self.judge_schedules()
         for program in self.programs:
@@ -806,11 +868,16 @@ class Story:
             "PAUSED": "paused",
             "WAITING": "waits_for_process",
             "RUNNING": "waits_for_child",
+            "COMPENSATING": "waits_for_child",
         }
         for record in self.state.runs.values():
-            wanted = reasons.get(record.head.state, "finished")
+            wanted = {reasons.get(record.head.state, "finished")}
+            if self.goes_through(record):
+                wanted.add("waits_for_items")
+            if record.head.state in ACTIVE_RUN and self.questions(record):
+                wanted = {"waits_for_answer", "waits_for_signal"}
             told = self.answered(program, program.app.workflow_manager.explain(record.id))
-            if told.reason != wanted or record.id not in str(told):
+            if told.reason not in wanted or record.id not in str(told):
                 raise AssertionError(f"{record.id} is {record.status}, and explained by: {told}")
 
     def answered(self, program: Program, question: Coroutine[Any, Any, Explanation]) -> Explanation:
@@ -865,6 +932,19 @@ class Story:
         owned = [run.id for run in self.state.runs.values() if run.owner is not None]
         if owned:
             raise AssertionError(f"{owned} are driven, and nobody is there")
+
+
+def otherwise(description: dict[str, Any], drawn: int) -> dict[str, Any]:
+    """A description of the same steps, one of which is more urgent; perhaps one more."""
+    key = "tasks" if "tasks" in description else "steps"
+    steps = [dict(step) for step in description[key]]
+    step = steps[drawn % len(steps)]
+    if "switch" not in step and step["type"] not in ("workflow", "process"):
+        step["priority"] = drawn % 5
+    if drawn % 3 == 0:
+        more = {"id": "more", "type": "work", "length": 10}
+        steps.append(more if key == "tasks" else {**more, "depends_on": []})
+    return {**description, key: steps}
 
 
 def is_limited(definition: Definition) -> bool:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from random import Random
 from typing import cast
 
+from kallista.core.questions import ASKING, WAIT_FOR_SIGNAL
+
 Data = dict[str, object]
 
 COUNTED = ("fails", "kills", "snoozes", "calls_off")
@@ -19,20 +21,52 @@ RULES = ("all_done", "one_completed", "one_failed", "none_failed", "all_failed",
 FIRST_TYPES = ("work", "work", "work", "work", "narrow", "other", "grind")
 
 
+NAMES = ("alpha", "beta")
+"""What signals are called."""
+
+QUIET = ("sleep", *sorted(ASKING))
+"""Task types that no handler of a story executes."""
+
+
+def waiting_task(luck: Random) -> Data:
+    """A task that waits for a signal or a person."""
+    task: Data = {"type": luck.choice(sorted(ASKING))}
+    if task["type"] == WAIT_FOR_SIGNAL:
+        task["signal"] = luck.choice(NAMES)
+        default: object = {"n": -1}
+    else:
+        task["on_reject"] = luck.choice(("fail", "fail", "complete", "cancel"))
+        default = luck.choice(("approved", "rejected"))
+    if luck.random() < 0.4:
+        task["timeout"] = luck.choice((0.5, 2, 5))
+        if luck.random() < 0.5:
+            task["default"] = default
+        elif luck.random() < 0.5:
+            task["retry"] = {"max_attempts": 2, "delay": luck.choice((0, 1))}
+    return task
+
+
 class Workload:
     """Makes random descriptions.
 
     Args:
         luck: What decides.
         poison: Which part of the tasks kills its program, at first.
+        outside: What decides on tasks that wait for what comes from outside.
     """
 
-    def __init__(self, luck: Random, poison: float) -> None:
+    def __init__(self, luck: Random, poison: float, outside: Random) -> None:
         self._luck = luck
         self._poison = poison
+        self._outside = outside
 
     def task(self) -> Data:
         """A task of any type."""
+        task = self.working_task()
+        return waiting_task(self._outside) if self._outside.random() < 0.06 else task
+
+    def working_task(self) -> Data:
+        """A task that waits for nobody."""
         luck = self._luck
         if luck.random() < 0.1:
             return {"type": "sleep", "seconds": luck.choice((0, 0.5, 2, 5))}
@@ -67,6 +101,7 @@ class Workload:
             del task["heartbeat_timeout"]
         if luck.random() < 0.05:
             task["deadline"] = luck.choice((1, 5, 10))
+        self._limit(task)
         return task
 
     def single(self, wait: float) -> Data:
@@ -75,6 +110,18 @@ class Workload:
         if self._luck.random() < 0.1:
             task["expires_at"] = wait + self._luck.choice((0.5, 3, 15))
         return task
+
+    def _limit(self, task: Data) -> None:
+        """Perhaps a task is counted over all workers; those of one key may say other numbers."""
+        luck = self._luck
+        if luck.random() < 0.15:
+            key = luck.choice(("one", "few", "few", "length-${config.length}"))
+            if key == "few":
+                task["concurrency_key"] = {"key": key, "limit": luck.randint(1, 3)}
+            elif key == "one" or "length" in task:
+                task["concurrency_key"] = key
+        if luck.random() < 0.05:
+            task["rate_limit"] = luck.choice(("2/s", {"limit": "5/s", "key": "shared"}))
 
     def step_task(self) -> Data:
         """A task that stands among others."""
@@ -110,7 +157,7 @@ class Workload:
             self._undo(task)
             if self._luck.random() < 0.12:
                 self._goes_through(task, [f"tasks.t{earlier}" for earlier in range(number)])
-            elif number and task["type"] != "sleep":
+            elif number and task["type"] not in QUIET:
                 self._reads(task, f"tasks.t{self._luck.randrange(number)}")
         if self._luck.random() < 0.15:
             behind = self._luck.randrange(len(tasks))
@@ -142,7 +189,7 @@ class Workload:
         step["max_parallel"] = luck.choice((1, 2, 3))
         if luck.random() < 0.2:
             step["collect"] = False
-        if "type" in step and step["type"] not in ("sleep", "workflow", "process"):
+        if "type" in step and step["type"] not in (*QUIET, "workflow", "process"):
             step["reads"] = "${index}"
 
     def _rule(self, step: Data) -> None:
@@ -209,9 +256,9 @@ class Workload:
                 self._goes_through(step, [f"steps.{id}" for id in before])
                 if step["type"] == "task":
                     del step["reads"]
-                    if task["type"] != "sleep":
+                    if task["type"] not in QUIET:
                         task["reads"] = "${index}"
-            elif before and step["type"] == "task" and task["type"] != "sleep":
+            elif before and step["type"] == "task" and task["type"] not in QUIET:
                 self._reads(task, f"steps.{luck.choice(before)}")
             if before and luck.random() < 0.2:
                 step["when"] = f'steps.{luck.choice(before)}.status == "COMPLETED"'

@@ -27,7 +27,7 @@ from world import NEVER, MemoryWorld, PostgresWorld, SqliteWorld, World, places_
 from kallista import Kallista, TaskContext
 from kallista.core.durations import to_datetime
 from kallista.core.encoding import definition_from_data
-from kallista.core.run import Run, fold
+from kallista.core.redefining import followed
 from kallista.core.snapshots import Page, Snapshot
 from kallista.core.states import FINISHED_RUN, ProcessStatus, RunKind, TaskStatus, WorkflowStatus
 from kallista.core.types import Micros, RunId
@@ -360,7 +360,7 @@ class ThreeObjects(RuleBasedStateMachine):
         assert record is not None
         definition = definition_from_data(json.loads(record.definition_content))
         events = await store.history(record.key)
-        folded = fold(Run.new(record.id, definition, {}, 0), events)
+        folded = followed(record.id, 0, definition, events).run
         assert folded.head == record.head, (kind, id)
         assert tuple(folded.steps) == record.steps, (kind, id)
         if record.head.state in FINISHED_RUN and not record.head.in_flight:

@@ -26,6 +26,7 @@ WHOLE_TABLE_ON_PURPOSE = {
     "notify": "handles",
     "drop_dead_handles": "handles",
     "size": "pg_class",
+    "held_types": "held_lines",
     "queued_types": "queue",
     "type_schemas": "type_schemas",
 }
@@ -34,6 +35,7 @@ READ_EVERYTHING = ("broken_links", "failure_groups", "row_counts", "unsound")
 """Whoever looks the whole store, or the server's own books, through."""
 
 ONLY_HERE = {
+    "count_alone": "SQLite has one writer, who counts alone anyhow",
     "delete_handle": "programs have sessions instead of files",
     "drop_dead_handles": "programs have sessions instead of files",
     "drop_same": "SQLite has one writer, which replaces what it has just read",
@@ -42,6 +44,7 @@ ONLY_HERE = {
     "hold_definitions": "SQLite has one writer, so nobody can come in between",
     "hold_doomed": "SQLite has one writer, so nobody can come in between",
     "hold_runs": "SQLite has one writer, so nobody else decides on a run meanwhile",
+    "limits": "SQLite asks piece by piece, since that costs no round trips",
     "insert_entry": "children are written before their parents' lines; SQLite needs no order",
     "insert_handle": "programs have sessions instead of files",
     "living": "SQLite has one writer, so nobody can come in between",
@@ -66,6 +69,15 @@ ONLY_HERE = {
 ONLY_IN_SQLITE = {
     "any_tombstone": "here the question would cost as much as the answer",
     "beats": "here a worker is asked about when it matters",
+    "drop_held_line": "part of open_gates, and of follow",
+    "drop_laid_line": "part of open_gates",
+    "drop_wish": "part of open_gates",
+    "head_of_pile": "part of follow",
+    "limit_figures": "part of limits",
+    "limit_of_held": "part of limits",
+    "limit_of_waiting": "part of limits",
+    "next_limit": "part of limits",
+    "next_pile": "part of follow",
     "due_shared": "part of due_entries: one round trip",
     "last_definition_key": "see next_run_keys",
     "last_run_key": "see next_run_keys",
@@ -73,6 +85,7 @@ ONLY_IN_SQLITE = {
     "next_shared": "part of next_due: one round trip",
     "next_type": "part of due_entries: one round trip",
     "record_by_id": "records_by_id is as quick for one",
+    "resize_run": "part of redefine_request",
     "restate_run": "part of advance_run",
     "restate_task": "part of advance_run",
     "schema_objects": "see store_tables",
@@ -220,6 +233,7 @@ def pages_of_a_claim(db: Connection, *, slots: int, taken: int) -> int:
         "now": NOW,
         "until": NOW,
         "punctual": ("",),
+        "ageing": None,
         "within": None,
         "slots": slots,
     }

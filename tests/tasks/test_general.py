@@ -16,7 +16,7 @@ from kallista.errors import UsageError
 from kallista.tasks import general_handlers
 from kallista.tasks.shell import KEPT_BYTES, CommandError
 
-PYTHON, SHELL, SLEEP = general_handlers()
+PYTHON, SHELL, SLEEP, APPROVAL, SIGNAL = general_handlers()
 
 posix = pytest.mark.skipif(os.name != "posix", reason="sends POSIX signals")
 

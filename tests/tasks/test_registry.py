@@ -106,7 +106,8 @@ def test_handlers_of_other_kinds() -> None:
 
 def test_general_types_are_not_in_the_program() -> None:
     """Importing the task types registers nothing; an app adds the general ones."""
-    assert [handler.type for handler in general_handlers()] == ["python", "shell", "sleep"]
+    types = [handler.type for handler in general_handlers()]
+    assert types == ["python", "shell", "sleep", "approval", "wait_for_signal"]
 
 
 class TestChecker:

@@ -55,6 +55,19 @@ def step(id: str, before: Sequence[str] | None = None, **more: object) -> dict[s
     return found if before is None else {**found, "depends_on": list(before)}
 
 
+async def test_a_process_that_begins_with_a_child_beside_a_task_holds_no_place(
+    world: World,
+) -> None:
+    """It only opens where it is created, and the place that its task was to have is free again."""
+    shop = Shop()
+    app = await world.app(shop.work, max_concurrency=1)
+    child = {"id": "child", "type": "workflow", "tasks": [{"id": "inner", "type": "work"}]}
+    steps = [{**child, "depends_on": []}, step("beside", [])]
+    run = await world.after(app.orchestrator.run_process({"id": "p", "steps": steps}))
+    assert run.status is ProcessStatus.COMPLETED
+    assert sorted(shop.ran) == ["beside", "inner"]
+
+
 async def test_a_step_depends_on_the_one_before_it(world: World) -> None:
     """Without ``depends_on`` in the order of the list; with an empty one at once."""
     shop = Shop()

@@ -209,3 +209,34 @@ async def test_a_wrong_amount_fails_its_attempt(world: World) -> None:
     assert "an amount is a number" in str((await app.scheduler.get_task("t")).error)
     with pytest.raises(UsageError, match="summed up by run"):
         await app.reports.spending("color")
+
+
+async def test_items_of_a_list_keep_the_budget_of_their_run(any_world: World) -> None:
+    """Each is a run of its own; none begins beyond the budget, and all go on with it."""
+    model = Model()
+    app = await any_world.app(model.ask)
+    items = {**asks(1)[0], "for_each": [1, 2, 3, 4, 5, 6], "max_parallel": 2}
+    await started(app, [items], budget={"usd": 5})
+    await any_world.settle()
+    assert await app.workflow_manager.get_workflow_status("w") == "PAUSED"
+    assert 3 <= len(model.asked) <= 4
+    await app.workflow_manager.resume_workflow("w", budget={"usd": 50})
+    await any_world.settle()
+    assert (await app.workflow_manager.get_workflow("w")).ok
+    assert len(model.asked) == 6
+
+
+async def test_an_amount_told_beside_the_handler_counts(any_world: World) -> None:
+    """Nobody awaits it; the end of the attempt waits for it, so the next task does not begin."""
+    app_model = Model()
+
+    async def pay(ctx: TaskContext) -> None:
+        app_model.asked.append(ctx.task_id)
+        ctx.spend(3, "usd")
+
+    app = await any_world.app(pay)
+    tasks: list[dict[str, object]] = [{"id": f"p{n}", "type": "pay"} for n in range(3)]
+    await started(app, tasks, budget={"usd": 3})
+    await any_world.settle()
+    assert await app.workflow_manager.get_workflow_status("w") == "PAUSED"
+    assert app_model.asked == ["p0"]

@@ -12,6 +12,7 @@ from kallista.core.commands import (
     Wished,
     WorkerDied,
 )
+from kallista.core.decide.asking import ask
 from kallista.core.decide.capacity import Capacity
 from kallista.core.decide.commands import expire
 from kallista.core.decide.expiry import is_expired
@@ -27,6 +28,7 @@ from kallista.core.decide.lines import (
 from kallista.core.decide.turns import end_step, fail_step, launch, settle_after, start_attempt
 from kallista.core.json_text import from_json, to_json
 from kallista.core.outcomes import (
+    Asks,
     Asleep,
     CalledOff,
     Completed,
@@ -115,16 +117,19 @@ def _attempt_not_completed(
     over = draft.is_over(position)
     match ended.outcome:
         case Failed():
-            _attempt_failed(draft, position, ended.outcome, now, capacity)
+            attempt_failed(draft, position, ended.outcome, now, capacity)
         case Snoozed(length) if not over:
-            _snooze(draft, position, Micros(now + length), now, capacity)
+            _snooze(draft, position, Micros(draft.clock(now) + length), now, capacity)
         case CalledOff(reason):
-            _call_off(draft, position, reason, now, capacity)
+            call_off(draft, position, reason, now, capacity)
         case Asleep(length) if not over:
-            until = Micros(now + length)
+            until = Micros(draft.clock(now) + length)
             draft.record(EventKind.TASK_WAITING, now, position, step.attempt, to_json(until))
-            draft.queue(wake_entry_of(draft, position, until))
-        case Stopped() | HandedBack() | Asleep() | Snoozed() if over:
+            if draft.still_since is None:
+                draft.queue(wake_entry_of(draft, position, until))
+        case Asks(question) if not over:
+            ask(draft, position, question, now, capacity)
+        case Stopped() | HandedBack() | Asleep() | Asks() | Snoozed() if over:
             note = ended.outcome.note if isinstance(ended.outcome, Stopped) else None
             data = None if note is None else to_json(note)
             end_step(draft, EventKind.TASK_CANCELLED, position, now, data)
@@ -145,15 +150,16 @@ def _snooze(draft: Draft, position: int, ready_at: Micros, now: Micros, capacity
     _start_or_queue(draft, position, ready_at, now, capacity)
 
 
-def _call_off(draft: Draft, position: int, reason: str, now: Micros, capacity: Capacity) -> None:
+def call_off(draft: Draft, position: int, reason: str, now: Micros, capacity: Capacity) -> None:
     """End a step about which there is nothing to do any more."""
     end_step(draft, EventKind.TASK_CANCELLED, position, now, to_json({"reason": reason}))
     settle_after(draft, position, now, capacity)
 
 
-def _attempt_failed(
+def attempt_failed(
     draft: Draft, position: int, failed: Failed, now: Micros, capacity: Capacity
 ) -> None:
+    """An attempt has failed: the step is tried again, or has failed."""
     step, task, failure = draft.step(position), task_at(draft, position), failed.failure
     failures = step.failures + 1
     over = draft.is_over(position)
@@ -162,7 +168,8 @@ def _attempt_failed(
         fail_step(draft, position, failure, now, capacity)
         return
     luck = noise(draft.run.id, draft.run.step_id(position), step.attempt)
-    ready_at = Micros(now + delay_before(task.retry, failures + 1, luck, failed.retry_after))
+    delay = delay_before(task.retry, failures + 1, luck, failed.retry_after)
+    ready_at = Micros(draft.clock(now) + delay)
     ends_at = deadline_of(task, step.since)
     if ends_at is not None and ready_at >= ends_at:
         fail_step(draft, position, too_late(task, failure), now, capacity)
@@ -179,7 +186,7 @@ def _start_or_queue(
     if draft.state not in ACTIVE_RUN:
         return
     task, step = task_at(draft, position), draft.step(position)
-    free = ready_at <= now and not task.is_suspect(step.crashes)
+    free = ready_at <= now and not task.limits and not task.is_suspect(step.crashes)
     if free and capacity.take(lane_of(task, step), priority_of(draft, position)):
         launch(draft, position, now, capacity)
     else:

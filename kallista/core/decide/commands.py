@@ -5,22 +5,27 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+from kallista.core.clocks import STOP_CLOCKS
 from kallista.core.commands import Command, Verb
 from kallista.core.decide.capacity import Capacity
 from kallista.core.decide.endings import tell
 from kallista.core.decide.expiry import had_expired, is_expired, why_expired
 from kallista.core.decide.failures import failure_data
 from kallista.core.decide.lines import (
+    awaits_child,
     children_of,
     drop_deadline,
     entry_of,
     look_again,
     look_entry_of,
+    queue_again,
+    unqueue_moments,
     wake_entry_of,
 )
+from kallista.core.decide.redefinition import adopt, is_other
 from kallista.core.decide.spending import is_used_up, raise_budget, resumed, why_paused
 from kallista.core.decide.turns import end_step, settle
-from kallista.core.decide.winding import has_last_steps, is_given_up, wind_up
+from kallista.core.decide.winding import has_last_steps, is_given_up, is_ours, wind_up
 from kallista.core.definitions import Phase
 from kallista.core.items import items_data
 from kallista.core.json_text import to_json
@@ -68,7 +73,9 @@ def on_command(draft: Draft, command: Command, now: Micros, capacity: Capacity) 
         _COMMANDS[verb](draft, command, now, capacity)
     elif verb is Verb.CANCEL and command.rollback and state is _P.CANCELLED:
         _roll_back_late(draft, command, now)
-    elif state not in _REPEATS[verb]:
+    elif verb is Verb.PAUSE and command.stop_clocks and state is _P.PAUSED:
+        stop_clocks_late(draft, _why(command), now)
+    elif state not in _REPEATS[verb] or is_other(draft, command):
         choice = ", ".join(possible(state)) or "delete"
         raise StateError(
             f"{draft.run.kind} {draft.run.id!r} is {state}, so {verb} does not fit;"
@@ -117,18 +124,44 @@ def go_on(draft: Draft, now: Micros, capacity: Capacity) -> None:
 
 
 def _pause(draft: Draft, command: Command, now: Micros, capacity: Capacity) -> None:
-    hold(draft, _reason(command), now)
+    hold(draft, _why(command), now, stop_clocks=command.stop_clocks)
 
 
-def hold(draft: Draft, data: JsonText | None, now: Micros, parent_attempt: int = 0) -> None:
-    """Pause the run: nothing starts any more, and child runs are told."""
+def hold(
+    draft: Draft,
+    why: Mapping[str, Json],
+    now: Micros,
+    parent_attempt: int = 0,
+    *,
+    stop_clocks: bool = False,
+) -> None:
+    """Pause the run: nothing starts any more, and child runs are told.
+
+    Args:
+        draft: The run.
+        why: The reason, as it stands in history.
+        now: The moment.
+        parent_attempt: Paused with its parent: which attempt of the parent's step drives it.
+        stop_clocks: Its moments and time limits are later by as long as it is paused.
+    """
+    told = {**why, STOP_CLOCKS: True} if stop_clocks else why
+    data = to_json(dict(told)) if told else None
     draft.record(EventKind.RUN_PAUSED, now, attempt=parent_attempt, data=data)
+    if stop_clocks:
+        unqueue_moments(draft)
     for position in range(len(draft.run.steps)):
         step = draft.step(position)
         if step.status is TaskStatus.SCHEDULED and step.ready_at is not None:
             draft.unqueue(entry_of(draft, position, step.ready_at))
-        elif step.status is TaskStatus.WAITING and step.ready_at is None:
+        elif awaits_child(draft, position):
             _wake_children(draft, position)
+
+
+def stop_clocks_late(draft: Draft, why: Mapping[str, Json], now: Micros) -> None:
+    """Stop the clocks of a run that is paused already, from now on; a repeat changes nothing."""
+    if draft.still_since is None:
+        head = draft.head
+        hold(draft, why, now, head.driven if head.held else 0, stop_clocks=True)
 
 
 def hold_for_budget(draft: Draft, now: Micros) -> None:
@@ -150,21 +183,24 @@ def resume(draft: Draft, command: Command, now: Micros, capacity: Capacity) -> N
         draft.record(EventKind.RUN_WAITING, now)
         look_again(draft, now)
         return
+    stood_still = draft.still_since is not None
     if is_given_up(draft):
         draft.record(EventKind.RUN_COMPENSATING, now)
     else:
         draft.record(EventKind.RUN_RESUMED, now, data=resumed(command))
-    _take_up(draft)
+    _take_up(draft, stood_still=stood_still)
     settle(draft, range(draft.run.definition.main_count), now, capacity)
 
 
-def _take_up(draft: Draft) -> None:
+def _take_up(draft: Draft, *, stood_still: bool) -> None:
     """Queue again what a pause has taken out of the queue, and tell child runs."""
+    if stood_still:
+        queue_again(draft)
     for position in range(len(draft.run.steps)):
         step = draft.step(position)
         if step.status is TaskStatus.SCHEDULED and step.ready_at is not None:
             draft.queue(entry_of(draft, position, step.ready_at))
-        elif step.status is TaskStatus.WAITING and step.ready_at is None:
+        elif awaits_child(draft, position):
             _wake_children(draft, position)
             if draft.items_at(position) is not None:
                 draft.queue(look_entry_of(draft, position))  # others may begin
@@ -190,7 +226,8 @@ def _roll_back_late(draft: Draft, command: Command, now: Micros) -> None:
         undoes = definition.steps[position].undoes
         if undoes is None or draft.step(position).ended_at is not None:
             continue
-        if draft.step(undoes).status in (TaskStatus.COMPLETED, TaskStatus.RUNNING):
+        step = draft.step(undoes)
+        if is_ours(step) or step.status is TaskStatus.RUNNING:
             wind_up(draft, Ending.UNDONE_CANCELLED, _why(command), now)
             return
 
@@ -202,11 +239,11 @@ def stop(draft: Draft, ending: Ending, why: Mapping[str, Json], now: Micros) -> 
     something to do at the end, it is done after theirs.
     """
     if draft.head.started_at is not None and has_last_steps(draft, ending):
-        was_paused = draft.state is _P.PAUSED
+        was_paused, stood_still = draft.state is _P.PAUSED, draft.still_since is not None
         wind_up(draft, ending, why, now)
         _stop_steps(draft, now, awaits_children=True)
         if was_paused:
-            _take_up(draft)  # the end may have begun before the pause
+            _take_up(draft, stood_still=stood_still)  # the end may have begun before the pause
         return
     drop_deadline(draft)
     failed = ending in (Ending.FAILED, Ending.UNDONE_FAILED)
@@ -229,11 +266,11 @@ def _stop_steps(draft: Draft, now: Micros, *, awaits_children: bool) -> None:
                     draft.unqueue(entry_of(draft, position, step.ready_at))
                 end_step(draft, EventKind.TASK_CANCELLED, position, now, None)
             case TaskStatus.WAITING:
-                if step.ready_at is None:
+                if awaits_child(draft, position):
                     _wake_children(draft, position)
                     if awaits_children:
                         continue
-                else:
+                elif step.ready_at is not None:
                     draft.unqueue(wake_entry_of(draft, position, step.ready_at))
                 end_step(draft, EventKind.TASK_CANCELLED, position, now, None)
             case _:
@@ -246,6 +283,8 @@ def _retry(draft: Draft, command: Command, now: Micros, capacity: Capacity) -> N
             f"{draft.run.kind} {draft.run.id!r} has {why_expired(draft)['reason']}, so it is of no"
             " use any more; create another one"
         )
+    if is_other(draft, command):
+        adopt(draft, command, now)
     if was_undone(draft):
         _undo_again(draft, now)
     else:

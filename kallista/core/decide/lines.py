@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
+from kallista.core.decide.expiry import queue_expiry
 from kallista.core.definitions import TaskSpec
 from kallista.core.events import StepState
 from kallista.core.ids import child_id, item_id
 from kallista.core.plan import WAKE, Entry, alone, lane
 from kallista.core.run import Draft
+from kallista.core.states import ACTIVE_RUN, FINISHED_RUN, TaskStatus
 from kallista.core.types import Micros, RunId, TaskType
 
 
@@ -64,6 +66,12 @@ def drop_deadline(draft: Draft) -> None:
         draft.unqueue(Entry(WAKE, draft.run.priority, deadline))
 
 
+def awaits_child(draft: Draft, position: int) -> bool:
+    """Whether a step waits for child runs."""
+    waits = draft.step(position).status is TaskStatus.WAITING
+    return waits and not isinstance(draft.run.definition.steps[position].work, TaskSpec)
+
+
 def child_of(draft: Draft, position: int) -> RunId:
     """The id of the child run that a step starts."""
     return RunId(child_id(draft.run.id, draft.run.definition.steps[position].id, 0))
@@ -87,3 +95,44 @@ def deadline_of(task: TaskSpec, since: Micros | None) -> Micros | None:
     if task.deadline is None or since is None:
         return None
     return Micros(since + task.deadline)
+
+
+def queue_again(draft: Draft) -> None:
+    """Queue whatever waits for a moment or a worker; a line that is there already stays."""
+    head = draft.head
+    if head.state in FINISHED_RUN:
+        return
+    queue_expiry(draft)
+    if head.still_since is not None:
+        return
+    if head.deadline_at is not None and head.ending is None:
+        draft.queue(Entry(WAKE, draft.run.priority, head.deadline_at))
+    for position in range(len(draft.run.definition.steps)):
+        step = draft.step(position)
+        if step.ended_at is not None:
+            continue
+        for entry in _moments_of(draft, position, step):
+            draft.queue(entry)
+        scheduled = step.status is TaskStatus.SCHEDULED and head.state in ACTIVE_RUN
+        if scheduled and step.ready_at is not None:
+            draft.queue(entry_of(draft, position, step.ready_at))
+
+
+def unqueue_moments(draft: Draft) -> None:
+    """Take out of the queue whatever waits for a moment, for none comes any more."""
+    drop_deadline(draft)
+    for position in range(len(draft.run.definition.steps)):
+        step = draft.step(position)
+        if step.ended_at is None:
+            for entry in _moments_of(draft, position, step):
+                draft.unqueue(entry)
+
+
+def _moments_of(draft: Draft, position: int, step: StepState) -> Iterator[Entry]:
+    """The lines by which an unfinished step is looked at: its sleep is over, or its deadline."""
+    if step.status is TaskStatus.WAITING and step.ready_at is not None:
+        yield wake_entry_of(draft, position, step.ready_at)
+    work = draft.run.definition.steps[position].work
+    ends_at = deadline_of(work, step.since) if isinstance(work, TaskSpec) else None
+    if ends_at is not None:
+        yield wake_entry_of(draft, position, ends_at)

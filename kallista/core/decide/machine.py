@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
 from kallista.core.commands import (
+    Answer,
     AttemptEnded,
     BorrowerDied,
     BudgetSeen,
@@ -18,10 +19,12 @@ from kallista.core.commands import (
     LinesLost,
     ParentSeen,
     Reported,
+    Send,
     Stimulus,
     Wished,
     WorkerDied,
 )
+from kallista.core.decide.answers import on_answer, on_send
 from kallista.core.decide.attempts import (
     on_attempt_ended,
     on_borrower_died,
@@ -61,6 +64,9 @@ def decide(
 
     Raises:
         StateError: A command does not fit the run's state.
+        UsageError: A signal or an answer is none that the run takes.
+        NotFoundError: The run has no such step.
+        ConflictError: Another signal has this id, or the approval was answered otherwise.
     """
     draft = Draft(run)
     for stimulus in stimuli:
@@ -70,6 +76,7 @@ def decide(
 
 
 _REACTIONS: Final[Mapping[type[Stimulus], Callable[..., None]]] = {
+    Answer: on_answer,
     AttemptEnded: on_attempt_ended,
     BorrowerDied: on_borrower_died,
     BudgetSeen: on_budget_seen,
@@ -82,6 +89,7 @@ _REACTIONS: Final[Mapping[type[Stimulus], Callable[..., None]]] = {
     LinesLost: on_lines_lost,
     ParentSeen: on_parent_seen,
     Reported: on_reported,
+    Send: on_send,
     Wished: on_wished,
     WorkerDied: on_worker_died,
 }

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from kallista.core.commands import Due, LinesLost
+from kallista.core.decide.answers import time_is_over
 from kallista.core.decide.capacity import Capacity
 from kallista.core.decide.commands import expire, stop
 from kallista.core.decide.endings import on_failure
 from kallista.core.decide.expiry import is_expired, queue_expiry
 from kallista.core.decide.failures import run_too_late, too_late
-from kallista.core.decide.lines import deadline_of, entry_of, priority_of, wake_entry_of
+from kallista.core.decide.lines import deadline_of, entry_of, priority_of, queue_again
 from kallista.core.decide.turns import end_step, fail_step, settle, settle_after
 from kallista.core.definitions import TaskSpec
 from kallista.core.json_text import NULL
 from kallista.core.plan import WAKE, WHOLE_RUN, Entry
 from kallista.core.run import Draft
-from kallista.core.states import ACTIVE_RUN, FINISHED_RUN, EventKind, ProcessStatus, TaskStatus
+from kallista.core.states import FINISHED_RUN, EventKind, ProcessStatus, TaskStatus
 from kallista.core.types import Micros
 
 _P = ProcessStatus
@@ -23,38 +24,23 @@ _P = ProcessStatus
 def on_lines_lost(draft: Draft, lost: LinesLost, now: Micros, capacity: Capacity) -> None:
     """Lines of the queue may be missing: look at everything, and lay them anew."""
     on_due(draft, Due(WHOLE_RUN), now, capacity)
-    _queue_again(draft)
-
-
-def _queue_again(draft: Draft) -> None:
-    """Queue whatever waits for a moment or a worker; a line that is there already stays."""
-    head = draft.head
-    if head.state in FINISHED_RUN:
-        return
-    if head.deadline_at is not None and head.ending is None:
-        draft.queue(Entry(WAKE, draft.run.priority, head.deadline_at))
-    queue_expiry(draft)
-    for position, spec in enumerate(draft.run.definition.steps):
-        step = draft.step(position)
-        if step.ended_at is not None:
-            continue
-        if step.status is TaskStatus.WAITING and step.ready_at is not None:
-            draft.queue(wake_entry_of(draft, position, step.ready_at))
-        elif step.ready_at is not None and head.state in ACTIVE_RUN:
-            draft.queue(entry_of(draft, position, step.ready_at))
-        ends_at = deadline_of(spec.work, step.since) if isinstance(spec.work, TaskSpec) else None
-        if ends_at is not None:
-            draft.queue(wake_entry_of(draft, position, ends_at))
+    queue_again(draft)
 
 
 def on_due(draft: Draft, due: Due, now: Micros, capacity: Capacity) -> None:
-    """A moment has come, but for a clock that was set back since: then it is waited for again."""
+    """A moment has come, but for a clock that was set back since: then it is waited for again.
+
+    Where clocks stand still none comes; all are queued anew when the run goes on.
+    """
     head = draft.head
     if due.step == WHOLE_RUN and is_expired(draft, now):
         expire(draft, now)
         return
     if due.step == WHOLE_RUN:
         queue_expiry(draft)
+    if head.still_since is not None:
+        return
+    if due.step == WHOLE_RUN:
         free = head.ending is not None or head.state in FINISHED_RUN
         limit = None if free else head.deadline_at
         if limit is not None and _has_come(draft, WHOLE_RUN, limit, now):
@@ -64,6 +50,10 @@ def on_due(draft: Draft, due: Due, now: Micros, capacity: Capacity) -> None:
         return
     step, spec = draft.step(due.step), draft.run.definition.steps[due.step]
     if step.status is TaskStatus.WAITING and _has_come(draft, due.step, step.ready_at, now):
+        asked = draft.inbox.question(due.step) if draft.run.definition.asks else None
+        if asked is not None:
+            time_is_over(draft, due.step, asked, now, capacity)
+            return
         end_step(draft, EventKind.TASK_COMPLETED, due.step, now, NULL)
         settle_after(draft, due.step, now, capacity)
     elif step.status is TaskStatus.SCHEDULED and isinstance(spec.work, TaskSpec):

@@ -24,6 +24,7 @@ from kallista.core.decide.commands import (
     refuse_to_go_again,
     resume,
     stop,
+    stop_clocks_late,
 )
 from kallista.core.decide.expiry import is_expired
 from kallista.core.decide.failures import failed_with, failure_data
@@ -98,7 +99,10 @@ def on_parent_seen(draft: Draft, parent: ParentSeen, now: Micros, capacity: Capa
             draft.wake_parent = True
     elif parent.state is _P.PAUSED:
         if state in MAY[Verb.PAUSE]:
-            hold(draft, to_json(dict(_by_parent(parent))), now, parent.attempt)
+            still = parent.stands_still
+            hold(draft, _by_parent(parent), now, parent.attempt, stop_clocks=still)
+        elif parent.stands_still and draft.head.held:
+            stop_clocks_late(draft, _by_parent(parent), now)
     elif state is _P.PAUSED and draft.head.held and not is_used_up(draft):
         resume(draft, Command(Verb.RESUME), now, capacity)
     elif state in MAY[Verb.RETRY] and draft.head.driven < parent.attempt:

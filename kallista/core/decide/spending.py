@@ -18,7 +18,7 @@ def is_used_up(draft: Draft) -> bool:
     return budget is not None and not budget.allow
 
 
-def why_paused(draft: Draft) -> JsonText:
+def why_paused(draft: Draft) -> Mapping[str, Json]:
     """What is spent of what, as it stands in history."""
     budget = draft.run.budget
     assert budget is not None, "a budget is used up"
@@ -32,7 +32,7 @@ def why_paused(draft: Draft) -> JsonText:
         unit: {"spent": str(exact(share.spent)), "limit": str(exact(share.limit))}
         for unit, share in shares.items()
     }
-    return to_json({"reason": f"{whose} is used up: {told}", "budget": data})
+    return {"reason": f"{whose} is used up: {told}", "budget": data}
 
 
 def raise_budget(draft: Draft, command: Command) -> None:

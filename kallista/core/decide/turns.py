@@ -8,6 +8,7 @@ from typing import Final
 from kallista.core.decide.capacity import Capacity
 from kallista.core.decide.failures import failure_data, too_late
 from kallista.core.decide.items import begin_items
+from kallista.core.decide.limiting import limits_at
 from kallista.core.decide.lines import (
     child_of,
     deadline_of,
@@ -131,6 +132,8 @@ def take_turn(
         if wanted and not isinstance(work, TaskSpec):
             _set_about(draft, position, work, now)
             return
+        if wanted and isinstance(work, TaskSpec) and work.limits:
+            limits_at(draft, position)  # fails where there is no key
     except ExpressionError as error:
         failure = Failure("ExpressionError", str(error), None, ("ExpressionError",))
         end_step(draft, EventKind.TASK_FAILED, position, now, to_json(failure_data(failure)))
@@ -142,7 +145,7 @@ def take_turn(
         ends_at = Micros(now + work.deadline)
         draft.queue(wake_entry_of(draft, position, ends_at))
     priority = draft.run.priority if spec.priority is None else spec.priority
-    if capacity.take(lane_of(work, step), priority):
+    if not work.limits and capacity.take(lane_of(work, step), priority):
         launch(draft, position, now, capacity)
     else:
         queue_step(draft, position, now, now)

@@ -10,9 +10,10 @@ from collections.abc import Iterator, Mapping
 from typing import Final
 
 from kallista.core.decide.capacity import Capacity
-from kallista.core.decide.lines import drop_deadline
+from kallista.core.decide.lines import awaits_child, drop_deadline
 from kallista.core.decide.turns import take_turn
 from kallista.core.definitions import Phase
+from kallista.core.events import StepState
 from kallista.core.json_text import to_json
 from kallista.core.run import Draft
 from kallista.core.states import UNDOING, Ending, EventKind, TaskStatus
@@ -33,13 +34,7 @@ def has_last_steps(draft: Draft, ending: Ending) -> bool:
     steps, main = draft.run.definition.steps, draft.run.definition.main_count
     if any(step.phase is Phase.FINALLY or ending in UNDOING for step in steps[main:]):
         return True
-    return ending in UNDOING and any(_waits_for_child(draft, at) for at in range(main))
-
-
-def _waits_for_child(draft: Draft, position: int) -> bool:
-    """Whether a child run is under way, which may have something to undo."""
-    step = draft.step(position)
-    return step.status is TaskStatus.WAITING and step.ready_at is None
+    return ending in UNDOING and any(awaits_child(draft, at) for at in range(main))
 
 
 def is_given_up(draft: Draft) -> bool:
@@ -124,9 +119,14 @@ def _ordered(draft: Draft, ending: Ending) -> list[int]:
     undoing: list[tuple[int, int]] = []
     for position in last:
         undoes = specs[position].undoes
-        if undoes is not None and draft.step(undoes).status is TaskStatus.COMPLETED:
+        if undoes is not None and is_ours(draft.step(undoes)):
             undoing.append((draft.step(undoes).outcome or 0, position))
     return [*under_way, *(position for _, position in sorted(undoing, reverse=True)), *finals]
+
+
+def is_ours(step: StepState) -> bool:
+    """Whether a step has completed in this run; what a fork has kept is its source's to undo."""
+    return step.status is TaskStatus.COMPLETED and not step.is_kept
 
 
 def _is_under_way(draft: Draft, position: int) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from kallista.core.parsing.changing import with_changes
 from kallista.core.parsing.documents import (
     Document,
     named_definitions,
@@ -28,4 +29,5 @@ __all__ = [
     "parse_process",
     "parse_task",
     "parse_workflow",
+    "with_changes",
 ]

@@ -23,6 +23,7 @@ from kallista.core.definitions import (
 )
 from kallista.core.dependencies import DependencyPolicy
 from kallista.core.encoding import definition_text
+from kallista.core.parsing.crowding import check_limits_of_items
 from kallista.core.parsing.defaults import CONFIG_KEYS, Defaults, merged_config, read_defaults
 from kallista.core.parsing.dependencies import (
     NO_DEPENDENCIES,
@@ -30,7 +31,7 @@ from kallista.core.parsing.dependencies import (
     read_dependencies,
 )
 from kallista.core.parsing.graph import cycle_text, cycles, order
-from kallista.core.parsing.last import UNDO, Last
+from kallista.core.parsing.last import UNDO, Last, read_by
 from kallista.core.parsing.limits import CheckTask, Limits, Lookup
 from kallista.core.parsing.maps import parted, read_map
 from kallista.core.parsing.references import check_references
@@ -334,6 +335,7 @@ def _task(
     task, read = read_task(own, defaults, reading, problems)
     if mapped is None:
         return task, read
+    check_limits_of_items(task, problems)
     work, of_list = read_map(mapped, own.get("trigger_rule"), task, reading, problems)
     return work, read | of_list
 
@@ -356,7 +358,7 @@ def _check_references(
         check_references(definition, ordered, reads, places)
         return
     steps = [
-        step if step.phase is Phase.MAIN else replace(step, depends_on=_read_by(step, main))
+        step if step.phase is Phase.MAIN else replace(step, depends_on=read_by(step, main))
         for step in definition.steps
     ]
     check_references(
@@ -365,10 +367,6 @@ def _check_references(
         [*reads, *(read for _, read, _ in last.all)],
         [*places, *(place for _, _, place in last.all)],
     )
-
-
-def _read_by(step: StepSpec, main: int) -> tuple[int, ...]:
-    return tuple(range(main)) if step.undoes is None else (step.undoes,)
 
 
 def _child(

@@ -94,3 +94,13 @@ class Last:
     def can_undo(self) -> bool:
         """Whether anything is undone at all."""
         return bool(self._undoing)
+
+
+def read_by(step: StepSpec, main: int) -> tuple[int, ...]:
+    """The positions of the steps that a last step may read.
+
+    Args:
+        step: What undoes another one may read that; what runs at the end all of the main phase.
+        main: How many those are.
+    """
+    return tuple(range(main)) if step.undoes is None else (step.undoes,)

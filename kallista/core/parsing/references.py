@@ -103,6 +103,8 @@ def _problem(
         return f"{reference} is known in the config of a task or step with for_each"
     if reference.root == OTHERS:
         return problem_of_other(definition, reference)
+    if reference.root == "config":
+        return f"{reference} is known to concurrency_key and rate_limit alone"
     if reference.root == FIRING:
         return (
             f"{reference} is known where a schedule starts something: in the config of its task, or"

@@ -9,17 +9,20 @@ from typing import Final, TypeAlias
 from kallista.core import fields
 from kallista.core.definitions import DEFAULT_MAX_CRASHES, StepSpec, TaskSpec, Work
 from kallista.core.expressions import Reference, compile_value
+from kallista.core.parsing.crowding import read_limits
 from kallista.core.parsing.defaults import Defaults
 from kallista.core.parsing.limits import CheckTask, Limits, Lookup
 from kallista.core.plain import shown
 from kallista.core.plan import DEFAULT_QUEUE
 from kallista.core.problems import Problems
+from kallista.core.questions import ASKING
 from kallista.core.trigger_rules import TriggerRule
 from kallista.core.types import Json, Micros, StepId, TaskType
 from kallista.errors import ExpressionError
 
 LIMIT_KEYS: Final = (
     "retry", "timeout", "deadline", "max_crashes", "queue", "heartbeat_timeout",
+    "concurrency_key", "rate_limit",
 )  # fmt: skip
 STEP_KEYS: Final = (
     "id", "type", "name", "when", "continue_on_error", "priority", "depends_on", "trigger_rule",
@@ -130,6 +133,9 @@ def read_task(
     config = _config(data, reading, problems)
     type = _type(data.get("type"), problems)
     unresolved, read = references(config, problems)
+    if type in ASKING:
+        defaults = Defaults()  # they are for what works, not for what waits
+    limits, read_by_keys = read_limits(data, type, config, problems)
     if type is not None:
         problems.add_all(reading.check_task(type, config, unresolved))
     timeout = (
@@ -146,8 +152,9 @@ def read_task(
         max_crashes=_max_crashes(data.get("max_crashes"), problems),
         queue=_queue(data.get("queue"), problems),
         heartbeat_timeout=_heartbeat_timeout(data.get("heartbeat_timeout"), timeout, problems),
+        limits=limits,
     )
-    return spec, read
+    return spec, read | read_by_keys
 
 
 def read_step(

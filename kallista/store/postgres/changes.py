@@ -12,6 +12,7 @@ from kallista.errors import LeaseLost, NotFoundError, StateError
 from kallista.store.conflicts import loan_gone
 from kallista.store.port import Heard
 from kallista.store.postgres.creation import create_children, drop_definitions
+from kallista.store.postgres.gates import delete_gates, let_go
 from kallista.store.postgres.statements import statement
 from kallista.store.postgres.watching import WORKING, Watch
 from kallista.store.postgres.writing import Writing
@@ -26,8 +27,8 @@ _DELETE_PARTS = tuple(
     statement(name)
     for name in (
         "delete_tags", "delete_waits", "delete_entries", "delete_loans", "delete_failures",
-        "delete_same", "delete_spending", "delete_budgets", "delete_heartbeats", "delete_events",
-        "delete_steps", "delete_request", "delete_run",
+        "delete_same", "delete_spending", "delete_budgets", "delete_heartbeats", "delete_signals",
+        "delete_questions", "delete_events", "delete_steps", "delete_request", "delete_run",
     )
 )  # fmt: skip
 _ADVANCE_SCHEDULE = statement("advance_schedule")
@@ -102,6 +103,7 @@ def _purgeable(writing: Writing, runs: Sequence[RunKey], ended_before: Micros) -
 def _remove(writing: Writing, doomed: Mapping[RunKey, int], now: Micros) -> None:
     """Remove runs, each given with its definition, and leave tombstones."""
     keys = sorted(doomed)
+    delete_gates(writing, keys, now)
     writing.db.tell(_INSERT_TOMBSTONE, (now, keys))
     for what in _DELETE_PARTS:
         writing.db.tell(what, (keys,))
@@ -202,6 +204,7 @@ def beat(writing: Writing, watch: Watch) -> bool:
 def release_dead(
     writing: Writing,
     watch: Watch,
+    now: Micros,
     silent: Sequence[tuple[WorkerKey, int]],
     spared: Collection[WorkerKey],
 ) -> int:
@@ -218,17 +221,17 @@ def release_dead(
     }
     dead.update({worker: None for (worker,) in owners() if worker not in alive})
     dead |= {worker: seen for worker, seen in silent if alive.get(worker)}
-    return sum(_free(writing, worker, dead[worker]) for worker in sorted(dead))
+    return sum(_free(writing, worker, dead[worker], now) for worker in sorted(dead))
 
 
-def retire_worker(writing: Writing, watch: Watch) -> None:
+def retire_worker(writing: Writing, watch: Watch, now: Micros) -> None:
     """Free what this program drives and has borrowed, and let it be no worker any more."""
     if watch.worker is not None:
-        _free(writing, watch.worker, None)
+        _free(writing, watch.worker, None, now)
         writing.after.append(watch.hide)
 
 
-def _free(writing: Writing, worker: WorkerKey, beat: int | None) -> int:
+def _free(writing: Writing, worker: WorkerKey, beat: int | None, now: Micros) -> int:
     """Take from a worker what it drives and has borrowed; one that beats again keeps it all.
 
     Its row goes first: who is taking on something for it at this moment is waited for, and who
@@ -242,6 +245,7 @@ def _free(writing: Writing, worker: WorkerKey, beat: int | None) -> int:
     wishes = db.later(_DROP_WISHES, (worker,))
     freed = db.later(_FREE_RUNS, (worker,))
     db.tell(_FREE_ENTRIES, (worker,))
+    let_go(writing, worker, now)
     looks = [*lost(), *((run, WHOLE_RUN) for (run,) in freed())]
     db.tell_all(_WAKE_RUN, ((step, run) for run, step in sorted(looks)))
     writing.changes()

@@ -17,11 +17,12 @@ from typing import Final, NamedTuple
 
 from msgspec.structs import replace
 
-from kallista.core.plan import WAKE, Entry, Plan
+from kallista.core.plan import WAKE, Plan
 from kallista.core.types import Micros, RunKey, TaskType, WorkerKey
 from kallista.errors import LeaseLost
 from kallista.store.conflicts import worker_gone
 from kallista.store.holders import EVERYBODY, NOBODY
+from kallista.store.lines import Line
 from kallista.store.port import (
     WAKES_AT_ONCE,
     Begin,
@@ -32,6 +33,7 @@ from kallista.store.port import (
     RunRecord,
 )
 from kallista.store.postgres import records
+from kallista.store.postgres.gates import follow_within, pass_gates
 from kallista.store.postgres.plans import take_and_write, write_plans
 from kallista.store.postgres.records import full_records
 from kallista.store.postgres.statements import statement
@@ -52,22 +54,6 @@ _WISH = statement("wish")
 _WAKE_RUN = statement("wake_run")
 
 
-class _Line(NamedTuple):
-    """A line of the queue, in the order in which lines are served, with who drives its run."""
-
-    rank: int
-    ready_at: Micros
-    run: RunKey
-    step: int
-    type: TaskType
-    holder: int
-    owner: WorkerKey | None
-
-    @property
-    def entry(self) -> Entry:
-        return Entry(self.type, -self.rank, self.ready_at, self.step)
-
-
 class _Left(NamedTuple):
     """What lies in one pile after a claim."""
 
@@ -83,8 +69,10 @@ def claim(writing: Writing, request: ClaimRequest, begin: Begin | None) -> Claim
     Raises:
         LeaseLost: The worker has been taken for dead.
     """
+    if request.within is not None:
+        follow_within(writing, request.within, request.now)
     wakes, tasks, left = _taken_lines(writing, request)
-    entries = _take(writing, request.worker, [*wakes, *tasks], begin)
+    entries = _take(writing, request, [*wakes, *tasks], begin)
     passed_over = len(entries) < len(wakes) + len(tasks)
     return Claim(
         entries, _next_due(request, wakes, tasks, left, passed_over), _waiting(request, tasks, left)
@@ -93,14 +81,14 @@ def claim(writing: Writing, request: ClaimRequest, begin: Begin | None) -> Claim
 
 def _taken_lines(
     writing: Writing, request: ClaimRequest
-) -> tuple[list[_Line], list[_Line], list[_Left]]:
+) -> tuple[list[Line], list[Line], list[_Left]]:
     """Take lines out of the queue: those that ask for a look, tasks; and what is left."""
     db = writing.db
-    worker, now, slots, limits, within, ahead, punctual = request
+    worker, now, slots, limits, within, ahead, punctual, ageing = request
     holders = (EVERYBODY, NOBODY, worker)
     values = {
         "holders": holders, "now": now, "until": now + ahead, "within": within, "worker": worker,
-        "punctual": (WAKE, *punctual),
+        "punctual": (WAKE, *punctual), "ageing": ageing,
     }  # fmt: skip
     living = db.later(_LIVING, ([worker],))
     wakes = db.later(
@@ -114,43 +102,46 @@ def _taken_lines(
     left = db.later(_NEXT_DUE, {**values, "types": (WAKE, *limits)})
     if not living():
         raise LeaseLost(worker_gone(worker))
-    return _lines(wakes()), _lines(tasks()), [_Left._make(row) for row in left()]
+    return _lines(request, wakes()), _lines(request, tasks()), [_Left._make(row) for row in left()]
 
 
-def _lines(rows: Sequence[Row]) -> list[_Line]:
+def _lines(request: ClaimRequest, rows: Sequence[Row]) -> list[Line]:
     # A line that lies in two piles by mistake is one line.
-    lines = {row[:5]: _Line._make(row) for row in rows}
+    lines = {row[:5]: Line(request.turn(*row[:2]), *row) for row in rows}
     return sorted(lines.values())
 
 
 def _take(
-    writing: Writing, worker: WorkerKey, lines: Sequence[_Line], begin: Begin | None
+    writing: Writing, request: ClaimRequest, lines: Sequence[Line], begin: Begin | None
 ) -> list[ClaimedEntry]:
     """Take on the runs that nobody drives, ask for what others drive, and begin what can be."""
     if not lines:
         return []
+    worker = request.worker
     writing.changes(concerns_others=False)
     free = sorted({line.run for line in lines if line.owner is None})
-    taken = _held_runs(writing, worker, free)
-    mine = [line for line in lines if line.owner == worker or line.run in taken]
-    lent = [
+    held = _held_runs(writing, worker, free)
+    mine = {line for line in lines if line.owner == worker or line.run in held}
+    lent = {
         line
         for line in lines
         if line.owner not in (None, worker) and line.type != WAKE and line.holder == EVERYBODY
-    ]
-    accepted = {*mine, *lent}
+    }
+    had = [line for line in lines if line in mine or line in lent]
+    accepted = pass_gates(writing, worker, had, request.now)
+    runs = {line.run for line in accepted if line.owner is None}
+    taken = {run: record for run, record in held.items() if run in runs}
     left = dict(taken)
     entries = [
         ClaimedEntry(
             line.run, line.entry, left.pop(line.run, None), line.owner not in (None, worker)
         )
-        for line in lines
-        if line in accepted
+        for line in accepted
     ]
     plans = begin(entries) if begin is not None and entries else ()
     _begin(writing, worker, taken, plans)
-    _borrow(writing, worker, lent)
-    _lay_back(writing, [line for line in lines if line not in accepted])
+    _borrow(writing, worker, [line for line in accepted if line.owner not in (None, worker)])
+    _lay_back(writing, [line for line in lines if line not in mine and line not in lent])
     return entries
 
 
@@ -170,7 +161,7 @@ def _begin(
     assert all(isinstance(answer, Committed) for answer in answers), answers
 
 
-def _borrow(writing: Writing, worker: WorkerKey, lines: Sequence[_Line]) -> None:
+def _borrow(writing: Writing, worker: WorkerKey, lines: Sequence[Line]) -> None:
     writing.db.tell_all(
         _WISH,
         ((line.run, line.step, worker, line.type, line.rank, line.ready_at) for line in lines),
@@ -180,7 +171,7 @@ def _borrow(writing: Writing, worker: WorkerKey, lines: Sequence[_Line]) -> None
         writing.changes()
 
 
-def _lay_back(writing: Writing, lines: Sequence[_Line]) -> None:
+def _lay_back(writing: Writing, lines: Sequence[Line]) -> None:
     """Lay lines where the owners of their runs look, as far as anybody knows."""
     writing.db.tell_all(_ENQUEUE, (records.line(line.run, line.entry) for line in lines))
     if lines:
@@ -204,8 +195,8 @@ def _held_runs(
 
 def _next_due(
     request: ClaimRequest,
-    wakes: Sequence[_Line],
-    tasks: Sequence[_Line],
+    wakes: Sequence[Line],
+    tasks: Sequence[Line],
     left: Sequence[_Left],
     passed_over: bool,
 ) -> Micros | None:
@@ -222,15 +213,21 @@ def _next_due(
     return min(moments, default=None)
 
 
-def _waiting(request: ClaimRequest, tasks: Sequence[_Line], left: Sequence[_Left]) -> int | None:
+def _waiting(request: ClaimRequest, tasks: Sequence[Line], left: Sequence[_Left]) -> int | None:
     if len(tasks) < request.slots:
         return None
     room = _room(request, tasks)
-    ranks = [pile.rank for pile in left if pile.due is not None and room.get(pile.type, 0) > 0]
-    return -min(ranks) if ranks else None
+    return max(
+        (
+            request.urgency(pile.rank, pile.due)
+            for pile in left
+            if pile.due is not None and room.get(pile.type, 0) > 0
+        ),
+        default=None,
+    )
 
 
-def _room(request: ClaimRequest, tasks: Sequence[_Line]) -> Mapping[TaskType, int]:
+def _room(request: ClaimRequest, tasks: Sequence[Line]) -> Mapping[TaskType, int]:
     """How many more of each type could be had."""
     got = Counter(line.type for line in tasks)
     return {type: limit - got[type] for type, limit in request.limits.items()}

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from msgspec.structs import astuple
 
-from kallista.core.plan import NewRun
+from kallista.core.plan import NewRun, Redefinition
 from kallista.core.schedules import Schedule
 from kallista.core.states import RunKind
 from kallista.core.types import JsonText, Micros, RunId, RunKey, WorkerKey
@@ -22,11 +22,14 @@ from kallista.store.conflicts import schedule_conflict, worker_gone
 from kallista.store.holders import holder
 from kallista.store.port import Created
 from kallista.store.postgres.connection import Connection
+from kallista.store.postgres.gates import close_gates
 from kallista.store.postgres.statements import statement
 from kallista.store.postgres.writing import Writing
 from kallista.store.rows import (
+    LASTING,
     changed_steps,
     divided,
+    forked_from_text,
     new_run_row,
     new_task_step,
     schedule_values,
@@ -59,6 +62,8 @@ _DROP_SAME = statement("drop_same")
 _PUT_SAME = statement("put_same")
 _DROP_OLD_SAME = statement("drop_old_same")
 _DROP_UNUSED_DEFINITION = statement("drop_unused_definition")
+_DEFINITION_OF_RUN = statement("definition_of_run")
+_REDEFINE_REQUEST = statement("redefine_request")
 _SCHEDULE_CONTENT = statement("schedule_content")
 _INSERT_SCHEDULE = statement("insert_schedule")
 
@@ -129,18 +134,19 @@ def _insert(writing: Writing, births: Sequence[Birth]) -> None:
     db = writing.db
     keep_definitions(writing, {run.definition: run.definition_content for _, _, run in births})
     rows = [(new_run_row(run, key, root), run) for key, root, run in births]
-    db.tell_all(_INSERT_RUN, [(*row[:15], run.kind, *new_task_step(run)) for row, run in rows])
+    db.tell_all(_INSERT_RUN, [(*row[:LASTING], run.kind, *new_task_step(run)) for row, run in rows])
     db.tell_all(
         _INSERT_REQUEST,
         [
             (
                 row[0],
-                row[15],
-                *row[17:],
+                row[LASTING],
+                *row[LASTING + 2 :],
                 run.definition,
                 run.content,
                 tags_text(run.tags),
                 run.inputs,
+                forked_from_text(run.forked_from),
             )
             for row, run in rows
         ],
@@ -178,6 +184,7 @@ def _insert(writing: Writing, births: Sequence[Birth]) -> None:
             for type, priority, ready_at, step in map(astuple, dict.fromkeys(run.enqueue))
         ),
     )
+    close_gates(writing, ((key, gate) for key, _, run in births for gate in run.gates))
     writing.changes()
 
 
@@ -212,6 +219,14 @@ def name_definition(
     if before and before[0][0] != key:
         drop_definitions(writing, [before[0][0]])
     writing.changes()
+
+
+def redefine(writing: Writing, run: RunKey, what: Redefinition) -> None:
+    """Let a run have another definition, and drop the one before if nobody else uses it."""
+    before = writing.db.ask(_DEFINITION_OF_RUN, (run,))
+    key = _definition_key(writing, what.definition, what.content)
+    writing.db.tell(_REDEFINE_REQUEST, (key, what.steps, run))
+    drop_definitions(writing, [before[0][0]])
 
 
 def create_schedule(writing: Writing, schedule: Schedule) -> bool:

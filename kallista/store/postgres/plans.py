@@ -12,16 +12,18 @@ from typing import Any, Final
 
 from msgspec.structs import astuple
 
+from kallista.core.events import RunHead
 from kallista.core.plan import Plan
 from kallista.core.types import RunKey, WorkerKey
 from kallista.errors import KallistaError, LeaseLost, NotFoundError
 from kallista.store.conflicts import worker_gone
 from kallista.store.port import Committed
-from kallista.store.postgres.creation import create_children
+from kallista.store.postgres.creation import create_children, redefine
+from kallista.store.postgres.gates import change_gates, close_gates, uncounted
 from kallista.store.postgres.records import line
 from kallista.store.postgres.statements import statement
 from kallista.store.postgres.writing import Writing
-from kallista.store.rows import NO_TASK, Row, divided
+from kallista.store.rows import NO_TASK, Row, divided, question_rows, signal_rows
 
 _ADVANCE_RUN = statement("advance_run")
 _MOVE_ENTRIES = statement("move_entries")
@@ -38,11 +40,17 @@ _DROP_FAILURE = statement("drop_failure")
 _RAISE_BUDGET = statement("raise_budget")
 _PUT_FAILURE = statement("put_failure")
 _FORGET = statement("forget")
+_PUT_SIGNAL = statement("put_signal")
+_PUT_QUESTION = statement("put_question")
+_CLOSE_QUESTION = statement("close_question")
 _WAKE_BY_ID = statement("wake_by_id")
 _WAKE_PARENT = statement("wake_parent")
 _WAKE_WAITING = statement("wake_waiting")
 _WAKE_OWNER = statement("wake_owner")
 
+
+_KEY: Final = 1 + len(RunHead.__struct_fields__)
+"""Where the run's key stands in a row of ``advance_run``."""
 
 _UNCHANGED: Final[Row] = (None, *NO_TASK)
 
@@ -53,7 +61,7 @@ def write_plans(writing: Writing, plans: Sequence[Plan]) -> list[Committed | Kal
     Returns:
         For each plan its new version, or why it dropped out; its neighbours go on without it.
     """
-    refused = _ungranted(writing, plans)
+    refused = _ungranted(writing, plans) | uncounted(writing, plans)
     if writing.is_hopeful and plans and not refused:
         _write_heads(writing, [_head_row(plan) for plan in plans])
         _write(writing, plans)
@@ -118,7 +126,7 @@ def _by_run(rows: list[Row]) -> Sequence[Sequence[Any]]:
 
 
 def _run_key(row: tuple[Any, ...]) -> int:
-    return int(row[11])
+    return int(row[_KEY])
 
 
 def _head_row(plan: Plan) -> Row:
@@ -172,6 +180,7 @@ def _write(writing: Writing, plans: Sequence[Plan]) -> None:
         _MOVE_ENTRIES,
         ((plan.ownership.worker or 0, plan.run) for plan in plans if plan.ownership is not None),
     )
+    change_gates(writing, plans)
     db.tell_all(_DEQUEUE, (line(plan.run, entry) for plan in plans for entry in plan.dequeue))
     db.tell_all(
         _INSERT_EVENT, ((plan.run, *astuple(event)) for plan in plans for event in plan.events)
@@ -181,6 +190,10 @@ def _write(writing: Writing, plans: Sequence[Plan]) -> None:
         ((plan.run, position, *astuple(step)) for plan in plans for position, step in plan.steps),
     )
     db.tell_all(_ENQUEUE, (line(plan.run, entry) for plan in plans for entry in plan.enqueue))
+    close_gates(
+        writing,
+        ((it.run, gate) for it in plans if it.gates is not None for gate in it.gates.closed),
+    )
     _lend(writing, plans)
     _note_failures(writing, plans)
     db.tell_all(
@@ -188,8 +201,12 @@ def _write(writing: Writing, plans: Sequence[Plan]) -> None:
         ((plan.run, unit, limit) for plan in plans for unit, limit in plan.budget),
     )
     db.tell_all(_FORGET, ((plan.run, step) for plan in plans for step in plan.forget))
+    _change_inboxes(writing, plans)
     create_children(writing, [child for plan in plans for child in plan.create])
     _tell_others(writing, plans)
+    for plan in plans:
+        if plan.redefine is not None:
+            redefine(writing, plan.run, plan.redefine)
     writing.changes(concerns_others=any(_concerns_others(plan) for plan in plans))
 
 
@@ -209,6 +226,16 @@ def _note_failures(writing: Writing, plans: Sequence[Plan]) -> None:
             mended, failed = divided(plan.run, plan.failures)
             writing.db.tell_all(_DROP_FAILURE, mended)
             writing.db.tell_all(_PUT_FAILURE, failed)
+
+
+def _change_inboxes(writing: Writing, plans: Sequence[Plan]) -> None:
+    changes = [(plan.run, plan.inbox) for plan in plans if plan.inbox is not None]
+    if not changes:
+        return
+    db = writing.db
+    db.tell_all(_PUT_SIGNAL, (row for run, inbox in changes for row in signal_rows(run, inbox)))
+    db.tell_all(_CLOSE_QUESTION, ((run, step) for run, inbox in changes for step in inbox.closed))
+    db.tell_all(_PUT_QUESTION, (row for run, inbox in changes for row in question_rows(run, inbox)))
 
 
 def _tell_others(writing: Writing, plans: Sequence[Plan]) -> None:
@@ -244,4 +271,5 @@ def _concerns_others(plan: Plan) -> bool:
         or plan.lend
         or plan.recall
         or plan.settle
+        or plan.inbox
     )

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from heapq import merge
 from itertools import islice
 from typing import Final
 
 from kallista.core.events import Event
+from kallista.core.inbox import Inbox
 from kallista.core.plan import WHOLE_RUN, Entry, Failing, SameKey
 from kallista.core.schedules import Schedule
 from kallista.core.states import ProcessStatus, RunKind, ScheduleStatus, TaskStatus
@@ -15,14 +17,19 @@ from kallista.core.types import JsonText, Micros, RunId, RunKey, ScheduleId, Tas
 from kallista.store import rows
 from kallista.store.port import (
     COUNTED,
+    ApprovalFilter,
     BrokenLink,
     BudgetLine,
     FailedStep,
     FailureFilter,
     Figures,
+    GateState,
     Heard,
+    Holder,
+    LimitFigures,
     Loan,
     OldRun,
+    OpenApproval,
     RunFilter,
     RunRecord,
     SpendingFilter,
@@ -63,6 +70,15 @@ _KEYS_BY_PARENT = statement("keys_by_parent")
 _MATCHING_RECORDS = statement("matching_records")
 _COUNT_RUNS = statement("count_runs")
 _QUEUED_TYPES = statement("queued_types")
+_SIGNALS_OF = statement("signals_of")
+_QUESTIONS_OF = statement("questions_of")
+_OPEN_APPROVALS = statement("open_approvals")
+_OPEN_APPROVALS_OF_TREE = statement("open_approvals_of_tree")
+_GATES_OF_RUN = statement("gates_of_run")
+_HOLDERS = statement("holders")
+_AHEAD = statement("ahead")
+_LIMITS = statement("limits")
+_HELD_TYPES = statement("held_types")
 _LOANS_OF_RUN = statement("loans_of_run")
 _RUNS_OF_OWNER = statement("runs_of_owner")
 _LOANS_OF_WORKER = statement("loans_of_worker")
@@ -194,7 +210,26 @@ class Reading:
 
     def queued_types(self) -> Mapping[TaskType, int]:
         """How many entries of each type wait."""
-        return {TaskType(type): int(count) for type, count in self._db.ask(_QUEUED_TYPES)}
+        counts: Counter[TaskType] = Counter()
+        for type, count in [*self._db.ask(_QUEUED_TYPES), *self._db.ask(_HELD_TYPES)]:
+            counts[TaskType(type)] += int(count)
+        return counts
+
+    def inbox(self, run: RunKey) -> Inbox:
+        """What was sent to a run, and what its steps wait for."""
+        signals = self._db.later(_SIGNALS_OF, (run,))
+        questions = self._db.later(_QUESTIONS_OF, (run,))
+        return rows.inbox(signals(), questions())
+
+    def approvals(self, wanted: ApprovalFilter) -> Sequence[OpenApproval]:
+        """What waits for a person."""
+        values = (*wanted.after, wanted.limit)
+        found = (
+            self._db.ask(_OPEN_APPROVALS, values)
+            if wanted.within is None
+            else self._db.ask(_OPEN_APPROVALS_OF_TREE, (wanted.within, *values))
+        )
+        return [rows.open_approval(row) for row in found]
 
     def loans(self, run: RunKey) -> Sequence[Loan]:
         """What is lent of a run."""
@@ -276,6 +311,22 @@ class Reading:
     def lines(self, run: RunKey) -> Sequence[Entry]:
         """What waits in the queue of a run."""
         return [rows.entry(row) for row in self._db.ask(_LINES_OF_RUN, (run,))]
+
+    def gates(self, run: RunKey) -> Sequence[GateState]:
+        """The limits that steps of a run are subject to."""
+        return [rows.gate_state(row) for row in self._db.ask(_GATES_OF_RUN, (run,))]
+
+    def holders(self, name: str, limit: int) -> Sequence[Holder]:
+        """Whose attempts are counted under a limit."""
+        return [rows.holder(row) for row in self._db.ask(_HOLDERS, (name, limit))]
+
+    def ahead(self, run: RunKey, step: int) -> int:
+        """How many come before a step that is held back."""
+        return int(self._db.ask(_AHEAD, (run, step))[0][0])
+
+    def limits(self, after: str, limit: int) -> Sequence[LimitFigures]:
+        """A page of the limits that anything is subject to."""
+        return [rows.limit_figures(row) for row in self._db.ask(_LIMITS, (after, limit))]
 
     def awaited(self, run: RunKey) -> Sequence[RunId]:
         """Whose ends wake a run."""

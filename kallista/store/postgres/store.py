@@ -9,6 +9,7 @@ from typing import Final
 
 from kallista.core.amounts import Spent
 from kallista.core.events import Event
+from kallista.core.inbox import Inbox
 from kallista.core.plan import Entry, Failing, NewRun, Plan, SameKey
 from kallista.core.schedules import Firing, Schedule
 from kallista.core.states import RunKind, ScheduleStatus
@@ -16,6 +17,7 @@ from kallista.core.types import JsonText, Micros, RunId, RunKey, ScheduleId, Tas
 from kallista.errors import StoreError
 from kallista.store.births import Creation
 from kallista.store.port import (
+    ApprovalFilter,
     Begin,
     BrokenLink,
     BudgetLine,
@@ -26,9 +28,13 @@ from kallista.store.port import (
     FailedStep,
     FailureFilter,
     Figures,
+    GateState,
     Heard,
+    Holder,
+    LimitFigures,
     Loan,
     OldRun,
+    OpenApproval,
     RunFilter,
     RunRecord,
     SpendingFilter,
@@ -137,6 +143,14 @@ class PostgresStore:
         return self._writing.submit(lambda writing: claim(writing, request, begin))
 
     # loans
+
+    async def inbox(self, run: RunKey) -> Inbox:
+        """What was sent to a run, and what its steps wait for."""
+        return await self._reading.ask(lambda reading: reading.inbox(run), snapshot=True)
+
+    async def approvals(self, wanted: ApprovalFilter) -> Sequence[OpenApproval]:
+        """Approvals that wait for an answer."""
+        return await self._reading.ask(lambda reading: reading.approvals(wanted), snapshot=True)
 
     async def loans(self, run: RunKey) -> Sequence[Loan]:
         """See the port."""
@@ -335,13 +349,13 @@ class PostgresStore:
         """See the port."""
         watch = self._watching
         return self._writing.submit(
-            lambda writing: changes.release_dead(writing, watch, silent, spared)
+            lambda writing: changes.release_dead(writing, watch, now, silent, spared)
         )
 
     def retire_worker(self, now: Micros) -> asyncio.Future[None]:
         """See the port."""
         watch = self._watching
-        return self._writing.submit(lambda writing: changes.retire_worker(writing, watch))
+        return self._writing.submit(lambda writing: changes.retire_worker(writing, watch, now))
 
     async def workers(self) -> Sequence[WorkerRecord]:
         """See the port."""
@@ -374,6 +388,22 @@ class PostgresStore:
     async def lines(self, run: RunKey) -> Sequence[Entry]:
         """See the port."""
         return await self._reading.ask(lambda reading: reading.lines(run))
+
+    async def gates(self, run: RunKey) -> Sequence[GateState]:
+        """See the port."""
+        return await self._reading.ask(lambda reading: reading.gates(run))
+
+    async def holders(self, name: str, limit: int) -> Sequence[Holder]:
+        """See the port."""
+        return await self._reading.ask(lambda reading: reading.holders(name, limit))
+
+    async def ahead(self, run: RunKey, step: int) -> int:
+        """See the port."""
+        return await self._reading.ask(lambda reading: reading.ahead(run, step))
+
+    async def limits(self, after: str, limit: int) -> Sequence[LimitFigures]:
+        """See the port."""
+        return await self._reading.ask(lambda reading: reading.limits(after, limit))
 
     async def awaited(self, run: RunKey) -> Sequence[RunId]:
         """See the port."""

@@ -16,6 +16,7 @@ from kallista.store.conflicts import loan_gone
 from kallista.store.port import Heard
 from kallista.store.rows import Row, heard_row, schedule_values, types_text
 from kallista.store.sqlite.creation import create_children
+from kallista.store.sqlite.gates import delete_gates, follow, let_go
 from kallista.store.sqlite.liveness import Liveness
 from kallista.store.sqlite.records import key_list
 from kallista.store.sqlite.statements import statement
@@ -29,8 +30,8 @@ _DELETE_PARTS = tuple(
     statement(name)
     for name in (
         "delete_tags", "delete_waits", "delete_entries", "delete_loans", "delete_failures",
-        "delete_same", "delete_spending", "delete_budgets", "delete_heartbeats", "delete_events",
-        "delete_steps", "delete_request", "delete_run",
+        "delete_same", "delete_spending", "delete_budgets", "delete_heartbeats", "delete_signals",
+        "delete_questions", "delete_events", "delete_steps", "delete_request", "delete_run",
     )
 )  # fmt: skip
 _DROP_UNUSED_DEFINITION = statement("drop_unused_definition")
@@ -54,7 +55,7 @@ _DROP_WISHES = statement("drop_wishes")
 _WAKE_RUN = statement("wake_run")
 
 
-def delete_run(db: apsw.Connection, run: RunKey, version: int, now: Micros) -> None:
+def delete_run(writing: Writing, run: RunKey, version: int, now: Micros) -> None:
     """Remove a finished run and the finished runs below it.
 
     Raises:
@@ -62,6 +63,7 @@ def delete_run(db: apsw.Connection, run: RunKey, version: int, now: Micros) -> N
         LeaseLost: It has changed.
         StateError: It has not finished.
     """
+    db = writing.db
     row = db.execute(_DELETABLE_RUN, (run,)).fetchone()
     if row is None:
         raise NotFoundError(f"run {run} is gone; it was deleted already")
@@ -70,19 +72,21 @@ def delete_run(db: apsw.Connection, run: RunKey, version: int, now: Micros) -> N
         raise LeaseLost(f"run {id!r} has moved on to version {newest}; look again, then delete")
     if ended_at is None:
         raise StateError(f"{kind} {id!r} is {state}, so it cannot be deleted; cancel it first")
-    _remove(db, db.execute(_DOOMED_RUNS, (run,)).fetchall(), now)
+    _remove(writing, db.execute(_DOOMED_RUNS, (run,)).fetchall(), now)
 
 
-def purge(db: apsw.Connection, runs: Sequence[RunKey], ended_before: Micros, now: Micros) -> int:
+def purge(writing: Writing, runs: Sequence[RunKey], ended_before: Micros, now: Micros) -> int:
     """Remove those of the runs that may go, with all below them; returns how many those are."""
-    doomed = db.execute(_PURGEABLE_RUNS, (key_list(runs), ended_before)).fetchall()
-    _remove(db, doomed, now)
+    doomed = writing.db.execute(_PURGEABLE_RUNS, (key_list(runs), ended_before)).fetchall()
+    _remove(writing, doomed, now)
     return len(doomed)
 
 
-def _remove(db: apsw.Connection, doomed: Sequence[Row], now: Micros) -> None:
+def _remove(writing: Writing, doomed: Sequence[Row], now: Micros) -> None:
     """Remove runs, each given with its definition, and leave tombstones."""
+    db = writing.db
     for run, _ in doomed:
+        follow(writing, delete_gates(writing, run), now)
         db.execute(_INSERT_TOMBSTONE, {"now": now, "key": run})
         for sql in _DELETE_PARTS:
             db.execute(sql, (run,))
@@ -165,6 +169,7 @@ def beat(db: apsw.Connection, liveness: Liveness) -> bool:
 def release_dead(
     writing: Writing,
     liveness: Liveness,
+    now: Micros,
     silent: Sequence[tuple[WorkerKey, int]],
     spared: Collection[WorkerKey],
 ) -> int:
@@ -180,20 +185,21 @@ def release_dead(
     }
     dead |= {worker for worker, seen in silent if workers.get(worker) == seen}
     writing.on_commit.extend(partial(liveness.forget, worker) for worker in dead)
-    return sum(_free(writing, worker) for worker in sorted(dead))
+    return sum(_free(writing, worker, now) for worker in sorted(dead))
 
 
-def retire_worker(writing: Writing, liveness: Liveness) -> None:
+def retire_worker(writing: Writing, liveness: Liveness, now: Micros) -> None:
     """Free what this program drives and has borrowed, and let it be no worker any more."""
     if liveness.own_key is not None:
-        _free(writing, liveness.own_key)
+        _free(writing, liveness.own_key, now)
         writing.on_commit.append(liveness.end)
 
 
-def _free(writing: Writing, worker: WorkerKey) -> int:
+def _free(writing: Writing, worker: WorkerKey, now: Micros) -> int:
     db = writing.db
     freed = db.execute(_FREE_RUNS, (worker,)).fetchall()
     db.execute(_FREE_ENTRIES, (worker,))
+    let_go(writing, worker, now)
     db.executemany(_WAKE_RUN, ((WHOLE_RUN, run) for (run,) in freed))
     db.execute(_REQUEUE_WISHES, (worker,))
     wishes = db.execute(_DROP_WISHES, (worker,)).fetchall()

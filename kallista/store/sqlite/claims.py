@@ -14,9 +14,10 @@ from typing import Any, Final, NamedTuple, cast
 
 import apsw
 
-from kallista.core.plan import WAKE, Entry
+from kallista.core.plan import WAKE
 from kallista.core.types import Micros, RunKey, TaskType, WorkerKey
 from kallista.store.holders import EVERYBODY, NOBODY
+from kallista.store.lines import Line
 from kallista.store.port import (
     WAKES_AT_ONCE,
     Begin,
@@ -26,12 +27,17 @@ from kallista.store.port import (
     Committed,
     RunRecord,
 )
+from kallista.store.rows import Row
+from kallista.store.sqlite.gates import follow_within, pass_gates
 from kallista.store.sqlite.plans import write_first_plans
 from kallista.store.sqlite.records import full_records, key_list
 from kallista.store.sqlite.statements import statement
 from kallista.store.sqlite.writing import Writing
 
 _BEFORE_ALL_RANKS: Final = -(1 << 63)
+
+ROUNDS: Final = 100
+"""How often one claim picks anew for lines that found no room."""
 
 _NEXT_TYPE = statement("next_type")
 _NEXT_RANK = statement("next_rank")
@@ -44,22 +50,6 @@ _TAKE_RUNS = statement("take_runs")
 _MOVE_ENTRIES = statement("move_entries")
 _WISH = statement("wish")
 _WAKE_RUN = statement("wake_run")
-
-
-class _Line(NamedTuple):
-    """A line of the queue, in the order in which lines are served."""
-
-    rank: int
-    ready_at: Micros
-    run: RunKey
-    step: int
-    type: TaskType
-    holder: int
-    owner: WorkerKey | None
-
-    @property
-    def entry(self) -> Entry:
-        return Entry(self.type, -self.rank, self.ready_at, self.step)
 
 
 class _Pile(NamedTuple):
@@ -78,6 +68,8 @@ def claim(writing: Writing, request: ClaimRequest, begin: Begin | None) -> Claim
     """
     writing.check_worker(request.worker)
     db = writing.db
+    if request.within is not None:
+        follow_within(writing, request.within, request.now)
     piles = _piles(db, request)
     wakes, wakes_left = _pick(
         db,
@@ -86,11 +78,10 @@ def claim(writing: Writing, request: ClaimRequest, begin: Begin | None) -> Claim
         WAKES_AT_ONCE,
         {WAKE: WAKES_AT_ONCE + 1},
     )
-    tasks, tasks_left = _pick(
-        db, request, [pile for pile in piles if pile.type != WAKE], request.slots, request.limits
-    )
+    tasks, tasks_left, all_met = _pick_tasks(writing, request, piles)
     # Taking a run moves its entries, so what waits is looked at before.
-    next_due = wakes_left.ready_at if wakes_left else _next_due(db, request, piles)
+    missed = wakes_left.ready_at if wakes_left else None if all_met else request.now
+    next_due = _next_due(db, request, piles) if missed is None else missed
     entries = _take(writing, request.worker, [*wakes, *tasks])
     if begin is not None and entries:
         records = [it.record for it in entries if it.record is not None]
@@ -99,7 +90,7 @@ def claim(writing: Writing, request: ClaimRequest, begin: Begin | None) -> Claim
     return Claim(
         entries=entries,
         next_due=next_due,
-        waiting=-tasks_left.rank if tasks_left else None,
+        waiting=request.urgency(tasks_left.rank, tasks_left.ready_at) if tasks_left else None,
     )
 
 
@@ -124,17 +115,32 @@ def _ranks(db: apsw.Connection, holder: int, type: TaskType) -> Iterator[int]:
         yield rank
 
 
-def _due(db: apsw.Connection, request: ClaimRequest, pile: _Pile) -> Iterator[_Line]:
-    """The due entries of a pile in the order of service, read as far as they are asked for."""
-    worker, within = request.worker, request.within
-    holder, type, ranks = pile
+def _due(db: apsw.Connection, request: ClaimRequest, pile: _Pile) -> Iterator[Iterator[Line]]:
+    """The due entries of a pile, each in the order of service, read as far as they are asked for.
+
+    Where priorities age, those of each rank have to be merged; else one rank comes after the other.
+    """
+    ranks = (_due_of_rank(db, request, pile, rank) for rank in pile.ranks)
+    return iter([chain.from_iterable(ranks)]) if request.ageing is None else ranks
+
+
+def _due_of_rank(
+    db: apsw.Connection, request: ClaimRequest, pile: _Pile, rank: int
+) -> Iterator[Line]:
+    holder, type, _ = pile
     until = request.until(type, shared=holder == EVERYBODY)
     if holder == EVERYBODY:
-        rows = (db.execute(_DUE_SHARED, (type, rank, until, within, worker)) for rank in ranks)
-        return (_Line._make((*row[:4], type, holder, row[4])) for row in chain.from_iterable(rows))
-    owner = None if holder == NOBODY else worker
-    rows = (db.execute(_DUE_ENTRIES, (holder, type, rank, until, within)) for rank in ranks)
-    return (_Line._make((*row, type, holder, owner)) for row in chain.from_iterable(rows))
+        shared: Any = db.execute(_DUE_SHARED, (type, rank, until, request.within, request.worker))
+        return (_line(request, pile, row[:5], row[5]) for row in shared)
+    owner = None if holder == NOBODY else request.worker
+    rows: Any = db.execute(_DUE_ENTRIES, (holder, type, rank, until, request.within))
+    return (_line(request, pile, row, owner) for row in rows)
+
+
+def _line(request: ClaimRequest, pile: _Pile, row: Row, owner: WorkerKey | None) -> Line:
+    rank, ready_at, run, step, gated = row
+    turn = request.turn(rank, ready_at)
+    return Line(turn, rank, ready_at, run, step, pile.type, pile.holder, owner, bool(gated))
 
 
 def _pick(
@@ -143,21 +149,23 @@ def _pick(
     piles: list[_Pile],
     slots: int,
     limits: Mapping[TaskType, int],
-) -> tuple[list[_Line], _Line | None]:
+) -> tuple[list[Line], Line | None]:
     """Merge the heads of the piles until the slots are full.
 
     Returns:
         The lines picked, and the next one that only a free slot was missing for.
     """
     room = dict(limits)
-    streams = [_due(db, request, pile) for pile in piles if room[pile.type] > 0]
+    streams = [
+        stream for pile in piles if room[pile.type] > 0 for stream in _due(db, request, pile)
+    ]
     heads = [
         (line, number)
         for number, stream in enumerate(streams)
         if (line := next(stream, None)) is not None
     ]
     heapify(heads)
-    picked: list[_Line] = []
+    picked: list[Line] = []
     while heads:
         line, number = heads[0]
         if room[line.type] == 0:
@@ -175,12 +183,45 @@ def _pick(
     return picked, None
 
 
-def _take(writing: Writing, worker: WorkerKey, lines: list[_Line]) -> list[ClaimedEntry]:
+def _pick_tasks(
+    writing: Writing, request: ClaimRequest, piles: list[_Pile]
+) -> tuple[list[Line], Line | None, bool]:
+    """Pick tasks until the slots are full; those that find no room under a limit are held back.
+
+    Returns:
+        The lines picked, the next one that only a free slot was missing for, and whether all were
+        met that there are slots for: after some rounds it is left to the next claim.
+    """
+    of_tasks = [pile for pile in piles if pile.type != WAKE]
+    room = dict(request.limits)
+    tasks: list[Line] = []
+    for _ in range(ROUNDS):
+        picked, left = _pick(writing.db, request, of_tasks, request.slots - len(tasks), room)
+        if not any(line.gated for line in picked):
+            return tasks + picked, left, True
+        passed = pass_gates(writing, request.worker, picked, request.now)
+        # What has passed is gone from the queue, and must not be picked again with the rest.
+        for line in passed:
+            room[line.type] -= 1
+            if not line.gated:
+                writing.db.execute(_TAKE_ENTRY, _row(line))
+        tasks += passed
+        if len(passed) == len(picked):
+            return tasks, left, True
+    return tasks, None, False
+
+
+def _row(line: Line) -> Row:
+    """Where it lies in the queue."""
+    return line.holder, line.type, line.rank, line.ready_at, line.run, line.step
+
+
+def _take(writing: Writing, worker: WorkerKey, lines: list[Line]) -> list[ClaimedEntry]:
     """Remove the lines, take on the runs that nobody drives, and ask for what others drive."""
     db = writing.db
     db.executemany(
         _TAKE_ENTRY,
-        ((line.holder, line.type, line.rank, line.ready_at, line.run, line.step) for line in lines),
+        map(_row, lines),
     )
     taken = _take_runs(writing, worker, {line.run for line in lines if line.owner is None})
     borrowed = [line for line in lines if line.owner not in (None, worker)]

@@ -12,7 +12,7 @@ import apsw
 from msgspec.structs import astuple
 
 from kallista.core.json_text import to_json
-from kallista.core.plan import Entry, NewRun, SameKey
+from kallista.core.plan import Entry, NewRun, Redefinition, SameKey
 from kallista.core.schedules import Schedule
 from kallista.core.states import RunKind
 from kallista.core.types import JsonText, Micros, RunId, RunKey, WorkerKey
@@ -26,11 +26,13 @@ from kallista.store.rows import (
     Row,
     changed_steps,
     divided,
+    forked_from_text,
     new_run_row,
     new_task_step,
     schedule_values,
     tags_text,
 )
+from kallista.store.sqlite.gates import close_gates
 from kallista.store.sqlite.records import key_list, text_list
 from kallista.store.sqlite.statements import Insertion, statement
 from kallista.store.sqlite.writing import Writing
@@ -61,6 +63,9 @@ _FIRST_OF_KEYS = statement("first_of_keys")
 _PUT_SAME = statement("put_same")
 _DROP_OLD_SAME = statement("drop_old_same")
 _DROP_UNUSED_DEFINITION = statement("drop_unused_definition")
+_DEFINITION_OF_RUN = statement("definition_of_run")
+_REDEFINE_REQUEST = statement("redefine_request")
+_RESIZE_RUN = statement("resize_run")
 _SCHEDULE_CONTENT = statement("schedule_content")
 _INSERT_SCHEDULE = statement("insert_schedule")
 
@@ -143,7 +148,10 @@ def _insert(writing: Writing, births: Sequence[Birth]) -> None:
     failed: list[Row] = []
     for key, root, run in births:
         runs += (*new_run_row(run, key, root), *new_task_step(run))
-        requests += (key, keys[run.definition], run.content, tags_text(run.tags), run.inputs)
+        requests += (
+            key, keys[run.definition], run.content, tags_text(run.tags), run.inputs,
+            forked_from_text(run.forked_from),
+        )  # fmt: skip
         for changed in changed_steps(run):
             steps += (key, *changed)
         for event in run.events:
@@ -165,6 +173,7 @@ def _insert(writing: Writing, births: Sequence[Birth]) -> None:
     PUT_STEP.write(db, steps)
     INSERT_EVENT.write(db, events)
     ENQUEUE.write(db, entries)
+    close_gates(writing, ((key, gate) for key, _, run in births for gate in run.gates))
     _INSERT_TAG.write(db, tags)
     _INSERT_WAIT.write(db, waits)
     if failed:
@@ -209,6 +218,15 @@ def name_definition(
     db.execute(_NAME_DEFINITION, (kind, name, key, now))
     if before is not None:
         db.execute(_DROP_UNUSED_DEFINITION, (before,))
+
+
+def redefine(db: apsw.Connection, run: RunKey, what: Redefinition) -> None:
+    """Let a run have another definition, and drop the one before if nobody else uses it."""
+    before = db.execute(_DEFINITION_OF_RUN, (run,)).get
+    key = definition_keys(db, {what.definition: what.content})[what.definition]
+    db.execute(_REDEFINE_REQUEST, (key, run))
+    db.execute(_RESIZE_RUN, (what.steps, run))
+    db.execute(_DROP_UNUSED_DEFINITION, (before,))
 
 
 def create_schedule(db: apsw.Connection, schedule: Schedule) -> bool:

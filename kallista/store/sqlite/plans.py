@@ -13,13 +13,13 @@ from typing import Any, TypeAlias
 import apsw
 from msgspec.structs import astuple
 
-from kallista.core.plan import WHOLE_RUN, Grant, NewRun, Plan
+from kallista.core.plan import WHOLE_RUN, GateChanges, Grant, NewRun, Plan, Redefinition
 from kallista.core.states import RunKind
 from kallista.core.types import RunId, RunKey, WorkerKey
 from kallista.errors import KallistaError, LeaseLost, NotFoundError
 from kallista.store.holders import NOBODY
 from kallista.store.port import Committed, RunRecord
-from kallista.store.rows import Row, divided
+from kallista.store.rows import Row, divided, question_rows, signal_rows
 from kallista.store.sqlite.creation import (
     ENQUEUE,
     INSERT_EVENT,
@@ -27,7 +27,9 @@ from kallista.store.sqlite.creation import (
     PUT_STEP,
     create_children,
     entry_row,
+    redefine,
 )
+from kallista.store.sqlite.gates import check_begun, close_gates, follow, open_gates
 from kallista.store.sqlite.records import key_list, text_list
 from kallista.store.sqlite.statements import statement
 from kallista.store.sqlite.writing import Writing
@@ -48,6 +50,9 @@ _SETTLE = statement("settle")
 _DROP_FAILURE = statement("drop_failure")
 _RAISE_BUDGET = statement("raise_budget")
 _FORGET = statement("forget")
+_PUT_SIGNAL = statement("put_signal")
+_PUT_QUESTION = statement("put_question")
+_CLOSE_QUESTION = statement("close_question")
 _WAKE_BY_ID = statement("wake_by_id")
 _WAKE_RUN = statement("wake_run")
 _WAKE_WAITING = statement("wake_waiting")
@@ -103,8 +108,8 @@ def _write_plans(
 
 def _goes_on(plan: Plan) -> bool:
     """Whether it concerns nothing but its run, which goes on: most plans are like that."""
-    aside = plan.dequeue or plan.create or plan.failures or plan.budget
-    return not (aside or _concerns_others(plan))
+    aside = plan.dequeue or plan.create or plan.failures or plan.budget or plan.gates
+    return not (aside or plan.redefine or _concerns_others(plan))
 
 
 def _advance(db: apsw.Connection, plan: Plan) -> bool:
@@ -146,6 +151,7 @@ def _check(writing: Writing, plan: Plan, before: _Standing | None) -> _Standing:
         raise _stale(writing.db, plan)
     for grant in plan.lend:
         _check_wish(writing.db, plan.run, grant)
+    check_begun(writing, plan)
     if plan.ownership is not None:
         writing.check_worker(plan.ownership.worker)
     return before
@@ -192,10 +198,15 @@ class _Rows:
         self._failed: list[Row] = []
         self._raised: list[Row] = []
         self._forgotten: list[Row] = []
+        self._signals: list[Row] = []
+        self._asked: list[Row] = []
+        self._closed: list[Row] = []
         self._children: list[NewRun] = []
         self._woken_ids: list[RunId] = []
         self._woken: list[Row] = []
         self._announced: list[Row] = []
+        self._redefined: list[tuple[RunKey, Redefinition]] = []
+        self._gates: list[tuple[RunKey, GateChanges]] = []
         self._concern_others = False
 
     def add(self, plan: Plan, before: _Standing) -> None:
@@ -231,6 +242,10 @@ class _Rows:
             mended, failed = divided(run, plan.failures)
             self._mended += mended
             self._failed += failed
+        if plan.inbox is not None:
+            self._signals += signal_rows(run, plan.inbox)
+            self._asked += question_rows(run, plan.inbox)
+            self._closed += ((run, at) for at in plan.inbox.closed)
         if plan.create or plan.wake:
             self._children += plan.create
             self._woken_ids += plan.wake
@@ -240,6 +255,10 @@ class _Rows:
             self._woken.append((WHOLE_RUN, run))
         if plan.announce:
             self._announced.append((run,))
+        if plan.redefine is not None:
+            self._redefined.append((run, plan.redefine))
+        if plan.gates is not None:
+            self._gates.append((run, plan.gates))
         self._concern_others = self._concern_others or _concerns_others(plan)
 
     def _add_task(self, plan: Plan, seen: str, turn: Row) -> None:
@@ -281,9 +300,15 @@ class _Rows:
         for new_holder, runs in self._moved.items():
             db.execute(_MOVE_ENTRIES, (new_holder, key_list(runs)))
         _each(db, _DEQUEUE, self._dequeued)
+        followed = [
+            (open_gates(writing, run, changes.opened), changes.at) for run, changes in self._gates
+        ]
         INSERT_EVENT.write(db, self._events)
         PUT_STEP.write(db, self._steps)
         ENQUEUE.write(db, self._enqueued)
+        close_gates(writing, ((run, gate) for run, it in self._gates for gate in it.closed))
+        for names, at in followed:
+            follow(writing, names, at)
         _each(db, _GRANT, self._granted)
         _each(db, _RECALL, self._recalled)
         _each(db, _SETTLE, self._settled)
@@ -291,11 +316,16 @@ class _Rows:
         _each(db, PUT_FAILURE, self._failed)
         _each(db, _RAISE_BUDGET, self._raised)
         _each(db, _FORGET, self._forgotten)
+        _each(db, _PUT_SIGNAL, self._signals)
+        _each(db, _CLOSE_QUESTION, self._closed)
+        _each(db, _PUT_QUESTION, self._asked)
         create_children(writing, self._children)
         if self._woken_ids:
             db.execute(_WAKE_BY_ID, (text_list(self._woken_ids),))
         _each(db, _WAKE_RUN, self._woken)
         _each(db, _WAKE_WAITING, self._announced)
+        for run, redefinition in self._redefined:
+            redefine(db, run, redefinition)
 
 
 def _each(db: apsw.Connection, sql: str, rows: Sequence[Row]) -> None:
@@ -316,4 +346,5 @@ def _concerns_others(plan: Plan) -> bool:
         or plan.lend
         or plan.recall
         or plan.settle
+        or plan.inbox
     )

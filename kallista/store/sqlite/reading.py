@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from heapq import merge
 from itertools import islice
-from typing import Final, cast
+from typing import Any, Final, cast
 
 import apsw
 
 from kallista.core.events import Event
+from kallista.core.inbox import Inbox
+from kallista.core.limits import Limit
 from kallista.core.plan import WHOLE_RUN, Entry, Failing, SameKey
 from kallista.core.schedules import Schedule
 from kallista.core.states import ProcessStatus, RunKind, ScheduleStatus, TaskStatus
@@ -18,13 +21,18 @@ from kallista.core.types import JsonText, Micros, RunId, RunKey, ScheduleId, Tas
 from kallista.store import rows
 from kallista.store.port import (
     COUNTED,
+    ApprovalFilter,
     BrokenLink,
     BudgetLine,
     FailedStep,
     FailureFilter,
+    GateState,
     Heard,
+    Holder,
+    LimitFigures,
     Loan,
     OldRun,
+    OpenApproval,
     RunFilter,
     RunRecord,
     SpendingFilter,
@@ -74,6 +82,10 @@ _SCHEDULE = statement("schedule")
 _DUE_SCHEDULES = statement("due_schedules")
 _NEXT_SCHEDULE_AT = statement("next_schedule_at")
 _LIST_SCHEDULES = statement("list_schedules")
+_SIGNALS_OF = statement("signals_of")
+_QUESTIONS_OF = statement("questions_of")
+_OPEN_APPROVALS = statement("open_approvals")
+_OPEN_APPROVALS_OF_TREE = statement("open_approvals_of_tree")
 _LOANS_OF_RUN = statement("loans_of_run")
 _RUNS_OF_OWNER = statement("runs_of_owner")
 _LOANS_OF_WORKER = statement("loans_of_worker")
@@ -85,6 +97,15 @@ _LINES_OF_RUN = statement("lines_of_run")
 _PURGEABLE_RUNS = statement("purgeable_runs")
 _AWAITED_BY = statement("awaited_by")
 _BROKEN_LINKS = statement("broken_links")
+
+_GATES_OF_RUN = statement("gates_of_run")
+_HOLDERS = statement("holders")
+_AHEAD = statement("ahead")
+_NEXT_LIMIT = statement("next_limit")
+_LIMIT_FIGURES = statement("limit_figures")
+_LIMIT_OF_HELD = statement("limit_of_held")
+_LIMIT_OF_WAITING = statement("limit_of_waiting")
+_HELD_TYPES = statement("held_types")
 
 _LAST_KEY: Final = (1 << 63) - 1
 _KEYS_AT_ONCE: Final = 500
@@ -184,9 +205,11 @@ class Reading:
 
     def queued_types(self) -> Mapping[TaskType, int]:
         """How many entries of each type wait."""
-        return {
-            TaskType(str(type)): cast(int, count) for type, count in self._db.execute(_QUEUED_TYPES)
-        }
+        counts: Counter[TaskType] = Counter()
+        for sql in (_QUEUED_TYPES, _HELD_TYPES):
+            for type, count in self._db.execute(sql):
+                counts[TaskType(str(type))] += cast(int, count)
+        return counts
 
     def tombstone(self, run: RunId) -> Tombstone | None:
         """What stayed of a deleted run."""
@@ -225,6 +248,22 @@ class Reading:
         """A page of schedules."""
         found = self._db.execute(_LIST_SCHEDULES, (after or "", status, limit))
         return [rows.schedule(row) for row in found]
+
+    def inbox(self, run: RunKey) -> Inbox:
+        """What was sent to a run, and what its steps wait for."""
+        signals: list[Row] = self._db.execute(_SIGNALS_OF, (run,)).fetchall()
+        questions: list[Row] = self._db.execute(_QUESTIONS_OF, (run,)).fetchall()
+        return rows.inbox(signals, questions)
+
+    def approvals(self, wanted: ApprovalFilter) -> Sequence[OpenApproval]:
+        """What waits for a person."""
+        values = (*wanted.after, wanted.limit)
+        found = (
+            self._db.execute(_OPEN_APPROVALS, values)
+            if wanted.within is None
+            else self._db.execute(_OPEN_APPROVALS_OF_TREE, (wanted.within, *values))
+        )
+        return [rows.open_approval(row) for row in found]
 
     def loans(self, run: RunKey) -> Sequence[Loan]:
         """All loans of a run's steps."""
@@ -273,6 +312,29 @@ class Reading:
     def lines(self, run: RunKey) -> Sequence[Entry]:
         """What waits in the queue of a run."""
         return [rows.entry(row) for row in self._db.execute(_LINES_OF_RUN, (run,))]
+
+    def gates(self, run: RunKey) -> Sequence[GateState]:
+        """The limits that steps of a run are subject to."""
+        return [rows.gate_state(row) for row in self._db.execute(_GATES_OF_RUN, (run,))]
+
+    def holders(self, name: str, limit: int) -> Sequence[Holder]:
+        """Whose attempts are counted under a limit."""
+        return [rows.holder(row) for row in self._db.execute(_HOLDERS, (name, limit))]
+
+    def ahead(self, run: RunKey, step: int) -> int:
+        """How many come before a step that is held back."""
+        return cast(int, self._db.execute(_AHEAD, (run, step)).get)
+
+    def limits(self, after: str, limit: int) -> Sequence[LimitFigures]:
+        """A page of the limits that anything is subject to."""
+        found: list[LimitFigures] = []
+        name: Any = after
+        while len(found) < limit and (name := self._db.execute(_NEXT_LIMIT, (name,)).get):
+            held, waiting = self._row(_LIMIT_FIGURES, (name,)) or (0, 0)
+            of = _LIMIT_OF_HELD if held else _LIMIT_OF_WAITING
+            number, spacing = self._row(of, (name,)) or (0, 0)
+            found.append(LimitFigures(Limit(name, number, spacing), held, waiting))
+        return found
 
     def awaited(self, run: RunKey) -> Sequence[RunId]:
         """Whose ends wake a run."""

@@ -13,6 +13,7 @@ import apsw
 
 from kallista.core.amounts import Spent
 from kallista.core.events import Event
+from kallista.core.inbox import Inbox
 from kallista.core.plan import Entry, Failing, NewRun, Plan, SameKey
 from kallista.core.schedules import Firing, Schedule
 from kallista.core.states import RunKind, ScheduleStatus
@@ -20,6 +21,7 @@ from kallista.core.types import JsonText, Micros, RunId, RunKey, ScheduleId, Tas
 from kallista.errors import StoreError
 from kallista.store.births import Creation
 from kallista.store.port import (
+    ApprovalFilter,
     Begin,
     BrokenLink,
     BudgetLine,
@@ -30,9 +32,13 @@ from kallista.store.port import (
     FailedStep,
     FailureFilter,
     Figures,
+    GateState,
     Heard,
+    Holder,
+    LimitFigures,
     Loan,
     OldRun,
+    OpenApproval,
     RunFilter,
     RunRecord,
     SpendingFilter,
@@ -137,6 +143,14 @@ class SqliteStore:
 
     # loans
 
+    async def inbox(self, run: RunKey) -> Inbox:
+        """What was sent to a run, and what its steps wait for."""
+        return await self._reading.ask(lambda reading: reading.inbox(run))
+
+    async def approvals(self, wanted: ApprovalFilter) -> Sequence[OpenApproval]:
+        """Approvals that wait for an answer."""
+        return await self._reading.ask(lambda reading: reading.approvals(wanted))
+
     async def loans(self, run: RunKey) -> Sequence[Loan]:
         """See the port."""
         return await self._reading.ask(lambda reading: reading.loans(run))
@@ -231,17 +245,13 @@ class SqliteStore:
 
     def delete_run(self, run: RunKey, version: int, now: Micros) -> asyncio.Future[None]:
         """See the port."""
-        return self._writing.submit(
-            lambda writing: changes.delete_run(writing.db, run, version, now)
-        )
+        return self._writing.submit(lambda writing: changes.delete_run(writing, run, version, now))
 
     def purge(
         self, runs: Sequence[RunKey], ended_before: Micros, now: Micros
     ) -> asyncio.Future[int]:
         """See the port."""
-        return self._writing.submit(
-            lambda writing: changes.purge(writing.db, runs, ended_before, now)
-        )
+        return self._writing.submit(lambda writing: changes.purge(writing, runs, ended_before, now))
 
     async def purgeable(self, runs: Sequence[RunKey], ended_before: Micros) -> int:
         """See the port."""
@@ -334,12 +344,14 @@ class SqliteStore:
     ) -> asyncio.Future[int]:
         """See the port."""
         return self._writing.submit(
-            lambda writing: changes.release_dead(writing, self._liveness, silent, spared)
+            lambda writing: changes.release_dead(writing, self._liveness, now, silent, spared)
         )
 
     def retire_worker(self, now: Micros) -> asyncio.Future[None]:
         """See the port."""
-        return self._writing.submit(lambda writing: changes.retire_worker(writing, self._liveness))
+        return self._writing.submit(
+            lambda writing: changes.retire_worker(writing, self._liveness, now)
+        )
 
     async def workers(self) -> Sequence[WorkerRecord]:
         """See the port."""
@@ -382,6 +394,22 @@ class SqliteStore:
     async def lines(self, run: RunKey) -> Sequence[Entry]:
         """See the port."""
         return await self._reading.ask(lambda reading: reading.lines(run))
+
+    async def gates(self, run: RunKey) -> Sequence[GateState]:
+        """See the port."""
+        return await self._reading.ask(lambda reading: reading.gates(run))
+
+    async def holders(self, name: str, limit: int) -> Sequence[Holder]:
+        """See the port."""
+        return await self._reading.ask(lambda reading: reading.holders(name, limit))
+
+    async def ahead(self, run: RunKey, step: int) -> int:
+        """See the port."""
+        return await self._reading.ask(lambda reading: reading.ahead(run, step))
+
+    async def limits(self, after: str, limit: int) -> Sequence[LimitFigures]:
+        """See the port."""
+        return await self._reading.ask(lambda reading: reading.limits(after, limit))
 
     async def awaited(self, run: RunKey) -> Sequence[RunId]:
         """See the port."""

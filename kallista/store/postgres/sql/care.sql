@@ -1,10 +1,11 @@
 -- name: row_counts
 -- How much there is of everything; to count it is to read it.
 SELECT (SELECT count(*) FROM runs), (SELECT count(*) FROM steps), (SELECT count(*) FROM events),
-       (SELECT count(*) FROM queue), (SELECT count(*) FROM waits), (SELECT count(*) FROM loans),
+       (SELECT count(*) FROM queue) + (SELECT count(*) FROM held_lines), (SELECT count(*) FROM waits), (SELECT count(*) FROM loans),
        (SELECT count(*) FROM definitions), (SELECT count(*) FROM schedules),
        (SELECT count(*) FROM tombstones), (SELECT count(*) FROM workers),
-       (SELECT count(*) FROM failures), (SELECT count(*) FROM heartbeats);
+       (SELECT count(*) FROM failures), (SELECT count(*) FROM heartbeats),
+       (SELECT count(*) FROM signals), (SELECT count(*) FROM questions);
 
 -- name: oldest_by_status
 -- The oldest runs in one state, seeking in the index on it, each with whether it has a parent.
@@ -15,8 +16,15 @@ ORDER BY r.key LIMIT :limit::bigint;
 
 -- name: lines_of_run
 -- What of a run waits to be taken up.
-SELECT type, -rank, ready_at, step FROM queue WHERE run = :run::bigint
-ORDER BY step, type, ready_at;
+SELECT type, -rank,
+       CASE WHEN type = '' THEN ready_at
+            ELSE coalesce((SELECT min(g.ready_at) FROM gates AS g
+                           WHERE g.run = queue.run AND g.step = queue.step), ready_at) END,
+       step
+FROM queue WHERE run = :run::bigint
+UNION ALL
+SELECT type, -rank, ready_at, step FROM held_lines WHERE run = :run::bigint
+ORDER BY 4, 1, 3;
 
 -- name: awaited_by
 -- Whose ends wake a run.
@@ -47,6 +55,20 @@ UNION ALL
 SELECT 'heartbeat', h.run, h.step, NULL FROM heartbeats AS h
 LEFT JOIN requests AS r ON r.run = h.run
 WHERE r.run IS NULL OR h.step NOT BETWEEN 0 AND r.step_count - 1
+UNION ALL
+SELECT 'signal', s.run, s.step, s.id FROM signals AS s
+LEFT JOIN events AS e ON e.run = s.run AND e.seq = s.seq
+WHERE e.run IS NULL
+UNION ALL
+SELECT 'question', q.run, q.step, NULL FROM questions AS q
+LEFT JOIN events AS e ON e.run = q.run AND e.seq = q.seq
+WHERE e.run IS NULL
+UNION ALL
+SELECT 'gate', g.run, g.step, g.name FROM gates AS g LEFT JOIN requests AS r ON r.run = g.run
+WHERE r.run IS NULL OR g.step NOT BETWEEN 0 AND r.step_count - 1
+UNION ALL
+SELECT 'held line', h.run, h.step, h.name FROM held_lines AS h
+WHERE NOT EXISTS (SELECT 1 FROM gates WHERE run = h.run AND step = h.step AND name = h.name)
 UNION ALL
 SELECT 'wait', w.run, NULL, w.awaited FROM waits AS w
 WHERE NOT EXISTS (SELECT 1 FROM runs WHERE key = w.run)

@@ -18,14 +18,16 @@ SELECT nextval('runs_key_seq') FROM generate_series(1, :count::bigint);
 -- Every other table points to its key.
 INSERT INTO runs (
     key, state, seq, in_flight, started_at, ended_at, deadline_at, driven, held, outcome, ending,
-    version, owner, epoch, status, kind, task_attempt, task_failures, task_crashes, task_ready_at,
-    task_since, task_started_at, task_ended_at, task_worker, task_outcome, task_passed
+    still_since, stood_still, version, owner, epoch, status, kind, task_attempt, task_failures,
+    task_crashes, task_ready_at, task_since, task_started_at, task_ended_at, task_worker,
+    task_outcome, task_passed
 )
 SELECT
     unnest(:key::bigint[]), unnest(:state::text[]), unnest(:seq::bigint[]),
     unnest(:in_flight::bigint[]), unnest(:started_at::bigint[]), unnest(:ended_at::bigint[]),
     unnest(:deadline_at::bigint[]), unnest(:driven::bigint[]), unnest(:held::boolean[]),
-    unnest(:outcome::bigint[]), unnest(:ending::text[]), unnest(:version::bigint[]), unnest(:owner::bigint[]),
+    unnest(:outcome::bigint[]), unnest(:ending::text[]), unnest(:still_since::bigint[]),
+    unnest(:stood_still::bigint[]), unnest(:version::bigint[]), unnest(:owner::bigint[]),
     unnest(:epoch::bigint[]), unnest(:status::text[]), unnest(:kind::text[]),
     unnest(:attempt::bigint[]), unnest(:failures::bigint[]), unnest(:crashes::bigint[]),
     unnest(:ready_at::bigint[]), unnest(:since::bigint[]), unnest(:task_started_at::bigint[]),
@@ -36,10 +38,10 @@ SELECT
 -- What was asked for, once and for all.
 INSERT INTO requests (
     run, id, name, parent, parent_step, root, schedule, priority, created_at, step_count,
-    definition, content, tags, inputs
+    definition, content, tags, inputs, forked_from
 )
 SELECT p.run, p.id, p.name, p.parent, p.parent_step, p.root, p.schedule, p.priority, p.created_at,
-       p.step_count, d.key, p.content, p.tags, p.inputs
+       p.step_count, d.key, p.content, p.tags, p.inputs, p.forked_from
 FROM (
     SELECT
         unnest(:run::bigint[]) AS run, unnest(:id::text[]) AS id, unnest(:name::text[]) AS name,
@@ -48,7 +50,7 @@ FROM (
         unnest(:priority::bigint[]) AS priority, unnest(:created_at::bigint[]) AS created_at,
         unnest(:step_count::bigint[]) AS step_count, unnest(:hash::text[]) AS hash,
         unnest(:content::text[]) AS content, unnest(:tags::text[]) AS tags,
-        unnest(:inputs::text[]) AS inputs
+        unnest(:inputs::text[]) AS inputs, unnest(:forked_from::text[]) AS forked_from
 ) AS p
 JOIN definitions AS d ON d.hash = p.hash;
 
@@ -135,6 +137,15 @@ SET definition = excluded.definition, defined_at = excluded.defined_at;
 -- name: definition_of_name
 -- Which definition a name means so far.
 SELECT definition FROM definition_names WHERE kind = :kind::text AND name = :name::text;
+
+-- name: definition_of_run
+-- Which definition a run has so far.
+SELECT definition FROM requests WHERE run = :run::bigint;
+
+-- name: redefine_request
+-- A run that goes on with another definition has that from then on; it may have more steps.
+UPDATE requests SET definition = :definition::bigint, step_count = :step_count::bigint
+WHERE run = :run::bigint;
 
 -- name: hold_definitions
 -- Nobody begins to use a definition from here on until this is committed, and all who did are seen.

@@ -1,6 +1,7 @@
 -- name: due_entries
--- Takes the highest priorities that are due, over all types and piles, and no more than there are
--- free slots. Each type and priority is one seek; of each no more lines are read than could be taken,
+-- Takes what is due in the order of service, over all types and piles, and no more than there are
+-- free slots. A line of a higher priority comes first, unless another has waited for so much longer
+-- (:ageing, for each point); where nothing ages, that is NULL for all of them and decides nothing. Each type and priority is one seek; of each no more lines are read than could be taken,
 -- and some in reserve, for those that other workers are taking at this moment are passed over. Tasks
 -- of processes that others drive are lent, unless they are lent already. A worker that was taken for
 -- dead gets nothing. Each line has its run; LEFT JOIN only tells the planner to begin with the queue: a
@@ -21,7 +22,9 @@ WITH RECURSIVE piles (holder, type, room, rank) AS (
 due AS MATERIALIZED (
     SELECT p.type, p.rank, d.ready_at, d.run, d.step, d.place_on_disk, d.owner, p.room,
            row_number() OVER (
-               PARTITION BY p.type ORDER BY p.rank, d.ready_at, d.run, d.step
+               PARTITION BY p.type
+               ORDER BY d.ready_at + p.rank::numeric * :ageing::bigint, p.rank, d.ready_at, d.run,
+                        d.step
            ) AS place
     FROM piles AS p
     CROSS JOIN LATERAL (
@@ -43,14 +46,16 @@ taken AS MATERIALIZED (
     SELECT d.place_on_disk, d.owner
     FROM due AS d JOIN queue AS q ON q.ctid = d.place_on_disk
     WHERE d.room >= :slots::bigint OR d.place <= d.room
-    ORDER BY d.rank, d.ready_at, d.run, d.step, d.type
+    ORDER BY d.ready_at + d.rank::numeric * :ageing::bigint, d.rank, d.ready_at, d.run, d.step,
+             d.type
     LIMIT :slots::bigint
     FOR UPDATE OF q SKIP LOCKED
 )
 DELETE FROM queue AS q
 USING taken AS t
 WHERE q.ctid = t.place_on_disk
-RETURNING q.rank, q.ready_at, q.run, q.step, q.type, q.holder, t.owner;
+RETURNING q.rank, q.ready_at, q.run, q.step, q.type, q.holder, t.owner,
+          q.type <> '' AND EXISTS (SELECT 1 FROM gates AS g WHERE g.run = q.run AND g.step = q.step);
 
 -- name: next_due
 -- What is left for this worker: for each type and priority whether something is due, and when the

@@ -16,20 +16,21 @@ SELECT max(seq) FROM sqlite_sequence WHERE name = 'runs';
 -- Every other table points to its key.
 INSERT INTO runs (
     key, state, seq, in_flight, started_at, ended_at, deadline_at, driven, held, outcome, ending,
-    version,    owner, epoch, status, id, kind, name, parent, parent_step, root, schedule, priority,
-    created_at, step_count, task_attempt, task_failures, task_crashes, task_ready_at, task_since,
+    still_since, stood_still, version, owner, epoch, status, id, kind, name, parent, parent_step,
+    root, schedule, priority, created_at, step_count, task_attempt, task_failures, task_crashes, task_ready_at, task_since,
     task_started_at, task_ended_at, task_worker, task_outcome, task_passed
 ) VALUES (
     :key, :state, :seq, :in_flight, :started_at, :ended_at, :deadline_at, :driven, :held, :outcome,
-    :ending, :version, :owner, :epoch, :status, :id, :kind, :name, :parent, :parent_step, :root, :schedule,
-    :priority, :created_at, :step_count, :attempt, :failures, :crashes, :ready_at, :since,
+    :ending, :still_since, :stood_still, :version, :owner, :epoch, :status, :id, :kind, :name,
+    :parent, :parent_step, :root, :schedule, :priority, :created_at, :step_count, :attempt,
+    :failures, :crashes, :ready_at, :since,
     :task_started_at, :task_ended_at, :worker, :task_outcome, :passed
 );
 
 -- name: insert_request
 -- What was asked for, once and for all.
-INSERT INTO requests (run, definition, content, tags, inputs)
-VALUES (:run, :definition, :content, :tags, :inputs);
+INSERT INTO requests (run, definition, content, tags, inputs, forked_from)
+VALUES (:run, :definition, :content, :tags, :inputs, :forked_from);
 
 -- name: insert_tag
 -- A tag given twice counts once.
@@ -95,6 +96,18 @@ VALUES (:kind, :name, :definition, :defined_at);
 -- name: definition_of_name
 -- Which definition a name means so far.
 SELECT definition FROM definition_names WHERE kind = :kind AND name = :name;
+
+-- name: definition_of_run
+-- Which definition a run has so far.
+SELECT definition FROM requests WHERE run = :run;
+
+-- name: redefine_request
+-- A run that goes on with another definition has that from then on.
+UPDATE requests SET definition = :definition WHERE run = :run;
+
+-- name: resize_run
+-- The other definition may have more steps.
+UPDATE runs SET step_count = :step_count WHERE key = :run;
 
 -- name: drop_unused_definition
 -- The last one to use a definition takes it along.

@@ -10,7 +10,8 @@ FROM runs WHERE key IN (SELECT value FROM json_each(:keys));
 UPDATE runs
 SET state = :state, seq = :seq, in_flight = :in_flight, started_at = :started_at,
     ended_at = :ended_at, deadline_at = :deadline_at, driven = :driven, held = :held,
-    outcome = :outcome, ending = :ending, version = version + 1
+    outcome = :outcome, ending = :ending, still_since = :still_since,
+    stood_still = :stood_still, version = version + 1
 WHERE key = :key AND version = :version AND (:epoch IS NULL OR epoch = :epoch)
   AND status = :state AND kind <> 'task';
 
@@ -19,7 +20,8 @@ WHERE key = :key AND version = :version AND (:epoch IS NULL OR epoch = :epoch)
 UPDATE runs
 SET state = :state, seq = :seq, in_flight = :in_flight, started_at = :started_at,
     ended_at = :ended_at, deadline_at = :deadline_at, driven = :driven, held = :held,
-    outcome = :outcome, ending = :ending, version = version + 1, status = :status
+    outcome = :outcome, ending = :ending, still_since = :still_since,
+    stood_still = :stood_still, version = version + 1, status = :status
 WHERE key = :key AND version = :version;
 
 -- name: turn_run
@@ -27,7 +29,8 @@ WHERE key = :key AND version = :version;
 UPDATE runs
 SET state = :state, seq = :seq, in_flight = :in_flight, started_at = :started_at,
     ended_at = :ended_at, deadline_at = :deadline_at, driven = :driven, held = :held,
-    outcome = :outcome, ending = :ending, version = version + 1, status = :status, owner = :owner, epoch = :epoch
+    outcome = :outcome, ending = :ending, still_since = :still_since,
+    stood_still = :stood_still, version = version + 1, status = :status, owner = :owner, epoch = :epoch
 WHERE key = :key AND version = :version;
 
 -- name: restate_task
@@ -35,7 +38,8 @@ WHERE key = :key AND version = :version;
 UPDATE runs
 SET state = :state, seq = :seq, in_flight = :in_flight, started_at = :started_at,
     ended_at = :ended_at, deadline_at = :deadline_at, driven = :driven, held = :held,
-    outcome = :outcome, ending = :ending, version = version + 1, status = :status, task_attempt = :attempt,
+    outcome = :outcome, ending = :ending, still_since = :still_since,
+    stood_still = :stood_still, version = version + 1, status = :status, task_attempt = :attempt,
     task_failures = :failures, task_crashes = :crashes, task_ready_at = :ready_at,
     task_since = :since, task_started_at = :task_started_at, task_ended_at = :task_ended_at,
     task_worker = :worker, task_outcome = :task_outcome, task_passed = :passed
@@ -46,7 +50,8 @@ WHERE key = :key AND version = :version;
 UPDATE runs
 SET state = :state, seq = :seq, in_flight = :in_flight, started_at = :started_at,
     ended_at = :ended_at, deadline_at = :deadline_at, driven = :driven, held = :held,
-    outcome = :outcome, ending = :ending, version = version + 1, status = :status, task_attempt = :attempt,
+    outcome = :outcome, ending = :ending, still_since = :still_since,
+    stood_still = :stood_still, version = version + 1, status = :status, task_attempt = :attempt,
     task_failures = :failures, task_crashes = :crashes, task_ready_at = :ready_at,
     task_since = :since, task_started_at = :task_started_at, task_ended_at = :task_ended_at,
     task_worker = :worker, task_outcome = :task_outcome, task_passed = :passed,

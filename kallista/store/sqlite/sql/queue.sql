@@ -8,7 +8,9 @@ SELECT min(rank) FROM queue WHERE holder = :holder AND type = :type AND rank > :
 
 -- name: due_entries
 -- Read only as far as there are free slots, so entries that are not due are never met.
-SELECT rank, ready_at, run, step FROM queue
+SELECT rank, ready_at, run, step,
+       EXISTS (SELECT 1 FROM gates AS g WHERE g.run = queue.run AND g.step = queue.step)
+FROM queue
 WHERE holder = :holder AND type = :type AND rank = :rank AND ready_at <= :now
   AND (:within IS NULL
        OR (SELECT coalesce(root, key) FROM runs WHERE key = queue.run) = :within)
@@ -16,7 +18,8 @@ ORDER BY ready_at, run, step;
 
 -- name: due_shared
 -- Tasks of processes, with who drives the run: what is lent already is not lent again.
-SELECT q.rank, q.ready_at, q.run, q.step, r.owner
+SELECT q.rank, q.ready_at, q.run, q.step,
+       EXISTS (SELECT 1 FROM gates AS g WHERE g.run = q.run AND g.step = q.step), r.owner
 FROM queue AS q CROSS JOIN runs AS r ON r.key = q.run
 WHERE q.holder = -1 AND q.type = :type AND q.rank = :rank AND q.ready_at <= :now
   AND (:within IS NULL OR coalesce(r.root, r.key) = :within)
