@@ -21,6 +21,7 @@ from kallista.core.plan import Failing
 from kallista.core.run import Run, follow
 from kallista.core.states import EventKind
 from kallista.core.types import Json, JsonText, RunId, StepId
+from kallista.core.wiring import wiring
 from kallista.errors import UsageError
 
 
@@ -76,6 +77,9 @@ def misfits(run: Run, definition: Definition) -> Iterator[str]:
         yield "what it had done is undone"
     if definition.dependencies != old.dependencies:
         yield "the processes that it waits for are others"
+    has_read = run.head.started_at is not None
+    if has_read and wiring(definition).others != wiring(old).others:
+        yield "it reads other results of processes than it wrote down when it started"
     if definition.budget != old.budget:
         yield "its budget would be another one"
     if definition.expires != old.expires:

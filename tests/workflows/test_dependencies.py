@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import pytest
 from world import World
 
-from kallista import DefinitionError, Kallista, ProcessStatus, TaskContext
+from kallista import DefinitionError, Kallista, ProcessStatus, StateError, TaskContext
 
 pytestmark = pytest.mark.anyio
 
@@ -144,6 +144,27 @@ async def test_what_was_read_stays_whatever_becomes_of_the_dependency(any_world:
     assert await status(app, "main") == "COMPLETED"
     assert shop.given["main.late"] == "env"
     assert (await app.orchestrator.replay("main")).difference is None
+
+
+async def test_a_retry_with_another_definition_reads_what_was_written_down(
+    any_world: World,
+) -> None:
+    """It may use that otherwise, and is refused where it would read more."""
+    shop = Shop()
+    shop.broken = {"main"}
+    app = await any_world.app(shop.work)
+    value = "${processes.env.results.go}"
+    await begin(app, process("env", values={"go": "x", "more": "y"}))
+    await begin(app, process("main", ["env"], {"a": value}))
+    await any_world.settle()
+    shop.broken.clear()
+    more = process("main", ["env"], {"a": "${processes.env.results.more}"})
+    with pytest.raises(StateError, match="reads other results of processes than it wrote down"):
+        await app.orchestrator.retry_process("main", definition=more)
+    fitting = process("main", ["env"], {"a": f"{value}!"})
+    await app.orchestrator.retry_process("main", definition=fitting)
+    await any_world.settle()
+    assert shop.given["main.a"] == "x!"
 
 
 async def test_another_worker_reads_the_same(any_world: World) -> None:
