@@ -26,17 +26,10 @@ MAX_NAME: Final = 200
 MAX_PRIORITY: Final = 1_000_000_000
 MAX_COUNT: Final = 1_000_000
 
-LATER: Final = frozenset(
-    {
-        "deduplicate",
-    }
-)  # fmt: skip
-"""Keys of tasks and steps that no handler gets: later versions know them, or another place does."""
-
-_ELSEWHERE: Final = {
+ELSEWHERE: Final = {
     "deduplicate": "belongs beside the task: give it to schedule_task, or to what creates the run",
 }
-"""Where those keys belong that are known."""
+"""Keys that no task or step has and no handler gets, and where they belong."""
 
 
 def mapping(value: object, what: str, problems: Problems) -> Mapping[str, object]:
@@ -64,18 +57,16 @@ def known_keys(data: Collection[str], known: Collection[str], problems: Problems
     for key in data:
         if key in known:
             continue
-        if key in LATER:
-            problems.add(later(key))
+        if key in ELSEWHERE:
+            problems.add(elsewhere(key))
         else:
             hint = problems.near(key, known, f"there are {', '.join(sorted(known))}")
             problems.add(f"there is no key {key!r}; {hint}")
 
 
-def later(key: str) -> str:
-    """The problem with a key that a later version will know, or that stands in the wrong place."""
-    if key in _ELSEWHERE:
-        return f"{key!r} {_ELSEWHERE[key]}"
-    return f"{key!r} is reserved: it comes with a later version; leave it out"
+def elsewhere(key: str) -> str:
+    """The problem with a key that stands in the wrong place."""
+    return f"{key!r} {ELSEWHERE[key]}"
 
 
 def name(value: object, what: str, problems: Problems) -> str | None:

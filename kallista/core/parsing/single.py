@@ -20,7 +20,7 @@ from kallista.core.types import Json
 
 _OWN: Final = frozenset(TASK_KEYS)
 _SHARED: Final = _OWN - {"config", "id"}
-_NEVER: Final = fields.LATER | AMONG_OTHERS
+_NEVER: Final = fields.ELSEWHERE.keys() | AMONG_OTHERS
 
 
 class SingleTask(NamedTuple):

@@ -225,8 +225,8 @@ def _config(data: Mapping[str, object], reading: Reading, problems: Problems) ->
     for key, value in data.items():
         if key in TASK_KEYS:
             continue
-        if key in fields.LATER:
-            problems.add(fields.later(key))
+        if key in fields.ELSEWHERE:
+            problems.add(fields.elsewhere(key))
         elif key in AMONG_OTHERS:
             problems.add(f"{key!r} belongs to the tasks of a workflow or the steps of a process")
         elif key in config:
