@@ -83,7 +83,6 @@ class Processes:
             child = self._idle.pop()
             if child.lives:
                 return child
-            child.let_go()
         return None
 
 
@@ -147,10 +146,6 @@ class _Child:
         assert self._process.stdin is not None
         self._process.stdin.close()
         await self._gone()
-        self._family.end()
-
-    def let_go(self) -> None:
-        """It has ended by itself: end what it may have started."""
         self._family.end()
 
     def _tell(self, order: Order) -> None:

@@ -161,7 +161,9 @@ async def test_what_was_written_outlives_its_worker(any_world: World) -> None:
     await any_world.passes(1)
     walk.ctx.heartbeat("too new")
     other = await any_world.app(other_walk.walk)
-    await other._store.release_dead(other._clock.now(), [(app._engine._slots.worker, 0)])
+    workers = {worker.key: worker.beat for worker in await other._store.workers()}
+    stale = app._engine._slots.worker
+    await other._store.release_dead(other._clock.now(), [(stale, workers[stale])])
     await any_world.settle()
     other._engine._place_is_free()
     await any_world.settle()

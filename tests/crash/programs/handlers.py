@@ -62,6 +62,11 @@ async def stay(ctx: TaskContext, attempts: int = 1) -> int:
     return ctx.attempt
 
 
+@task("warm_up", executor="process")
+def warm_up() -> None:
+    """Let there be a process."""
+
+
 @task("grind", executor="process")
 def grind(pipe: str) -> None:
     """Work for ever in a process of its own, which holds the pipe open."""
