@@ -167,10 +167,12 @@ async def test_what_was_written_outlives_its_worker(any_world: World) -> None:
     await any_world.settle()
     other._engine._place_is_free()
     await any_world.settle()
-    assert other_walk.began == [(2, "written")]
+    # The worker that was taken for dead may learn of it in time to begin anew.
+    assert [*walk.began[1:], *other_walk.began] == [(2, "written")]
     await any_world.passes(2)
     assert (await task(other)).heartbeat_details == "written", "a stale worker changes nothing"
-    other_walk.ends[-1].set_result(None)
+    next_walk = other_walk if other_walk.began else walk
+    next_walk.ends[-1].set_result(None)
     await any_world.settle()
     assert await rows(other) == 0
 
