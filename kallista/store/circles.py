@@ -28,7 +28,12 @@ class Waits:
         Raises:
             DefinitionError: One of them would wait for itself.
         """
-        edges = [(awaited, run.id) for run in runs for awaited in run.waits_for]
+        edges = {
+            (awaited, run.id): None
+            for run in runs
+            for awaited in run.waits_for
+            if run.id not in self._waiting.get(awaited, ())
+        }
         if not edges:
             return
         for awaited, id in edges:
