@@ -127,7 +127,7 @@ class Slots:
 
     def _count(self, place: TaskType, by: int) -> None:
         self._in_use += by
-        self._taken[_type_of(place)] += by
+        self._taken[type_of_lane(place) if "@" in place else place] += by
         if self._queue_limits:
             self._taken_of_queues[queue_of_lane(place)] += by
 
@@ -202,20 +202,19 @@ class Slots:
         return place_in(lane) if queue_of_lane(lane) in self._queues else None
 
     def _left(self, place: TaskType) -> int:
-        left = self._left_of_type(_type_of(place))
-        if self._queue_limits:
-            queue = queue_of_lane(place)
-            limit = self._queue_limits.get(queue, _UNLIMITED)
-            return min(left, limit - self._taken_of_queues[queue])
-        return left
-
-    def _left_of_type(self, type: TaskType) -> int:
+        type = type_of_lane(place) if "@" in place else place
         handler = self._handlers.get(type)
         if handler is None:
             return 0
         own = handler.max_concurrency
         left = _UNLIMITED if own is None else own - self._taken[type]
-        return min(left, self._processes - self._in_process()) if handler.in_process else left
+        if handler.in_process:
+            left = min(left, self._processes - self._in_process())
+        if self._queue_limits:
+            queue = queue_of_lane(place)
+            limit = self._queue_limits.get(queue, _UNLIMITED)
+            left = min(left, limit - self._taken_of_queues[queue])
+        return left
 
     def _in_process(self) -> int:
         """How many attempts have a process of their own."""
@@ -227,16 +226,12 @@ class Slots:
 
     def _is_limited(self, place: TaskType) -> bool:
         """Whether work of its type or queue may wait although places of the program are free."""
-        handler = self._handlers.get(_type_of(place))
+        handler = self._handlers.get(type_of_lane(place) if "@" in place else place)
         if handler is None:
             return False
         if self._queue_limits and queue_of_lane(place) in self._queue_limits:
             return True
         return handler.max_concurrency is not None or handler.in_process
-
-
-def _type_of(place: TaskType) -> TaskType:
-    return type_of_lane(place) if "@" in place else place
 
 
 class LocalCapacity:
