@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+from kallista.core.decide.order import stands_behind
 from kallista.core.definitions import ChildSpec, Definition, MapSpec, Phase, TaskSpec
 from kallista.core.encoding import definition_from_data
 from kallista.core.ids import child_id, item_id
@@ -190,8 +191,8 @@ class _Moving:
             if step.ready_at is None and spec.phase is not Phase.MAIN:
                 pass  # its turn comes at the end, if at all
             elif step.ready_at is None:
-                before = [record.steps[earlier] for earlier in spec.depends_on]
-                assert any(earlier.ended_at is None for earlier in before), f"{where}: no turn"
+                behind = stands_behind(self.definition, position, record.steps.__getitem__)
+                assert behind, f"{where}: no turn"
             else:
                 assert isinstance(spec.work, TaskSpec)
                 queued = self._line(waits_in(spec.work, step), position, step.ready_at)
