@@ -242,3 +242,21 @@ async def test_many_are_stopped_at_once_and_may_be_cancelled(world: World) -> No
         run = await world.after(manager.get_workflow(id))
         assert run.status == status
         assert (run.clocks_stopped_at is None) == (id == "one")
+
+
+async def test_what_has_not_begun_expires_though_its_clocks_stand_still(any_world: World) -> None:
+    """Until when it is of use is no matter of its own clocks."""
+    app = await any_world.app()
+    nap = {"type": "sleep", "seconds": 0}
+    process = {
+        "id": "p",
+        "steps": [nap],
+        "dependencies": ["other"],
+        "config": {"expires_at": "30s"},
+    }
+    await app.orchestrator.start_process(await app.orchestrator.create_process(process))
+    await app.orchestrator.pause_process("p", stop_clocks=True)
+    await any_world.passes(29)
+    assert await app.orchestrator.get_process_status("p") is ProcessStatus.PAUSED
+    await any_world.passes(1)
+    assert await app.orchestrator.get_process_status("p") is ProcessStatus.CANCELLED

@@ -119,8 +119,12 @@ def queue_again(draft: Draft) -> None:
 
 
 def unqueue_moments(draft: Draft) -> None:
-    """Take out of the queue whatever waits for a moment, for none comes any more."""
+    """Take out of the queue whatever waits for a moment, for none comes any more.
+
+    But a run that has not begun expires all the same: that is a moment of the world outside.
+    """
     drop_deadline(draft)
+    queue_expiry(draft)
     for position in range(len(draft.run.definition.steps)):
         step = draft.step(position)
         if step.ended_at is None:
