@@ -151,6 +151,27 @@ async def test_a_task_of_a_workflow_may_catch_the_failure_before_it(world: World
     assert (run.status.value, shop.ran) == ("FAILED", ["try", "catch", "then"])
 
 
+async def test_what_follows_a_skipped_step_waits_for_nothing_else(any_world: World) -> None:
+    """One failure is enough to skip a step; what else came before it may still be under way."""
+    shop = Shop()
+    shop.broken = {"a"}
+    shop.hold("b")
+    app = await any_world.app(shop.work)
+    steps = [
+        step("a", []),
+        step("b", []),
+        step("c", ["a", "b"]),
+        step("tidy", ["c"], trigger_rule="all_done"),
+    ]
+    await app.orchestrator.start_process(
+        await app.orchestrator.create_process({"id": "p", "steps": steps})
+    )
+    await any_world.settle()
+    assert sorted(shop.ran) == ["a", "b", "tidy"]
+    shop.release("b")
+    await any_world.after(app.orchestrator.wait_process("p"))
+
+
 async def test_after_a_retry_what_comes_later_waits_for_what_runs_again(any_world: World) -> None:
     """Though what lies between has completed: else it would read results that are not there yet."""
     shop = Shop()

@@ -13,6 +13,7 @@ from typing import Final
 from kallista.core.definitions import Definition
 from kallista.core.events import StepState
 from kallista.core.run import Draft
+from kallista.core.states import TaskStatus
 from kallista.core.trigger_rules import TriggerRule
 
 _ONE: Final = frozenset({TriggerRule.ONE_COMPLETED, TriggerRule.ONE_FAILED})
@@ -32,7 +33,7 @@ def is_behind(draft: Draft, position: int) -> bool:
         return True
     for before in reversed(seen):
         written = run.steps[before].ended_at is not None
-        if written and in_order.issuperset(_waited_for(definition, before)):
+        if written and in_order.issuperset(_ended_before(definition, before, draft.step(before))):
             in_order.add(before)
     return False
 
@@ -61,10 +62,11 @@ def _all_before(
         before = waiting.pop()
         if before in seen or before in in_order:
             continue
-        if step(before).ended_at is None:
+        there = step(before)
+        if there.ended_at is None:
             return None
         seen[before] = None
-        waiting += _waited_for(definition, before)
+        waiting += _ended_before(definition, before, there)
     return list(seen)
 
 
@@ -73,6 +75,13 @@ def _waited_for(definition: Definition, position: int) -> Sequence[int]:
     spec = definition.steps[position]
     is_early = spec.trigger_rule in _ONE and len(spec.depends_on) > 1
     return () if is_early or spec.trigger_rule is TriggerRule.ALWAYS else spec.depends_on
+
+
+def _ended_before(definition: Definition, position: int, step: StepState) -> Sequence[int]:
+    """What must have ended before a step ended; of several before it, one is enough to skip it."""
+    if step.status is TaskStatus.SKIPPED and len(definition.steps[position].depends_on) > 1:
+        return ()
+    return _waited_for(definition, position)
 
 
 def followers(draft: Draft, position: int) -> Sequence[int]:
