@@ -83,7 +83,8 @@ class Creator:
         """
         if not self._knowledge.has_no_schedules:
             await self._refuse_schedule_ids([request])
-        await self._refuse_unknown_steps([request])
+        if request.definition.dependencies:
+            await self._refuse_unknown_steps([request])
         wanted = self._wanted(request)
         made = await self._made(wanted, start=start)
         if not made.new and start:

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from datetime import UTC, datetime
 
 from kallista import FailForGood, Snooze, TaskContext
@@ -28,7 +29,7 @@ def tell(ctx: TaskContext, day: datetime, text: str) -> dict[str, object]:
     }
 
 
-def work(ctx: TaskContext, file: str, attempts: int = 1) -> int:
+def work(ctx: TaskContext, file: str, attempts: int = 1) -> int | None:
     """Work for ever in the first attempts, with a helper; both hold the file's lock."""
     if ctx.attempt > attempts:
         return ctx.attempt
@@ -39,8 +40,8 @@ def work(ctx: TaskContext, file: str, attempts: int = 1) -> int:
     helper = [sys.executable, "-c", "import time; time.sleep(1000)"]
     with subprocess.Popen(helper, pass_fds=[descriptor]):
         ctx.progress(0.5, "at work")
-        while True:
-            signal.pause()
+        threading.Event().wait()
+    return None
 
 
 def beat(ctx: TaskContext) -> object:
@@ -57,7 +58,7 @@ def beat(ctx: TaskContext) -> object:
 def fall_silent(ctx: TaskContext) -> None:
     """Say something, and then nothing more."""
     ctx.progress(0.5, "at work")
-    signal.pause()
+    threading.Event().wait()
 
 
 def end(ctx: TaskContext, how: str, password: str = "") -> object:

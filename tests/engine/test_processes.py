@@ -22,10 +22,9 @@ from kallista.core.types import Micros
 from kallista.engine.embedded import Options
 from kallista.tasks import FunctionHandler, Registry
 
-pytestmark = [
-    pytest.mark.anyio,
-    pytest.mark.skipif(sys.platform == "win32", reason="the handlers here hold POSIX's locks"),
-]
+pytestmark = pytest.mark.anyio
+
+posix = pytest.mark.skipif(sys.platform == "win32", reason="locks are handed down, signals told")
 
 PATIENCE = 30
 """Seconds after which something that a process should do does not come any more."""
@@ -124,13 +123,16 @@ async def test_what_goes_in_and_what_comes_out(
         ("raise", "FAILED", "LookupError", "refused: ***"),
         ("exit", "FAILED", "SystemExit", "3"),
         ("vanish", "FAILED", "kallista.errors.ProcessDiedError", "exited with code 3"),
-        ("crash", "FAILED", "kallista.errors.ProcessDiedError", "was killed by SIGSEGV"),
+        pytest.param(
+            "crash", "FAILED", "kallista.errors.ProcessDiedError", "was killed by SIGSEGV",
+            marks=posix,
+        ),
         ("snooze", "SCHEDULED", None, ""),
         ("fail", "FAILED", "FailForGood", "for good"),
         ("large", "FAILED", "kallista.errors.UsageError", "3,000,002 bytes"),
         ("odd", "FAILED", "kallista.errors.UsageError", "cannot be kept"),
     ],
-)
+)  # fmt: skip
 async def test_every_ending_arrives(
     world: World, how: str, status: str, type: str | None, told: str
 ) -> None:
@@ -157,6 +159,7 @@ async def test_a_process_that_died_is_tried_again(world: World) -> None:
     assert (found.status, found.attempt) == ("FAILED", 2)
 
 
+@posix
 @pytest.mark.parametrize("why", ["time", "cancel", "close"])
 async def test_it_is_killed_with_all_it_has_started(world: World, tmp_path: Path, why: str) -> None:
     """Out of time, cancelled or handed back: nothing of it runs on, and its place is free."""
@@ -200,6 +203,7 @@ async def test_heartbeats_come_through(any_world: World) -> None:
     assert found.error.type == "HeartbeatTimeout"
 
 
+@posix
 async def test_no_more_of_them_than_there_may_be(world: World, tmp_path: Path) -> None:
     """``processes`` bounds them over all task types, and takes no places from other tasks."""
     options = Options(processes=1, look_every=NEVER, take_over_every=NEVER, grace=Micros(0))
