@@ -113,6 +113,12 @@ def _others(references: Iterable[Reference]) -> Mapping[RunId, frozenset[StepId]
     return {id: found[id] for id in sorted(found)}
 
 
+def needs_facts(definition: Definition) -> bool:
+    """Whether deciding on a run takes more than its row: results, lists, signals, what is spent."""
+    reads = wiring(definition).read or definition.maps or definition.asks
+    return bool(reads) or definition.is_budgeted
+
+
 def _limits_of(spec: StepSpec) -> tuple[tuple[LimitSpec, Compiled | None], ...]:
     limits = spec.work.limits if isinstance(spec.work, TaskSpec) else ()
     return tuple((limit, compile_value(limit.key)) for limit in limits)

@@ -14,7 +14,7 @@ from kallista.core.plan import WAKE, Entry, Fence, Plan, is_alone, place_in
 from kallista.core.run import Draft, Run
 from kallista.core.states import RunKind
 from kallista.core.types import Micros, RunKey, TaskType, WorkerKey
-from kallista.core.wiring import wiring
+from kallista.core.wiring import needs_facts
 from kallista.core.writing import plan_of
 from kallista.engine.active import DefinitionCache, run_of
 from kallista.engine.slots import Slots
@@ -66,11 +66,7 @@ class Beginning:
         if record is None or entry.type == WAKE or is_alone(entry.type):
             return None
         definition = self._definitions.known(record.definition)
-        if definition is None or not _is_simple(record):
-            return None
-        if wiring(definition).read or definition.maps or definition.asks:
-            return None
-        if definition.is_budgeted:
+        if definition is None or needs_facts(definition) or not _is_simple(record):
             return None
         place = place_in(entry.type)
         if not self._slots.take(place):

@@ -31,7 +31,7 @@ from kallista.core.redefining import misfits, redefined
 from kallista.core.run import Draft, Run
 from kallista.core.states import ACTIVE_RUN, FINISHED_RUN, EventKind, RunKind, TaskStatus
 from kallista.core.types import Micros, RunId, RunKey, TaskType, WorkerKey
-from kallista.core.wiring import wiring
+from kallista.core.wiring import needs_facts
 from kallista.core.writing import plan_of, redefining
 from kallista.engine.active import (
     ActiveRun,
@@ -273,9 +273,7 @@ class Driver:
 
     def _decide_first(self, active: ActiveRun, looks: Collection[int] = ()) -> None:
         """Decide on a run as it was just read, once what its expressions read is there as well."""
-        definition = active.run.definition
-        reads = wiring(definition).read or definition.maps or definition.asks
-        if looks or active.suspects or reads or definition.is_budgeted:
+        if looks or active.suspects or needs_facts(active.run.definition):
             self._prepare(active, looks, reread=False)
         else:
             self._advance(active)
