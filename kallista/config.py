@@ -301,12 +301,12 @@ def sqlite_path(url: str) -> str:
         UsageError: It is no such URL; the message says how to write it.
     """
     path = url.removeprefix(_SQLITE)
-    if path == url:
-        raise UsageError(_other_scheme(url))
     if path in ("", "/", ":memory:"):
         raise UsageError(
             f"{url!r} names no file; name one, or use kallista.testing to keep runs in memory"
         )
+    if path == url:
+        raise UsageError(_other_scheme(url))
     if "?" in path:
         raise UsageError(f"{url!r} has options behind the question mark; there are none")
     return path

@@ -193,6 +193,7 @@ def test_urls(url: str, path: str) -> None:
         ("/absolute.db", "write sqlite:////absolute.db"),
         ("sqlite://file.db", "three slashes"),
         ("sqlite:///", "names no file"),
+        (":memory:", "kallista.testing"),
         ("sqlite:///:memory:", "kallista.testing"),
         ("sqlite:///a.db?mode=ro", "has options"),
         ("postgresql+asyncpg://host/db", "write postgresql://user@host/database"),

@@ -24,6 +24,7 @@ from kallista.errors import (
     DefinitionError,
     KallistaError,
     LeaseLost,
+    NotFoundError,
     StoreUncertainError,
 )
 from kallista.store.port import Created, Store
@@ -88,7 +89,7 @@ class Creator:
         wanted = self._wanted(request)
         made = await self._made(wanted, start=start)
         if not made.new and start:
-            await self._driver.command(made.key, Command(Verb.START))
+            await self._start(made.key)
         return made.id or wanted.id
 
     async def _made(self, wanted: Wanted, *, start: bool) -> Created:
@@ -164,8 +165,15 @@ class Creator:
                 self._knowledge.created(run.id, run.kind, made.key)
             self._on_created(made.id or run.id, made.key)
             if start and not made.new:
-                await self._driver.command(made.key, Command(Verb.START))
+                await self._start(made.key)
         return [made.id or run.id for run, made in zip(runs, all_made, strict=True)]
+
+    async def _start(self, key: RunKey) -> None:
+        """Start a run that was there already, unless somebody has."""
+        try:
+            await self._driver.command(key, Command(Verb.START))
+        except NotFoundError:
+            _log.debug("the run with key %d was finished, and deleted before it was started", key)
 
     def _wanted(self, request: RunRequest) -> Wanted:
         id = request.id or RunId(uuid7(self._clock.now(), self._entropy(10)))

@@ -833,6 +833,7 @@ class Driver:
             UsageError: A signal or an answer is none that the run takes.
             ConflictError: Another signal has this id, or the approval was answered otherwise.
         """
+        named = f"with key {key}" if seen is None else repr(seen.id)
         while True:
             active = self._active.get(key)
             if active is not None and not active.gone:
@@ -840,7 +841,7 @@ class Driver:
             record = seen or await self._store.load(key)
             seen = None
             if record is None:
-                raise NotFoundError(f"the run with key {key} has been deleted")
+                raise NotFoundError(f"the run {named} has been deleted")
             if self._active.get(key) is not None:
                 continue
             if self._is_forgotten(record):

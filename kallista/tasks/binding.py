@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from difflib import get_close_matches
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any, Final, NotRequired, Protocol, Required, cast, get_type_hints
 
 import msgspec
@@ -219,9 +219,17 @@ def outline(parameters: Parameters, function: Function, name: str) -> JsonText:
     values: dict[str, Json] = {}
     shared: dict[str, Json] = {}
     for key in parameters.keys:
-        values[key], used = _described(hints[key]) if key in hints else ({}, {})
+        values[key], used = _remembered(hints[key]) if key in hints else ({}, {})
         shared |= used
     return _schema(parameters, values, shared)
+
+
+def _remembered(hint: object) -> tuple[Json, Mapping[str, Json]]:
+    """As ``_described``, once a hint: workers of one process have much the same handlers."""
+    try:
+        return _described_once(hint)
+    except TypeError:  # it has no hash, so it cannot be remembered
+        return _described(hint)
 
 
 def _described(hint: object) -> tuple[Json, Mapping[str, Json]]:
@@ -232,6 +240,9 @@ def _described(hint: object) -> tuple[Json, Mapping[str, Json]]:
         return {}, {}
     # Defaults may be no JSON, as NaN is none.
     return ({}, {}) if plain_json([schema, shared]) is None else (schema, shared)
+
+
+_described_once = lru_cache(maxsize=256)(_described)
 
 
 def _names_schema(parameters: Parameters) -> JsonText:

@@ -118,6 +118,10 @@ class FunctionHandler:
 
     def outline(self) -> JsonText:
         """The JSON Schema of its config, quick to be had: some values are left open."""
+        return self._outline
+
+    @functools.cached_property
+    def _outline(self) -> JsonText:
         return _NO_KEYS if self._bare else outline(self._parameters, self.function, self._name)
 
     @property

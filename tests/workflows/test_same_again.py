@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 from world import World, ids
 
 from kallista import DefinitionError, UsageError
+from kallista.core.plan import NewRun
+from kallista.store.memory import MemoryState, MemoryStore
+from kallista.store.port import Created
 
 pytestmark = pytest.mark.anyio
 
@@ -90,6 +95,38 @@ async def test_workflows_and_processes_are_known_by_their_names(any_world: World
     await any_world.settle()
     assert len(ids((await manager.list_workflows()).items)) == 2
     assert await manager.get_workflow_status(one) == "RUNNING"
+
+
+class SlowStore(MemoryStore):
+    """What it has created together is said later."""
+
+    def __init__(self, state: MemoryState) -> None:
+        super().__init__(state)
+        self.says = asyncio.Event()
+
+    async def create_all(self, runs: Sequence[NewRun]) -> Sequence[Created]:  # type: ignore[override]  # awaited alike
+        """See the port."""
+        made = await super().create_all(runs)
+        await self.says.wait()
+        return made
+
+
+async def test_the_first_one_may_be_deleted_before_it_is_heard_of(world: World) -> None:
+    """It had finished, so there is nothing to start; who asks for many is not told an error."""
+    printer = Printer()
+    app = await world.app(printer.print_out)
+    first = await app.scheduler.schedule_task(
+        "first", {"type": "print_out", "page": 1}, deduplicate=same()
+    )
+    await world.settle()
+    store = SlowStore(world.state)  # type: ignore[attr-defined]  # it is one in memory
+    other = await world.app(printer.print_out, worker=False, store=store)
+    item = {"task_data": {"type": "print_out", "page": 2}, "deduplicate": same()}
+    asked = asyncio.ensure_future(other.scheduler.schedule_tasks([item]))
+    await world.settle()
+    await app.scheduler.delete_task(first)
+    store.says.set()
+    assert await asked == [first]
 
 
 @pytest.mark.parametrize(
