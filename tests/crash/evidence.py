@@ -146,13 +146,18 @@ async def books(app: Kallista) -> dict[str, Book]:
     processes = await app.orchestrator.list_processes(limit=1000)
     tasks = await app.scheduler.list_tasks(limit=1000)
     assert [workflows.cursor, processes.cursor, tasks.cursor] == [None] * 3, "there are more"
+    items = [
+        item
+        for run in workflows.items
+        for item in (await app.scheduler.list_tasks(part_of=run.id, limit=1000)).items
+    ]
     for item in workflows.items:
         history = await app.workflow_manager.get_history(item.id)
         found[item.id] = Book(await app.workflow_manager.get_workflow(item.id), history)
     for item in processes.items:
         history = await app.orchestrator.get_history(item.id)
         found[item.id] = Book(await app.orchestrator.get_process(item.id), history)
-    for item in tasks.items:
+    for item in [*tasks.items, *items]:
         history = await app.scheduler.get_history(item.id)
         found[item.id] = Book(await app.scheduler.get_task(item.id), history)
     return found

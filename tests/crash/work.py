@@ -13,12 +13,14 @@ MARKS: Final = "marks.txt"
 FIRINGS: Final = 4
 LEVELS: Final = 3
 WIDTH: Final = 3
+ITEMS: Final = 5
+WAYS: Final = ("left", "right")
 
 Call = tuple[str, dict[str, Any]]
 
 
 class Work:
-    """Workflows, processes, single tasks and a schedule, all of whose tasks leave marks.
+    """Workflows, processes, lists, single tasks and a schedule, all of whose tasks leave marks.
 
     Args:
         chance: What their shapes are drawn from.
@@ -38,6 +40,9 @@ class Work:
             self._add_workflow(f"{prefix}w{number}")
         for number in range(max(1, size // 4)):
             self._add_process(f"{prefix}p{number}")
+        self._lists = max(1, size // 4)
+        for number in range(self._lists):
+            self._add_list(f"{prefix}l{number}", key=f"{prefix}desk")
         for number in range(size):
             self._add_task(f"{prefix}t{number}")
         self._schedule = f"{prefix}often"
@@ -88,6 +93,31 @@ class Work:
         self._submits += [
             ("orchestrator.create_process", {"definition": {"id": id, "steps": steps}}),
             ("orchestrator.start_process", {"process_id": id}),
+        ]
+
+    def _add_list(self, id: str, key: str) -> None:
+        """A list that waits for a signal, few of whose items may run at once; then one of two ways.
+
+        The signal is sent twice, as by somebody who has not heard that it arrived.
+        """
+        item = self._task("items") | {"concurrency_key": {"key": key, "limit": 2}}
+        route = {"when": "tasks.go.result.way == 'left'", "then": "left"}
+        tasks = [
+            {"id": "go", "type": "wait_for_signal"},
+            {**item, "for_each": list(range(ITEMS)), "max_parallel": 3},
+            {"id": "route", "switch": [route], "default": "right"},
+            {**self._task("left"), "concurrency_key": key},
+            {**self._task("right"), "concurrency_key": key},
+        ]
+        self.effects += ITEMS - 2  # one task is all items, and of the two ways only one is gone
+        signal = {"run_id": id, "name": "go", "payload": {"way": self._chance.choice(WAYS)}}
+        send: Call = ("workflow_manager.send_signal", {**signal, "signal_id": "once"})
+        self._doors[id] = "workflow_manager"
+        self._submits += [
+            ("workflow_manager.create_workflow", {"name": "l", "tasks": tasks, "workflow_id": id}),
+            send,
+            ("workflow_manager.start_workflow", {"workflow_id": id}),
+            send,
         ]
 
     def _add_task(self, id: str) -> None:
@@ -157,8 +187,9 @@ class Work:
 
     @property
     def runs(self) -> int:
-        """How many runs it is, children and firings included."""
-        return len(self._doors) + FIRINGS + Counter(self._doors.values())["orchestrator"]
+        """How many runs it is, children, items and firings included."""
+        children = Counter(self._doors.values())["orchestrator"] + self._lists * ITEMS
+        return len(self._doors) + FIRINGS + children
 
     @property
     def ids(self) -> set[str]:
