@@ -132,6 +132,8 @@ class Ledger:
         self.state = state
         self.tick = 0
         """How many writes there have been."""
+        self.set_back: list[tuple[int, int]] = []
+        """From where to where all clocks were set back."""
         self.attempts: dict[tuple[RunId, str], list[Attempt]] = defaultdict(list)
         self.under_way: list[Attempt] = []
         self.failed: Counter[str] = Counter()
@@ -747,7 +749,8 @@ class Ledger:
     def judge_moments(self) -> None:
         """Nothing has begun or ended before its time."""
         for record in self.state.runs.values():
-            for problem in early(self.definition(record), self.state.events[record.key]):
+            events = self.state.events[record.key]
+            for problem in early(self.definition(record), events, self.set_back):
                 self._machine.accuse(f"{record.id}: {problem}")
 
     def judge_completed(self) -> None:

@@ -6,7 +6,7 @@ It adds up what histories say, and knows nothing of how the engine keeps its mom
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 from kallista.core.definitions import Definition
 from kallista.core.events import Event
@@ -20,12 +20,16 @@ SKEW = 800_000
 it has asked another."""
 
 
-def early(definition: Definition, events: Sequence[Event]) -> Iterator[str]:
+def early(
+    definition: Definition, events: Sequence[Event], set_back: Collection[tuple[int, int]]
+) -> Iterator[str]:
     """What of a run has happened too early, or while its clocks stood still.
 
     Args:
         definition: What it runs.
         events: Its history.
+        set_back: From where to where clocks were set back: what had become due by then may begin
+            at once afterwards, and no history says that it was due.
     """
     due: dict[int, int] = {}
     limit: int | None = None
@@ -48,7 +52,8 @@ def early(definition: Definition, events: Sequence[Event]) -> Iterator[str]:
         moment = due.pop(event.step, None)
         begins = event.kind in (_E.TASK_STARTED, _E.TASK_COMPLETED)
         slack = SKEW if event.kind is _E.TASK_STARTED else 0
-        if begins and moment is not None and event.at < moment - slack:
+        is_early = begins and moment is not None and event.at < moment - slack
+        if is_early and not _was_due(moment, event.at, set_back):
             yield f"step {event.step} goes on {(moment - event.at) / 1e6} s too early"
         if event.kind is _E.TASK_STARTED and still is not None:
             yield f"step {event.step} begins while the clocks stand still"
@@ -57,6 +62,10 @@ def early(definition: Definition, events: Sequence[Event]) -> Iterator[str]:
             due[event.step] = told
         elif event.kind is _E.TASK_RETRYING:
             due[event.step] = told["ready_at"]
+
+
+def _was_due(moment: int, begun: int, set_back: Collection[tuple[int, int]]) -> bool:
+    return any(to - SKEW <= begun and moment <= shown + SKEW for shown, to in set_back)
 
 
 def _is_out_of_time(event: Event, kind: RunKind) -> bool:

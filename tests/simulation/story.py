@@ -350,10 +350,17 @@ class Story:
             self.machine.note(program.name, f"is cut off for {length / SECOND:g} s")
             program.store.cut_off(self.machine.now + length)
 
+    @property
+    def _wall(self) -> int:
+        """What the clocks show, but for their differences."""
+        return MONDAY + self.machine.now + self.around.wall_offset
+
     def jump(self) -> None:
         """All wall clocks are set to another time."""
         change = self.luck.choice((-15, -1, 1, 5, 60, 3_600)) * SECOND
         self.machine.note("", f"clocks are set by {change / SECOND:g} s")
+        if change < 0:
+            self.ledger.set_back.append((self._wall, self._wall + change))
         self.around.wall_offset += change
 
     # what clients ask
@@ -720,7 +727,7 @@ class Story:
 
     def judge_promptness(self) -> None:
         """Nothing that is due waits for long while a worker has nothing to do."""
-        now = MONDAY + self.machine.now + self.around.wall_offset
+        now = self._wall
         idle = [program for program in living(self.programs) if self.is_idle(program)]
         for line in self.state.queue:
             owner = self.state.runs[line.run].owner
@@ -819,7 +826,7 @@ class Story:
 
     def revive(self) -> None:
         """Everything that waits for a person goes on."""
-        for turn in range(30):
+        for turn in range(60):  # each item of a list may fail for a while, one after the other
             program = living(self.programs)[0]
             wanted = [
                 (record, verb)

@@ -135,6 +135,19 @@ async def test_trigger_rules_say_what_a_step_asks_of_those_before_it(any_world: 
     assert shop.ran == ["a", "all"]
 
 
+async def test_who_waits_for_one_success_waits_with_reason(any_world: World) -> None:
+    """One step before it has failed, the other is under way: the store is sound (it is checked)."""
+    shop = Shop()
+    shop.broken = {"a"}
+    app = await any_world.app(shop.work)
+    nap = {"id": "nap", "type": "task", "task_data": {"type": "sleep", "seconds": 60}}
+    gather = step("gather", ["a", "nap"], trigger_rule="one_completed")
+    await app.orchestrator.create_process({"id": "p", "steps": [step("a", []), nap, gather]})
+    await app.orchestrator.start_process("p")
+    await any_world.settle()
+    assert (await app.orchestrator.get_process("p")).steps[2].status == "SCHEDULED"
+
+
 async def test_a_task_of_a_workflow_may_catch_the_failure_before_it(world: World) -> None:
     """What comes after it goes on; without a failure it is passed over."""
     shop = Shop()

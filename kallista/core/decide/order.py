@@ -14,7 +14,7 @@ from kallista.core.definitions import Definition
 from kallista.core.events import StepState
 from kallista.core.run import Draft
 from kallista.core.states import TaskStatus
-from kallista.core.trigger_rules import TriggerRule
+from kallista.core.trigger_rules import TriggerRule, Verdict, verdict
 
 _ONE: Final = frozenset({TriggerRule.ONE_COMPLETED, TriggerRule.ONE_FAILED})
 
@@ -39,13 +39,16 @@ def is_behind(draft: Draft, position: int) -> bool:
 
 
 def stands_behind(definition: Definition, position: int, step: Callable[[int], StepState]) -> bool:
-    """The same of a run as it is stored.
+    """The same of a run as it is stored, or whether its trigger rule waits for more.
 
     Args:
         definition: What it runs.
         position: The step.
         step: Where a step is, by position.
     """
+    spec = definition.steps[position]
+    if verdict(spec.trigger_rule, map(step, spec.depends_on)) is Verdict.WAIT:
+        return True
     return _all_before(definition, position, step, frozenset()) is None
 
 
