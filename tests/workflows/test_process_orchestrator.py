@@ -140,7 +140,7 @@ async def test_who_waits_for_one_success_waits_with_reason(any_world: World) -> 
     shop = Shop()
     shop.broken = {"a"}
     app = await any_world.app(shop.work)
-    nap = {"id": "nap", "type": "task", "task_data": {"type": "sleep", "seconds": 60}}
+    nap = step("nap", [], task_data={"type": "sleep", "seconds": 60})
     gather = step("gather", ["a", "nap"], trigger_rule="one_completed")
     await app.orchestrator.create_process({"id": "p", "steps": [step("a", []), nap, gather]})
     await app.orchestrator.start_process("p")
