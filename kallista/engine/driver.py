@@ -903,6 +903,20 @@ class Driver:
         return True
 
     async def _decided_outside(self, record: RunRecord, command: AnyCommand) -> Draft:
+        """What a command comes to.
+
+        Raises:
+            LeaseLost: The run has moved on while it was read, so what was read does not agree.
+        """
+        try:
+            return await self._decided_on(record, command)
+        except (StateError, UsageError, ConflictError, NotFoundError) as error:
+            there = await self._store.load(record.key)
+            if there is not None and there.version != record.version:
+                raise LeaseLost(f"run {record.id!r} has moved on while it was read") from error
+            raise
+
+    async def _decided_on(self, record: RunRecord, command: AnyCommand) -> Draft:
         definition = self._definitions.get(record.definition, record.definition_content)
         run = run_of(record, definition)
         after = command.definition if isinstance(command, Command) else None

@@ -19,6 +19,9 @@ from kallista import (
     UsageError,
     WorkflowStatus,
 )
+from kallista.core.inbox import Inbox
+from kallista.core.types import RunKey
+from kallista.store.memory import MemoryState, MemoryStore
 
 pytestmark = pytest.mark.anyio
 
@@ -484,3 +487,32 @@ async def test_a_signal_and_a_driver_do_not_miss_each_other(any_world: World) ->
     await any_world.after(app.workflow_manager.wait_workflow("w"))
     assert office.notes == ["early"]
     assert await app.workflow_manager.send_signal("w", "paid", "early", "s") == "s"
+
+
+class SlowStore(MemoryStore):
+    """What was sent to a run is read late."""
+
+    def __init__(self, state: MemoryState) -> None:
+        super().__init__(state)
+        self.reads = asyncio.Event()
+
+    async def inbox(self, run: RunKey) -> Inbox:
+        """See the port."""
+        await self.reads.wait()
+        return await super().inbox(run)
+
+
+async def test_a_signal_may_come_while_the_run_begins_to_wait_for_it(world: World) -> None:
+    """Who sends it has read the run before that, and what the run asks after it (seed 31238)."""
+    store = SlowStore(world.state)  # type: ignore[attr-defined]  # it is one in memory
+    sender = await world.app(worker=False, store=store)
+    await sender.scheduler.schedule_task("t", {"type": "wait_for_signal"})
+    sending = asyncio.ensure_future(sender.workflow_manager.send_signal("t", "t", 7))
+    await world.settle()
+    app = await world.app()
+    await world.settle()
+    assert await app.scheduler.get_task_status("t") is TaskStatus.WAITING
+    store.reads.set()
+    await sending
+    await world.settle()
+    assert await app.scheduler.get_task_result("t") == 7
