@@ -33,8 +33,8 @@ from kallista.store.memory import MemoryState
 from kallista.store.port import RunRecord
 
 from . import dependencies
-from .loop import Machine
-from .moments import early
+from .loop import SECOND, Machine
+from .moments import SKEW, early
 from .workload import COINS, LAST, QUIET
 
 
@@ -104,6 +104,9 @@ _ENDS = {
 """What only who drives a run may say of an attempt that is under way."""
 
 
+MONDAY = 1_767_571_200 * SECOND
+"""When simulations begin: 2026-01-05 00:00 UTC."""
+
 MAX_CRASHES = 5
 """How often the worker of a task may die before it is set aside."""
 
@@ -132,7 +135,8 @@ class Ledger:
         self.state = state
         self.tick = 0
         """How many writes there have been."""
-        self.set_back: list[tuple[int, int]] = []
+        self._wall_offset = MONDAY
+        self._set_back: list[tuple[int, int]] = []
         """From where to where all clocks were set back."""
         self.attempts: dict[tuple[RunId, str], list[Attempt]] = defaultdict(list)
         self.under_way: list[Attempt] = []
@@ -540,7 +544,8 @@ class Ledger:
         for at, same in found:
             run, until = self._first.get(at, (None, 0))
             first = None if run is None else self.state.runs.get(run)
-            if first is not None and record.created_at < until:
+            is_over = until - SKEW <= max([self.wall, *(shown for shown, _ in self._set_back)])
+            if first is not None and record.created_at < until and not is_over:
                 came_to_nothing = first.head.state in ("FAILED", "CANCELLED")
                 if not came_to_nothing:
                     self._machine.accuse(f"{record.id} is created, and {first.id} is the same")
@@ -746,11 +751,22 @@ class Ledger:
         key = self.state.keys.get(id)
         return key is not None and self._is_undone(self.state.runs[key])
 
+    @property
+    def wall(self) -> int:
+        """What the clocks show, but for their differences."""
+        return self._machine.now + self._wall_offset
+
+    def set_clocks(self, change: int) -> None:
+        """All clocks are set."""
+        if change < 0:
+            self._set_back.append((self.wall, self.wall + change))
+        self._wall_offset += change
+
     def judge_moments(self) -> None:
         """Nothing has begun or ended before its time."""
         for record in self.state.runs.values():
             events = self.state.events[record.key]
-            for problem in early(self.definition(record), events, self.set_back):
+            for problem in early(self.definition(record), events, self._set_back):
                 self._machine.accuse(f"{record.id}: {problem}")
 
     def judge_completed(self) -> None:

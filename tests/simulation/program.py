@@ -24,9 +24,6 @@ from .workload import COINS
 
 _T = TypeVar("_T")
 
-MONDAY = 1_767_571_200 * SECOND
-"""When simulations begin: 2026-01-05 00:00 UTC."""
-
 
 class Handled(NamedTuple):
     """A task type that a program has, and how many attempts of it at once."""
@@ -43,7 +40,6 @@ class Surroundings:
     state: MemoryState
     ledger: Ledger
     weather: Weather
-    wall_offset: int = 0
 
 
 class Clock:
@@ -62,8 +58,7 @@ class Clock:
 
     def now(self) -> Micros:
         """The wall clock."""
-        around = self._around
-        return Micros(MONDAY + around.machine.now + around.wall_offset + self._skew)
+        return Micros(self._around.ledger.wall + self._skew)
 
     def monotonic(self) -> Micros:
         """The machine's uptime."""

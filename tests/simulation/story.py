@@ -37,7 +37,7 @@ from . import dependencies
 from .ledger import Ledger
 from .loop import SECOND, BrokenPromiseError, Machine
 from .outside import Outside, judge_outside
-from .program import MONDAY, Handled, Program, Setting, Surroundings, living
+from .program import Handled, Program, Setting, Surroundings, living
 from .store import Weather
 from .workload import COINS, QUIET, Workload
 
@@ -350,18 +350,11 @@ class Story:
             self.machine.note(program.name, f"is cut off for {length / SECOND:g} s")
             program.store.cut_off(self.machine.now + length)
 
-    @property
-    def _wall(self) -> int:
-        """What the clocks show, but for their differences."""
-        return MONDAY + self.machine.now + self.around.wall_offset
-
     def jump(self) -> None:
         """All wall clocks are set to another time."""
         change = self.luck.choice((-15, -1, 1, 5, 60, 3_600)) * SECOND
         self.machine.note("", f"clocks are set by {change / SECOND:g} s")
-        if change < 0:
-            self.ledger.set_back.append((self._wall, self._wall + change))
-        self.around.wall_offset += change
+        self.ledger.set_clocks(change)
 
     # what clients ask
 
@@ -586,6 +579,7 @@ class Story:
             budget = {COINS: 1_000 if self.peace else self.luck.choice((2, 5, 9))}
             method = partial(method, budget=budget)
         known = run in ledger.born and run not in ledger.deleted
+        has_expired = ledger.has_expired(run)
         self.machine.note(program.name, f"is asked to {verb} {id}")
         try:
             if not await self.insist(program, lambda: method(id)):
@@ -595,7 +589,8 @@ class Story:
                 self.machine.accuse(f"{id} is said not to exist: {error}")
             return
         except StateError as error:
-            undone = verb == "retry" and (ledger.was_undone(run) or ledger.has_expired(run))
+            has_expired |= ledger.has_expired(run)  # or it had, and is deleted by now
+            undone = verb == "retry" and (ledger.was_undone(run) or has_expired)
             undone |= verb == "resume" and ledger.is_budgeted(run)
             misfit = "cannot go on with that definition" in str(error)
             going_on = ledger.was_in(run, {"RUNNING", "WAITING", "COMPENSATING"}, since)
@@ -727,7 +722,7 @@ class Story:
 
     def judge_promptness(self) -> None:
         """Nothing that is due waits for long while a worker has nothing to do."""
-        now = self._wall
+        now = self.ledger.wall
         idle = [program for program in living(self.programs) if self.is_idle(program)]
         for line in self.state.queue:
             owner = self.state.runs[line.run].owner

@@ -108,7 +108,8 @@ class Workload:
         """A task by itself, which is due after a wait and may be of use only for a while."""
         task = self.task()
         if self._luck.random() < 0.1:
-            task["expires_at"] = wait + self._luck.choice((0.5, 3, 15))
+            longest_set_back = 15 if wait else 0  # it would be due only after it expires
+            task["expires_at"] = wait + longest_set_back + self._luck.choice((0.5, 3, 15))
         return task
 
     def _limit(self, task: Data) -> None:
