@@ -352,6 +352,40 @@ async def test_a_cancelled_run_is_rolled_back_later(world: World) -> None:
         assert agency.done == ["do car", "do room", "undo car"]
 
 
+@pytest.mark.parametrize("paused", [False, True])
+@pytest.mark.parametrize("value", ["room", "broken"])
+async def test_a_run_that_is_ending_is_rolled_back_when_asked(
+    any_world: World, value: str, paused: bool
+) -> None:
+    """What was acknowledged is done; why it fails, if it does, is still told."""
+    agency = Agency()
+    agency.hold("room", "tell")
+    app = await any_world.app(agency.do, agency.undo)
+    manager = app.workflow_manager
+    last = [{"id": id, "type": "do", "value": id} for id in ("tell", "tidy")]
+    tasks = [booking("car"), {"id": "second", "type": "do", "value": value}]
+    id = await manager.create_workflow("w", tasks, {"finally": last})
+    await manager.start_workflow(id)
+    await any_world.settle()
+    if value == "room":
+        await manager.cancel_workflow(id)
+        await any_world.settle()
+    if paused:
+        await manager.pause_workflow(id)
+    await manager.cancel_workflow(id, rollback=True)
+    await any_world.settle()
+    assert "what it did is undone" in str(await any_world.after(manager.explain(id)))
+    agency.held["tell"].set()
+    run = await any_world.after(manager.wait_workflow(id))
+    assert agency.done[2:] == ["do tell", "undo car", "do tidy"]
+    if value == "room":
+        assert run.status is WorkflowStatus.CANCELLED
+    else:
+        assert run.status is WorkflowStatus.FAILED
+        assert [str(error) for error in run.errors] == ["second: ValueError: broken cannot be done"]
+    assert (await any_world.after(manager.replay(id))).agrees
+
+
 async def test_cancelling_a_paused_rollback_lets_it_go_on(world: World) -> None:
     """What is left to undo is not dropped, and nobody is told that it was undone."""
     agency = Agency()
