@@ -377,7 +377,7 @@ def go_again(
     end belongs to that end, and runs again at the next one.
     """
     main_count = draft.run.definition.main_count
-    draft.run.in_order = None
+    draft.run.in_order, draft.run.lists = None, {}  # what they were found out from may change
     for position in range(len(draft.run.steps)):
         step = draft.step(position)
         if step.ended_at is not None and (not step.passed or position >= main_count):
