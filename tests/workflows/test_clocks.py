@@ -151,8 +151,8 @@ async def test_the_time_for_an_answer_stands_still(any_world: World) -> None:
     """Whoever is asked has as long as the question said, the pause apart."""
     app = await any_world.app()
     manager = app.workflow_manager
-    asks = {"id": "ask", "type": "approval", "prompt": "?", "timeout": 100, "default": "rejected"}
-    await manager.create_workflow("w", [{**asks, "on_reject": "complete"}], workflow_id="w")
+    asks = {"id": "ask", "type": "approval", "prompt": "?", "timeout": 100}
+    await manager.create_workflow("w", [asks], workflow_id="w")
     await any_world.after(manager.start_workflow("w"))
     await any_world.passes(40)
     await any_world.after(manager.pause_workflow("w", stop_clocks=True))
@@ -162,7 +162,7 @@ async def test_the_time_for_an_answer_stands_still(any_world: World) -> None:
     assert (await any_world.after(manager.get_workflow("w"))).status is WorkflowStatus.RUNNING
     await any_world.passes(1)
     run = await any_world.after(manager.get_workflow("w"))
-    assert run.status is WorkflowStatus.COMPLETED
+    assert [error.message for error in run.errors] == ["nobody answered within 100 s"]
 
 
 async def test_children_stand_still_with_their_parent(any_world: World) -> None:
