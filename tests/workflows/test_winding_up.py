@@ -334,6 +334,22 @@ async def test_a_child_that_was_rolled_back_fails_its_parent_once_more(world: Wo
     assert "nothing to go on from" in str(run.errors[0])
 
 
+async def test_what_could_not_be_undone_of_a_child_is_tried_again_without_its_parent(
+    world: World,
+) -> None:
+    """Nothing else of it goes on, so it need not wait for the parent."""
+    agency = Agency()
+    agency.broken.add("undo car")
+    app = await world.app(agency.do, agency.undo)
+    child = {"id": "trip", "type": "workflow", "tasks": [booking("car"), BAD], "config": ROLLBACK}
+    await world.after(app.orchestrator.run_process({"id": "p", "steps": [child]}))
+    agency.broken.clear()
+    await world.after(app.workflow_manager.retry_workflow("p/trip"))
+    run = await world.after(app.workflow_manager.wait_workflow("p/trip"))
+    assert statuses(run)["undo:car"] == "COMPLETED"
+    assert agency.done == ["do car", "do broken", "undo car", "undo car"]
+
+
 async def test_a_cancelled_run_is_rolled_back_later(world: World) -> None:
     """Whoever asks for a rollback gets one; once."""
     agency = Agency()
