@@ -190,6 +190,29 @@ async def test_children_stand_still_with_their_parent(any_world: World) -> None:
     assert process.status is ProcessStatus.COMPLETED
 
 
+async def test_a_child_that_was_paused_before_stands_still_too(any_world: World) -> None:
+    """Its own pause lets time go on, that of its parent does not: nothing of it is late then."""
+    app = await any_world.app()
+    manager, orchestrator = app.workflow_manager, app.orchestrator
+    inner = {"id": "inner", "type": "workflow", "tasks": [SLEEP], "config": {"deadline": 120}}
+    await orchestrator.create_process({"id": "p", "steps": [inner]})
+    await any_world.after(orchestrator.start_process("p"))
+    await any_world.after(manager.pause_workflow("p/inner"))
+    await any_world.passes(10)
+    await any_world.after(orchestrator.pause_process("p", stop_clocks=True))
+    await any_world.passes(1_000)
+    await any_world.after(orchestrator.resume_process("p"))
+    child = await any_world.after(manager.get_workflow("p/inner"))
+    assert (child.status, child.clocks_stopped_at is None) == (WorkflowStatus.PAUSED, False)
+    await any_world.passes(1_000)
+    await any_world.after(manager.resume_workflow("p/inner"))
+    await any_world.passes(89)
+    assert (await any_world.after(manager.get_workflow("p/inner"))).status == "RUNNING"
+    await any_world.passes(1)
+    process = await any_world.after(orchestrator.get_process("p"))
+    assert process.status is ProcessStatus.COMPLETED
+
+
 async def test_clocks_stand_still_across_programs(any_world: World) -> None:
     """Another program resumes what one that is gone has paused, and nothing is lost or early."""
     first = await any_world.app()
