@@ -64,12 +64,19 @@ def load_yaml(text: str) -> object:
         composer.problem(error.problem_mark, _told(error, text))
         raise YamlProblems(composer.problems) from None
     except yaml.reader.ReaderError as error:
-        before = text[: error.position].splitlines() or [""]
-        place = Problem(len(before), len(before[-1]) + 1, "a control character is not allowed here")
+        place = _misplaced(text, error.position, "a control character")
+        raise YamlProblems([*composer.problems, place]) from None
+    except UnicodeEncodeError as error:
+        place = _misplaced(text, error.start, "half a character")
         raise YamlProblems([*composer.problems, place]) from None
     if composer.problems:
         raise YamlProblems(composer.problems)
     return composer.document
+
+
+def _misplaced(text: str, position: int, what: str) -> Problem:
+    before = text[:position].splitlines() or [""]
+    return Problem(len(before), len(before[-1]) + 1, f"{what} is not allowed here")
 
 
 class _TooMuch(yaml.MarkedYAMLError):

@@ -101,9 +101,10 @@ def kept_results(told: Mapping[str, Json]) -> Json:
     return told.get(_RESULTS)
 
 
-def run_again(definition: Definition, task: int) -> set[int]:
-    """The positions of a step and of all that depend on it."""
-    found, waiting = {task}, [task]
+def run_again(definition: Definition, tasks: Iterable[int]) -> set[int]:
+    """The positions of steps and of all that depend on them."""
+    waiting = [*tasks]
+    found = set(waiting)
     while waiting:
         later = set(definition.dependents[waiting.pop()]) - found
         found |= later
@@ -128,6 +129,9 @@ def kept(
 ) -> dict[int, int]:
     """Which steps a fork keeps: what does not depend on the task, and lets pass what does on it.
 
+    The results of what was undone are there, and its effects are not: so it is done again, and all
+    that depends on it.
+
     Args:
         source: What the source runs.
         steps: Where its steps are.
@@ -137,13 +141,24 @@ def kept(
     Returns:
         Positions in the source by those in the fork, ascending.
     """
-    again, there = run_again(definition, task), source.position
+    there, undone = source.position, _undone(source, steps)
+    gone = [position for position, spec in enumerate(definition.steps) if spec.id in undone]
+    again = run_again(definition, [task, *gone])
     return {
         position: there[spec.id]
         for position, spec in enumerate(definition.steps[: definition.main_count])
         if position not in again
         and spec.id in there
         and _is_kept(spec, source.steps[there[spec.id]], steps[there[spec.id]])
+    }
+
+
+def _undone(source: Definition, steps: Sequence[StepState]) -> set[StepId]:
+    """The steps that were undone, or that somebody has tried to undo."""
+    return {
+        source.steps[spec.undoes].id
+        for spec, step in zip(source.steps, steps, strict=True)
+        if spec.undoes is not None and step.attempt
     }
 
 

@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import Final, TypeVar, cast
 from zoneinfo import ZoneInfo
 
+from kallista.core import fields
 from kallista.core.definitions import Definition
 from kallista.core.durations import parse_moment
 from kallista.core.encoding import definition_from_data, definition_hash, definition_text
@@ -33,6 +34,7 @@ from kallista.core.parsing import (
 )
 from kallista.core.plain import plain
 from kallista.core.plan import type_of_lane
+from kallista.core.problems import Problems
 from kallista.core.states import RunKind
 from kallista.core.types import Json, JsonText, Micros, TaskType
 from kallista.core.wall_clock import zone_named
@@ -171,7 +173,10 @@ class StoredDefinitions:
             if wanted != CURRENT:
                 raise UsageError(f"definition must be {CURRENT!r} or a description, not {wanted!r}")
             return await self._named(kind, name)
-        read = await self.document({"kind": kind.value, "name": name, **wanted})
+        problems = Problems()
+        described = fields.mapping(wanted, "a description", problems)
+        problems.raise_if_any("the definition")
+        read = await self.document({"kind": kind.value, "name": name, **described})
         if read.definition.kind is not kind:
             raise UsageError(f"it describes a {read.definition.kind}, and this is a {kind}")
         return read.definition

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from kallista.core.commands import AttemptEnded, Command, Verb
-from kallista.core.definitions import Definition
+from kallista.core.definitions import Definition, Phase
 from kallista.core.durations import to_datetime
 from kallista.core.encoding import definition_hash
 from kallista.core.events import Heartbeat
@@ -35,6 +35,7 @@ from kallista.core.states import (
     FINISHED_RUN,
     ProcessStatus,
     RunKind,
+    TaskStatus,
 )
 from kallista.core.types import (
     MAX_PAYLOAD_BYTES,
@@ -540,22 +541,33 @@ class EmbeddedEngine:
     async def command(self, kind: RunKind, id: RunId, command: Command) -> bool:
         """Do what was asked; true when it changed something."""
         record = await self._record(kind, id)
-        if command.verb is Verb.RETRY and record.parent is not None:
-            await self._refuse_item(record, record.parent)
+        if command.verb is Verb.RETRY:
+            await self._refuse_child(record)
         return await self._driver.command(record.key, command, record)
 
-    async def _refuse_item(self, record: RunRecord, parent: tuple[RunKey, int]) -> None:
-        """Only the run that goes through a list knows how many of its items may be under way."""
-        key, position = parent
-        of = await self._store.load(key)
-        if of is None:
+    async def _refuse_child(self, record: RunRecord) -> None:
+        """A run that nobody waits for any more does not go on alone: it would end with its parent.
+
+        What could not be undone of it may be tried again all the same. And only the run that goes
+        through a list knows how many of its items may be under way.
+        """
+        of = None if record.parent is None else await self._store.load(record.parent[0])
+        if of is None or record.parent is None:
             return
+        position = record.parent[1]
         definition = self._definitions.get(of.definition, of.definition_content)
+        what = f"{record.kind} {record.id!r}"
         if position in definition.maps:
-            step = definition.steps[position].id
             raise StateError(
-                f"{record.kind} {record.id!r} is an item of {step!r}: retry {of.id!r}, which runs"
-                " what has failed there, once nothing of it is under way"
+                f"{what} is an item of {definition.steps[position].id!r}: retry {of.id!r}, which"
+                " runs what has failed there, once nothing of it is under way"
+            )
+        is_left = of.steps[position].status is not TaskStatus.WAITING
+        is_over = record.head.state is ProcessStatus.COMPLETED
+        if is_left and not (is_over or _is_undone(record, self._snapshots.definition(record))):
+            raise StateError(
+                f"{what} is part of {of.id!r}, which does not wait for it any more: retry {of.id!r}"
+                " once it has failed, and this goes on with it; or fork this one"
             )
 
     async def running(self, kind: RunKind, id: RunId) -> tuple[Definition, Mapping[str, Json]]:
@@ -568,6 +580,7 @@ class EmbeddedEngine:
     ) -> Redefined:
         """Let a failed run go on with the definition that the command brings."""
         record = await self._record(kind, id)
+        await self._refuse_child(record)
         before, after = self._snapshots.definition(record), command.definition
         assert after is not None, "the command brings one"
         await self._driver.retry_otherwise(id, command, dry_run=dry_run)
@@ -765,6 +778,12 @@ def _patience(timeout: float) -> int:
     if not abs(timeout) <= LONGEST_PATIENCE:
         raise UsageError(f"timeout must be a number of seconds, or None, not {timeout!r}")
     return int(timeout * 1e6)
+
+
+def _is_undone(record: RunRecord, definition: Definition) -> bool:
+    """Whether a run was undone, or somebody has tried to."""
+    steps = zip(definition.steps, record.steps, strict=True)
+    return any(spec.phase is Phase.UNDO and step.attempt for spec, step in steps)
 
 
 def _is_over(record: RunRecord) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Collection, Sequence
 from typing import Final
 
@@ -40,6 +39,7 @@ from kallista.engine.asking import told_questions
 from kallista.engine.awaited import Awaited
 from kallista.engine.awaited_told import AwaitedTold
 from kallista.engine.counting import Counting
+from kallista.engine.facts import failures_told
 from kallista.engine.heartbeats import Hearing
 from kallista.engine.snapshots import as_seen, choice_told, items_snapshot, shown
 from kallista.store.port import RunRecord, Store
@@ -231,11 +231,7 @@ class Explainer:
     async def _finished(self, record: RunRecord, definition: Definition, what: str) -> Explanation:
         state = record.head.state.value
         outcomes = await self._store.outcomes(record.key)
-        told = [
-            f"{data['type']}: {data['message']}"
-            for data in map(json.loads, outcomes.values())
-            if isinstance(data, dict) and "message" in data and "type" in data
-        ]
+        told = failures_told(record, outcomes)
         why = ""
         if state == "FAILED" and told:
             why = f" because of {'; '.join(told[:_SHOWN_AT_MOST])}"

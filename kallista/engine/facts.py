@@ -183,12 +183,12 @@ class Facts:
         return ChildSeen(position, child.head.state, child.head.driven, None, message)
 
     async def why(self, key: RunKey) -> str:
-        """What has failed in a run, in one line."""
-        outcomes = await self._store.outcomes(key)
-        reasons = [data for data in map(from_json, outcomes.values()) if _is_failure(data)]
-        if reasons:
-            return "; ".join(f"{data['type']}: {data['message']}" for data in reasons[:3])
-        own = from_json(outcomes.get(WHOLE_RUN, JsonText("null")))
+        """What has failed in a run, in one line; nothing where it is gone."""
+        outcomes, record = await self._store.outcomes(key), await self._store.load(key)
+        failures = [] if record is None else failures_told(record, outcomes)
+        if failures:
+            return "; ".join(failures[:3])
+        own = from_json(outcomes.get(WHOLE_RUN, NULL))
         return str(own.get("reason", "")) if isinstance(own, dict) else ""
 
     async def of_parent(self, parent: tuple[RunKey, int] | None) -> Sequence[Stimulus]:
@@ -229,5 +229,17 @@ def _told(value: Json) -> dict[str, Any]:
     return value
 
 
-def _is_failure(data: object) -> bool:
-    return isinstance(data, dict) and "type" in data and "message" in data
+def failures_told(record: RunRecord, outcomes: Mapping[int, JsonText]) -> Sequence[str]:
+    """What has failed in a run; what its tasks returned may look the same.
+
+    Args:
+        record: The run, with its steps.
+        outcomes: What ended it and its steps, by position.
+    """
+    told = [
+        from_json(data)
+        for position, data in outcomes.items()
+        if position == WHOLE_RUN or record.steps[position].status is TaskStatus.FAILED
+    ]
+    failures = [data for data in told if isinstance(data, dict) and "message" in data]
+    return [f"{data['type']}: {data['message']}" for data in failures]

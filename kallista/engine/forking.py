@@ -12,7 +12,7 @@ from kallista.core.forking import Fork, Kept, before, changed, kept, longest, of
 from kallista.core.json_text import NULL, from_json
 from kallista.core.plain import some
 from kallista.core.snapshots import Forked, TaskAgain
-from kallista.core.states import FINISHED_RUN, RunKind, TaskStatus
+from kallista.core.states import FINISHED_RUN, UNDOING, RunKind, TaskStatus, status_after
 from kallista.core.types import JsonText, Micros, RunId, StepId
 from kallista.engine.active import DefinitionCache
 from kallista.engine.facts import Facts
@@ -54,7 +54,7 @@ class Forker:
 
         Raises:
             UsageError: There is no such step to go on from, or what is changed is kept.
-            StateError: The run has still to do what comes before the step.
+            StateError: The run has still to do what comes before the step, or to undo it.
         """
         source = self._definitions.get(record.definition, record.definition_content)
         definition = request.definition
@@ -121,9 +121,14 @@ def _position(record: RunRecord, definition: Definition, task: str) -> int:
 def _refuse_unfinished(
     record: RunRecord, definition: Definition, task: int, keeps: Mapping[int, int]
 ) -> None:
-    """What a run is still to do, or does right now, is not done in two runs at once."""
+    """What a run is still to do or to undo, or does right now, is not done in two runs at once."""
     if record.head.state in FINISHED_RUN:
         return
+    if record.head.ending in UNDOING:
+        raise StateError(
+            f"{record.kind} {record.id!r} is undoing what it has done; fork it once it is"
+            f" {status_after(record.head.ending)}"
+        )
     left = [
         definition.steps[position].id
         for position in sorted(before(definition, task))

@@ -341,9 +341,10 @@ class SyncWorkflowManager:
     ) -> Forked:
         """Start a new workflow that keeps what another one did before a task.
 
-        That task and all that depends on it run again, as does what did not complete; all of it
-        under new idempotency keys. The other workflow stays as it is, and what is kept is for it to
-        undo: a rollback of the fork leaves that alone. Inputs, priority and tags are the same.
+        That task and all that depends on it run again, as does what did not complete or was
+        undone; all of it under new idempotency keys. The other workflow stays as it is, and what is
+        kept is for it to undo: a rollback of the fork leaves that alone. Inputs, priority and tags
+        are the same.
 
         Args:
             workflow_id: The workflow to go on from, whatever its state.
@@ -1577,9 +1578,10 @@ class SyncProcessOrchestrator:
     ) -> Forked:
         """Start a new process that keeps what another one did before a step.
 
-        That step and all that depends on it run again, as does what did not complete; all of it
-        under new idempotency keys. The other process stays as it is, and what is kept is for it to
-        undo: a rollback of the fork leaves that alone. Inputs, priority and tags are the same.
+        That step and all that depends on it run again, as does what did not complete or was
+        undone; all of it under new idempotency keys. The other process stays as it is, and what is
+        kept is for it to undo: a rollback of the fork leaves that alone. Inputs, priority and tags
+        are the same.
 
         Args:
             process_id: The process to go on from, whatever its state.

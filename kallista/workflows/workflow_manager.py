@@ -278,9 +278,10 @@ class WorkflowManager(Runs[WorkflowSnapshot]):
     ) -> Forked:
         """Start a new workflow that keeps what another one did before a task.
 
-        That task and all that depends on it run again, as does what did not complete; all of it
-        under new idempotency keys. The other workflow stays as it is, and what is kept is for it to
-        undo: a rollback of the fork leaves that alone. Inputs, priority and tags are the same.
+        That task and all that depends on it run again, as does what did not complete or was
+        undone; all of it under new idempotency keys. The other workflow stays as it is, and what is
+        kept is for it to undo: a rollback of the fork leaves that alone. Inputs, priority and tags
+        are the same.
 
         Args:
             workflow_id: The workflow to go on from, whatever its state.

@@ -83,3 +83,11 @@ def test_a_signal_is_sent(typed: Typist) -> None:
     assert wrong.code == 2
     assert "its child 'p/sub' does" in wrong.err
     assert 'paid: {"amount": 5}' in typed("workflow", "history", "p/sub").out
+
+
+@pytest.mark.usefixtures("asking")
+def test_what_is_no_text_is_told_so(typed: Typist) -> None:
+    """A shell that speaks another encoding hands on bytes that are no characters."""
+    wrong = typed("signal", "p/sub", "paid", "ab\udcff", "-o", "json")
+    assert wrong.code == 2
+    assert "the payload:1:3: half a character is not allowed here" in str(wrong.error)

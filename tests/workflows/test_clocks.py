@@ -151,8 +151,8 @@ async def test_the_time_for_an_answer_stands_still(any_world: World) -> None:
     """Whoever is asked has as long as the question said, the pause apart."""
     app = await any_world.app()
     manager = app.workflow_manager
-    asks = {"id": "ask", "type": "approval", "prompt": "?", "timeout": 100, "default": "rejected"}
-    await manager.create_workflow("w", [{**asks, "on_reject": "complete"}], workflow_id="w")
+    asks = {"id": "ask", "type": "approval", "prompt": "?", "timeout": 100}
+    await manager.create_workflow("w", [asks], workflow_id="w")
     await any_world.after(manager.start_workflow("w"))
     await any_world.passes(40)
     await any_world.after(manager.pause_workflow("w", stop_clocks=True))
@@ -162,7 +162,7 @@ async def test_the_time_for_an_answer_stands_still(any_world: World) -> None:
     assert (await any_world.after(manager.get_workflow("w"))).status is WorkflowStatus.RUNNING
     await any_world.passes(1)
     run = await any_world.after(manager.get_workflow("w"))
-    assert run.status is WorkflowStatus.COMPLETED
+    assert [error.message for error in run.errors] == ["nobody answered within 100 s"]
 
 
 async def test_children_stand_still_with_their_parent(any_world: World) -> None:
@@ -185,6 +185,29 @@ async def test_children_stand_still_with_their_parent(any_world: World) -> None:
     await any_world.passes(79)
     child = await any_world.after(app.workflow_manager.get_workflow("p/inner"))
     assert (child.status, child.clocks_stopped_at) == (WorkflowStatus.RUNNING, None)
+    await any_world.passes(1)
+    process = await any_world.after(orchestrator.get_process("p"))
+    assert process.status is ProcessStatus.COMPLETED
+
+
+async def test_a_child_that_was_paused_before_stands_still_too(any_world: World) -> None:
+    """Its own pause lets time go on, that of its parent does not: nothing of it is late then."""
+    app = await any_world.app()
+    manager, orchestrator = app.workflow_manager, app.orchestrator
+    inner = {"id": "inner", "type": "workflow", "tasks": [SLEEP], "config": {"deadline": 120}}
+    await orchestrator.create_process({"id": "p", "steps": [inner]})
+    await any_world.after(orchestrator.start_process("p"))
+    await any_world.after(manager.pause_workflow("p/inner"))
+    await any_world.passes(10)
+    await any_world.after(orchestrator.pause_process("p", stop_clocks=True))
+    await any_world.passes(1_000)
+    await any_world.after(orchestrator.resume_process("p"))
+    child = await any_world.after(manager.get_workflow("p/inner"))
+    assert (child.status, child.clocks_stopped_at is None) == (WorkflowStatus.PAUSED, False)
+    await any_world.passes(1_000)
+    await any_world.after(manager.resume_workflow("p/inner"))
+    await any_world.passes(89)
+    assert (await any_world.after(manager.get_workflow("p/inner"))).status == "RUNNING"
     await any_world.passes(1)
     process = await any_world.after(orchestrator.get_process("p"))
     assert process.status is ProcessStatus.COMPLETED

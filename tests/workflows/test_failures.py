@@ -98,6 +98,26 @@ async def test_a_failure_that_is_let_pass_is_told(world: World) -> None:
     assert (await app.workflow_manager.retry_workflows(error="ValueError")).matched == 0
 
 
+async def test_what_a_task_returned_does_not_pass_for_a_failure(any_world: World) -> None:
+    """It may look like one; nobody is told that a run has failed because of it."""
+
+    async def mail() -> dict[str, str]:
+        return {"type": "mail", "message": "all is well"}
+
+    app = await any_world.app(mail, Service().reckon)
+    tasks = [{"type": "mail"}, {"type": "reckon"}]
+    steps: list[dict[str, object]] = [
+        {"id": "one", "type": "workflow", "tasks": tasks},
+        {"id": "each", "type": "workflow", "tasks": tasks, "for_each": [1], "depends_on": []},
+    ]
+    orchestrator = app.orchestrator
+    run = await any_world.after(orchestrator.run_process({"id": "p", "steps": steps}))
+    told = [str(await any_world.after(orchestrator.explain(id))) for id in ("p", "p/one")]
+    for text in (*told, *map(str, run.errors)):
+        assert "ValueError: no number" in text
+        assert "all is well" not in text
+
+
 async def test_a_list_that_is_not_what_histories_tell_is_noticed(world: MemoryWorld) -> None:
     """Whoever looks the store through learns of it."""
     service = Service()

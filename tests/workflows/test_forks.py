@@ -253,6 +253,38 @@ async def test_what_is_kept_is_not_undone_by_the_fork(world: World) -> None:
     assert author.calls[3:] == ["draft draft", "print print", "erase draft"]
 
 
+async def test_what_was_undone_is_done_again(any_world: World) -> None:
+    """Its result is there and its effects are not, so neither it nor what came of it is kept."""
+    author = Author()
+    author.broken = {"print"}
+    app = await any_world.app(author.write, author.erase)
+    undo = [
+        {"type": "erase", "what": "paper"},
+        {"type": "wait_for_signal", "signal": "erased"},
+    ]
+    tasks = [
+        draft("idea"),
+        draft("paper", compensate=undo[0]),
+        draft("pencil", compensate=undo[1]),
+        draft("plan", of="${tasks.paper.result.text}"),
+        draft("print"),
+    ]
+    manager = app.workflow_manager
+    await manager.create_workflow("book", tasks, {"on_failure": "rollback"}, workflow_id="book")
+    await manager.start_workflow("book")
+    await any_world.settle()
+    with pytest.raises(StateError, match="is undoing what it has done; fork it once it is FAILED"):
+        await any_world.after(manager.fork_workflow("book", "print"))
+    await manager.send_signal("book", "erased", None)
+    await any_world.after(manager.wait_workflow("book"))
+    author.broken, author.calls = set(), []
+    forked = await any_world.after(manager.fork_workflow("book", "print", fork_id="again"))
+    assert forked.kept == ("idea",)
+    run = await any_world.after(manager.wait_workflow("again"))
+    assert run.status is WorkflowStatus.COMPLETED
+    assert author.calls == ["paper paper", "pencil pencil", "plan plan", "print print"]
+
+
 async def test_a_run_that_is_under_way_is_forked_from_what_has_its_turn(world: World) -> None:
     """But nothing that it is still to do comes before in another run at the same time."""
     author = Author()

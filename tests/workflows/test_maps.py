@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -273,6 +274,41 @@ async def test_another_list_is_other_work(any_world: World) -> None:
     assert not (await ended(app, any_world)).ok
     await app.workflow_manager.retry_workflow("w")
     run = await ended(app, any_world)
+    assert "the list is another one than that of which 2 items have begun" in str(run.errors[0])
+    assert press.printed == ["try", "a", "b", "try"]
+
+
+async def test_another_list_is_told_from_the_first_while_something_is_still_in_flight(
+    any_world: World,
+) -> None:
+    """The program that drove the run remembers the list, and asks anew after a retry."""
+    press = Press()
+    press.broken["try"] = 1
+    press.hold("b")
+    gate = asyncio.Event()
+
+    async def stubborn() -> None:
+        while not gate.is_set():
+            with suppress(asyncio.CancelledError):
+                await gate.wait()
+
+    app = await any_world.app(press.print, stubborn)
+    items = "${steps.try.status == 'COMPLETED' ? ['x', 'y'] : ['a', 'b']}"
+    steps: list[Data] = [
+        {"id": "stubborn", "type": "stubborn"},
+        {"id": "try", "type": "print", "file": "try", "depends_on": []},
+        printing(items, max_parallel=1, trigger_rule="all_done"),
+    ]
+    orchestrator = app.orchestrator
+    await orchestrator.create_process({"id": "p", "steps": steps})
+    await orchestrator.start_process("p")
+    await any_world.settle()
+    await orchestrator.cancel_process("p")
+    await any_world.settle()
+    await orchestrator.retry_process("p")
+    await any_world.settle()
+    gate.set()
+    run = await any_world.after(orchestrator.wait_process("p"))
     assert "the list is another one than that of which 2 items have begun" in str(run.errors[0])
     assert press.printed == ["try", "a", "b", "try"]
 

@@ -348,6 +348,32 @@ async def test_a_child_that_was_paused_by_itself_stays_so(world: World) -> None:
     assert (await world.after(orchestrator.wait_process("p"))).ok
 
 
+async def test_a_child_is_retried_with_its_parent_and_not_alone(any_world: World) -> None:
+    """Alone it would end with its parent, as soon as anybody looked at that: it has to go on."""
+    shop = Shop()
+    shop.broken = {"inner"}
+    app = await any_world.app(shop.work)
+    child = {"id": "sub", "type": "workflow", "tasks": [{"id": "inner", "type": "work"}]}
+    each = {**child, "id": "each", "for_each": [1], "depends_on": []}
+    await any_world.after(app.orchestrator.run_process({"id": "p", "steps": [child, each]}))
+    shop.broken = set()
+    manager = app.workflow_manager
+    other = {"tasks": [{"id": "inner", "type": "work", "value": 7}]}
+    for definition in (None, other):
+        retry = manager.retry_workflow("p/sub", definition=definition)
+        with pytest.raises(StateError, match="is part of 'p', which does not wait .* retry 'p'"):
+            await any_world.after(retry)
+        retry = manager.retry_workflow("p/each/0", definition=definition)
+        with pytest.raises(StateError, match="is an item of 'each': retry 'p'"):
+            await any_world.after(retry)
+    assert (await any_world.after(manager.get_workflow("p/sub"))).status == "FAILED"
+    await any_world.after(app.orchestrator.retry_process("p"))
+    run = await any_world.after(app.orchestrator.wait_process("p"))
+    assert run.results == {"sub": {"inner": "inner"}, "each": [{"inner": "inner"}]}
+    with pytest.raises(StateError, match="is COMPLETED, so retry does not fit"):
+        await any_world.after(manager.retry_workflow("p/sub"))
+
+
 async def test_a_failed_child_says_why_and_goes_on_with_its_parent(any_world: World) -> None:
     """The parent's error names the child's; its retry retries the child, not what it completed."""
     shop = Shop()

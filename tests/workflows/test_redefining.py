@@ -8,6 +8,7 @@ import pytest
 from world import World
 
 from kallista import (
+    DefinitionError,
     Kallista,
     NotFoundError,
     ProcessStatus,
@@ -148,6 +149,8 @@ async def test_a_definition_that_does_not_fit_is_refused_with_all_reasons(world:
     steps = {"kind": "process", "steps": [ground("one")]}
     with pytest.raises(UsageError, match="describes a process"):
         await world.after(manager.retry_workflow("w", definition=steps))
+    with pytest.raises(DefinitionError, match="a description must be a mapping, not .*list"):
+        await world.after(manager.retry_workflow("w", definition=GOOD))  # type: ignore[arg-type]
     with pytest.raises(UsageError, match="give a definition"):
         await world.after(manager.retry_workflow("w", dry_run=True))
     await world.after(manager.retry_workflow("w", definition={"tasks": GOOD}))

@@ -334,6 +334,22 @@ async def test_a_child_that_was_rolled_back_fails_its_parent_once_more(world: Wo
     assert "nothing to go on from" in str(run.errors[0])
 
 
+async def test_what_could_not_be_undone_of_a_child_is_tried_again_without_its_parent(
+    world: World,
+) -> None:
+    """Nothing else of it goes on, so it need not wait for the parent."""
+    agency = Agency()
+    agency.broken.add("undo car")
+    app = await world.app(agency.do, agency.undo)
+    child = {"id": "trip", "type": "workflow", "tasks": [booking("car"), BAD], "config": ROLLBACK}
+    await world.after(app.orchestrator.run_process({"id": "p", "steps": [child]}))
+    agency.broken.clear()
+    await world.after(app.workflow_manager.retry_workflow("p/trip"))
+    run = await world.after(app.workflow_manager.wait_workflow("p/trip"))
+    assert statuses(run)["undo:car"] == "COMPLETED"
+    assert agency.done == ["do car", "do broken", "undo car", "undo car"]
+
+
 async def test_a_cancelled_run_is_rolled_back_later(world: World) -> None:
     """Whoever asks for a rollback gets one; once."""
     agency = Agency()
@@ -350,6 +366,40 @@ async def test_a_cancelled_run_is_rolled_back_later(world: World) -> None:
         run = await world.after(manager.wait_workflow(id))
         assert run.status is WorkflowStatus.CANCELLED
         assert agency.done == ["do car", "do room", "undo car"]
+
+
+@pytest.mark.parametrize("paused", [False, True])
+@pytest.mark.parametrize("value", ["room", "broken"])
+async def test_a_run_that_is_ending_is_rolled_back_when_asked(
+    any_world: World, value: str, paused: bool
+) -> None:
+    """What was acknowledged is done; why it fails, if it does, is still told."""
+    agency = Agency()
+    agency.hold("room", "tell")
+    app = await any_world.app(agency.do, agency.undo)
+    manager = app.workflow_manager
+    last = [{"id": id, "type": "do", "value": id} for id in ("tell", "tidy")]
+    tasks = [booking("car"), {"id": "second", "type": "do", "value": value}]
+    id = await manager.create_workflow("w", tasks, {"finally": last})
+    await manager.start_workflow(id)
+    await any_world.settle()
+    if value == "room":
+        await manager.cancel_workflow(id)
+        await any_world.settle()
+    if paused:
+        await manager.pause_workflow(id)
+    await manager.cancel_workflow(id, rollback=True)
+    await any_world.settle()
+    assert "what it did is undone" in str(await any_world.after(manager.explain(id)))
+    agency.held["tell"].set()
+    run = await any_world.after(manager.wait_workflow(id))
+    assert agency.done[2:] == ["do tell", "undo car", "do tidy"]
+    if value == "room":
+        assert run.status is WorkflowStatus.CANCELLED
+    else:
+        assert run.status is WorkflowStatus.FAILED
+        assert [str(error) for error in run.errors] == ["second: ValueError: broken cannot be done"]
+    assert (await any_world.after(manager.replay(id))).agrees
 
 
 async def test_cancelling_a_paused_rollback_lets_it_go_on(world: World) -> None:

@@ -175,7 +175,7 @@ def time_is_over(
         if ends_at is not None and ends_at <= now:
             fail_step(draft, position, too_late(task, None), now, capacity)
         else:
-            failed = Failed(_not_in_time(question, now - asked.at))
+            failed = Failed(_not_in_time(question, task.timeout or 0))
             attempt_failed(draft, position, failed, now, capacity)
     elif question.is_approval and isinstance(default, dict):
         _conclude(draft, position, question, default, now, capacity)

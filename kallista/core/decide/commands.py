@@ -61,6 +61,17 @@ _REPEATS: Final[Mapping[Verb, frozenset[ProcessStatus]]] = {
 """In which states a command is a repeat and changes nothing; in all others it is an error."""
 
 
+_ROLLED_BACK_LATE: Final = frozenset({_P.CANCELLED, _P.COMPENSATING})
+"""In which states a run may still be asked to undo what it was to leave as it is."""
+
+_UNDONE: Final[Mapping[Ending | None, Ending]] = {
+    None: Ending.UNDONE_CANCELLED,
+    Ending.CANCELLED: Ending.UNDONE_CANCELLED,
+    Ending.FAILED: Ending.UNDONE_FAILED,
+}
+"""How a run ends that is CANCELLED, or would end like this, once it is to be undone as well."""
+
+
 def possible(state: ProcessStatus) -> Sequence[Verb]:
     """Which commands do something in a state."""
     return [verb for verb, states in MAY.items() if state in states]
@@ -71,7 +82,7 @@ def on_command(draft: Draft, command: Command, now: Micros, capacity: Capacity) 
     state, verb = draft.state, command.verb
     if state in MAY[verb]:
         _COMMANDS[verb](draft, command, now, capacity)
-    elif verb is Verb.CANCEL and command.rollback and state is _P.CANCELLED:
+    elif verb is Verb.CANCEL and command.rollback and state in _ROLLED_BACK_LATE:
         _roll_back_late(draft, command, now)
     elif verb is Verb.PAUSE and command.stop_clocks and state is _P.PAUSED:
         stop_clocks_late(draft, _why(command), now)
@@ -214,21 +225,29 @@ def _wake_children(draft: Draft, position: int) -> None:
 def _cancel(draft: Draft, command: Command, now: Micros, capacity: Capacity) -> None:
     if is_given_up(draft):  # and paused meanwhile: what is left to undo or to end is not dropped
         resume(draft, command, now, capacity)
+        if command.rollback:
+            _roll_back_late(draft, command, now)
         return
     ending = Ending.UNDONE_CANCELLED if command.rollback else Ending.CANCELLED
     stop(draft, ending, _why(command), now)
 
 
 def _roll_back_late(draft: Draft, command: Command, now: Micros) -> None:
-    """Undo what a run had done that was cancelled without; what was tried already is a repeat."""
-    definition = draft.run.definition
+    """Undo what a run had done that was to end without; what is tried already is a repeat.
+
+    Why it has failed, if it has, stays what is told of its end.
+    """
+    definition, ending = draft.run.definition, _UNDONE.get(draft.ending)
+    if ending is None:
+        return
+    why = {} if ending is Ending.UNDONE_FAILED else _why(command)
     for position in range(definition.main_count, len(definition.steps)):
         undoes = definition.steps[position].undoes
         if undoes is None or draft.step(position).ended_at is not None:
             continue
         step = draft.step(undoes)
         if is_ours(step) or step.status is TaskStatus.RUNNING:
-            wind_up(draft, Ending.UNDONE_CANCELLED, _why(command), now)
+            wind_up(draft, ending, why, now)
             return
 
 
@@ -358,7 +377,7 @@ def go_again(
     end belongs to that end, and runs again at the next one.
     """
     main_count = draft.run.definition.main_count
-    draft.run.in_order = None
+    draft.run.in_order, draft.run.lists = None, {}  # what they were found out from may change
     for position in range(len(draft.run.steps)):
         step = draft.step(position)
         if step.ended_at is not None and (not step.passed or position >= main_count):

@@ -101,7 +101,7 @@ def on_parent_seen(draft: Draft, parent: ParentSeen, now: Micros, capacity: Capa
         if state in MAY[Verb.PAUSE]:
             still = parent.stands_still
             hold(draft, _by_parent(parent), now, parent.attempt, stop_clocks=still)
-        elif parent.stands_still and draft.head.held:
+        elif parent.stands_still and state is _P.PAUSED:
             stop_clocks_late(draft, _by_parent(parent), now)
     elif state is _P.PAUSED and draft.head.held and not is_used_up(draft):
         resume(draft, Command(Verb.RESUME), now, capacity)
