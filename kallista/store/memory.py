@@ -7,6 +7,7 @@ they are returned.
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count, islice
@@ -375,7 +376,7 @@ class MemoryStore:
         self._tell_others(plan, state.runs[plan.run])
         return Committed(run.version + 1)
 
-    def _open_gates(self, run: RunKey, steps: Collection[int]) -> set[str]:
+    def _open_gates(self, run: RunKey, steps: Collection[int]) -> Counter[str]:
         """Count steps no more, and drop all that waits to be taken up of them."""
         state = self._state
         places = {(run, step) for step in steps}
@@ -388,10 +389,10 @@ class MemoryStore:
             }
         return state.gates.open(run, steps)
 
-    def _follow(self, names: Collection[str], at: Micros) -> None:
-        """Of each pile that waits under these names, let the next line into the queue."""
-        for name in sorted(names):
-            self._lay_back(self._state.gates.next_of(name), at)
+    def _follow(self, names: Counter[str], at: Micros) -> None:
+        """Of each pile that waits under these names, let so many lines into the queue."""
+        for name, many in sorted(names.items()):
+            self._lay_back(self._state.gates.next_of(name, many), at)
 
     def _lay_back(self, lines: Iterable[tuple[HeldLine, Micros]], at: Micros) -> None:
         """Let lines that were held back into the queue."""

@@ -1021,21 +1021,33 @@ class StoreContract(ABC):
         assert (await found(store, "run")).head.in_flight == 1
 
     @pytest.mark.anyio
+    async def test_places_that_become_free_together_are_all_taken_again(self, store: Store) -> None:
+        """Else a limit of many would let through one at a time from then on."""
+        worker = await store.register_worker("w", {}, NOW)
+        await store.create_all([limited_task(f"run-{n}", Limit("key:a", 3)) for n in range(9)])
+        for first in (0, 3):
+            ids = [f"run-{number}" for number in range(first, first + 3)]
+            assert await ids_taken(store, worker) == ids
+            plans = [counted_no_more(await found(store, id)) for id in ids]
+            await asyncio.gather(*(store.commit(plan) for plan in plans))
+        assert len(await ids_taken(store, worker)) == 3
+
+    @pytest.mark.anyio
     async def test_the_dead_hold_nothing(self, handle: OpenStore) -> None:
-        """What was counted for a dead worker is free, and the next in line follows."""
+        """What was counted for a dead worker is free, and as many as are next in line follow."""
         async with opened(handle) as store:
             me = await store.register_worker("me", {}, NOW)
             async with opened(handle) as dying:
                 dead = await dying.register_worker("dying", {}, NOW)
-                for id in ("a", "b", "c"):
-                    await store.create(limited_task(id, Limit("key:k", 1)))
-                assert await ids_taken(dying, dead) == ["a"]
+                for id in ("a", "b", "c", "d", "e"):
+                    await store.create(limited_task(id, Limit("key:k", 2)))
+                assert await ids_taken(dying, dead) == ["a", "b"]
                 assert await ids_taken(store, me) == []
             await store.release_dead(NOW)
             claim = await store.claim(request(me))
             tasks = [entry for entry in claim.entries if entry.entry.type == BUILD]
-            assert len(tasks) == 1
-            assert [it.held for it in await store.limits("", 1)] == [1]
+            assert len(tasks) == 2
+            assert [it.held for it in await store.limits("", 1)] == [2]
 
     @pytest.mark.anyio
     async def test_a_rate_hands_out_one_by_one(self, store: Store, other: Store) -> None:

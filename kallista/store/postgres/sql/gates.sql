@@ -59,7 +59,8 @@ SET ready_at = excluded.ready_at, number = excluded.number, spacing = excluded.s
 
 -- name: open_gates
 -- The steps are counted no more, and nothing waits to be taken up of them: no line, wherever it lies,
--- and no wish. Tells under which names others come next: not those of lines that were held back.
+-- and no wish. Tells under which names others come next, and how many: none for lines that were held
+-- back.
 WITH places AS MATERIALIZED (
     SELECT * FROM unnest(:run::bigint[], :step::bigint[]) AS p (run, step)
 ),
@@ -78,9 +79,10 @@ opened AS (
     DELETE FROM gates AS g USING places AS p WHERE g.run = p.run AND g.step = p.step
     RETURNING g.run, g.step, g.name, g.spacing, g.worker
 )
-SELECT DISTINCT o.name FROM opened AS o
+SELECT o.name, count(*) FROM opened AS o
 WHERE (o.spacing = 0 OR o.worker IS NULL)
-  AND NOT EXISTS (SELECT 1 FROM held WHERE held.run = o.run AND held.step = o.step);
+  AND NOT EXISTS (SELECT 1 FROM held WHERE held.run = o.run AND held.step = o.step)
+GROUP BY o.name;
 
 -- name: holds_gates
 -- Those steps that are counted for a worker, as they have to be before their attempts begin, and stay
@@ -97,14 +99,14 @@ UPDATE gates SET worker = NULL WHERE worker = :worker::bigint
 RETURNING CASE WHEN spacing = 0 THEN name END;
 
 -- name: follow
--- Of each pile that waits under these names the next comes into the queue, behind what has become due
--- meanwhile: so keys take turns. It lies where its run's owner looks, or with everybody. Of a rate, it
+-- Of each pile that waits under these names so many come into the queue, behind what has become due
+-- meanwhile: so keys take turns. Each lies where its run's owner looks, or with everybody. Of a rate, it
 -- is due when the next may begin. Piles are found by skipping from one to the next.
-WITH RECURSIVE piles (name, pile) AS (
-    SELECT n.name, (SELECT min(h.pile) FROM held_lines AS h WHERE h.name = n.name)
-    FROM unnest(:names::text[]) AS n (name)
+WITH RECURSIVE piles (name, count, pile) AS (
+    SELECT n.name, n.count, (SELECT min(h.pile) FROM held_lines AS h WHERE h.name = n.name)
+    FROM unnest(:names::text[], :counts::bigint[]) AS n (name, count)
     UNION ALL
-    SELECT p.name,
+    SELECT p.name, p.count,
            (SELECT min(h.pile) FROM held_lines AS h WHERE h.name = p.name AND h.pile > p.pile)
     FROM piles AS p WHERE p.pile IS NOT NULL
 ),
@@ -114,7 +116,7 @@ heads AS MATERIALIZED (
     CROSS JOIN LATERAL (
         SELECT l.run, l.step, l.type, l.rank, l.ready_at FROM held_lines AS l
         WHERE l.name = p.name AND l.pile = p.pile
-        ORDER BY l.turn, l.rank, l.ready_at, l.run, l.step LIMIT 1
+        ORDER BY l.turn, l.rank, l.ready_at, l.run, l.step LIMIT p.count
     ) AS h
     WHERE p.pile IS NOT NULL
 ),

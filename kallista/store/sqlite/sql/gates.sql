@@ -68,9 +68,9 @@ UPDATE gates SET worker = NULL WHERE worker = :worker RETURNING name, spacing;
 SELECT min(pile) FROM held_lines WHERE name = :name AND pile > :after;
 
 -- name: head_of_pile
--- Who comes next; the order was fixed when each was held back.
+-- Who come next; the order was fixed when each was held back.
 SELECT run, step, type, rank, ready_at FROM held_lines WHERE name = :name AND pile = :pile
-ORDER BY turn, rank, ready_at, run, step LIMIT 1;
+ORDER BY turn, rank, ready_at, run, step LIMIT :count;
 
 -- name: follow
 -- It comes behind what has become due meanwhile: so keys take turns. It lies where its run's owner
