@@ -450,9 +450,7 @@ class MemoryStore:
 
     def _claim(self, request: ClaimRequest, begin: Begin | None) -> Claim:
         self._check_worker(request.worker)
-        if request.within is not None:  # another tree's line may be next, and nobody to take it
-            tree = {run.key for run in self._state.runs.values() if run.root == request.within}
-            self._lay_back(self._state.gates.of_runs(tree), request.now)
+        self._follow_within(request)
         wakes = [line for line in self._due(request) if line.type == WAKE]
         tasks, left = self._pick_tasks(request)
         later = [
@@ -469,6 +467,12 @@ class MemoryStore:
             next_due=missed[0] if missed else min(later, default=None),
             waiting=None if left is None else request.urgency(left.rank, left.ready_at),
         )
+
+    def _follow_within(self, request: ClaimRequest) -> None:
+        """Another tree's line may be next, and nobody there to take it."""
+        if request.within is not None:
+            tree = {run.key for run in self._state.runs.values() if run.root == request.within}
+            self._lay_back(self._state.gates.of_runs(tree), request.now)
 
     def _due(self, request: ClaimRequest) -> list[Line]:
         """What the worker may take now, in the order of service."""
@@ -499,6 +503,7 @@ class MemoryStore:
             tasks += passed
             if len(passed) == len(picked):
                 return tasks, left
+            self._follow_within(request)
 
     def _pick(self, request: ClaimRequest, tasks: list[Line]) -> tuple[list[Line], Line | None]:
         room = dict(request.limits)

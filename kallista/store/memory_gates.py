@@ -102,9 +102,17 @@ class Gates:
                 yield self._taken_out(head)
 
     def of_runs(self, runs: Collection[RunKey]) -> Iterator[tuple[HeldLine, Micros]]:
-        """Take out all that is held back of some runs."""
+        """Take out what is held back of some runs and there is room for; of a rate the next one."""
+        piles: dict[tuple[str, TaskType, str], list[HeldLine]] = {}
         for line in sorted(line for line in self.held_lines if line.run in runs):
-            yield self._taken_out(line)
+            piles.setdefault((line.name, line.type, line.pile), []).append(line)
+        for lines in piles.values():
+            for line in lines[: self._room(lines[0])]:
+                yield self._taken_out(line)
+
+    def _room(self, line: HeldLine) -> int:
+        (limit,) = (it for it in self.of[line.place].limits if it.name == line.name)
+        return 1 if limit.spacing else max(0, limit.number - self.held[limit.name])
 
     def _taken_out(self, line: HeldLine) -> tuple[HeldLine, Micros]:
         self.held_lines.remove(line)

@@ -970,6 +970,31 @@ class StoreContract(ABC):
         assert entry.record.id == "mine"
 
     @pytest.mark.anyio
+    async def test_who_works_on_one_tree_looks_only_at_what_there_is_room_for(
+        self, store: Store
+    ) -> None:
+        """Else each claim would meet all that is held back, and have to come again at once."""
+        worker = await store.register_worker("w", {}, NOW)
+        key, rate = Limit("key:k", 1), Limit("rate:r", 1, Micros(1_000))
+        await store.create(limited_task("a", key, rate))
+        assert await ids_taken(store, worker) == ["a"]
+        limits = [(key, rate), (key,), (key,)]
+        mine = new_run(
+            "mine",
+            steps=[StepState(ready_at=NOW, since=NOW) for _ in limits],
+            enqueue=[Entry(BUILD, 0, NOW, step) for step in range(len(limits))],
+            gates=[Gate(step, NOW, limits[step]) for step in range(len(limits))],
+        )
+        within = request(worker)._replace(within=(await made(store, mine)).key)
+        claims = [await store.claim(within) for _ in range(2)]
+        assert [claim.entries for claim in claims] == [[], []]
+        assert claims[1].next_due is None
+        await store.commit(counted_no_more(await found(store, "a")))
+        claims = [await store.claim(within) for _ in range(3)]
+        assert [it.entry.step for claim in claims for it in claim.entries] == [1]
+        assert claims[2].next_due == NOW + 1_000
+
+    @pytest.mark.anyio
     async def test_each_line_keeps_to_its_own_number(self, store: Store) -> None:
         """Of one name, who allows more goes on while who allows less waits."""
         worker = await store.register_worker("w", {}, NOW)

@@ -174,7 +174,7 @@ def follow(writing: Writing, names: Counter[str], at: Micros) -> None:
 
 
 def follow_within(writing: Writing, within: RunKey, at: Micros) -> None:
-    """Let all that is held back of a tree be met by a claim of who works on nothing else."""
+    """Let what there is room for of a tree be met by a claim of who works on nothing else."""
     writing.db.tell(_COUNT_ALONE, (COUNTING,))
     if writing.db.ask(_HELD_OF_TREE, (within, at)):
         writing.changes(concerns_others=False)

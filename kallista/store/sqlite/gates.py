@@ -161,7 +161,7 @@ def follow(writing: Writing, names: Counter[str], at: Micros) -> None:
 
 
 def follow_within(writing: Writing, within: RunKey, at: Micros) -> None:
-    """Let all that is held back of a tree be met by a claim of who works on nothing else.
+    """Let what there is room for of a tree be met by a claim of who works on nothing else.
 
     Another tree's line may be next, and nobody there who would take it.
     """

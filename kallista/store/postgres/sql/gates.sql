@@ -133,15 +133,30 @@ ORDER BY 1, 2, 3, 4, 5, 6
 ON CONFLICT DO NOTHING;
 
 -- name: held_of_tree
--- What is held back of one tree comes into the queue, for who works on nothing else: another tree's
--- line may be next, and nobody there who would take it.
+-- What is held back of one tree comes into the queue as far as there is room for it, of a rate the next
+-- one, for who works on nothing else: another tree's line may be next, and nobody there who would take
+-- it.
 WITH RECURSIVE tree (key) AS (
-    SELECT :within::bigint
+    SELECT :within::bigint WHERE EXISTS (SELECT 1 FROM held_lines)
     UNION ALL
     SELECT q.run FROM tree AS t JOIN requests AS q ON q.parent = t.key
 ),
+counted (name, held) AS MATERIALIZED (
+    SELECT name, count(*) FROM gates WHERE worker IS NOT NULL GROUP BY name
+),
+lines AS MATERIALIZED (
+    SELECT h.name, h.run, h.step, g.number, g.spacing, row_number() OVER (
+        PARTITION BY h.name, h.pile ORDER BY h.turn, h.rank, h.ready_at, h.run, h.step
+    ) AS place
+    FROM tree AS t
+    JOIN held_lines AS h ON h.run = t.key
+    JOIN gates AS g ON g.run = h.run AND g.step = h.step AND g.name = h.name
+),
 back AS (
-    DELETE FROM held_lines AS l USING tree AS t WHERE l.run = t.key
+    DELETE FROM held_lines AS l
+    USING lines AS n LEFT JOIN counted AS c ON c.name = n.name
+    WHERE l.run = n.run AND l.step = n.step
+      AND n.place <= CASE WHEN n.spacing > 0 THEN 1 ELSE n.number - coalesce(c.held, 0) END
     RETURNING l.name, l.run, l.step, l.type, l.rank, l.ready_at
 )
 INSERT INTO queue (holder, type, rank, ready_at, run, step)
