@@ -81,8 +81,8 @@ def _queues(value: object) -> tuple[str, ...]:
         value = [name if most is None else f"{name}={most}" for name, most in value.items()]
     found: dict[str, str] = {}
     for text in _names(value):
-        name, _, most = text.partition("=")
-        if most and not (most.isascii() and most.isdigit() and int(most) > 0):
+        name, says, most = text.partition("=")
+        if says and not (most.isascii() and most.isdigit() and int(most) > 0):
             raise UsageError(
                 f"must be names, and behind one how many at once, like gpu=2; not {text!r}"
             )

@@ -106,7 +106,7 @@ def test_all_problems_at_once(tmp_path: Path) -> None:
         ("max_concurrency", True), ("max_concurrency", 1.5), ("max_concurrency", "x"),
         ("max_concurrency", 2**40), ("grace", "soon"), ("grace", float("nan")),
         ("log_level", "loud"), ("tasks", [1]), ("logs_dir", " "), ("data_dir", 5),
-        ("queues", "gpu=0"), ("queues", ["gpu=x"]),
+        ("queues", "gpu=0"), ("queues", ["gpu=x"]), ("queues", "gpu="),
     ],
 )  # fmt: skip
 def test_ill_typed(tmp_path: Path, setting: str, value: Any) -> None:

@@ -57,7 +57,7 @@ class Heart:
         self._clock = clock
         self._on_news = on_news
         self._fraction: float | None = None
-        self._message: object = None
+        self._message: str | None = None
         self.details: JsonText | None = None
         self.heard_at = clock.monotonic()
         """When it last spoke, or else began, on the monotonic clock."""
@@ -65,7 +65,7 @@ class Heart:
         """Whether it has said something that is not on its way to the store."""
         self.is_over = False
 
-    def progress(self, fraction: float, message: object) -> None:
+    def progress(self, fraction: float, message: str | None) -> None:
         """It tells how far it is."""
         self._fraction, self._message = fraction, message
         self._spoke()
@@ -85,9 +85,8 @@ class Heart:
     def said(self) -> Heartbeat:
         """All of it, as others see it."""
         at = Micros(self._clock.now() - (self._clock.monotonic() - self.heard_at))
-        fraction = None if self._fraction is None else min(1.0, max(0.0, float(self._fraction)))
-        message = None if self._message is None else _kept(str(self._message))
-        return Heartbeat(self.attempt, at, fraction, message, self.details)
+        message = None if self._message is None else _kept(self._message)
+        return Heartbeat(self.attempt, at, self._fraction, message, self.details)
 
 
 class Heartbeats:

@@ -7,6 +7,7 @@ when the next may begin, so that nobody has to look for it.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -50,13 +51,13 @@ class Admission:
         admitted: Those that found room, as they were due first.
         refused: Those that did not.
         rates: When the next attempt of a rate may begin, where that has changed.
-        followed: The limits under which others come next, for a line has left the queue.
+        followed: Under which limits others come next, and how many, for lines have left the queue.
     """
 
     admitted: list[Line] = field(default_factory=list)
     refused: list[Refused] = field(default_factory=list)
     rates: dict[str, Micros] = field(default_factory=dict)
-    followed: set[str] = field(default_factory=set)
+    followed: Counter[str] = field(default_factory=Counter)
 
 
 def admit(
@@ -95,7 +96,7 @@ def admit(
             laid.add(pile)
             again_at = admission.rates.get(full.name, rates.get(full.name))
         admission.refused.append(Refused(line, full, again_at))
-        admission.followed |= {it.name for it in passing.limits if it.name != full.name}
+        admission.followed.update(it.name for it in passing.limits if it.name != full.name)
     return admission
 
 
@@ -125,6 +126,6 @@ def _take(passing: Passing, taken: dict[str, int], admission: Admission, at: Mic
     for limit in passing.limits:
         if limit.spacing:
             admission.rates[limit.name] = Micros(at + limit.spacing)
-            admission.followed.add(limit.name)
+            admission.followed[limit.name] += 1
         else:
             taken[limit.name] = taken.get(limit.name, 0) + 1

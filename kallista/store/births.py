@@ -104,8 +104,8 @@ class Births:
         except KallistaError as error:
             for _, _, run in self.accepted[before:]:
                 del self.there[run.id]
-                if run.same is not None:
-                    del self._first[run.same.scope, run.same.key]
+                if run.same is not None:  # whoever it had replaced was no answer any more
+                    self._first.pop((run.same.scope, run.same.key), None)
             del self.accepted[before:]
             return error
 

@@ -7,6 +7,7 @@ they are returned.
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count, islice
@@ -375,7 +376,7 @@ class MemoryStore:
         self._tell_others(plan, state.runs[plan.run])
         return Committed(run.version + 1)
 
-    def _open_gates(self, run: RunKey, steps: Collection[int]) -> set[str]:
+    def _open_gates(self, run: RunKey, steps: Collection[int]) -> Counter[str]:
         """Count steps no more, and drop all that waits to be taken up of them."""
         state = self._state
         places = {(run, step) for step in steps}
@@ -388,10 +389,10 @@ class MemoryStore:
             }
         return state.gates.open(run, steps)
 
-    def _follow(self, names: Collection[str], at: Micros) -> None:
-        """Of each pile that waits under these names, let the next line into the queue."""
-        for name in sorted(names):
-            self._lay_back(self._state.gates.next_of(name), at)
+    def _follow(self, names: Counter[str], at: Micros) -> None:
+        """Of each pile that waits under these names, let so many lines into the queue."""
+        for name, many in sorted(names.items()):
+            self._lay_back(self._state.gates.next_of(name, many), at)
 
     def _lay_back(self, lines: Iterable[tuple[HeldLine, Micros]], at: Micros) -> None:
         """Let lines that were held back into the queue."""
@@ -449,9 +450,7 @@ class MemoryStore:
 
     def _claim(self, request: ClaimRequest, begin: Begin | None) -> Claim:
         self._check_worker(request.worker)
-        if request.within is not None:  # another tree's line may be next, and nobody to take it
-            tree = {run.key for run in self._state.runs.values() if run.root == request.within}
-            self._lay_back(self._state.gates.of_runs(tree), request.now)
+        self._follow_within(request)
         wakes = [line for line in self._due(request) if line.type == WAKE]
         tasks, left = self._pick_tasks(request)
         later = [
@@ -468,6 +467,12 @@ class MemoryStore:
             next_due=missed[0] if missed else min(later, default=None),
             waiting=None if left is None else request.urgency(left.rank, left.ready_at),
         )
+
+    def _follow_within(self, request: ClaimRequest) -> None:
+        """Another tree's line may be next, and nobody there to take it."""
+        if request.within is not None:
+            tree = {run.key for run in self._state.runs.values() if run.root == request.within}
+            self._lay_back(self._state.gates.of_runs(tree), request.now)
 
     def _due(self, request: ClaimRequest) -> list[Line]:
         """What the worker may take now, in the order of service."""
@@ -498,6 +503,7 @@ class MemoryStore:
             tasks += passed
             if len(passed) == len(picked):
                 return tasks, left
+            self._follow_within(request)
 
     def _pick(self, request: ClaimRequest, tasks: list[Line]) -> tuple[list[Line], Line | None]:
         room = dict(request.limits)

@@ -66,15 +66,15 @@ class Gates:
         """Write what new lines have to pass."""
         self.of.update({(run, gate.step): _Gate(gate.ready_at, gate.limits) for gate in gates})
 
-    def open(self, run: RunKey, steps: Iterable[int]) -> set[str]:
-        """Count steps no more; returns the names under which others come next."""
-        names: set[str] = set()
+    def open(self, run: RunKey, steps: Iterable[int]) -> Counter[str]:
+        """Count steps no more; returns under which names others come next, and how many."""
+        names: Counter[str] = Counter()
         for step in steps:
             lines = {line for line in self.held_lines if line.place == (run, step)}
             self.held_lines -= lines
             gate = self.of.pop((run, step), None)
             if gate is not None and not lines:
-                names |= {it.name for it in gate.limits if not it.spacing or gate.worker is None}
+                names.update(it.name for it in gate.limits if not it.spacing or gate.worker is None)
         return names
 
     def hold_back(self, refused: Refused) -> None:
@@ -85,26 +85,34 @@ class Gates:
             HeldLine(limit.name, line.type, limit.pile, line.turn, line.rank, first, *line.place)
         )
 
-    def let_go(self, worker: WorkerKey) -> set[str]:
-        """Count nothing for a worker any more; returns the names under which others come next."""
-        names: set[str] = set()
+    def let_go(self, worker: WorkerKey) -> Counter[str]:
+        """Count nothing for a worker any more; returns under which names others come next."""
+        names: Counter[str] = Counter()
         for gate in self.of.values():
             if gate.worker == worker:
                 gate.worker = None
-                names |= {limit.name for limit in gate.limits if not limit.spacing}
+                names.update(limit.name for limit in gate.limits if not limit.spacing)
         return names
 
-    def next_of(self, name: str) -> Iterator[tuple[HeldLine, Micros]]:
-        """Take out the first of each pile that waits under a name, with when it may be due."""
-        lines = [line for line in self.held_lines if line.name == name]
+    def next_of(self, name: str, count: int) -> Iterator[tuple[HeldLine, Micros]]:
+        """Take out the first of each pile that waits under a name, with when they may be due."""
+        lines = sorted(line for line in self.held_lines if line.name == name)
         for pile in {(line.type, line.pile) for line in lines}:
-            head = min(line for line in lines if (line.type, line.pile) == pile)
-            yield self._taken_out(head)
+            for head in [line for line in lines if (line.type, line.pile) == pile][:count]:
+                yield self._taken_out(head)
 
     def of_runs(self, runs: Collection[RunKey]) -> Iterator[tuple[HeldLine, Micros]]:
-        """Take out all that is held back of some runs."""
+        """Take out what is held back of some runs and there is room for; of a rate the next one."""
+        piles: dict[tuple[str, TaskType, str], list[HeldLine]] = {}
         for line in sorted(line for line in self.held_lines if line.run in runs):
-            yield self._taken_out(line)
+            piles.setdefault((line.name, line.type, line.pile), []).append(line)
+        for lines in piles.values():
+            for line in lines[: self._room(lines[0])]:
+                yield self._taken_out(line)
+
+    def _room(self, line: HeldLine) -> int:
+        (limit,) = (it for it in self.of[line.place].limits if it.name == line.name)
+        return 1 if limit.spacing else max(0, limit.number - self.held[limit.name])
 
     def _taken_out(self, line: HeldLine) -> tuple[HeldLine, Micros]:
         self.held_lines.remove(line)

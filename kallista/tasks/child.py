@@ -13,6 +13,7 @@ import threading
 import time
 import traceback
 from collections.abc import Awaitable, Generator
+from functools import partial
 from queue import SimpleQueue
 from types import ModuleType
 from typing import BinaryIO, Final, cast
@@ -126,6 +127,9 @@ class _Servant:
         self._signs: _Signs | None = None
         self._handlers: dict[tuple[str, str, str], FunctionHandler] = {}
         self._is_busy = False
+        self._heard: Call | None = None
+        """The call that is under way: threads that earlier ones have left behind say no more."""
+        self._hearing = threading.Lock()
         self._details: JsonText | None = None
         """What the handler has left for the next attempt so far."""
 
@@ -141,7 +145,10 @@ class _Servant:
 
     def serve(self, call: Call) -> None:
         """Make a call, and tell how it ended."""
+        self._heard, self._details = call, None
         answer = self._answer(call)
+        with self._hearing:
+            self._heard = None
         if self._signs is not None:
             self._signs.tell()
         self._is_busy = False
@@ -186,7 +193,6 @@ class _Servant:
             return sys.modules[MAIN]
 
     def _invocation(self, call: Call) -> Invocation:
-        self._details = None
         return Invocation(
             call.run_id,
             call.task_id,
@@ -194,24 +200,33 @@ class _Servant:
             call.attempt,
             call.config,
             call.results,
-            lambda fraction, message: self._sign(_progress(fraction, message)),
+            partial(self._progress, call),
             lambda: False,
             call.max_result_bytes,
             call.generation,
-            spend=self._spend,
-            heartbeat=self._beat,
+            spend=partial(self._spend, call),
+            heartbeat=partial(self._beat, call),
             heartbeat_details=None
             if call.heartbeat_details is None
             else JsonText(call.heartbeat_details),
         )
 
-    def _spend(self, amount: int, unit: str) -> Awaitable[None]:
-        self._voice.tell(Spent(amount, unit))
+    def _spend(self, call: Call, amount: int, unit: str) -> Awaitable[None]:
+        with self._hearing:
+            if call is self._heard:
+                self._voice.tell(Spent(amount, unit))
         return _Told()
 
-    def _beat(self, details: JsonText | None) -> None:
-        self._details = self._details if details is None else details
-        self._sign(Heartbeat(self._details))
+    def _progress(self, call: Call, fraction: float, message: str | None) -> None:
+        with self._hearing:
+            if call is self._heard:
+                self._sign(Progress(fraction, message))
+
+    def _beat(self, call: Call, details: JsonText | None) -> None:
+        with self._hearing:
+            if call is self._heard:
+                self._details = self._details if details is None else details
+                self._sign(Heartbeat(self._details))
 
     def _sign(self, report: Report) -> None:
         if self._signs is None:
@@ -224,10 +239,6 @@ class _Told:
 
     def __await__(self) -> Generator[object, None, None]:
         yield from ()
-
-
-def _progress(fraction: float, message: str | None) -> Progress:
-    return Progress(float(fraction), None if message is None else str(message))
 
 
 def _own_pipes() -> tuple[BinaryIO, BinaryIO]:

@@ -11,6 +11,7 @@ from kallista.core.handlers import Invocation
 from kallista.core.ids import check_id
 from kallista.core.json_text import from_json
 from kallista.core.types import Json, RunId, StepId, TaskType
+from kallista.errors import UsageError
 from kallista.tasks.encoding import encode
 
 if TYPE_CHECKING:
@@ -98,8 +99,12 @@ class TaskContext:
         Args:
             fraction: From 0 to 1.
             message: What it is doing.
+
+        Raises:
+            UsageError: The fraction is no number.
         """
-        self._invocation.progress(fraction, message)
+        told = None if message is None else str(message)
+        self._invocation.progress(_within_bounds(fraction), told)
 
     def spend(self, amount: float | str | Decimal, unit: str) -> Awaitable[None]:
         """Tell what the task has just spent: money, tokens, or what else has a budget.
@@ -152,3 +157,10 @@ class TaskContext:
 
     def __repr__(self) -> str:
         return f"TaskContext({self.run_id!r}, {self.task_id!r}, attempt={self.attempt})"
+
+
+def _within_bounds(fraction: object) -> float:
+    try:
+        return min(1.0, max(0.0, float(fraction)))  # type: ignore[arg-type]  # that is the question
+    except (TypeError, ValueError, OverflowError):
+        raise UsageError(f"progress is a fraction from 0 to 1, not {fraction!r}") from None

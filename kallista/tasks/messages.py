@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import struct
 from collections.abc import Mapping
 from typing import Any, BinaryIO, Final, TypeAlias
@@ -143,8 +144,12 @@ def read_report(data: bytes) -> Report:
 
 
 def framed(message: Order | Report) -> bytes:
-    """A message as it is sent."""
-    data = _write(message)
+    """A message as it is sent; what its texts hold that is no Unicode is replaced."""
+    try:
+        data = _write(message)
+    except UnicodeEncodeError:
+        text = json.dumps(msgspec.to_builtins(message), ensure_ascii=False)
+        data = text.encode("utf-8", "replace")
     return HEADER.pack(len(data)) + data
 
 

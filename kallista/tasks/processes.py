@@ -7,7 +7,7 @@ import json
 import logging
 import os
 import sys
-from asyncio.subprocess import DEVNULL, PIPE, Process
+from asyncio.subprocess import DEVNULL, PIPE, Process, SubprocessStreamProtocol
 from contextlib import suppress
 from typing import Final
 
@@ -38,6 +38,8 @@ from kallista.tasks.messages import (
 
 PATIENCE: Final = 5.0
 """Seconds that a process may take to be gone after it was killed, or asked to go."""
+
+_BUFFER: Final = 1 << 16
 
 _PROGRAM: Final = (
     "import json, sys; sys.path[:] = json.loads(sys.argv.pop());"
@@ -86,6 +88,18 @@ class Processes:
         return None
 
 
+class _Streams(SubprocessStreamProtocol):
+    """The pipes of a process: what it has forked, and is left of it, must not hold them open."""
+
+    family: Leash | None = None
+
+    def process_exited(self) -> None:
+        """It is gone; end what it has started."""
+        super().process_exited()
+        if self.family is not None:
+            self.family.end()
+
+
 class _Child:
     """A process that calls one handler at a time.
 
@@ -101,11 +115,15 @@ class _Child:
     @classmethod
     async def started(cls) -> _Child:
         """A new one."""
-        process = await asyncio.create_subprocess_exec(
+        loop = asyncio.get_running_loop()
+        transport, streams = await loop.subprocess_exec(
+            lambda: _Streams(limit=_BUFFER, loop=loop),
             sys.executable, "-c", _PROGRAM, json.dumps(sys.path),
             stdin=PIPE, stdout=PIPE, stderr=None if sys.stderr is not None else DEVNULL, **APART,
         )  # fmt: skip
-        child = cls(process, leash(process.pid))
+        process = Process(transport, streams, loop)
+        streams.family = leash(process.pid)
+        child = cls(process, streams.family)
         child._tell(Welcome(os.getpid(), program_of_main(), _levels()))
         return child
 

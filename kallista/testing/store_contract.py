@@ -970,6 +970,31 @@ class StoreContract(ABC):
         assert entry.record.id == "mine"
 
     @pytest.mark.anyio
+    async def test_who_works_on_one_tree_looks_only_at_what_there_is_room_for(
+        self, store: Store
+    ) -> None:
+        """Else each claim would meet all that is held back, and have to come again at once."""
+        worker = await store.register_worker("w", {}, NOW)
+        key, rate = Limit("key:k", 1), Limit("rate:r", 1, Micros(1_000))
+        await store.create(limited_task("a", key, rate))
+        assert await ids_taken(store, worker) == ["a"]
+        limits = [(key, rate), (key,), (key,)]
+        mine = new_run(
+            "mine",
+            steps=[StepState(ready_at=NOW, since=NOW) for _ in limits],
+            enqueue=[Entry(BUILD, 0, NOW, step) for step in range(len(limits))],
+            gates=[Gate(step, NOW, limits[step]) for step in range(len(limits))],
+        )
+        within = request(worker)._replace(within=(await made(store, mine)).key)
+        claims = [await store.claim(within) for _ in range(2)]
+        assert [claim.entries for claim in claims] == [[], []]
+        assert claims[1].next_due is None
+        await store.commit(counted_no_more(await found(store, "a")))
+        claims = [await store.claim(within) for _ in range(3)]
+        assert [it.entry.step for claim in claims for it in claim.entries] == [1]
+        assert claims[2].next_due == NOW + 1_000
+
+    @pytest.mark.anyio
     async def test_each_line_keeps_to_its_own_number(self, store: Store) -> None:
         """Of one name, who allows more goes on while who allows less waits."""
         worker = await store.register_worker("w", {}, NOW)
@@ -1021,21 +1046,33 @@ class StoreContract(ABC):
         assert (await found(store, "run")).head.in_flight == 1
 
     @pytest.mark.anyio
+    async def test_places_that_become_free_together_are_all_taken_again(self, store: Store) -> None:
+        """Else a limit of many would let through one at a time from then on."""
+        worker = await store.register_worker("w", {}, NOW)
+        await store.create_all([limited_task(f"run-{n}", Limit("key:a", 3)) for n in range(9)])
+        for first in (0, 3):
+            ids = [f"run-{number}" for number in range(first, first + 3)]
+            assert await ids_taken(store, worker) == ids
+            plans = [counted_no_more(await found(store, id)) for id in ids]
+            await asyncio.gather(*(store.commit(plan) for plan in plans))
+        assert len(await ids_taken(store, worker)) == 3
+
+    @pytest.mark.anyio
     async def test_the_dead_hold_nothing(self, handle: OpenStore) -> None:
-        """What was counted for a dead worker is free, and the next in line follows."""
+        """What was counted for a dead worker is free, and as many as are next in line follow."""
         async with opened(handle) as store:
             me = await store.register_worker("me", {}, NOW)
             async with opened(handle) as dying:
                 dead = await dying.register_worker("dying", {}, NOW)
-                for id in ("a", "b", "c"):
-                    await store.create(limited_task(id, Limit("key:k", 1)))
-                assert await ids_taken(dying, dead) == ["a"]
+                for id in ("a", "b", "c", "d", "e"):
+                    await store.create(limited_task(id, Limit("key:k", 2)))
+                assert await ids_taken(dying, dead) == ["a", "b"]
                 assert await ids_taken(store, me) == []
             await store.release_dead(NOW)
             claim = await store.claim(request(me))
             tasks = [entry for entry in claim.entries if entry.entry.type == BUILD]
-            assert len(tasks) == 1
-            assert [it.held for it in await store.limits("", 1)] == [1]
+            assert len(tasks) == 2
+            assert [it.held for it in await store.limits("", 1)] == [2]
 
     @pytest.mark.anyio
     async def test_a_rate_hands_out_one_by_one(self, store: Store, other: Store) -> None:

@@ -61,6 +61,37 @@ def fall_silent(ctx: TaskContext) -> None:
     threading.Event().wait()
 
 
+def mumble(ctx: TaskContext) -> object:
+    """Say what is no Unicode or no number, and fail; then return what was left."""
+    if ctx.attempt > 1:
+        return ctx.heartbeat_details
+    ctx.progress(float("nan"), "read \udcff.txt")
+    ctx.heartbeat("heard")
+    raise LookupError("there is no \udcff.txt")
+
+
+_EARLIER: list[TaskContext] = []
+
+
+def linger(ctx: TaskContext) -> object:
+    """Let the contexts of earlier attempts speak, as threads do that nobody has ended."""
+    for earlier in _EARLIER:
+        earlier.heartbeat("of another one")
+        earlier.progress(1, "of another one")
+        earlier.spend(1, "usd")
+    _EARLIER.append(ctx)
+    if ctx.attempt == 1:
+        raise LookupError("lost")
+    return ctx.heartbeat_details
+
+
+def leave_behind() -> None:
+    """Vanish, and leave another process behind that holds all pipes open."""
+    if os.fork() == 0:
+        threading.Event().wait()
+    os._exit(3)
+
+
 def end(ctx: TaskContext, how: str, password: str = "") -> object:
     """End in one of many ways."""
     match how:

@@ -29,13 +29,16 @@ posix = pytest.mark.skipif(sys.platform == "win32", reason="locks are handed dow
 PATIENCE = 30
 """Seconds after which something that a process should do does not come any more."""
 
-TELL, WORK, BEAT, FALL_SILENT, END = [
+TELL, WORK, BEAT, FALL_SILENT, MUMBLE, LINGER, LEAVE_BEHIND, END = [
     FunctionHandler(function.__name__, function, executor="process")
     for function in (
         process_handlers.tell,
         process_handlers.work,
         process_handlers.beat,
         process_handlers.fall_silent,
+        process_handlers.mumble,
+        process_handlers.linger,
+        process_handlers.leave_behind,
         process_handlers.end,
     )
 ]
@@ -201,6 +204,34 @@ async def test_heartbeats_come_through(any_world: World) -> None:
     found = await ended(any_world, app, "s")
     assert found.error is not None
     assert found.error.type == "HeartbeatTimeout"
+
+
+async def test_what_is_no_unicode_is_told_as_well_as_it_can_be(world: World) -> None:
+    """A name of a file may hold it: what an attempt says and raises arrives all the same."""
+    app = await world.app(MUMBLE)
+    retry = {"max_attempts": 2, "delay": 0, "retry_on": ["LookupError"]}
+    await app.scheduler.schedule_task("t", {"type": "mumble", "retry": retry})
+    assert (await ended(world, app, "t")).result == "heard"
+
+
+async def test_who_was_left_behind_says_nothing_more(world: World) -> None:
+    """A handler's own thread that goes on speaks for its attempt, and not for the next one."""
+    app = await world.app(LINGER)
+    for id in ("a", "b"):
+        data = {"type": "linger", "retry": {"max_attempts": 2, "delay": 0}}
+        await app.scheduler.schedule_task(id, data)
+        assert (await ended(world, app, id)).result is None
+        assert await world.after(app.reports.spent(id)) == {}
+
+
+@posix
+async def test_what_a_dead_process_has_forked_keeps_nobody_waiting(world: World) -> None:
+    """It holds the pipe open by which the end of the process is seen; it ends with it."""
+    app = await world.app(LEAVE_BEHIND)
+    await app.scheduler.schedule_task("t", {"type": "leave_behind"})
+    found = await ended(world, app, "t")
+    assert found.error is not None
+    assert "exited with code 3" in found.error.message
 
 
 @posix

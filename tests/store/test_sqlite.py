@@ -53,6 +53,7 @@ WHOLE_TABLE_ON_PURPOSE = {
     "any_tombstone": "tombstones",
     "beats": "workers",
     "held_types": "held_lines",
+    "held_of_tree": "held_lines",
     "last_run_key": "sqlite_sequence",
     "worker_names": "workers",
     "workers": "workers",

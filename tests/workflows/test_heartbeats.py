@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from typing import Any
 
 import pytest
 from world import HeldThreads, World
@@ -298,6 +299,28 @@ async def test_a_run_that_ends_between_attempts_leaves_nothing(any_world: World)
     await looker.workflow_manager.cancel_workflow("w")
     await any_world.settle()
     assert await rows(app) == 0
+
+
+async def test_what_is_no_number_concerns_its_own_attempt_alone(any_world: World) -> None:
+    """Its handler is told; everybody can still be looked at, and is still heard of elsewhere."""
+    walk = Walk()
+    app = await any_world.app(walk.walk)
+    looker = await any_world.app(worker=False)
+    for id in ("t", "other"):
+        await app.scheduler.schedule_task(id, {"type": "walk"})
+        await any_world.settle()
+    wrong, right = walk.contexts
+    fraction: Any = "50%"
+    with pytest.raises(UsageError, match="progress is a fraction from 0 to 1, not '50%'"):
+        wrong.progress(fraction)
+    wrong.progress(float("nan"), "nobody knows")
+    right.progress(2)
+    await any_world.passes(1)
+    for program in (app, looker):
+        assert [(await task(program, id)).progress for id in ("t", "other")] == [0.0, 1.0]
+    for end in walk.ends:
+        end.set_result(None)
+    await any_world.settle()
 
 
 async def test_what_is_refused(world: World) -> None:

@@ -201,6 +201,28 @@ async def test_steps_of_a_process_are_counted_whoever_executes_them(any_world: W
     assert len(desk.begun) == 4
 
 
+@pytest.mark.parametrize("kind", ["task", "process"])
+async def test_what_ends_together_is_followed_by_as_many(any_world: World, kind: str) -> None:
+    """However many of a key end in one decision or one commit, the key stays full."""
+    desk = Desk()
+    app = await any_world.app(desk.serve)
+    paper = {"key": "printer", "limit": 3}
+    items = [{**order(f"a{n}"), "concurrency_key": paper} for n in range(6)]
+    if kind == "task":
+        await any_world.after(app.scheduler.schedule_tasks(items))
+    else:
+        steps = [{**item, "id": f"s{n}", "depends_on": []} for n, item in enumerate(items)]
+        await any_world.after(app.orchestrator.create_process({"id": "p", "steps": steps}))
+        await any_world.after(app.orchestrator.start_process("p"))
+    await any_world.passes(1)
+    assert len(desk.begun) == 3
+    desk.done(*desk.begun)
+    await any_world.passes(1)
+    assert len(desk.begun) == 6
+    desk.done(*desk.begun)
+    await any_world.settle()
+
+
 async def test_a_rate_lets_attempts_begin_evenly(any_world: World) -> None:
     """However many wait, over all programs; what is cancelled is passed over."""
     begun: list[float] = []

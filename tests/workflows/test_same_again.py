@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from world import World, ids
 
-from kallista import DefinitionError, UsageError
+from kallista import ConflictError, DefinitionError, UsageError
 from kallista.core.plan import NewRun
 from kallista.store.memory import MemoryState, MemoryStore
 from kallista.store.port import Created
@@ -76,6 +76,23 @@ async def test_what_came_to_nothing_is_no_answer(any_world: World) -> None:
     third = await app.scheduler.schedule_task("c", task, deduplicate=same())
     assert (first, second, third) == ("a", "b", "b")
     assert await app.scheduler.schedule_task("d", task) == "d"
+
+
+async def test_a_list_that_is_refused_uses_no_key_up(any_world: World) -> None:
+    """Also when some of it came too late to be of use, so that one key stands in it twice."""
+    printer = Printer()
+    app = await any_world.app(printer.print_out)
+    page = {"type": "print_out", "page": 1}
+    await app.scheduler.schedule_task("taken", page)
+    late = {**page, "expires_at": "2020-01-01T00:00:00Z"}
+    items: list[dict[str, object]] = [
+        {"task_data": late, "deduplicate": same()},
+        {"task_data": late, "deduplicate": same()},
+        {"task_data": {**page, "page": 2}, "task_id": "taken"},
+    ]
+    with pytest.raises(ConflictError, match="taken"):
+        await app.scheduler.schedule_tasks(items)
+    assert await app.scheduler.schedule_task("new", page, deduplicate=same()) == "new"
 
 
 async def test_workflows_and_processes_are_known_by_their_names(any_world: World) -> None:

@@ -6,6 +6,7 @@ never comes here, and waits for nobody.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Final
 
@@ -127,15 +128,15 @@ def close_gates(writing: Writing, gates: Iterable[tuple[RunKey, Gate]]) -> None:
     )
 
 
-def open_gates(writing: Writing, places: Collection[tuple[RunKey, int]]) -> set[str]:
+def open_gates(writing: Writing, places: Collection[tuple[RunKey, int]]) -> Counter[str]:
     """Count steps no more, and drop all that waits to be taken up of them.
 
     Returns:
-        The names under which others come next.
+        Under which names others come next, and how many.
     """
     writing.db.tell(_COUNT_ALONE, (COUNTING,))
     rows = writing.db.ask(_OPEN_GATES, list(zip(*places, strict=True)))
-    return {str(name) for (name,) in rows}
+    return Counter({str(name): int(count) for name, count in rows})
 
 
 def uncounted(writing: Writing, plans: Iterable[Plan]) -> dict[RunKey, KallistaError]:
@@ -158,21 +159,22 @@ def uncounted(writing: Writing, plans: Iterable[Plan]) -> dict[RunKey, KallistaE
 
 def let_go(writing: Writing, worker: WorkerKey, now: Micros) -> None:
     """Count nothing for a worker any more that has died."""
-    names = {str(name) for (name,) in writing.db.ask(_LET_GO, (worker,)) if name is not None}
+    rows = writing.db.ask(_LET_GO, (worker,))
+    names = Counter(str(name) for (name,) in rows if name is not None)
     if names:
         writing.db.tell(_COUNT_ALONE, (COUNTING,))
         follow(writing, names, now)
 
 
-def follow(writing: Writing, names: Collection[str], at: Micros) -> None:
-    """Of each pile that waits under these names, let the next line into the queue."""
+def follow(writing: Writing, names: Counter[str], at: Micros) -> None:
+    """Of each pile that waits under these names, let so many lines into the queue."""
     if names:
-        writing.db.tell(_FOLLOW, (sorted(names), at))
+        writing.db.tell(_FOLLOW, (names.keys(), names.values(), at))
         writing.changes()
 
 
 def follow_within(writing: Writing, within: RunKey, at: Micros) -> None:
-    """Let all that is held back of a tree be met by a claim of who works on nothing else."""
+    """Let what there is room for of a tree be met by a claim of who works on nothing else."""
     writing.db.tell(_COUNT_ALONE, (COUNTING,))
     if writing.db.ask(_HELD_OF_TREE, (within, at)):
         writing.changes(concerns_others=False)

@@ -208,6 +208,9 @@ def _pick_tasks(
         tasks += passed
         if len(passed) == len(picked):
             return tasks, left, True
+        if request.within is not None:  # there is still room for others
+            follow_within(writing, request.within, request.now)
+            of_tasks = [pile for pile in _piles(writing.db, request) if pile.type != WAKE]
     return tasks, None, False
 
 

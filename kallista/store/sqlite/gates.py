@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, cast
 
 import apsw
@@ -98,14 +99,14 @@ def _write(
     follow(writing, admission.followed, now)
 
 
-def open_gates(writing: Writing, run: RunKey, steps: Iterable[int]) -> set[str]:
+def open_gates(writing: Writing, run: RunKey, steps: Iterable[int]) -> Counter[str]:
     """Count steps no more, and drop all that waits to be taken up of them.
 
     Returns:
-        The names under which others come next.
+        Under which names others come next, and how many.
     """
     db = writing.db
-    names: set[str] = set()
+    names: Counter[str] = Counter()
     for step in steps:
         place = (run, step)
         was_held = db.execute(_DROP_HELD_LINE, place).get is not None
@@ -113,7 +114,7 @@ def open_gates(writing: Writing, run: RunKey, steps: Iterable[int]) -> set[str]:
         db.execute(_DROP_LAID_LINE, place)
         db.execute(_DROP_WISH, place)
         if not was_held:
-            names |= {name for name, spacing, worker in rows if not spacing or worker is None}
+            names.update(name for name, spacing, worker in rows if not spacing or worker is None)
     return names
 
 
@@ -145,22 +146,22 @@ def check_begun(writing: Writing, plan: Plan) -> None:
 def let_go(writing: Writing, worker: WorkerKey, now: Micros) -> None:
     """Count nothing for a worker any more that has died."""
     rows: Any = writing.db.execute(_LET_GO, (worker,)).fetchall()
-    follow(writing, {name for name, spacing in rows if not spacing}, now)
+    follow(writing, Counter(name for name, spacing in rows if not spacing), now)
 
 
-def follow(writing: Writing, names: Collection[str], at: Micros) -> None:
-    """Of each pile that waits under these names, let the next line into the queue."""
+def follow(writing: Writing, names: Counter[str], at: Micros) -> None:
+    """Of each pile that waits under these names, let so many lines into the queue."""
     db = writing.db
-    for name in sorted(names):
+    for name, count in sorted(names.items()):
         pile: Any = ""
         while (pile := db.execute(_NEXT_PILE, (name, pile)).get) is not None:
-            head: Any = db.execute(_HEAD_OF_PILE, (name, pile)).fetchone()
-            _lay_back(db, (name, *head), at)
+            for head in db.execute(_HEAD_OF_PILE, (name, pile, count)).fetchall():
+                _lay_back(db, (name, *head), at)
             writing.concerns_others = True
 
 
 def follow_within(writing: Writing, within: RunKey, at: Micros) -> None:
-    """Let all that is held back of a tree be met by a claim of who works on nothing else.
+    """Let what there is room for of a tree be met by a claim of who works on nothing else.
 
     Another tree's line may be next, and nobody there who would take it.
     """
@@ -180,7 +181,7 @@ def _lay_back(db: apsw.Connection, row: Row, at: Micros) -> None:
     db.execute(_FOLLOW, values)
 
 
-def delete_gates(writing: Writing, run: RunKey) -> set[str]:
-    """Forget a run that is deleted; returns the names under which others come next."""
+def delete_gates(writing: Writing, run: RunKey) -> Counter[str]:
+    """Forget a run that is deleted; returns under which names others come next."""
     steps = {cast(int, step) for (step,) in writing.db.execute(_GATED_STEPS, (run,))}
     return open_gates(writing, run, sorted(steps))

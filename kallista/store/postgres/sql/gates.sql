@@ -59,7 +59,8 @@ SET ready_at = excluded.ready_at, number = excluded.number, spacing = excluded.s
 
 -- name: open_gates
 -- The steps are counted no more, and nothing waits to be taken up of them: no line, wherever it lies,
--- and no wish. Tells under which names others come next: not those of lines that were held back.
+-- and no wish. Tells under which names others come next, and how many: none for lines that were held
+-- back.
 WITH places AS MATERIALIZED (
     SELECT * FROM unnest(:run::bigint[], :step::bigint[]) AS p (run, step)
 ),
@@ -78,9 +79,10 @@ opened AS (
     DELETE FROM gates AS g USING places AS p WHERE g.run = p.run AND g.step = p.step
     RETURNING g.run, g.step, g.name, g.spacing, g.worker
 )
-SELECT DISTINCT o.name FROM opened AS o
+SELECT o.name, count(*) FROM opened AS o
 WHERE (o.spacing = 0 OR o.worker IS NULL)
-  AND NOT EXISTS (SELECT 1 FROM held WHERE held.run = o.run AND held.step = o.step);
+  AND NOT EXISTS (SELECT 1 FROM held WHERE held.run = o.run AND held.step = o.step)
+GROUP BY o.name;
 
 -- name: holds_gates
 -- Those steps that are counted for a worker, as they have to be before their attempts begin, and stay
@@ -97,14 +99,14 @@ UPDATE gates SET worker = NULL WHERE worker = :worker::bigint
 RETURNING CASE WHEN spacing = 0 THEN name END;
 
 -- name: follow
--- Of each pile that waits under these names the next comes into the queue, behind what has become due
--- meanwhile: so keys take turns. It lies where its run's owner looks, or with everybody. Of a rate, it
+-- Of each pile that waits under these names so many come into the queue, behind what has become due
+-- meanwhile: so keys take turns. Each lies where its run's owner looks, or with everybody. Of a rate, it
 -- is due when the next may begin. Piles are found by skipping from one to the next.
-WITH RECURSIVE piles (name, pile) AS (
-    SELECT n.name, (SELECT min(h.pile) FROM held_lines AS h WHERE h.name = n.name)
-    FROM unnest(:names::text[]) AS n (name)
+WITH RECURSIVE piles (name, count, pile) AS (
+    SELECT n.name, n.count, (SELECT min(h.pile) FROM held_lines AS h WHERE h.name = n.name)
+    FROM unnest(:names::text[], :counts::bigint[]) AS n (name, count)
     UNION ALL
-    SELECT p.name,
+    SELECT p.name, p.count,
            (SELECT min(h.pile) FROM held_lines AS h WHERE h.name = p.name AND h.pile > p.pile)
     FROM piles AS p WHERE p.pile IS NOT NULL
 ),
@@ -114,7 +116,7 @@ heads AS MATERIALIZED (
     CROSS JOIN LATERAL (
         SELECT l.run, l.step, l.type, l.rank, l.ready_at FROM held_lines AS l
         WHERE l.name = p.name AND l.pile = p.pile
-        ORDER BY l.turn, l.rank, l.ready_at, l.run, l.step LIMIT 1
+        ORDER BY l.turn, l.rank, l.ready_at, l.run, l.step LIMIT p.count
     ) AS h
     WHERE p.pile IS NOT NULL
 ),
@@ -131,15 +133,30 @@ ORDER BY 1, 2, 3, 4, 5, 6
 ON CONFLICT DO NOTHING;
 
 -- name: held_of_tree
--- What is held back of one tree comes into the queue, for who works on nothing else: another tree's
--- line may be next, and nobody there who would take it.
+-- What is held back of one tree comes into the queue as far as there is room for it, of a rate the next
+-- one, for who works on nothing else: another tree's line may be next, and nobody there who would take
+-- it.
 WITH RECURSIVE tree (key) AS (
-    SELECT :within::bigint
+    SELECT :within::bigint WHERE EXISTS (SELECT 1 FROM held_lines)
     UNION ALL
     SELECT q.run FROM tree AS t JOIN requests AS q ON q.parent = t.key
 ),
+counted (name, held) AS MATERIALIZED (
+    SELECT name, count(*) FROM gates WHERE worker IS NOT NULL GROUP BY name
+),
+lines AS MATERIALIZED (
+    SELECT h.name, h.run, h.step, g.number, g.spacing, row_number() OVER (
+        PARTITION BY h.name, h.pile ORDER BY h.turn, h.rank, h.ready_at, h.run, h.step
+    ) AS place
+    FROM tree AS t
+    JOIN held_lines AS h ON h.run = t.key
+    JOIN gates AS g ON g.run = h.run AND g.step = h.step AND g.name = h.name
+),
 back AS (
-    DELETE FROM held_lines AS l USING tree AS t WHERE l.run = t.key
+    DELETE FROM held_lines AS l
+    USING lines AS n LEFT JOIN counted AS c ON c.name = n.name
+    WHERE l.run = n.run AND l.step = n.step
+      AND n.place <= CASE WHEN n.spacing > 0 THEN 1 ELSE n.number - coalesce(c.held, 0) END
     RETURNING l.name, l.run, l.step, l.type, l.rank, l.ready_at
 )
 INSERT INTO queue (holder, type, rank, ready_at, run, step)

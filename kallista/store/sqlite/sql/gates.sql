@@ -68,9 +68,9 @@ UPDATE gates SET worker = NULL WHERE worker = :worker RETURNING name, spacing;
 SELECT min(pile) FROM held_lines WHERE name = :name AND pile > :after;
 
 -- name: head_of_pile
--- Who comes next; the order was fixed when each was held back.
+-- Who come next; the order was fixed when each was held back.
 SELECT run, step, type, rank, ready_at FROM held_lines WHERE name = :name AND pile = :pile
-ORDER BY turn, rank, ready_at, run, step LIMIT 1;
+ORDER BY turn, rank, ready_at, run, step LIMIT :count;
 
 -- name: follow
 -- It comes behind what has become due meanwhile: so keys take turns. It lies where its run's owner
@@ -82,14 +82,27 @@ SELECT CASE WHEN kind = 'process' AND substr(:type, -1) <> '!' THEN -1 ELSE coal
 FROM runs WHERE key = :run;
 
 -- name: held_of_tree
--- What is held back of one tree, for who works on nothing else.
+-- What is held back of one tree, as far as there is room for it, for who works on nothing else; of a
+-- rate the next one.
 WITH RECURSIVE found (key) AS (
-    VALUES (:within)
+    SELECT :within WHERE EXISTS (SELECT 1 FROM held_lines)
     UNION ALL
     SELECT r.key FROM found AS d CROSS JOIN runs AS r ON r.parent = d.key
 )
-SELECT h.name, h.run, h.step, h.type, h.rank, h.ready_at
-FROM found AS d CROSS JOIN held_lines AS h ON h.run = d.key;
+SELECT x.name, x.run, x.step, x.type, x.rank, x.ready_at
+FROM (
+    SELECT h.*, g.number, g.spacing, row_number() OVER (
+        PARTITION BY h.name, h.pile ORDER BY h.turn, h.rank, h.ready_at, h.run, h.step
+    ) AS place
+    FROM found AS d
+    CROSS JOIN held_lines AS h ON h.run = d.key
+    CROSS JOIN gates AS g ON g.run = h.run AND g.step = h.step AND g.name = h.name
+) AS x
+WHERE CASE
+    WHEN x.place = 1 AND x.spacing > 0 THEN true
+    WHEN x.place > x.number OR x.spacing > 0 THEN false
+    ELSE x.place + (SELECT count(*) FROM gates WHERE name = x.name AND worker IS NOT NULL) <= x.number
+END;
 
 -- name: gates_of_run
 -- What the steps of a run have to pass, or are counted under, and under what they are held back.
