@@ -15,7 +15,7 @@ from kallista.errors import StateError
 def is_used_up(draft: Draft) -> bool:
     """Whether a budget that holds for the run is used up, as far as is known."""
     budget = draft.run.budget
-    return budget is not None and not budget.allow
+    return budget is not None and not budget.raised(dict(draft.budget)).allow
 
 
 def why_paused(draft: Draft) -> Mapping[str, Json]:
