@@ -215,7 +215,7 @@ class Explainer:
         if not used_up:
             return ""
         told = ", ".join(line.share.told(line.unit) for line in used_up)
-        whose = "its budget" if used_up[0].run == record.id else f"that of {used_up[0].run!r}"
+        whose = "its budget" if used_up[0].run == record.id else f"the budget of {used_up[0].run!r}"
         return f": {whose} is used up, {told}; resume {used_up[0].run!r} with a higher one"
 
     async def _dependencies(

@@ -103,6 +103,22 @@ async def test_what_has_begun_last_ends_the_run(any_world: World) -> None:
     assert model.asked == ["a0", "a1", "a0", "a0", "a0"]
 
 
+async def test_a_budget_that_is_not_used_up_is_not_raised_in_silence(any_world: World) -> None:
+    """Who raises it too early is told so; the same raise once more is a repeat, and harmless."""
+    model = Model()
+    app = await any_world.app(model.ask)
+    elsewhere = await any_world.app(worker=False)
+    wait = {"id": "wait", "type": "sleep", "seconds": 60}
+    await started(app, [*asks(2), wait], budget={"usd": 3})
+    await any_world.settle()
+    for manager in (app.workflow_manager, elsewhere.workflow_manager):
+        await manager.resume_workflow("w", budget={"usd": 50})
+        await any_world.settle()
+        assert await manager.get_workflow_status("w") == "RUNNING"
+        with pytest.raises(StateError, match="RUNNING, so resume does not fit"):
+            await manager.resume_workflow("w", budget={"usd": 60})
+
+
 async def test_a_tree_has_one_budget(any_world: World) -> None:
     """What children spend counts for their parents; all of them stop, and go on together."""
     model = Model()

@@ -35,6 +35,13 @@ def why_paused(draft: Draft) -> Mapping[str, Json]:
     return {"reason": f"{whose} is used up: {told}", "budget": data}
 
 
+def is_raise(draft: Draft, command: Command) -> bool:
+    """Whether a command brings limits that are others than the run's."""
+    budget = draft.run.budget
+    has = {} if budget is None else {unit: share.limit for unit, share in budget.own.items()}
+    return any(has.get(unit) != limit for unit, limit in command.budget.items())
+
+
 def raise_budget(draft: Draft, command: Command) -> None:
     """Let a run that is to go on have a higher budget, if it is given one.
 
