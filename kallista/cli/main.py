@@ -135,7 +135,7 @@ def explain(
     output: OutputOption = Format.TEXT,
 ) -> None:
     """Say why a run or schedule is where it is, and what it waits for."""
-    from kallista.cli.output import print_json
+    from kallista.cli.output import one_line, print_json
     from kallista.cli.tree import explanations
     from kallista.cli.waits import wait_lines
 
@@ -145,7 +145,7 @@ def explain(
         print_json(told[0])
     else:
         for explanation in told:
-            print(explanation)
+            print(one_line(str(explanation)))
             for line in wait_lines(explanation):
                 print(line)
 
@@ -157,14 +157,14 @@ def replay(
     output: OutputOption = Format.TEXT,
 ) -> None:
     """Follow the history of a run, and say whether it leads to where the run is."""
-    from kallista.cli.output import print_json
+    from kallista.cli.output import one_line, print_json
 
     session = Session(store, output)
     told = session.ask(lambda app: app.workflow_manager.replay(id))
     if session.as_json:
         print_json(told)
     else:
-        print(told)
+        print(one_line(str(told)))
     if not told.agrees:
         raise typer.Exit(FAILED)
 

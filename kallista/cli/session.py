@@ -212,6 +212,7 @@ def guarded(command: typer.Typer, arguments: Sequence[str] | None = None) -> int
         arguments: What was typed after the program's name; None: the program's own.
     """
     typed = sys.argv[1:] if arguments is None else arguments
+    _open_what_is_closed()
     _let_everything_be_printed()
     try:
         code: object = command(args=list(typed), prog_name="kallista", standalone_mode=False)
@@ -228,6 +229,13 @@ def guarded(command: typer.Typer, arguments: Sequence[str] | None = None) -> int
     except Exception as error:
         return _tell_surprise(error, as_json=_wants_json(typed))
     return code if isinstance(code, int) else OK
+
+
+def _open_what_is_closed() -> None:
+    """Whoever starts a program without these streams reads nothing, and types nothing."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115
 
 
 def _let_everything_be_printed() -> None:

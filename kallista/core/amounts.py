@@ -17,6 +17,9 @@ ONE: Final = 1_000_000_000
 MOST: Final = 1_000_000_000 * ONE
 """The largest amount that can be spent at once, or be a budget."""
 
+COUNTED: Final = 8 * MOST
+"""Up to where a budget counts exactly what is spent of it; stores keep 64 bits."""
+
 
 def read_amount(value: object) -> int:
     """An amount in billionths.
@@ -32,12 +35,12 @@ def read_amount(value: object) -> int:
         raise UsageError(f"an amount is a number, or a text like '0.12', not {value!r}")
     try:
         amount = Decimal(repr(value) if isinstance(value, float) else value)
-        billionths = round(amount * ONE)
-    except (InvalidOperation, ValueError, OverflowError):
+        is_within = 0 <= amount <= MOST // ONE
+    except (InvalidOperation, ValueError):
         raise UsageError(f"an amount is a number, or a text like '0.12', not {value!r}") from None
-    if not 0 <= billionths <= MOST:
-        raise UsageError(f"an amount is from 0 to {MOST // ONE:,}, not {value!r}")
-    return billionths
+    if not is_within:
+        raise UsageError(f"an amount is from 0 to {MOST // ONE:,}, not {amount:.12g}")
+    return round(amount * ONE)
 
 
 def exact(billionths: int) -> Decimal:
@@ -96,6 +99,11 @@ class Budgets(Struct, frozen=True, gc=False):
 
     own: Mapping[str, Share]
     above: tuple[RunId, str, Share] | None = None
+
+    def raised(self, limits: Mapping[str, int]) -> Budgets:
+        """The same with other limits of its own."""
+        own = {unit: Share(it.spent, limits.get(unit, it.limit)) for unit, it in self.own.items()}
+        return Budgets(own, self.above)
 
     @property
     def used_up(self) -> Mapping[str, Share]:

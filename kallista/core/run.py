@@ -414,6 +414,8 @@ class Draft:
         if self.blockers is not None:
             for position, count in self.blockers.items():
                 run.blockers[position] = count
+        if self.budget and run.budget is not None:
+            run.budget = run.budget.raised(dict(self.budget))
         if self.outputs is not None:
             run.outputs.update(self.outputs)
         if self.items is not None:

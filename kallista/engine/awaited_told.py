@@ -41,7 +41,7 @@ class AwaitedTold:
         return {
             id: await self._story(id, there.get(id), state)
             for id, state in states.items()
-            if verdict_on(state, definition.policy_on(id)) is not Verdict.GO_ON
+            if verdict_on(state, definition.policy_on(id)) is Verdict.WAIT
         }
 
     async def _story(self, id: RunId, head: RunRecord | None, state: ProcessStatus | None) -> str:

@@ -19,10 +19,10 @@ from kallista.core.types import Json, Micros, RunId, RunKey
 from kallista.engine.active import DefinitionCache
 from kallista.engine.facts import Facts
 from kallista.engine.heartbeats import Hearing
+from kallista.engine.nowhere import nothing
 from kallista.engine.promises import HISTORY_PAGE, Promises
 from kallista.engine.retention import Purger
 from kallista.engine.snapshots import SnapshotBuilder
-from kallista.errors import NotFoundError
 from kallista.store.port import BrokenLink, Store
 
 EXPORT_FORMAT: Final = 1
@@ -254,7 +254,7 @@ class StoreCare:
         """
         record = await self._store.load(RunId(id)) if may_exist(id) else None
         if record is None:
-            raise NotFoundError(f"no run has the id {id!r}; list shows those that exist")
+            raise await nothing(self._store, "run", id)
         history: list[Json] = []
         while page := await self._store.history(record.key, len(history), HISTORY_PAGE):
             history += [self._snapshots.event(record, event).to_dict() for event in page]

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 from kallista.core.commands import AttemptEnded, Command, Verb
 from kallista.core.definitions import Definition, Phase
-from kallista.core.durations import to_datetime
 from kallista.core.encoding import definition_hash
 from kallista.core.events import Heartbeat
 from kallista.core.handlers import Handlers
@@ -59,6 +58,7 @@ from kallista.engine.firings import Firings
 from kallista.engine.heartbeats import Hearing, Heartbeats
 from kallista.engine.knowledge import Knowledge
 from kallista.engine.notices import Notices
+from kallista.engine.nowhere import nothing
 from kallista.engine.paging import checked_limit, checked_statuses, cursor_of, read_cursor
 from kallista.engine.people import People
 from kallista.engine.port import ForkRequest, ListRequest, Outside, RunRequest, Schedules
@@ -729,7 +729,7 @@ class EmbeddedEngine:
         schedule = await self._store.schedule(ScheduleId(id)) if may_exist(id) else None
         if schedule is not None:
             return await self._explainer.schedule(schedule)
-        raise await self._nothing("run or schedule", id)
+        raise await nothing(self._store, "run or schedule", id)
 
     async def replay(self, id: str) -> Replay:
         """What the history of a run leads to."""
@@ -749,26 +749,16 @@ class EmbeddedEngine:
     async def _any_record(self, id: str) -> RunRecord:
         record = await self._find(id)
         if record is None:
-            raise await self._nothing("run", id)
+            raise await nothing(self._store, "run", id)
         return record
 
     async def _record(self, kind: RunKind, id: RunId) -> RunRecord:
         record = await self._find(id)
         if record is None:
-            raise await self._nothing(kind.value, id)
+            raise await nothing(self._store, kind.value, id)
         if record.kind is not kind:
             raise NotFoundError(f"no {kind} has the id {id!r}; it belongs to a {record.kind}")
         return record
-
-    async def _nothing(self, what: str, id: str) -> NotFoundError:
-        tombstone = await self._store.tombstone(RunId(id)) if may_exist(id) else None
-        if tombstone is not None:
-            at = to_datetime(tombstone.deleted_at)
-            return NotFoundError(
-                f"{tombstone.kind} {id!r} was deleted at {at:%Y-%m-%d %H:%M:%S} UTC;"
-                f" it was {tombstone.status}"
-            )
-        return NotFoundError(f"no {what} has the id {id!r}; list shows those that exist")
 
     # schedules
 

@@ -215,17 +215,21 @@ class Explainer:
         if not used_up:
             return ""
         told = ", ".join(line.share.told(line.unit) for line in used_up)
-        whose = "its budget" if used_up[0].run == record.id else f"that of {used_up[0].run!r}"
+        whose = "its budget" if used_up[0].run == record.id else f"the budget of {used_up[0].run!r}"
         return f": {whose} is used up, {told}; resume {used_up[0].run!r} with a higher one"
 
     async def _dependencies(
         self, record: RunRecord, definition: Definition, what: str
     ) -> Explanation:
         missing = await self._awaited_told.missing(definition)
-        told = " and for ".join(missing.values()) or "a worker to look at it"
-        said = self._said(
-            record, f"{what} waits for process {told}", "waits_for_process", list(missing)
-        )
+        if missing:
+            sentence = f"{what} waits for process {' and for '.join(missing.values())}"
+            said = self._said(record, sentence, "waits_for_process", list(missing))
+        else:
+            is_alive = any(worker.alive for worker in await self._store.workers())
+            nobody = "" if is_alive else "; none is alive"
+            sentence = f"{what} waits for a worker to look at it{nobody}"
+            said = self._said(record, sentence, "waits_for_worker")
         return replace(said, dependencies=await self._awaited_told.tree(record.id, definition))
 
     async def _finished(self, record: RunRecord, definition: Definition, what: str) -> Explanation:

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Final
 
+from kallista.core.amounts import COUNTED
 from kallista.core.decide.order import stands_behind
 from kallista.core.definitions import ChildSpec, Definition, MapSpec, Phase, TaskSpec
 from kallista.core.dependencies import Verdict, standing
@@ -94,7 +95,7 @@ class Promises:
             yield "what is listed of its failures is not what its history tells of them"
         spent = await self._store.spent(record.key) if definition.budget else {}
         for line in await self._store.budgets(record.key) if definition.budget else ():
-            if line.run == record.id and line.share.spent < spent.get(line.unit, 0):
+            if line.run == record.id and line.share.spent < min(spent.get(line.unit, 0), COUNTED):
                 yield f"less of its budget of {line.unit!r} counts as spent than it has spent"
         if definition.asks:
             async for problem in self._inbox(record, definition):

@@ -18,7 +18,8 @@ from kallista.core.snapshots import Snapshot
 from kallista.core.states import RunKind
 from kallista.core.types import Micros, RunId, StepId
 from kallista.engine.active import DefinitionCache
-from kallista.errors import NotFoundError, UsageError
+from kallista.engine.nowhere import nothing
+from kallista.errors import UsageError
 from kallista.store.port import FailedStep, FailureFilter, SpendingFilter, Store
 
 MOST_EXAMPLES: Final = 100
@@ -185,7 +186,7 @@ class Reports:
         """
         record = await self._store.load(RunId(run_id)) if may_exist(run_id) else None
         if record is None:
-            raise NotFoundError(f"no run has the id {run_id!r}; list shows those that exist")
+            raise await nothing(self._store, "run", run_id)
         spent = await self._store.spent(record.key)
         return {unit: exact(amount) for unit, amount in spent.items()}
 

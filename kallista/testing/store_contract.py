@@ -1463,11 +1463,12 @@ class StoreContract(ABC):
 
     @pytest.mark.anyio
     async def test_no_sum_is_too_large(self, store: Store) -> None:
-        """Of many large amounts neither."""
-        run = await made(store, new_run())
+        """Of many large amounts neither, and whoever has a budget is beyond it."""
+        run = await made(store, replace(new_run(), budget=(("t", 10**18),)))
         most = 10**18
         await store.spend([Spent(run.key, 0, 1, n, "t", most, BUILD, NOW) for n in range(20)])
         assert await store.spent(run.key) == {"t": 20 * most}
+        assert (await store.budgets(run.key))[0].share.is_used_up
         gone = await found(store, "run")
         await store.commit(finished(gone))
         await store.delete_run(gone.key, gone.version + 1, NOW)

@@ -242,6 +242,17 @@ def test_what_is_asked_wrongly_is_told_to_people_and_programs(typed: Typist) -> 
         assert told in told_as_data.error["message"], words
 
 
+def test_what_a_task_has_said_reaches_no_terminal_as_it_is(folder: Path, typed: Typist) -> None:
+    """Its message may hold anything: one line of it is told, and nothing that moves a cursor."""
+    raising = r"raise ValueError('no\x1b[2J\n\x07end')"
+    rude = {"type": "python", "function": "builtins:exec", "args": [raising]}
+    text = json.dumps({"kind": "workflow", "id": "rude", "tasks": [rude]})
+    assert typed("run", written(folder, text)).code == 1
+    for words in (("explain", "rude"), ("workflow", "show", "rude"), ("failures",)):
+        assert all(char.isprintable() or char == "\n" for char in typed(*words).out), words
+    assert len(typed("explain", "rude").out.splitlines()) == 1
+
+
 def test_without_a_store_nothing_is_made(folder: Path, typed: Typist) -> None:
     """Looking for a run where there is no store says so, and leaves the folder as it is."""
     for words in (("workflow", "list"), ("doctor",), ("explain", "x"), ("task", "cancel", "x")):

@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 from cli_support import HELLO, Typed, Typist, program, read_until, written
 
+from kallista.cli.main import app
+from kallista.cli.session import guarded
 from kallista.engine.embedded import EmbeddedEngine
 
 IN_FLIGHT = f"""\
@@ -203,3 +205,17 @@ def test_an_odd_terminal_gets_what_it_can_show(encoding: str, folder: Path, type
     assert "greeting" in shown.out
     with program(folder, "workflow", "show", "hello", "-o", "json", env=env) as running:
         assert json.loads(ended(running).out)["inputs"]["name"] == name
+
+
+def test_a_program_without_streams_is_served(
+    folder: Path, typed: Typist, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a service or a window may start it: nothing is printed, nothing can be confirmed."""
+    assert typed("run", written(folder, HELLO)).code == 0
+    for name in ("stdin", "stdout", "stderr"):
+        monkeypatch.setattr(sys, name, None)
+    assert guarded(app, ("workflow", "list")) == 0
+    assert guarded(app, ("workflow", "delete", "nobody")) == 2
+    assert guarded(app, ("workflow", "cancel", "--status", "COMPLETED")) == 2
+    for stream in (sys.stdin, sys.stdout, sys.stderr):
+        stream.close()

@@ -127,6 +127,9 @@ async def test_an_export_holds_all_that_is_known(any_world: World) -> None:
     assert task["run"]["kind"] == "task"
     with pytest.raises(NotFoundError, match="no run has the id 'nobody'"):
         await app.store.export("nobody")
+    await app.workflow_manager.delete_workflow("failed")
+    with pytest.raises(NotFoundError, match="'failed' was deleted at .* it was FAILED"):
+        await app.store.export("failed")
 
 
 Harm = Callable[[MemoryWorld, RunRecord], Any]

@@ -398,3 +398,16 @@ async def test_explain_tells_the_whole_story(any_world: World) -> None:
         ("extra", None, "skip", "top", 1),
     ]
     assert (await app.orchestrator.explain("base")).awaited_by == ("mid",)
+
+
+@pytest.mark.parametrize("policy", ["skip", "fail"])
+async def test_explain_asks_for_a_worker_where_nothing_else_is_waited_for(
+    any_world: World, policy: str
+) -> None:
+    """What it waited for has ended, and nobody is there to go on with it, or to let it fail."""
+    app = await any_world.app(Shop().work, worker=False)
+    await begin(app, process("base"), process("top", [{"process": "base", "on_failure": policy}]))
+    await app.orchestrator.cancel_process("base")
+    said = await app.orchestrator.explain("top")
+    assert said.sentence == "Process 'top' waits for a worker to look at it; none is alive."
+    assert (said.reason, said.waits_for) == ("waits_for_worker", ())

@@ -82,6 +82,43 @@ async def test_a_used_up_budget_pauses_the_run_before_its_next_task(any_world: W
     assert resumed.data == {"reason": "it is worth it", "budget": {"usd": "5.5"}}
 
 
+async def test_what_has_begun_last_ends_the_run(any_world: World) -> None:
+    """Nothing is to begin any more, so nothing is held; but where it is tried again, it is."""
+    model = Model()
+    app = await any_world.app(model.ask)
+    manager = app.workflow_manager
+    await started(app, asks(2), budget={"usd": 4})
+    await any_world.settle()
+    assert await manager.get_workflow_status("w") == "COMPLETED"
+    model.fails = 2
+    last = asks(1, retry={"max_attempts": 3, "delay": 0})
+    await manager.create_workflow("again", last, {"budget": {"usd": 2}}, workflow_id="again")
+    await manager.start_workflow("again")
+    await any_world.settle()
+    assert await manager.get_workflow_status("again") == "PAUSED"
+    assert model.asked == ["a0", "a1", "a0"]
+    await manager.resume_workflow("again", budget={"usd": 5})
+    await any_world.settle()
+    assert (await manager.get_workflow("again")).ok
+    assert model.asked == ["a0", "a1", "a0", "a0", "a0"]
+
+
+async def test_a_budget_that_is_not_used_up_is_not_raised_in_silence(any_world: World) -> None:
+    """Who raises it too early is told so; the same raise once more is a repeat, and harmless."""
+    model = Model()
+    app = await any_world.app(model.ask)
+    elsewhere = await any_world.app(worker=False)
+    wait = {"id": "wait", "type": "sleep", "seconds": 60}
+    await started(app, [*asks(2), wait], budget={"usd": 3})
+    await any_world.settle()
+    for manager in (app.workflow_manager, elsewhere.workflow_manager):
+        await manager.resume_workflow("w", budget={"usd": 50})
+        await any_world.settle()
+        assert await manager.get_workflow_status("w") == "RUNNING"
+        with pytest.raises(StateError, match="RUNNING, so resume does not fit"):
+            await manager.resume_workflow("w", budget={"usd": 60})
+
+
 async def test_a_tree_has_one_budget(any_world: World) -> None:
     """What children spend counts for their parents; all of them stop, and go on together."""
     model = Model()
@@ -172,7 +209,11 @@ async def test_what_runs_at_the_end_is_not_stopped(world: World) -> None:
     model = Model()
     app = await world.app(model.ask)
     undo = {"type": "ask", "usd": 10}
-    tasks = [{**asks(1)[0], "compensate": undo}, {"id": "x", "type": "ask", "usd": 10}]
+    tasks = [
+        {"id": "bought", "type": "ask", "compensate": undo},
+        {"id": "x", "type": "ask", "usd": 10},
+        *asks(1),
+    ]
     await started(app, tasks, budget={"usd": 5}, **{"finally": [{"id": "end", "type": "ask"}]})
     await world.settle()
     await app.workflow_manager.cancel_workflow("w", rollback=True)
@@ -207,6 +248,9 @@ async def test_a_wrong_amount_fails_its_attempt(world: World) -> None:
     await app.scheduler.schedule_task("t", {"type": "ask", "usd": "NaN"})
     await world.settle()
     assert "an amount is a number" in str((await app.scheduler.get_task("t")).error)
+    await app.scheduler.schedule_task("huge", {"type": "ask", "usd": "1e999999"})
+    await world.settle()
+    assert "an amount is from 0 to" in str((await app.scheduler.get_task("huge")).error)
     with pytest.raises(UsageError, match="summed up by run"):
         await app.reports.spending("color")
 

@@ -14,7 +14,7 @@ from kallista.core.commands import (
 )
 from kallista.core.decide.asking import ask
 from kallista.core.decide.capacity import Capacity
-from kallista.core.decide.commands import expire
+from kallista.core.decide.commands import expire, hold_for_budget
 from kallista.core.decide.expiry import is_expired
 from kallista.core.decide.failures import failure_data, poisonous, too_late
 from kallista.core.decide.lines import (
@@ -25,6 +25,7 @@ from kallista.core.decide.lines import (
     task_at,
     wake_entry_of,
 )
+from kallista.core.decide.spending import is_used_up
 from kallista.core.decide.turns import end_step, fail_step, launch, settle_after, start_attempt
 from kallista.core.json_text import from_json, to_json
 from kallista.core.outcomes import (
@@ -184,6 +185,9 @@ def _start_or_queue(
 ) -> None:
     """Try a step again whose moment is known and recorded."""
     if draft.state not in ACTIVE_RUN:
+        return
+    if draft.ending is None and is_used_up(draft):
+        hold_for_budget(draft, now)
         return
     task, step = task_at(draft, position), draft.step(position)
     free = ready_at <= now and not task.limits and not task.is_suspect(step.crashes)

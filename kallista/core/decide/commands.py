@@ -23,7 +23,13 @@ from kallista.core.decide.lines import (
     wake_entry_of,
 )
 from kallista.core.decide.redefinition import adopt, is_other
-from kallista.core.decide.spending import is_used_up, raise_budget, resumed, why_paused
+from kallista.core.decide.spending import (
+    is_raise,
+    is_used_up,
+    raise_budget,
+    resumed,
+    why_paused,
+)
 from kallista.core.decide.turns import end_step, settle
 from kallista.core.decide.winding import has_last_steps, is_given_up, is_ours, wind_up
 from kallista.core.definitions import Phase
@@ -86,7 +92,7 @@ def on_command(draft: Draft, command: Command, now: Micros, capacity: Capacity) 
         _roll_back_late(draft, command, now)
     elif verb is Verb.PAUSE and command.stop_clocks and state is _P.PAUSED:
         stop_clocks_late(draft, _why(command), now)
-    elif state not in _REPEATS[verb] or is_other(draft, command):
+    elif state not in _REPEATS[verb] or is_other(draft, command) or is_raise(draft, command):
         choice = ", ".join(possible(state)) or "delete"
         raise StateError(
             f"{draft.run.kind} {draft.run.id!r} is {state}, so {verb} does not fit;"

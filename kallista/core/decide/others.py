@@ -113,8 +113,13 @@ def on_parent_seen(draft: Draft, parent: ParentSeen, now: Micros, capacity: Capa
 
 
 def on_budget_seen(draft: Draft, seen: BudgetSeen, now: Micros, capacity: Capacity) -> None:
-    """Nothing is left of a budget: nothing begins any more, but for what is done at the end."""
-    if draft.state is _P.RUNNING and draft.ending is None and is_used_up(draft):
+    """Nothing is left of a budget: nothing begins any more, but for what is done at the end.
+
+    A run of which everything has begun need not be held: it ends by itself, and is held only if one
+    of its attempts comes to nothing.
+    """
+    main = draft.state is _P.RUNNING and draft.ending is None
+    if main and draft.in_flight < draft.unfinished and is_used_up(draft):
         hold_for_budget(draft, now)
 
 

@@ -15,7 +15,7 @@ from kallista.errors import StateError
 def is_used_up(draft: Draft) -> bool:
     """Whether a budget that holds for the run is used up, as far as is known."""
     budget = draft.run.budget
-    return budget is not None and not budget.allow
+    return budget is not None and not budget.raised(dict(draft.budget)).allow
 
 
 def why_paused(draft: Draft) -> Mapping[str, Json]:
@@ -33,6 +33,13 @@ def why_paused(draft: Draft) -> Mapping[str, Json]:
         for unit, share in shares.items()
     }
     return {"reason": f"{whose} is used up: {told}", "budget": data}
+
+
+def is_raise(draft: Draft, command: Command) -> bool:
+    """Whether a command brings limits that are others than the run's."""
+    budget = draft.run.budget
+    has = {} if budget is None else {unit: share.limit for unit, share in budget.own.items()}
+    return any(has.get(unit) != limit for unit, limit in command.budget.items())
 
 
 def raise_budget(draft: Draft, command: Command) -> None:

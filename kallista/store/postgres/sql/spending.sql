@@ -8,7 +8,8 @@ ON CONFLICT DO NOTHING
 RETURNING run;
 
 -- name: add_to_budgets
--- It counts for the run and for all above it; tells where nothing is left then.
+-- It counts for the run and for all above it; tells where nothing is left then. What is far
+-- beyond any budget is not counted exactly, for the number would become too large.
 WITH RECURSIVE above (key) AS (
     SELECT :run::bigint
     UNION ALL
@@ -18,7 +19,7 @@ held AS (
     SELECT run, unit FROM budgets
     WHERE unit = :unit::text AND run IN (SELECT key FROM above) ORDER BY run FOR UPDATE
 )
-UPDATE budgets AS b SET spent = b.spent + :amount::bigint
+UPDATE budgets AS b SET spent = least(b.spent, 8000000000000000000) + :amount::bigint
 FROM held AS h WHERE b.run = h.run AND b.unit = h.unit
 RETURNING b.run, b.spent >= b.most;
 

@@ -5,13 +5,14 @@ SELECT :run, :step, :attempt, :number, :unit, :amount, :type, :at, coalesce(root
 FROM runs WHERE key = :run;
 
 -- name: add_to_budgets
--- It counts for the run and for all above it; tells where nothing is left then.
+-- It counts for the run and for all above it; tells where nothing is left then. What is far
+-- beyond any budget is not counted exactly, for the number would become too large.
 WITH RECURSIVE above (key) AS (
     SELECT :run
     UNION ALL
     SELECT r.parent FROM above JOIN runs AS r ON r.key = above.key WHERE r.parent IS NOT NULL
 )
-UPDATE budgets SET spent = spent + :amount
+UPDATE budgets SET spent = min(spent, 8000000000000000000) + :amount
 WHERE unit = :unit AND run IN (SELECT key FROM above)
 RETURNING run, spent >= most;
 
