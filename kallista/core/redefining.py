@@ -151,7 +151,7 @@ def redefined(run: Run, definition: Definition) -> Run:
         run.id, definition, run.inputs, run.priority, run.head, [*run.steps, *new],
         dict(run.outputs), run.expires_at,
     )  # fmt: skip
-    other.items, other.inbox = run.items, run.inbox
+    other.items, other.inbox, other.budget = run.items, run.inbox, run.budget
     return other
 
 

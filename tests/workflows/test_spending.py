@@ -49,6 +49,26 @@ async def started(app: Kallista, tasks: list[dict[str, object]], **config: objec
     await app.workflow_manager.start_workflow("w")
 
 
+async def test_another_definition_brings_no_other_budget(any_world: World) -> None:
+    """A run that goes on with it is paused with its items, and with a higher one it completes."""
+    model = Model()
+    app = await any_world.app(model.ask)
+    manager, budget = app.workflow_manager, {"budget": {"usd": 2}}
+    items = {"id": "all", "type": "ask", "for_each": [1, 2], "max_parallel": 1}
+    await started(app, [items], **budget)
+    await any_world.settle()
+    await any_world.after(manager.cancel_workflow("w"))
+    await any_world.after(manager.define_workflow("w", [items, *asks(1)], budget))
+    await any_world.after(manager.retry_workflow("w", definition="current"))
+    await any_world.settle()
+    assert await manager.get_workflow_status("w") == "PAUSED"
+    assert len(model.asked) == 1
+    await any_world.after(manager.resume_workflow("w", budget={"usd": 10}))
+    await any_world.settle()
+    assert await manager.get_workflow_status("w") == "COMPLETED"
+    assert len(model.asked) == 3
+
+
 async def test_a_used_up_budget_pauses_the_run_before_its_next_task(any_world: World) -> None:
     """It says what was spent of what; with a higher one it goes on, and no task runs twice."""
     model = Model()
