@@ -147,7 +147,7 @@ _REFUSED_IN: Mapping[str, set[str]] = {
     "pause": {"PENDING", "COMPLETED", "FAILED", "CANCELLED"},
     "resume": {"PENDING", "COMPLETED", "FAILED", "CANCELLED"},
     "cancel": {"COMPLETED", "FAILED"},
-    "retry": {"PENDING", "PAUSED", "COMPLETED"},
+    "retry": {"PENDING", "PAUSED", "COMPLETED", "COMPENSATING"},
     "delete": {"PENDING", "WAITING", "RUNNING", "PAUSED", "COMPENSATING", *FINISHED_RUN},
 }
 """In which states a command may be refused; a delete also while attempts still end."""

@@ -320,6 +320,25 @@ async def test_finally_runs_again_at_the_next_end(any_world: World) -> None:
     assert agency.keys[2] != agency.keys[4]
 
 
+async def test_a_retry_is_not_lost_because_the_end_is_still_going_on(any_world: World) -> None:
+    """It is refused until the run has ended, for nothing would come of it."""
+    agency = Agency()
+    agency.hold("tell")
+    app = await any_world.app(agency.do)
+    manager = app.workflow_manager
+    last = [{"id": "tell", "type": "do", "value": "tell"}]
+    id = await manager.create_workflow("w", [BAD], {"finally": last})
+    await manager.start_workflow(id)
+    await any_world.settle()
+    with pytest.raises(StateError, match="still goes on; retry it when that is over"):
+        await any_world.after(manager.retry_workflow(id))
+    agency.held["tell"].set()
+    await any_world.after(manager.wait_workflow(id))
+    agency.broken.clear()
+    await any_world.after(manager.retry_workflow(id))
+    assert (await any_world.after(manager.wait_workflow(id))).ok
+
+
 async def test_a_child_that_was_rolled_back_fails_its_parent_once_more(world: World) -> None:
     """A retry of the parent ends instead of asking the child for ever."""
     agency = Agency()

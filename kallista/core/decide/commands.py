@@ -38,7 +38,7 @@ from kallista.core.json_text import to_json
 from kallista.core.outcomes import Failure
 from kallista.core.plan import WAKE, Entry
 from kallista.core.run import Draft
-from kallista.core.states import Ending, EventKind, ProcessStatus, TaskStatus
+from kallista.core.states import UNDOING, Ending, EventKind, ProcessStatus, TaskStatus
 from kallista.core.types import Json, JsonText, Micros
 from kallista.errors import StateError
 
@@ -92,6 +92,11 @@ def on_command(draft: Draft, command: Command, now: Micros, capacity: Capacity) 
         _roll_back_late(draft, command, now)
     elif verb is Verb.PAUSE and command.stop_clocks and state is _P.PAUSED:
         stop_clocks_late(draft, _why(command), now)
+    elif verb is Verb.RETRY and state is _P.COMPENSATING and draft.ending not in UNDOING:
+        raise StateError(
+            f"{draft.run.kind} {draft.run.id!r} is {state}: what is done at its end still goes on;"
+            " retry it when that is over"
+        )
     elif state not in _REPEATS[verb] or is_other(draft, command) or is_raise(draft, command):
         choice = ", ".join(possible(state)) or "delete"
         raise StateError(
