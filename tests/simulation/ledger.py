@@ -541,13 +541,8 @@ class Ledger:
     def _judge_same(self, record: RunRecord) -> None:
         """Nothing is created while the first of its key is the answer.
 
-        What is written long after it was asked for may come when the first has been forgotten.
+        What is written long after it was asked for may come when the time of the first is over.
         """
-        self._first = {
-            at: (run, until)
-            for at, (run, until) in self._first.items()
-            if at in self.state.same or until > record.created_at
-        }
         found = [(at, same) for at, (key, same) in self.state.same.items() if key == record.key]
         for at, same in found:
             run, until = self._first.get(at, (None, 0))
