@@ -273,8 +273,11 @@ def _do(
     which = cast("Which", {key: value for key, value in chosen.items() if value is not None})
     if id is None:
         _act_on_many(session, deed, which, told, yes=yes)
-    elif which or told.dry_run:
+    elif which:
         session.fail(UsageError(f"give an ID, or say which {deed.plural} are meant, not both"))
+    elif told.dry_run:
+        problem = f"--dry-run says which {deed.plural} are meant, and an ID says that already"
+        session.fail(UsageError(problem))
     else:
         act_on_one(
             session, deed.word, id, deed.verb, deed.done,

@@ -244,8 +244,17 @@ class Explainer:
         how = ""
         if state in ("FAILED", "CANCELLED"):
             how = _what_next(record, definition, self._now())
+        if how == _GOES_ON and record.parent is not None:
+            root = await self._root(record)
+            how = f"; retry {root!r} once it has failed, and this goes on with it"
         sentence = f"{what} is {state}{why}{_in_flight(record)}{how}"
         return self._said(record, sentence, "finished")
+
+    async def _root(self, record: RunRecord) -> RunId:
+        """The run that nobody has begun as a part of it."""
+        while record.parent is not None and (above := await self._store.load(record.parent[0])):
+            record = above
+        return record.id
 
     async def _running(self, record: RunRecord, definition: Definition, what: str) -> Explanation:
         """The most telling of its steps: executed, asleep, a child, or waiting for a worker."""
@@ -390,6 +399,9 @@ def _sign(name: str, said: Heartbeat, work: Work) -> str:
     return f"{name}{told}{also} was last heard of at {_shown(said.at)}{stopped}"
 
 
+_GOES_ON: Final = "; retry lets it go on"
+
+
 def _what_next(record: RunRecord, definition: Definition, now: Micros) -> str:
     """What a retry would do."""
     expires = definition.expires
@@ -401,7 +413,7 @@ def _what_next(record: RunRecord, definition: Definition, now: Micros) -> str:
         if spec.phase is Phase.UNDO and step.ended_at is not None
     ]
     if not any(step.attempt for step in undoing):
-        return "; retry lets it go on"
+        return _GOES_ON
     if all(step.passed for step in undoing):
         return "; what it had done is undone"
     return "; retry undoes what could not be undone"

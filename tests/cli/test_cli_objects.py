@@ -330,6 +330,8 @@ def test_many_are_commanded_at_once(folder: Path, typed: Typist) -> None:
         typed("run", written(folder, HELLO), "--detach", "--id", id)
     nothing = typed("workflow", "cancel")
     assert (nothing.code, "--tag, --name" in nothing.err) == (2, True)
+    of_one = typed("workflow", "cancel", "one", "--dry-run")
+    assert (of_one.code, "an ID says that already" in of_one.err) == (2, True)
     preview = typed("workflow", "cancel", "--name", "Hello", "--dry-run")
     assert preview.out.splitlines() == ["2 workflows match", "  two", "  one"]
     careful = typed("workflow", "cancel", "--name", "Hello")

@@ -367,6 +367,7 @@ async def test_a_child_is_retried_with_its_parent_and_not_alone(any_world: World
         with pytest.raises(StateError, match="is an item of 'each': retry 'p'"):
             await any_world.after(retry)
     assert (await any_world.after(manager.get_workflow("p/sub"))).status == "FAILED"
+    assert "retry 'p' once it has failed" in str(await any_world.after(manager.explain("p/sub")))
     await any_world.after(app.orchestrator.retry_process("p"))
     run = await any_world.after(app.orchestrator.wait_process("p"))
     assert run.results == {"sub": {"inner": "inner"}, "each": [{"inner": "inner"}]}
