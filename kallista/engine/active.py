@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -17,11 +16,9 @@ from kallista.core.plan import NewRun, lane
 from kallista.core.run import Run
 from kallista.core.states import FINISHED_RUN, HEARD, RunKind
 from kallista.core.types import Json, JsonText, RunKey, TaskType, WorkerKey
+from kallista.engine.heart import Heart
 from kallista.engine.mailbox import Item
 from kallista.store.port import RunRecord
-
-if TYPE_CHECKING:
-    from kallista.engine.heartbeats import Heart
 
 
 class ActiveRun(Struct, eq=False):

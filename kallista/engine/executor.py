@@ -35,7 +35,8 @@ from kallista.engine.active import ActiveRun
 from kallista.engine.alarm import TRY_AGAIN_AFTER
 from kallista.engine.clock import Clock, Timer, pass_by
 from kallista.engine.facts import Facts
-from kallista.engine.heartbeats import Heart, Heartbeats, Silence
+from kallista.engine.heart import Heart, Silence
+from kallista.engine.heartbeats import Heartbeats
 from kallista.engine.processes import ProcessPool
 from kallista.engine.slots import CLAIM_AHEAD, Slots
 from kallista.engine.spending import Ledger, Spending
