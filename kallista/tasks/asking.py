@@ -7,7 +7,7 @@ import ssl
 from datetime import UTC, datetime
 from email.message import Message
 from email.utils import parsedate_to_datetime
-from json import loads
+from json import dumps, loads
 from typing import Final, NoReturn
 
 from kallista.core.plain import shown
@@ -141,7 +141,9 @@ def _read(answer: Answer, body: bytes) -> dict[str, object]:
     name = kind.get_content_type()
     try:
         if body and (name == "application/json" or name.endswith("+json")):
-            return {"json": loads(body, parse_constant=_no_json)}
+            read = loads(body, parse_constant=_no_json)
+            dumps(read, ensure_ascii=False, allow_nan=False).encode()  # what cannot be kept raises
+            return {"json": read}
     except (ValueError, RecursionError):
         pass
     try:

@@ -118,7 +118,11 @@ class Request:
         Raises:
             UsageError: It is no URL that can be requested, or leaves the encrypted way.
         """
-        target = target_of(urljoin(self.target.url, location), None)
+        try:
+            url = urljoin(self.target.url, location)
+        except ValueError as error:
+            raise UsageError(f"url cannot be read: {error}") from None
+        target = target_of(url, None)
         if self.target.scheme == "https" and target.scheme == "http":
             raise UsageError("it leads from https to http, where everybody can read along")
         headers = self.headers

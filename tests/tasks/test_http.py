@@ -151,6 +151,8 @@ class TestAnswers:
             ("application/json", "text", b"{broken"),
             ("application/json", "text", b""),
             ("application/json", "text", b"NaN"),
+            ("application/json", "text", b'["half a character: \\udcff"]'),
+            ("application/json", "text", b"[1e999]"),
             ("text/plain; charset=iso-8859-1", "text", "ü".encode("latin-1")),
             ("text/plain; charset=no-such", "bytes", b"x"),
             ("image/png", "bytes", b"\x89PNG\xff"),
@@ -345,7 +347,9 @@ class TestRedirects:
             with pytest.raises(HttpRefusedError, match="http_allow"):
                 await answered(made, {"url": f"http://shop.test:{server.port}/"})
 
-    @pytest.mark.parametrize("away", ["file:///etc/passwd", "http://a:b@shop.test/", "http://a b/"])
+    @pytest.mark.parametrize(
+        "away", ["file:///etc/passwd", "http://a:b@shop.test/", "http://a b/", "http://[::"]
+    )
     async def test_a_redirect_to_something_else(self, away: str) -> None:
         """Only what could have been asked for is followed."""
         async with serving(answer(status=302, headers={"Location": away})) as server:
