@@ -223,7 +223,9 @@ class Driver:
         if record.head.started_at is not None:
             active.mailbox.append(LinesLost())  # a worker may have died with what it had claimed
         answer: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-        active.mailbox.append(Asked(command, answer, fresh=True))
+        # What was sent to it is read later than the run, which may have moved on by then.
+        fresh = not active.run.definition.asks
+        active.mailbox.append(Asked(command, answer, fresh))
         self._decide_first(active)
         return answer
 

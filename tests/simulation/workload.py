@@ -105,11 +105,13 @@ class Workload:
         return task
 
     def single(self, wait: float) -> Data:
-        """A task by itself, which is due after a wait and may be of use only for a while."""
+        """A task by itself, which is due after a wait, or else may be of use only for a while.
+
+        Both would be a contradiction once clocks are set back.
+        """
         task = self.task()
-        if self._luck.random() < 0.1:
-            longest_set_back = 15 if wait else 0  # it would be due only after it expires
-            task["expires_at"] = wait + longest_set_back + self._luck.choice((0.5, 3, 15))
+        if self._luck.random() < 0.15 and not wait:
+            task["expires_at"] = self._luck.choice((0.5, 3, 15))
         return task
 
     def _limit(self, task: Data) -> None:

@@ -502,10 +502,16 @@ class SlowStore(MemoryStore):
         return await super().inbox(run)
 
 
-async def test_a_signal_may_come_while_the_run_begins_to_wait_for_it(world: World) -> None:
-    """Who sends it has read the run before that, and what the run asks after it (seed 31238)."""
+@pytest.mark.parametrize("works", [False, True])
+async def test_a_signal_may_come_while_the_run_begins_to_wait_for_it(
+    world: World, works: bool
+) -> None:
+    """Who sends it has read the run before that, and what the run asks after it.
+
+    Seeds 31238 and 39084: by a program that only looks, or could drive the run itself.
+    """
     store = SlowStore(world.state)  # type: ignore[attr-defined]  # it is one in memory
-    sender = await world.app(worker=False, store=store)
+    sender = await world.app(worker=works, store=store, queues=["other"])
     await sender.scheduler.schedule_task("t", {"type": "wait_for_signal"})
     sending = asyncio.ensure_future(sender.workflow_manager.send_signal("t", "t", 7))
     await world.settle()
