@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -490,11 +491,14 @@ async def test_a_signal_and_a_driver_do_not_miss_each_other(any_world: World) ->
 
 
 class SlowStore(MemoryStore):
-    """What was sent to a run is read late."""
+    """What was sent to a run is read late, and what others write is not heard of."""
 
     def __init__(self, state: MemoryState) -> None:
         super().__init__(state)
         self.reads = asyncio.Event()
+
+    def listen(self, ring: Callable[[], None]) -> None:
+        """See the port."""
 
     async def inbox(self, run: RunKey) -> Inbox:
         """See the port."""
