@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -497,8 +496,9 @@ class SlowStore(MemoryStore):
         super().__init__(state)
         self.reads = asyncio.Event()
 
-    def listen(self, ring: Callable[[], None]) -> None:
+    def changed(self) -> bool:
         """See the port."""
+        return False
 
     async def inbox(self, run: RunKey) -> Inbox:
         """See the port."""
@@ -516,13 +516,14 @@ async def test_a_signal_may_come_while_the_run_begins_to_wait_for_it(
     """
     store = SlowStore(world.state)  # type: ignore[attr-defined]  # it is one in memory
     sender = await world.app(worker=works, store=store, queues=["other"])
-    await sender.scheduler.schedule_task("t", {"type": "wait_for_signal"})
-    sending = asyncio.ensure_future(sender.workflow_manager.send_signal("t", "t", 7))
+    await sender.workflow_manager.create_workflow("w", [PAID], workflow_id="w")
+    sending = asyncio.ensure_future(sender.workflow_manager.send_signal("w", "paid", 7))
     await world.settle()
     app = await world.app()
+    await app.workflow_manager.start_workflow("w")
     await world.settle()
-    assert await app.scheduler.get_task_status("t") is TaskStatus.WAITING
+    assert (await app.workflow_manager.get_workflow("w")).tasks[0].status is TaskStatus.WAITING
     store.reads.set()
     await sending
     await world.settle()
-    assert await app.scheduler.get_task_result("t") == 7
+    assert (await app.workflow_manager.get_workflow("w")).results == {"paid": 7}
