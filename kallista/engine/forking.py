@@ -16,6 +16,7 @@ from kallista.core.states import FINISHED_RUN, UNDOING, RunKind, TaskStatus, sta
 from kallista.core.types import JsonText, Micros, RunId, StepId
 from kallista.engine.active import DefinitionCache
 from kallista.engine.facts import Facts
+from kallista.engine.nowhere import nothing
 from kallista.engine.port import ForkRequest, RunRequest
 from kallista.errors import StateError, UsageError
 from kallista.store.port import RunRecord, Store
@@ -55,6 +56,7 @@ class Forker:
         Raises:
             UsageError: There is no such step to go on from, or what is changed is kept.
             StateError: The run has still to do what comes before the step, or to undo it.
+            NotFoundError: The run is deleted just now, and its results with it.
         """
         source = self._definitions.get(record.definition, record.definition_content)
         definition = request.definition
@@ -92,6 +94,8 @@ class Forker:
         found: list[Kept] = []
         for position, there in keeps.items():
             status, data = record.steps[there].status, outcomes.get(there, NULL)
+            if status is TaskStatus.COMPLETED and there not in outcomes:
+                raise await nothing(self._store, record.kind.value, record.id)
             if status is TaskStatus.COMPLETED and isinstance(source.steps[there].work, ChildSpec):
                 data = await self._of_child(source, there, data)
             found.append(Kept(position, status, data))
@@ -108,7 +112,7 @@ def _position(record: RunRecord, definition: Definition, task: str) -> int:
     position = definition.position.get(StepId(task))
     if position is None:
         ids = [step.id for step in main]
-        near = get_close_matches(task, ids, n=1)
+        near = get_close_matches(str(task), ids, n=1)
         hint = f"did you mean {near[0]!r}?" if near else f"there are {some(ids)}"
         raise UsageError(f"{record.kind} {record.id!r} has no {word} {task!r}; {hint}")
     if position >= len(main):

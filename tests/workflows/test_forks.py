@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import pytest
 from world import World
@@ -17,6 +18,8 @@ from kallista import (
     UsageError,
     WorkflowStatus,
 )
+from kallista.core.types import JsonText, RunKey
+from kallista.store.memory import MemoryStore
 
 pytestmark = pytest.mark.anyio
 
@@ -311,6 +314,7 @@ async def test_what_cannot_be_forked_is_told(world: World) -> None:
     for arguments, error, message in (
         (("book", "drft"), UsageError, "no task 'drft'; did you mean 'draft'"),
         (("book", "end"), UsageError, "is done at the end of the run"),
+        (("book", None), UsageError, "no task None; there are plan"),
         (("bok", "draft"), NotFoundError, "no workflow has the id 'bok'"),
     ):
         with pytest.raises(error, match=message):
@@ -345,3 +349,28 @@ async def test_a_fork_may_run_the_definition_of_today(world: World) -> None:
     await world.after(manager.fork_workflow("book", "print", definition=described, fork_id="third"))
     run = await world.after(manager.wait_workflow("third"))
     assert run.results["print"] == {"text": "print", "of": "plan", "before": ["plan"]}
+
+
+class SlowStore(MemoryStore):
+    """Something happens before results are read."""
+
+    happens: Callable[[], Awaitable[object]]
+
+    async def outcomes(
+        self, run: RunKey, steps: Sequence[int] | None = None
+    ) -> Mapping[int, JsonText]:
+        """See the port."""
+        await self.happens()
+        return await super().outcomes(run, steps)
+
+
+async def test_what_is_deleted_while_it_is_forked_keeps_nothing(world: World) -> None:
+    """Else the fork would go on with results that are null."""
+    author = Author()
+    app = await wrote(world, author)
+    store = SlowStore(world.state)  # type: ignore[attr-defined]  # it is one in memory
+    store.happens = lambda: app.workflow_manager.delete_workflow("book")
+    other = await world.app(author.write, worker=False, store=store)
+    with pytest.raises(NotFoundError, match="'book' was deleted"):
+        await world.after(other.workflow_manager.fork_workflow("book", "draft", fork_id="again"))
+    assert (await app.workflow_manager.list_workflows()).items == ()
