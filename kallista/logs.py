@@ -221,12 +221,22 @@ def _to_record(
     return (message,), given
 
 
+def one_line(text: str) -> str:
+    """A text without anything that moves a cursor or changes a terminal."""
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else " " for char in text)
+
+
 class JsonLines(logging.Formatter):
     """One JSON object a line."""
 
     def format(self, record: logging.LogRecord) -> str:
         """The line of a record."""
         return json.dumps(_fields(record), ensure_ascii=False, default=str)
+
+
+_MANY_LINES: Final = ("exception", "stack")
 
 
 class ReadableLines(logging.Formatter):
@@ -252,6 +262,11 @@ class ReadableLines(logging.Formatter):
         fields = _fields(record)
         fields["time"] = datetime.fromtimestamp(record.created).strftime("%H:%M:%S")
         fields.pop("logger")
+        for key, value in fields.items():
+            if key in _MANY_LINES:
+                fields[key] = "\n".join(map(one_line, value.split("\n")))
+            elif isinstance(value, str):
+                fields[key] = one_line(value)
         return self._render(None, record.levelname.lower(), fields)
 
 

@@ -157,6 +157,18 @@ class TestFile:
         file.close()
         assert (folder / "kallista.log").read_text(encoding="utf-8") == "read \\udcff\n"
 
+    def test_what_a_handler_says_moves_no_cursor(self) -> None:
+        """On a terminal an event stays one line, whatever it is about; a traceback has several."""
+        terminal = io.StringIO()
+        end = setup_logging(None, terminal=terminal)
+        error = ValueError("odd\x1b[2J")
+        task_logger(run="r").warning("failed\x07\n12:00 forged", text="a\x1bb", exc_info=error)
+        end()
+        shown = terminal.getvalue()
+        assert all(line.isprintable() for line in shown.split("\n"))
+        assert "failed  12:00 forged" in shown.splitlines()[0]
+        assert "ValueError: odd [2J" in shown.rstrip().splitlines()[-1]
+
     def test_rotation(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """A full file is put aside, and only so many are kept."""
         monkeypatch.setattr(logs, "FILE_BYTES", 300)

@@ -135,9 +135,10 @@ def explain(
     output: OutputOption = Format.TEXT,
 ) -> None:
     """Say why a run or schedule is where it is, and what it waits for."""
-    from kallista.cli.output import one_line, print_json
+    from kallista.cli.output import print_json
     from kallista.cli.tree import explanations
     from kallista.cli.waits import wait_lines
+    from kallista.logs import one_line
 
     session = Session(store, output)
     told = session.ask(lambda app: explanations(app, id))
@@ -157,7 +158,8 @@ def replay(
     output: OutputOption = Format.TEXT,
 ) -> None:
     """Follow the history of a run, and say whether it leads to where the run is."""
-    from kallista.cli.output import one_line, print_json
+    from kallista.cli.output import print_json
+    from kallista.logs import one_line
 
     session = Session(store, output)
     told = session.ask(lambda app: app.workflow_manager.replay(id))

@@ -11,7 +11,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Final
 
 from kallista.core.snapshots import Snapshot
-from kallista.logs import mask
+from kallista.logs import mask, one_line
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -60,13 +60,6 @@ def say_whole(line: str) -> None:
 def nobody_reads() -> None:
     """Whoever read the output has seen enough: from now on it goes nowhere, without an error."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def one_line(text: str) -> str:
-    """A text without anything that moves a cursor or changes a terminal."""
-    if text.isprintable():
-        return text
-    return "".join(char if char.isprintable() else " " for char in text)
 
 
 def print_json(value: object) -> None:

@@ -9,7 +9,7 @@ from itertools import groupby
 from math import isfinite
 from typing import TYPE_CHECKING, Final
 
-from kallista.cli.output import STYLES, length, one_line
+from kallista.cli.output import STYLES, length
 from kallista.core.snapshots import (
     AnySnapshot,
     Explanation,
@@ -21,6 +21,7 @@ from kallista.core.snapshots import (
 )
 from kallista.core.states import RunKind
 from kallista.core.types import RunId
+from kallista.logs import one_line
 
 if TYPE_CHECKING:
     from rich.console import Console
