@@ -8,7 +8,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from parsing_support import LIMITS, accept, documents, nothing
 
@@ -300,6 +300,7 @@ class TestAllAtOnce:
             max_leaves=30,
         )
     )  # fmt: skip
+    @example({"id": [], "steps": None, "dependencies": []})
     def test_nothing_else_is_raised(self, data: Any) -> None:
         """Whatever is handed in, the answer is a definition or a DefinitionError."""
         for read in (
