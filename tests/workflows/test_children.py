@@ -246,6 +246,9 @@ async def test_defined_ones_run_by_name(any_world: World) -> None:
     await any_world.settle()
     [fired] = [run for run in (await manager.list_workflows()).items if run.schedule_id]
     assert (await manager.get_workflow(fired.id)).results == returned
+    checked = await app.check({"id": "file", "tasks": tasks})
+    await app.submit(checked, id="file", inputs={})
+    assert (await any_world.after(manager.wait_workflow("file"))).results == returned
     await manager.define_workflow("w", tasks)
     await manager.define_workflow("publish", [work("otherwise", value="${inputs.page}")], declared)
     later = {**returned, "publish": [{"otherwise": "a"}, {"otherwise": "b"}]}
