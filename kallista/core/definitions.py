@@ -68,7 +68,7 @@ class TaskSpec(Struct, frozen=True, gc=False):
 
 
 class ChildSpec(Struct, frozen=True, gc=False):
-    """The run that a step of type workflow or process starts.
+    """The run that a task or step of type workflow or process starts.
 
     Args:
         definition: What the child runs; names are resolved when the parent is created.

@@ -14,8 +14,9 @@ from kallista.core.fields import MAX_COUNT, MAX_NAME, MAX_PRIORITY
 from kallista.core.inputs import TYPES
 from kallista.core.parsing.last import NOT_IN_FINALLY, NOT_IN_UNDOING
 from kallista.core.parsing.maps import MAX_PARALLEL
+from kallista.core.parsing.steps import OWN_LIST
 from kallista.core.parsing.switches import SWITCH_KEYS
-from kallista.core.parsing.tasks import AMONG_OTHERS
+from kallista.core.parsing.tasks import AMONG_OTHERS, OF_CHILDREN
 from kallista.core.trigger_rules import TriggerRule
 from kallista.core.types import Json
 
@@ -26,6 +27,8 @@ DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 
 def definition_schema() -> Schema:
     """The schema of a definition file: a workflow, or a process."""
+    workflow: Schema = {"tasks": _ref("tasks")}
+    process: Schema = {"steps": _ref("steps"), "dependencies": _ref("dependencies")}
     return {
         "$schema": DIALECT,
         "title": "Kallista definition",
@@ -42,17 +45,17 @@ def definition_schema() -> Schema:
             "finalStep": _final_step(),
             "step": _step(),
             "taskStep": _task_step(),
-            "workflowStep": _child_step("workflow", {"tasks": _ref("tasks")}),
-            "processStep": _child_step(
-                "process", {"steps": _ref("steps"), "dependencies": _ref("dependencies")}
-            ),
+            "workflowTask": _child("workflow", workflow),
+            "processTask": _child("process", process),
+            "workflowStep": _child("workflow", {**_depends_on(), **workflow}),
+            "processStep": _child("process", {**_depends_on(), **process}),
             "inlineStep": _inline_step(),
             "switch": _switch(),
             "case": _case(),
             "tasks": {
                 "type": "array",
                 "minItems": 1,
-                "items": {"oneOf": [_ref("task"), _ref("switch")]},
+                "items": {"oneOf": _refs("task", "workflowTask", "processTask", "switch")},
                 "description": "Tasks, run one after the other.",
             },
             "steps": _list(
@@ -227,7 +230,7 @@ def _task_keys() -> Schema:
     }
 
 
-_NO_KIND: Final[Schema] = {"not": {"enum": ["task", "workflow", "process"]}}
+_NO_KIND: Final[Schema] = {"not": {"enum": ["task", *OF_CHILDREN]}}
 
 
 def _task() -> Schema:
@@ -303,11 +306,8 @@ def _final_step() -> Schema:
 def _step() -> Schema:
     return {
         "type": "object",
-        "oneOf": [
-            _ref("taskStep"), _ref("workflowStep"), _ref("processStep"), _ref("inlineStep"),
-            _ref("switch"),
-        ],
-    }  # fmt: skip
+        "oneOf": _refs("taskStep", "workflowStep", "processStep", "inlineStep", "switch"),
+    }
 
 
 def _switch() -> Schema:
@@ -343,10 +343,10 @@ def _task_step() -> Schema:
     return _object(properties, "A step that is one task.", required=["type", "task_data"])
 
 
-def _child_step(kind: str, own: Schema) -> Schema:
+def _child(kind: str, own: Schema) -> Schema:
+    """A task or step that starts a child run."""
     properties: Schema = {
         **_common(),
-        **_depends_on(),
         **own,
         "for_each": _for_each(),
         **_map_keys(),
@@ -357,8 +357,9 @@ def _child_step(kind: str, own: Schema) -> Schema:
             "description": "What the run is given; ${…} refers to inputs and earlier results.",
         },
     }
-    what = f"A step that runs a {kind}: the defined one of its name, or the one described here."
-    return _object(properties, what, required=["type"])
+    what = f"Runs a {kind}: the defined one of its name, or the one described here."
+    given: list[Json] = [{"required": [OWN_LIST[kind]]}, {"required": ["name"]}]
+    return {**_object(properties, what, required=["type"]), "anyOf": given}
 
 
 def _inline_step() -> Schema:
@@ -455,3 +456,7 @@ def _nullable(schema: Schema) -> Schema:
 def _ref(name: str, description: str = "") -> Schema:
     ref: Schema = {"$ref": f"#/$defs/{name}"}
     return {**ref, "description": description} if description else ref
+
+
+def _refs(*names: str) -> list[Json]:
+    return [_ref(name) for name in names]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from difflib import get_close_matches
 from functools import cached_property
 from typing import Final, TypeVar, cast
@@ -102,23 +102,27 @@ class StoredDefinitions:
             return await self._named(RunKind.WORKFLOW, name)
         key = self._known.key("workflow", name, tasks, config)
         known = self._known.get(key)
-        if known is None:
-            known = await self._read(
-                lambda check: parse_workflow(name, tasks, config, check, self._limits)
-            )
-            self._known.put(key, known)
-        return known
+        if known is not None:
+            return known
+        names = named_definitions({"tasks": tasks})
+        lookup = await self._lookup(names)
+        read = await self._read(
+            lambda check: parse_workflow(name, tasks, config, check, self._limits, lookup)
+        )
+        if not names:  # which may mean something else the next time
+            self._known.put(key, read)
+        return read
 
     async def process(self, data: Mapping[str, object] | str) -> Definition:
         """A process described by this data, or the defined one of this name."""
         if isinstance(data, str):
             return await self._named(RunKind.PROCESS, data)
-        lookup = await self._lookup(data)
+        lookup = await self._lookup(named_definitions(data))
         return await self._read(lambda check: parse_process(data, lookup, check, self._limits))
 
     async def document(self, data: object) -> Document:
         """What a definition file holds: a workflow or a process."""
-        lookup = await self._lookup(data)
+        lookup = await self._lookup(named_definitions(data))
         return await self._read(lambda check: parse_document(data, lookup, check, self._limits))
 
     async def task(self, id: str, data: Mapping[str, object]) -> Definition:
@@ -226,10 +230,9 @@ class StoredDefinitions:
             elsewhere = {type_of_lane(lane): schema for lane, schema in lanes.items()}
             return parse(self._check_task(elsewhere))
 
-    async def _lookup(self, data: object) -> Lookup:
-        """The definitions that a process names, read beforehand."""
-        named = named_definitions(data) if isinstance(data, Mapping) else set()
-        known = {name: found for name in named if (found := await self._find(*name)) is not None}
+    async def _lookup(self, names: Set[tuple[RunKind, str]]) -> Lookup:
+        """The definitions that a description names, read beforehand."""
+        known = {name: found for name in names if (found := await self._find(*name)) is not None}
         return lambda kind, name: known.get((kind, name))
 
     async def _named(self, kind: RunKind, name: str) -> Definition:

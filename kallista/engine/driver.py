@@ -981,7 +981,20 @@ def _goes_through_list(draft: Draft) -> bool:
         bool(maps)
         and draft.state in ACTIVE_RUN
         and any(draft.step(position).status is TaskStatus.WAITING for position in maps)
+        and not _keeps_from_others(draft)
     )
+
+
+def _keeps_from_others(draft: Draft) -> bool:
+    """Whether a task is queued that this worker alone could take, and perhaps never executes.
+
+    Those of a process may be borrowed. In a workflow no two wait at a time but for trigger rules.
+    """
+    definition = draft.run.definition
+    if definition.kind is RunKind.PROCESS or not definition.has_rules:
+        return False
+    steps = map(draft.step, range(len(definition.steps)))
+    return any(step.status is TaskStatus.SCHEDULED and step.ready_at is not None for step in steps)
 
 
 def _is_fresh(record: RunRecord) -> bool:

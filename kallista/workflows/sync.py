@@ -104,6 +104,8 @@ class SyncWorkflowManager:
         Args:
             name: What people read; without ``tasks`` the name of a defined workflow.
             tasks: Each ``{"type", "id"?, "name"?, "config"?, "retry"?, "timeout"?, "when"?, …}``.
+                One of type ``workflow`` or ``process`` is a run of its own: it has ``tasks`` or
+                ``steps``, or the ``name`` of a defined one, and ``inputs``.
             config: ``continue_on_error``, ``retry``, ``timeout``, ``deadline``, ``tags``,
                 ``priority``, ``inputs``.
             workflow_id: Its id; a second creation with the same content returns the first.

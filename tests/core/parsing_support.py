@@ -76,9 +76,15 @@ configs = st.fixed_dictionaries(
         "inputs": st.dictionaries(names, st.fixed_dictionaries({"default": values}), max_size=2),
     },
 )
-workflows = st.fixed_dictionaries(
-    {"tasks": st.lists(tasks, min_size=1, max_size=3)}, optional={"config": configs}
-)
+
+
+def _workflow_of(task: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    return st.fixed_dictionaries(
+        {"tasks": st.lists(task, min_size=1, max_size=3)}, optional={"config": configs}
+    )
+
+
+workflows = _workflow_of(tasks | _workflow_of(tasks).map(lambda data: {"type": "workflow", **data}))
 
 
 def _step(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:

@@ -8,7 +8,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from parsing_support import LIMITS, accept, documents, nothing
 
@@ -300,6 +300,7 @@ class TestAllAtOnce:
             max_leaves=30,
         )
     )  # fmt: skip
+    @example({"id": [], "steps": None, "dependencies": []})
     def test_nothing_else_is_raised(self, data: Any) -> None:
         """Whatever is handed in, the answer is a definition or a DefinitionError."""
         for read in (
@@ -310,8 +311,7 @@ class TestAllAtOnce:
         ):
             with suppress(DefinitionError):
                 read()
-        if isinstance(data, dict):
-            named_definitions(data)
+        named_definitions(data)
 
 
 class TestGraph:
@@ -496,7 +496,9 @@ class TestSteps:
             ({"type": "workflow"}, "needs tasks, or the name of a defined workflow"),
             ({"type": "process", "steps": []}, "steps is empty"),
             ({"type": "workflow", "tasks": [{"type": "x"}], "retry": 3}, "no key 'retry'"),
-            ({"type": "workflow", "tasks": [{"type": "workflow"}]}, "is no task type"),
+            ({"type": "workflow", "tasks": [{"type": "workflow"}]}, "workflow needs tasks, or"),
+            ({"type": "workflow", "tasks": [{"type": "task"}]}, "is no task type"),
+            ({"type": "task", "task_data": {"type": "workflow"}}, "is no task type"),
             ({"type": 5}, "type must be the name of a task type"),
             ({}, "the type is missing"),
             ({"type": "x", "tags": ["a"]}, "tags belong to a whole run"),
@@ -528,6 +530,10 @@ class TestSteps:
         for _ in range(500):
             item = {"type": "process", "steps": [item]}
         assert "lie in each other more than 16 deep" in told(process, {"steps": [item]})
+        item = {"type": "x"}
+        for _ in range(500):
+            item = {"type": "workflow", "tasks": [item]}
+        assert "lie in each other more than 16 deep" in told(workflow, [item])
 
     def test_endless_data(self) -> None:
         """Data that contains itself is refused."""
@@ -691,7 +697,7 @@ class TestDocuments:
         assert "'priority' says one thing in config and another beside it" in problem
 
     def test_named_definitions(self) -> None:
-        """The names that steps refer to are found at any depth, and only those."""
+        """The names that tasks and steps refer to are found at any depth, and only those."""
         data = {
             "steps": [
                 {"type": "workflow", "name": "A"},
@@ -701,6 +707,10 @@ class TestDocuments:
             ]
         }
         assert named_definitions(data) == {(RunKind.WORKFLOW, "A"), (RunKind.PROCESS, "D")}
+        assert named_definitions({"tasks": [{"type": "workflow", "tasks": data["steps"]}]}) == (
+            named_definitions(data)
+        )
+        assert named_definitions({"tasks": [{"type": ["workflow"], "name": "A"}, None]}) == set()
 
 
 class TestStored:

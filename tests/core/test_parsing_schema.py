@@ -46,6 +46,9 @@ def test_shipped_definitions_fit() -> None:
         {"steps": [{"type": "workflow", "tasks": [{"type": "x"}], "for_each": "${inputs.a}"}],
          "inputs": {"a": None}},
         {"steps": [{"type": "task", "task_data": {"type": "x"}, "for_each": [], "collect": True}]},
+        {"tasks": [{"type": "workflow", "tasks": [{"type": "x"}], "for_each": [1], "when": "true",
+                    "inputs": {"a": 1}, "compensate": {"type": "y"}, "config": {"retry": 2}}]},
+        {"tasks": [{"type": "process", "steps": [{"type": "x"}], "dependencies": ["a"]}]},
     ],
 )  # fmt: skip
 def test_all_ways_to_say_it_fit(data: Mapping[str, object]) -> None:
@@ -72,6 +75,8 @@ def test_what_is_read_fits(data: Mapping[str, object]) -> None:
         {"steps": [{"type": "workflow", "tasks": [{"type": "x"}], "when": 5}]},
         {"tasks": [{"type": "x"}], "config": {"retri": 1}},
         {"tasks": [{"type": "workflow"}]},
+        {"steps": [{"type": "process"}]},
+        {"tasks": [{"type": "workflow", "tasks": [{"type": "x"}], "depends_on": []}]},
         {"tasks": [{"type": "x"}], "finally": [{"type": "x", "trigger_rule": "always"}]},
         {"tasks": [{"type": "x"}], "finally": [{"type": "x", "compensate": {"type": "y"}}]},
         {"tasks": [{"type": "x", "compensate": {"type": "y", "continue_on_error": True}}]},

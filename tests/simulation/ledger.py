@@ -317,6 +317,9 @@ class Ledger:
         reference = str(work.config.get("reads", ""))
         if not reference:
             return None
+        if reference.startswith("${inputs."):
+            given: Json = json.loads(record.inputs)["reads"]
+            return given
         if reference.startswith("${processes."):
             return self._read_of_other(record, reference.split(".")[1])
         earlier = definition.position[StepId(reference.split(".")[1])]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from random import Random
 from typing import cast
+from zlib import crc32
 
 from kallista.core.questions import ASKING, WAIT_FOR_SIGNAL
 
@@ -26,6 +27,26 @@ NAMES = ("alpha", "beta")
 
 QUIET = ("sleep", *sorted(ASKING))
 """Task types that no handler of a story executes."""
+
+
+BESIDE = (
+    "id", "when", "trigger_rule", "compensate", "continue_on_error", "priority", "for_each",
+    "max_parallel", "collect",
+)  # fmt: skip
+"""What a task that starts a child run says itself."""
+
+
+def in_a_child(task: Data) -> Data:
+    """The same task, as the only one of a child run; what it reads is handed down to it."""
+    own = {key: value for key, value in task.items() if key in BESIDE}
+    inner = {key: value for key, value in task.items() if key not in BESIDE}
+    if "reads" in inner:
+        own["inputs"] = {"reads": inner["reads"]}
+        inner["reads"] = "${inputs.reads}"
+    inner["id"] = "alone"
+    if crc32(repr(task).encode()) % 2:
+        return {**own, "type": "process", "name": "inner", "steps": [inner]}
+    return {**own, "type": "workflow", "name": "inner", "tasks": [inner]}
 
 
 def waiting_task(luck: Random) -> Data:
@@ -162,6 +183,7 @@ class Workload:
                 self._goes_through(task, [f"tasks.t{earlier}" for earlier in range(number)])
             elif number and task["type"] not in QUIET:
                 self._reads(task, f"tasks.t{self._luck.randrange(number)}")
+        tasks = [task if crc32(repr(task).encode()) % 9 else in_a_child(task) for task in tasks]
         if self._luck.random() < 0.15:
             behind = self._luck.randrange(len(tasks))
             before = [f"tasks.{task['id']}" for task in tasks[:behind]]

@@ -129,6 +129,21 @@ async def test_the_next_begins_as_soon_as_one_has_ended(any_world: World) -> Non
     assert press.most == 2
 
 
+async def test_who_drives_a_list_keeps_no_task_from_others(any_world: World) -> None:
+    """A task beside the list is executed by a worker of its queue before the list has ended."""
+    press = Press()
+    press.hold("item")
+    driver = await any_world.app(press.print, alert=True)
+    await any_world.app(press.print, queues=("side",), alert=True)
+    beside = {"id": "beside", "type": "print", "queue": "side", "config": {"file": "beside"}}
+    await started(driver, any_world, beside, printing(["item"], trigger_rule="always"))
+    await any_world.passes(1)
+    assert sorted(press.printed, key=str) == ["beside", "item"]
+    press.release("item")
+    await any_world.passes(1)
+    assert (await driver.workflow_manager.get_workflow("w")).ok
+
+
 async def test_the_bound_holds_over_all_workers(any_world: World) -> None:
     """Two programs with room for all of it execute no more than it says together."""
     press = Press()

@@ -39,7 +39,7 @@ def read_dependencies(data: Mapping[str, object], problems: Problems) -> Depende
         id, policy = _dependency(item, problems)
         if id is not None and found.setdefault(id, policy) is not policy:
             problems.add(f"dependencies name {id!r} twice, with another on_failure each time")
-    if data.get("id") in found:
+    if data.get("id") in [*found]:  # it may be anything yet
         problems.add(f"dependencies: the process would wait for itself ({data['id']!r})")
     return found
 

@@ -17,7 +17,6 @@ from kallista.core.definitions import (
     OnFailure,
     Phase,
     StepSpec,
-    SwitchSpec,
     TaskSpec,
     Work,
 )
@@ -32,12 +31,12 @@ from kallista.core.parsing.dependencies import (
 )
 from kallista.core.parsing.graph import cycle_text, cycles, order
 from kallista.core.parsing.last import UNDO, Last, read_by
-from kallista.core.parsing.limits import CheckTask, Limits, Lookup
+from kallista.core.parsing.limits import CheckTask, Limits, Lookup, nothing_named
 from kallista.core.parsing.maps import parted, read_map
 from kallista.core.parsing.references import check_references
 from kallista.core.parsing.steps import (
-    PROCESS_STEP_KEYS,
-    WORKFLOW_STEP_KEYS,
+    CHILD_KEYS,
+    OWN_LIST,
     child_inputs,
     depends_on,
     inner_config,
@@ -47,6 +46,7 @@ from kallista.core.parsing.steps import (
 )
 from kallista.core.parsing.switches import branched, read_switch
 from kallista.core.parsing.tasks import (
+    OF_CHILDREN,
     Reading,
     References,
     ids_of,
@@ -81,7 +81,12 @@ class Document:
 
 
 def parse_workflow(
-    name: object, tasks: object, config: object, check_task: CheckTask, limits: Limits
+    name: object,
+    tasks: object,
+    config: object,
+    check_task: CheckTask,
+    limits: Limits,
+    lookup: Lookup = nothing_named,
 ) -> Definition:
     """Read a workflow.
 
@@ -92,6 +97,7 @@ def parse_workflow(
             ``priority``, ``inputs``; or None.
         check_task: Knows the task types.
         limits: How large it may be.
+        lookup: The definitions that tasks may name.
 
     Raises:
         DefinitionError: ``problems`` lists everything that is wrong.
@@ -99,7 +105,7 @@ def parse_workflow(
     problems = Problems()
     called = fields.name(name, "name", problems) or "?"
     data = {"tasks": tasks, "config": config}
-    definition = _workflow(called, data, Reading(check_task, limits), problems)
+    definition = _workflow(called, data, Reading(check_task, limits, lookup), problems)
     return _whole(definition, limits, problems, f"the workflow {called!r}")
 
 
@@ -174,7 +180,7 @@ def parse_document(data: object, lookup: Lookup, check_task: CheckTask, limits: 
 
     Args:
         data: A workflow or process; ``kind`` says which, or else ``tasks`` or ``steps`` does.
-        lookup: The definitions that steps may name.
+        lookup: The definitions that tasks and steps may name.
         check_task: Knows the task types.
         limits: How large it may be.
 
@@ -197,28 +203,28 @@ def parse_document(data: object, lookup: Lookup, check_task: CheckTask, limits: 
     return Document(None if id is None else RunId(str(id)), definition)
 
 
-def named_definitions(data: Mapping[str, object]) -> set[tuple[RunKind, str]]:
-    """The definitions that the steps of a process name, so that they can be looked up before.
+def named_definitions(data: object) -> set[tuple[RunKind, str]]:
+    """The definitions that tasks and steps name, so that they can be looked up before.
 
     Args:
-        data: A process as a user wrote it, perhaps wrongly.
+        data: A workflow or process as a user wrote it, perhaps wrongly.
     """
     found: set[tuple[RunKind, str]] = set()
-    waiting: list[object] = [data]
+    waiting: list[object] = [*map(data.get, OWN_LIST.values())] if isinstance(data, Mapping) else []
     seen: set[int] = set()
     while waiting:
-        described = waiting.pop()
-        steps = described.get("steps") if isinstance(described, Mapping) else None
-        if not isinstance(steps, list | tuple) or id(steps) in seen:
+        items = waiting.pop()
+        if not isinstance(items, list | tuple) or id(items) in seen:
             continue
-        seen.add(id(steps))
-        for step in steps:
-            if not isinstance(step, Mapping):
+        seen.add(id(items))
+        for item in items:
+            kind = item.get("type") if isinstance(item, Mapping) else None
+            if kind not in OF_CHILDREN:
                 continue
-            kind, name = step.get("type"), step.get("name")
-            if kind == "process" and "steps" in step:
-                waiting.append(step)
-            elif kind in ("workflow", "process") and "tasks" not in step and isinstance(name, str):
+            own, name = OWN_LIST[kind], item.get("name")
+            if own in item:
+                waiting.append(item[own])
+            elif isinstance(name, str):
                 found.add((RunKind(kind), name))
     return found
 
@@ -233,6 +239,7 @@ def _workflow(
     ids = ids_of([*items, *finals], "task", problems)
     positions = {id: position for position, id in enumerate(ids[: len(items)])}
     last = Last(defaults, reading)
+    embedded = _Embedded(reading.limits, problems)
     steps: list[StepSpec] = []
     places: list[Problems] = []
     reads: list[References] = []
@@ -240,8 +247,7 @@ def _workflow(
         place = problems.at(f"task {id!r}")
         if "depends_on" in task:
             place.add("tasks of a workflow run one after the other; use a process for depends_on")
-        _refuse_of_runs(task, place)
-        work, read = _task(task, positions, defaults, reading, place)
+        work, read = _work(id, task, positions, defaults, reading, embedded, place)
         before = (position - 1,) if position else ()
         steps.append(read_step(id, task, work, before, defaults, place))
         last.undo(id, position, task, place)
@@ -270,31 +276,15 @@ def _process(
     embedded = _Embedded(reading.limits, problems)
     steps: list[StepSpec] = []
     reads: list[References] = []
-    work: Work
     for position, (id, item) in enumerate(zip(ids, items, strict=True)):
         place = places[position]
         before = depends_on(item, position, positions, place)
-        if item.get("type") in ("workflow", "process"):
-            mapped, own = parted(item)
-            child, read = _child(id, own, reading, place)
-            embedded.add(child)
-            work = child
-            if mapped is not None:
-                work, of_list = read_map(mapped, own.get("trigger_rule"), child, reading, place)
-                read |= of_list
-            last.undo(id, position, own, place)
-        else:
-            mapped, item = parted(item)
-            task = task_of_step(item, place)
-            if task is None:
-                continue
-            if mapped is not None:
-                task = {**task, **mapped}
-            _refuse_of_runs(task, place)
-            own = task
-            work, read = _task(task, positions, defaults, reading, place)
-            last.undo(id, position, task, place)
-        steps.append(read_step(id, own, work, before, defaults, place))
+        task = _of_step(item, place)
+        if task is None:
+            continue
+        work, read = _work(id, task, positions, defaults, reading, embedded, place)
+        last.undo(id, position, task, place)
+        steps.append(read_step(id, task, work, before, defaults, place))
         reads.append(read)
     for id, item in zip(all_ids[len(items) :], finals, strict=True):
         place = problems.at(f"step {id!r} of finally")
@@ -312,32 +302,50 @@ def _process(
     return definition
 
 
+def _of_step(item: Mapping[str, object], problems: Problems) -> Mapping[str, object] | None:
+    """What a step does, written as in a workflow; None, and a problem, when there is nothing."""
+    if item.get("type") in OF_CHILDREN:
+        return item
+    mapped, own = parted(item)
+    task = task_of_step(own, problems)
+    return task if task is None or mapped is None else {**task, **mapped}
+
+
 def _refuse_of_runs(task: Mapping[str, object], problems: Problems) -> None:
     for key, belongs in _OF_RUNS.items():
         if key in task:
             problems.add(f"{belongs} to a whole run: give it in the config of its definition")
 
 
-def _task(
+def _work(
+    id: str,
     data: Mapping[str, object],
     positions: Mapping[str, int],
     defaults: Defaults,
     reading: Reading,
+    embedded: _Embedded,
     problems: Problems,
-) -> tuple[TaskSpec | MapSpec | SwitchSpec, References]:
-    """What a task executes, once or for each item, or between which others it chooses.
+) -> tuple[Work, References]:
+    """What a task or step does, once or for each item: it executes, starts a child run, or chooses.
 
-    And what its config reads.
+    And what its config or its inputs read.
     """
-    if "switch" in data:
-        return read_switch(data, positions, problems), frozenset()
+    work: TaskSpec | ChildSpec
     mapped, own = parted(data)
-    task, read = read_task(own, defaults, reading, problems)
+    if own.get("type") in OF_CHILDREN:
+        work, read = _child(id, own, reading, problems)
+        embedded.add(work)
+    elif "switch" in data:
+        return read_switch(data, positions, problems), frozenset()
+    else:
+        _refuse_of_runs(own, problems)
+        work, read = read_task(own, defaults, reading, problems)
+        if mapped is not None:
+            check_limits_of_items(work, problems)
     if mapped is None:
-        return task, read
-    check_limits_of_items(task, problems)
-    work, of_list = read_map(mapped, own.get("trigger_rule"), task, reading, problems)
-    return work, read | of_list
+        return work, read
+    each, of_list = read_map(mapped, own.get("trigger_rule"), work, reading, problems)
+    return each, read | of_list
 
 
 def _finals(defaults: Defaults, reading: Reading, problems: Problems) -> list[Mapping[str, object]]:
@@ -372,11 +380,10 @@ def _check_references(
 def _child(
     id: str, data: Mapping[str, object], reading: Reading, problems: Problems
 ) -> tuple[ChildSpec, References]:
-    """A step of type workflow or process: what stands in it, or the definition of its name."""
+    """What is of type workflow or process: what stands in it, or the definition of its name."""
     kind = RunKind(str(data["type"]))
-    workflow = kind is RunKind.WORKFLOW
-    own = "tasks" if workflow else "steps"
-    fields.known_keys(data, WORKFLOW_STEP_KEYS if workflow else PROCESS_STEP_KEYS, problems)
+    own = OWN_LIST[kind]
+    fields.known_keys(data, CHILD_KEYS[kind], problems)
     child: Definition | None = None
     if reading.depth >= reading.limits.max_nesting:
         problems.add(f"definitions lie in each other more than {reading.limits.max_nesting} deep")
@@ -393,7 +400,7 @@ def _child(
 def _inner(
     kind: RunKind, id: str, data: Mapping[str, object], reading: Reading, problems: Problems
 ) -> Definition:
-    """A definition that is written inside its step."""
+    """A definition that is written inside its task or step."""
     name = inner_name(data, id)
     inner = {"config": inner_config(data, problems)}
     if kind is RunKind.WORKFLOW:
@@ -404,7 +411,7 @@ def _inner(
 
 
 class _Embedded:
-    """Adds up what definitions inside a process take, before they are written out together.
+    """Adds up what definitions inside another one take, before they are written out together.
 
     Definitions that name each other twice would double with every level; the sum is known at
     once, the text might not fit into memory.

@@ -37,3 +37,8 @@ CheckTask: TypeAlias = Callable[[TaskType, Mapping[str, Json], Collection[str]],
 
 Lookup: TypeAlias = Callable[[RunKind, str], Definition | None]
 """The definition of a name."""
+
+
+def nothing_named(kind: RunKind, name: str) -> Definition | None:
+    """No definition has a name."""
+    return None

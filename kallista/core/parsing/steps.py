@@ -1,4 +1,4 @@
-"""Reads the steps of a process: tasks, workflows and processes, and what each depends on."""
+"""Reads the steps of a process and what each depends on; and what becomes a child run."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ from kallista.core.definitions import Definition
 from kallista.core.inputs import input_problems
 from kallista.core.parsing.tasks import (
     LIMIT_KEYS,
+    OF_CHILDREN,
     STEP_KEYS,
     Reading,
     References,
+    no_task_type,
     references,
 )
 from kallista.core.plain import shown, some
@@ -21,8 +23,13 @@ from kallista.core.states import RunKind
 from kallista.core.types import Json
 
 TASK_STEP_KEYS: Final = (*STEP_KEYS, *LIMIT_KEYS, "task_data")
-WORKFLOW_STEP_KEYS: Final = (*STEP_KEYS, "tasks", "config", "inputs")
-PROCESS_STEP_KEYS: Final = (*STEP_KEYS, "steps", "config", "inputs", "dependencies")
+OWN_LIST: Final = {"workflow": "tasks", "process": "steps"}
+"""Under which key the definition stands that lies in a task or step of such a type."""
+
+CHILD_KEYS: Final = {
+    "workflow": (*STEP_KEYS, "tasks", "config", "inputs"),
+    "process": (*STEP_KEYS, "steps", "config", "inputs", "dependencies"),
+}
 
 _BOTH: Final = (
     *LIMIT_KEYS,
@@ -60,6 +67,9 @@ def task_of_step(data: Mapping[str, object], problems: Problems) -> Mapping[str,
     task = dict(fields.mapping(data["task_data"], "task_data", problems))
     if task.get("id", data.get("id")) != data.get("id"):
         problems.add("the id in task_data is another one than the step's; leave it out there")
+    if task.get("type") in OF_CHILDREN:
+        problems.add(no_task_type(str(task["type"])))
+        return None
     if "depends_on" in task:
         problems.add("depends_on belongs beside task_data, not into it")
     for key in _BOTH:
@@ -96,15 +106,15 @@ def depends_on(
 
 
 def inner_name(data: Mapping[str, object], id: str) -> str:
-    """The name of a definition written inside its step."""
+    """The name of a definition written inside its task or step."""
     name = data.get("name")
     return name if isinstance(name, str) and name.strip() else id
 
 
 def inner_config(data: Mapping[str, object], problems: Problems) -> dict[str, object]:
-    """The config of a definition written inside its step.
+    """The config of a definition written inside its task or step.
 
-    The step gives it inputs; those need no declaration.
+    That gives it inputs; those need no declaration.
     """
     given = data.get("config")
     config = {} if given is None else dict(fields.mapping(given, "config", problems))
@@ -119,13 +129,13 @@ def inner_config(data: Mapping[str, object], problems: Problems) -> dict[str, ob
 def named_definition(
     kind: RunKind, data: Mapping[str, object], reading: Reading, problems: Problems
 ) -> Definition | None:
-    """The definition that a step names; None, and a problem, when there is none."""
-    own = "tasks" if kind is RunKind.WORKFLOW else "steps"
+    """The definition that a task or step names; None, and a problem, when there is none."""
+    own = OWN_LIST[kind]
     for key in ("config", "dependencies"):
         if key in data:
-            problems.add(f"{key!r} belongs to a step with {own} of its own; leave it out")
+            problems.add(f"{key!r} belongs beside {own} that are given here; leave it out")
     if data.get("name") is None:
-        problems.add(f"a step of type {kind} needs {own}, or the name of a defined {kind}")
+        problems.add(f"type {kind} needs {own}, or the name of a defined {kind}")
         return None
     name = fields.name(data["name"], "name", problems)
     found = None if name is None else reading.lookup(kind, name)
@@ -137,11 +147,11 @@ def named_definition(
 def child_inputs(
     child: Definition, data: Mapping[str, object], reading: Reading, problems: Problems
 ) -> tuple[Mapping[str, Json], References]:
-    """What a step hands to its child run, completed by defaults, and what that reads.
+    """What a task or step hands to its child run, completed by defaults, and what that reads.
 
     Args:
         child: What it runs.
-        data: The step.
+        data: The task or step.
         reading: Knows the limits.
         problems: Where problems are noted.
     """

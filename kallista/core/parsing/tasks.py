@@ -11,7 +11,7 @@ from kallista.core.definitions import DEFAULT_MAX_CRASHES, StepSpec, TaskSpec, W
 from kallista.core.expressions import Reference, compile_value
 from kallista.core.parsing.crowding import read_limits
 from kallista.core.parsing.defaults import Defaults
-from kallista.core.parsing.limits import CheckTask, Limits, Lookup
+from kallista.core.parsing.limits import CheckTask, Limits, Lookup, nothing_named
 from kallista.core.plain import shown
 from kallista.core.plan import DEFAULT_QUEUE
 from kallista.core.problems import Problems
@@ -36,7 +36,8 @@ AMONG_OTHERS: Final = frozenset({"switch", "for_each"})
 
 References: TypeAlias = frozenset[Reference]
 
-KINDS: Final = ("task", "workflow", "process")
+OF_CHILDREN: Final = ("workflow", "process")
+"""The types of tasks and steps that start a child run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,13 +47,13 @@ class Reading:
     Args:
         check_task: Knows the task types.
         limits: How large it may be.
-        lookup: The definitions that steps may name.
+        lookup: The definitions that tasks and steps may name.
         depth: How deep in other definitions this one lies.
     """
 
     check_task: CheckTask
     limits: Limits
-    lookup: Lookup = lambda kind, name: None
+    lookup: Lookup = nothing_named
     depth: int = 0
 
     @property
@@ -243,11 +244,25 @@ def _type(value: object, problems: Problems) -> TaskType | None:
         problems.add("the type is missing; name a task type")
     elif not isinstance(value, str):
         problems.add(f"type must be the name of a task type, not {shown(value)}")
-    elif value in KINDS:
-        problems.add(f"{value!r} is no task type; only steps of a process can be of type {value}")
+    elif value == "task":
+        problems.add("'task' is no task type; only steps of a process can be of type task")
+    elif value in OF_CHILDREN:
+        problems.add(no_task_type(value))
     else:
         return TaskType(value)
     return None
+
+
+def no_task_type(kind: str) -> str:
+    """What is wrong with what can only be a task, and is to be a child run.
+
+    Args:
+        kind: Of what it is to be a run.
+    """
+    return (
+        f"{kind!r} is no task type; only a task of a workflow or a step of a process, without"
+        f" task_data, can be of type {kind}"
+    )
 
 
 def _max_crashes(value: object, problems: Problems) -> int:
