@@ -988,13 +988,20 @@ def _goes_through_list(draft: Draft) -> bool:
 def _keeps_from_others(draft: Draft) -> bool:
     """Whether a task is queued that this worker alone could take, and perhaps never executes.
 
-    Those of a process may be borrowed. In a workflow no two wait at a time but for trigger rules.
+    Those of a process may be borrowed, but for what has to run alone after crashes. In a workflow
+    no two wait at a time but for trigger rules.
     """
     definition = draft.run.definition
-    if definition.kind is RunKind.PROCESS or not definition.has_rules:
+    borrowed = definition.kind is RunKind.PROCESS
+    if not borrowed and not definition.has_rules:
         return False
-    steps = map(draft.step, range(len(definition.steps)))
-    return any(step.status is TaskStatus.SCHEDULED and step.ready_at is not None for step in steps)
+    for position, spec in enumerate(definition.steps):
+        step = draft.step(position)
+        if step.status is TaskStatus.SCHEDULED and step.ready_at is not None:
+            task = spec.work
+            if not borrowed or (isinstance(task, TaskSpec) and task.is_suspect(step.crashes)):
+                return True
+    return False
 
 
 def _is_fresh(record: RunRecord) -> bool:

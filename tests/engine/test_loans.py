@@ -213,6 +213,29 @@ async def test_what_is_lent_outlives_the_driver(world: MemoryWorld) -> None:
     assert (await other.orchestrator.get_process(id)).ok
 
 
+async def test_who_drives_a_list_keeps_no_task_that_has_to_run_alone(world: MemoryWorld) -> None:
+    """Nobody may borrow it; its driver, who waits for the list, does not serve its queue."""
+    lost, theirs = Work(), Work()
+    driver = await world.app(alert=True)
+    store = FlakyStore(world.state, Random(0))
+    await world.app(lost.work, store=store, queues=["side"], dies=True)
+    asks = {"id": "asks", "type": "wait_for_signal", "for_each": [1], "depends_on": [],
+            "config": {"signal": "go"}}  # fmt: skip
+    beside = step("beside", queue="side", max_crashes=2)
+    id = await begun(driver, world, {"name": "p", "steps": [asks, beside]})
+    await world.passes(1)
+    assert lost.steps == ["beside"]
+    store.die()
+    await world.passes(2)
+    theirs.may_pass.set()
+    await world.app(theirs.work, queues=["side"], alert=True)
+    await world.passes(2)
+    assert [entry[:2] for entry in theirs.entered] == [("beside", 2)]
+    await driver.workflow_manager.send_signal(f"{id}/asks/0", "go")
+    await world.passes(1)
+    assert (await driver.orchestrator.get_process(id)).ok
+
+
 async def test_who_leaves_hands_back_what_it_borrowed(any_world: World) -> None:
     """A borrower that closes costs nobody a failure or a crash; the driver starts it again."""
     mine, theirs = Work(), Work()
