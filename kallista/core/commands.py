@@ -200,7 +200,7 @@ class ParentSeen(Struct, frozen=True, gc=False):
         state: The parent's state.
         attempt: The attempt of the parent's step that should drive this run.
         waiting: Whether the parent's step still waits for this run.
-        cause: The parent's id, for the history.
+        cause: The parent's id, for the history; None: it was deleted.
         ending: How the parent will end, if it is being wound up.
         stands_still: Whether the parent is paused, and its clocks stand still.
     """
@@ -208,7 +208,7 @@ class ParentSeen(Struct, frozen=True, gc=False):
     state: ProcessStatus
     attempt: int
     waiting: bool
-    cause: RunId
+    cause: RunId | None
     ending: Ending | None = None
     stands_still: bool = False
 

@@ -551,20 +551,23 @@ class EmbeddedEngine:
         What could not be undone of it may be tried again all the same. And only the run that goes
         through a list knows how many of its items may be under way.
         """
-        of = None if record.parent is None else await self._store.load(record.parent[0])
-        if of is None or record.parent is None:
+        if record.parent is None:
             return
-        position = record.parent[1]
-        definition = self._definitions.get(of.definition, of.definition_content)
-        what = f"{record.kind} {record.id!r}"
-        if position in definition.maps:
+        key, position = record.parent
+        of, what = await self._store.load(key), f"{record.kind} {record.id!r}"
+        definition = self._snapshots.definition(record)
+        may_be_left = record.head.state is ProcessStatus.COMPLETED or _is_undone(record, definition)
+        if of is None:
+            if not may_be_left:
+                raise StateError(f"{what} was part of a run that was deleted; fork it instead")
+            return
+        its = self._definitions.get(of.definition, of.definition_content)
+        if position in its.maps:
             raise StateError(
-                f"{what} is an item of {definition.steps[position].id!r}: retry {of.id!r}, which"
-                " runs what has failed there, once nothing of it is under way"
+                f"{what} is an item of {its.steps[position].id!r}: retry {of.id!r}, which runs what"
+                " has failed there, once nothing of it is under way"
             )
-        is_left = of.steps[position].status is not TaskStatus.WAITING
-        is_over = record.head.state is ProcessStatus.COMPLETED
-        if is_left and not (is_over or _is_undone(record, self._snapshots.definition(record))):
+        if of.steps[position].status is not TaskStatus.WAITING and not may_be_left:
             raise StateError(
                 f"{what} is part of {of.id!r}, which does not wait for it any more: retry {of.id!r}"
                 " once it has failed, and this goes on with it; or fork this one"

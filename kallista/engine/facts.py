@@ -192,13 +192,16 @@ class Facts:
         return str(own.get("reason", "")) if isinstance(own, dict) else ""
 
     async def of_parent(self, parent: tuple[RunKey, int] | None) -> Sequence[Stimulus]:
-        """Where the run is that started this one, and whether it still waits for it."""
+        """Where the run is that started this one, and whether it still waits for it.
+
+        What was deleted had ended, so it waits for nothing.
+        """
         if parent is None:
             return []
         key, position = parent
         record = await self._store.load(key)
         if record is None:
-            return []
+            return [ParentSeen(ProcessStatus.CANCELLED, 0, waiting=False, cause=None)]
         step = record.steps[position]
         waiting = step.status is TaskStatus.WAITING
         head = record.head

@@ -315,6 +315,33 @@ async def test_a_dead_program_is_no_end(world: MemoryWorld) -> None:
     assert shop.ran == ["x", "y", "y", "last"]
 
 
+async def test_what_is_left_of_a_deleted_parent_is_cancelled(world: MemoryWorld) -> None:
+    """Its worker has died amid a task of it, and the parent was cancelled and deleted since."""
+    shop, store = Shop(), FlakyStore(world.state, Random(0))
+    shop.hold("x")
+    driver = await world.app()
+    dying = Kallista.assembled(
+        store, world.clock, tasks=[shop.work], threads=InlineThreads(),
+        options=Options(queues=("side",)),
+    )  # fmt: skip
+    await dying.__aenter__()
+    await started(driver, world, sub(work("x", queue="side")))
+    await world.passes(1)
+    assert shop.ran == ["x"]
+    store.die()
+    manager = driver.workflow_manager
+    await manager.cancel_workflow("w")
+    await world.settle()
+    await manager.delete_workflow("w")
+    await world.app(shop.work, queues=["side"], alert=True)
+    await world.passes(2)
+    assert shop.ran == ["x"]
+    assert await manager.get_workflow_status("w/sub") == "CANCELLED"
+    assert "part of was deleted" in str(await manager.explain("w/sub"))
+    with pytest.raises(StateError, match="part of a run that was deleted; fork it"):
+        await manager.retry_workflow("w/sub")
+
+
 async def test_its_budget_holds_for_the_child(any_world: World) -> None:
     """What the child spends is spent by its parent, and nothing begins once that is used up."""
     paid: list[str] = []

@@ -158,4 +158,6 @@ def _found(draft: Draft, seen: DependenciesSeen, passed_over: Sequence[RunId]) -
 
 
 def _by_parent(parent: ParentSeen) -> Mapping[str, Json]:
+    if parent.cause is None:
+        return {"reason": "the run that it is part of was deleted"}
     return {"reason": f"{parent.cause!r} is {parent.state}"}
