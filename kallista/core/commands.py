@@ -109,10 +109,17 @@ class WorkerDied(Struct, frozen=True, gc=False):
 
 
 class Wished(Struct, frozen=True, gc=False):
-    """Another worker has taken this step's line from the queue and asks to execute it."""
+    """Another worker has taken this step's line from the queue and asks to execute it.
+
+    Args:
+        step: The step.
+        worker: Who asks.
+        ready_at: From when on the line was due; the step may wait for a later moment by now.
+    """
 
     step: int
     worker: WorkerKey
+    ready_at: Micros
 
 
 class Reported(Struct, frozen=True, gc=False):

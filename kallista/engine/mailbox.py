@@ -102,7 +102,7 @@ def of_loans(loans: Sequence[Loan], suspects: Collection[WorkerKey]) -> Iterator
     yield from (WorkerDied(worker, lent) for worker in sorted(suspects))
     for loan in loans:
         if loan.attempt is None:
-            yield Wished(loan.step, loan.worker)
+            yield Wished(loan.step, loan.worker, loan.ready_at)
         elif loan.report is not None:
             yield Reported(loan.step, loan.attempt, outcome_of(loan.report))
         elif loan.lost:

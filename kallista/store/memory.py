@@ -569,7 +569,10 @@ class MemoryStore:
         if run.owner == request.worker:
             return ClaimedEntry(line.run, line.entry, None)
         if run.owner is not None:
-            wish = Loan(line.run, line.step, request.worker, None, False, False, None)
+            wish = Loan(
+                line.run, line.step, request.worker, None, stop=False, lost=False, report=None,
+                ready_at=line.ready_at,
+            )  # fmt: skip
             self._state.loans[line.run, line.step] = wish, line
             self._wake(line.run, line.step)
             return ClaimedEntry(line.run, line.entry, None, borrowed=True)

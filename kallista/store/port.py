@@ -60,6 +60,7 @@ class Loan(NamedTuple):
         stop: Whether the borrower is asked to stop the handler and report.
         lost: Whether the borrower died after the grant.
         report: How the attempt ended, once it has.
+        ready_at: From when on the entry that was taken was due.
     """
 
     run: RunKey
@@ -69,6 +70,7 @@ class Loan(NamedTuple):
     stop: bool
     lost: bool
     report: JsonText | None
+    ready_at: Micros
 
 
 class Heard(NamedTuple):

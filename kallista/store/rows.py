@@ -317,8 +317,8 @@ def worker(row: Row, *, alive: bool, may_return: bool = False) -> WorkerRecord:
 
 def loan(row: Row) -> Loan:
     """A row of ``loans_of_run`` and its like."""
-    run, step, worker, attempt, stop, lost, report = row
-    return Loan(run, step, worker, attempt, bool(stop), bool(lost), report)
+    run, step, worker, attempt, stop, lost, report, ready_at = row
+    return Loan(run, step, worker, attempt, bool(stop), bool(lost), report, ready_at)
 
 
 def heard(row: Row) -> Heard:

@@ -2108,7 +2108,7 @@ class StoreContract(ABC):
         (taken_entry,) = claim.entries
         assert taken_entry == ClaimedEntry(record.key, Entry(BUILD, 2, NOW, 1), None, True)
         assert await found(store, "process") == record, "the run is its driver's as before"
-        wish = Loan(record.key, 1, guest, None, False, False, None)
+        wish = Loan(record.key, 1, guest, None, False, False, None, NOW)
         assert await store.loans(record.key) == await other.borrowed(guest) == [wish]
         assert await store.borrowed(driver) == []
         assert await taken(other, guest) == []
@@ -2195,7 +2195,7 @@ class StoreContract(ABC):
         with pytest.raises(LeaseLost):
             await other.report(record.key, 1, guest, 1, JsonText('"too early"'))
         await store.commit(Plan(record.key, fence(record), record.head, lend=(Grant(1, guest, 1),)))
-        granted = Loan(record.key, 1, guest, 1, False, False, None)
+        granted = Loan(record.key, 1, guest, 1, False, False, None, NOW)
         assert await other.borrowed(guest) == [granted]
         with pytest.raises(LeaseLost):
             await other.report(record.key, 1, guest, 2, JsonText('"another attempt"'))
@@ -2271,8 +2271,8 @@ class StoreContract(ABC):
                 await taken(store, driver)
             assert await store.release_dead(NOW) == 2
             assert await store.loans(record.key) == [
-                Loan(record.key, 1, guest, 1, False, True, None),
-                Loan(record.key, 2, guest, 4, False, False, JsonText('"done"')),
+                Loan(record.key, 1, guest, 1, False, True, None, NOW),
+                Loan(record.key, 2, guest, 4, False, False, JsonText('"done"'), NOW),
             ]
             assert await taken(store, driver) == [
                 (record.key, Entry(WAKE, 0, Micros(0), 1)),

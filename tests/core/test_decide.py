@@ -346,9 +346,24 @@ def test_a_suspect_waits_in_a_lane_of_its_own() -> None:
     assert entry.type == alone(WORK)
     assert is_alone(entry.type)
     assert type_of_lane(entry.type) == WORK
-    [again] = world.do(Wished(0, WorkerKey(7))).enqueue
+    [again] = world.do(Wished(0, WorkerKey(7), entry.ready_at)).enqueue
     assert again == entry
     assert world.do(Dispatch(0, entry.ready_at)).launched == [0]
+
+
+def test_a_line_of_an_earlier_moment_lends_nothing() -> None:
+    """It was laid twice, and is met when the step is to be tried again later (seed 5961)."""
+    policy = RetryPolicy(max_attempts=2, delay=Micros(5_000_000))
+    world = started(Definition(RunKind.PROCESS, "p", (step("a", retry=policy),)))
+    world.do(AttemptEnded(0, 1, BOOM))
+    later = world.run.steps[0].ready_at
+    assert later is not None
+    assert later > world.now
+    [line] = world.do(Wished(0, WorkerKey(7), world.now)).enqueue
+    assert (world.statuses, line.ready_at) == (["SCHEDULED"], later)
+    world.now = later
+    world.do(Wished(0, WorkerKey(7), later))
+    assert world.statuses == ["RUNNING"]
 
 
 def test_a_task_waits_in_the_lane_of_its_queue() -> None:
@@ -386,7 +401,7 @@ def test_handing_back_and_retrying_count_no_crash() -> None:
 def test_a_borrower_that_dies_counts_as_well() -> None:
     """It makes no difference whether the driver or another worker executed the step."""
     world = started(Definition(RunKind.PROCESS, "p", (step("a", max_crashes=1),)), NO_CAPACITY)
-    world.do(Wished(0, WorkerKey(7)))
+    world.do(Wished(0, WorkerKey(7), world.now))
     world.do(BorrowerDied(0, 1))
     assert world.statuses == ["FAILED"]
 

@@ -116,6 +116,6 @@ def test_who_wishes_for_a_step_does_not_execute_it() -> None:
     Its line was in the queue still, for a commit in doubt had queued it again.
     """
     run, other = RunKey(1), WorkerKey(2)
-    wished = Loan(run, 0, other, None, stop=False, lost=False, report=None)
-    executed = Loan(run, 1, other, 1, stop=False, lost=False, report=None)
+    how = {"stop": False, "lost": False, "report": None, "ready_at": NOW}
+    wished, executed = Loan(run, 0, other, None, **how), Loan(run, 1, other, 1, **how)
     assert granted([wished, executed]) == {1}

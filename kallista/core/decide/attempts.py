@@ -68,9 +68,12 @@ def on_wished(draft: Draft, wish: Wished, now: Micros, capacity: Capacity) -> No
     step = draft.step(wish.step)
     if step.status is TaskStatus.RUNNING and step.worker == wish.worker:
         return  # granted already
-    ready = step.status is TaskStatus.SCHEDULED and step.ready_at is not None
-    if draft.state not in ACTIVE_RUN or not ready:
+    ready_at = step.ready_at if step.status is TaskStatus.SCHEDULED else None
+    if draft.state not in ACTIVE_RUN or ready_at is None:
         draft.end_loan(wish.step)
+    elif wish.ready_at < ready_at:  # of a line that was laid twice: it is tried again later
+        draft.end_loan(wish.step)
+        _queue_ready(draft, wish.step)
     elif is_expired(draft, now):
         draft.end_loan(wish.step)
         expire(draft, now)

@@ -47,12 +47,12 @@ UPDATE loans SET report = :report::text WHERE run = :run::bigint AND step = :ste
 
 -- name: loans_of_run
 -- All that is lent of a run, for the one that drives it.
-SELECT run, step, worker, attempt, stop, lost, report FROM loans WHERE run = :run::bigint
+SELECT run, step, worker, attempt, stop, lost, report, ready_at FROM loans WHERE run = :run::bigint
 ORDER BY step;
 
 -- name: loans_of_worker
 -- All that a worker has borrowed.
-SELECT run, step, worker, attempt, stop, lost, report FROM loans WHERE worker = :worker::bigint
+SELECT run, step, worker, attempt, stop, lost, report, ready_at FROM loans WHERE worker = :worker::bigint
 ORDER BY run, step;
 
 -- name: lose_loans

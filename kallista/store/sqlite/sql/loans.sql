@@ -30,11 +30,11 @@ UPDATE loans SET report = :report WHERE run = :run AND step = :step;
 
 -- name: loans_of_run
 -- All that is lent of a run, for the one that drives it.
-SELECT run, step, worker, attempt, stop, lost, report FROM loans WHERE run = :run ORDER BY step;
+SELECT run, step, worker, attempt, stop, lost, report, ready_at FROM loans WHERE run = :run ORDER BY step;
 
 -- name: loans_of_worker
 -- All that a worker has borrowed.
-SELECT run, step, worker, attempt, stop, lost, report FROM loans WHERE worker = :worker
+SELECT run, step, worker, attempt, stop, lost, report, ready_at FROM loans WHERE worker = :worker
 ORDER BY run, step;
 
 -- name: lose_loans
