@@ -853,13 +853,13 @@ class Story:
         self.ledger.judge_moments()
         self.ledger.judge_spent()
         judge_outside(self.machine, self.ledger)
-        self.judge_explanations()
         self.judge_schedules()
         for program in self.programs:
             if program.alive:
                 program.accuse_of_unheard()
                 if program.places_taken:
                     raise AssertionError(f"{program.name} holds places, and everything rests")
+        self.judge_explanations()  # last: while somebody is asked, moments come
         if self.machine.broken:
             raise BrokenPromiseError("; ".join(self.machine.broken))
 
