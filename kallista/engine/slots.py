@@ -51,8 +51,8 @@ class Slots:
         self._handlers = handlers
         self._limit = limit
         self._queues = tuple(queues)
+        self._serves_default = DEFAULT_QUEUE in self._queues
         self._queue_limits = queue_limits
-        self._taken_of_queues: Counter[str] = Counter()
         self._processes = processes
         self._on_free = on_free
         self._lock = Lock()
@@ -116,26 +116,20 @@ class Slots:
                 return False
             if self._left(place) <= 0:
                 return False
-            self._count(place, 1)
+            self._in_use += 1
+            self._taken[place] += 1
             return True
 
     def release(self, place: TaskType) -> None:
         """Free a place without telling anybody; also from other threads."""
         with self._lock:
-            self._count(place, -1)
+            self._in_use -= 1
+            self._taken[place] -= 1
             self.given_back += 1
-
-    def _count(self, place: TaskType, by: int) -> None:
-        self._in_use += by
-        self._taken[type_of_lane(place) if "@" in place else place] += by
-        if self._queue_limits:
-            self._taken_of_queues[queue_of_lane(place)] += by
 
     def give_back(self, place: TaskType) -> None:
         """Free the place of an attempt."""
-        with self._lock:
-            self._count(place, -1)
-            self.given_back += 1
+        self.release(place)
         if self._is_shut:
             self._look_around()
         if self.waiting is not None or self._is_limited(place):
@@ -165,7 +159,8 @@ class Slots:
             begin: Called once nothing else has a place.
         """
         with self._lock:
-            self._count(place, 1)
+            self._in_use += 1
+            self._taken[place] += 1
             self._is_shut = True
         self._begin_alone = place, begin
         self._look_around()
@@ -198,7 +193,7 @@ class Slots:
     def place_here(self, lane: TaskType) -> TaskType | None:
         """The place that an attempt of a lane takes, if its queue is served here."""
         if "@" not in lane:
-            return lane if DEFAULT_QUEUE in self._queues else None
+            return lane if self._serves_default else None
         return place_in(lane) if queue_of_lane(lane) in self._queues else None
 
     def _left(self, place: TaskType) -> int:
@@ -206,23 +201,25 @@ class Slots:
         handler = self._handlers.get(type)
         if handler is None:
             return 0
-        own = handler.max_concurrency
-        left = _UNLIMITED if own is None else own - self._taken[type]
+        left = _UNLIMITED
+        if handler.max_concurrency is not None:
+            left = handler.max_concurrency - self._taken_of(type_of_lane, type)
         if handler.in_process:
-            left = min(left, self._processes - self._in_process())
+            left = min(left, self._processes - self._taken_of(self._is_in_process, True))
         if self._queue_limits:
             queue = queue_of_lane(place)
             limit = self._queue_limits.get(queue, _UNLIMITED)
-            left = min(left, limit - self._taken_of_queues[queue])
+            left = min(left, limit - self._taken_of(queue_of_lane, queue))
         return left
 
-    def _in_process(self) -> int:
-        """How many attempts have a process of their own."""
-        return sum(
-            count
-            for type, count in self._taken.items()
-            if (handler := self._handlers.get(type)) is not None and handler.in_process
-        )
+    def _taken_of(self, kind: Callable[[TaskType], object], wanted: object) -> int:
+        """How many places of a kind are taken; other threads may take some meanwhile."""
+        return sum(count for place, count in list(self._taken.items()) if kind(place) == wanted)
+
+    def _is_in_process(self, place: TaskType) -> bool:
+        """Whether an attempt that has the place has a process of its own."""
+        handler = self._handlers.get(type_of_lane(place))
+        return handler is not None and handler.in_process
 
     def _is_limited(self, place: TaskType) -> bool:
         """Whether work of its type or queue may wait although places of the program are free."""

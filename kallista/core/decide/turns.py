@@ -72,7 +72,8 @@ def settle(draft: Draft, positions: Iterable[int], now: Micros, capacity: Capaci
 
 def settle_after(draft: Draft, position: int, now: Micros, capacity: Capacity) -> None:
     """Let those steps take their turn that depend on one that has ended."""
-    later = followers(draft, position)
+    definition = draft.run.definition
+    later = followers(draft, position) if definition.has_rules else definition.dependents[position]
     if later:
         settle(draft, later, now, capacity)
 
