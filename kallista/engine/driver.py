@@ -760,6 +760,7 @@ class Driver:
             active.run, active.origin = run_of(record, definition), record
             active.run.outputs.update(outputs)
             active.all_results = False
+            active.heard = active.heard.union(maybe_heard(record.steps))
             active.version = record.version
             if not active.owned:
                 active.epoch = record.epoch + 1
