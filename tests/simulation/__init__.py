@@ -32,6 +32,6 @@ knows nothing of the engine (``ledger.py``, ``audit.py``):
 - no error reaches a client or the event loop but the documented ones.
 
 ``python -m tests.simulation --seeds 20000 --jobs 2`` tells many stories, ``--seed N`` one of them
-with all that happens in it. ``mutations.py`` makes five mistakes on purpose, each of which must be
+with all that happens in it. ``mutations.py`` makes mistakes on purpose, each of which must be
 found, or the simulation proves nothing.
 """

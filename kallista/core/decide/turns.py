@@ -72,7 +72,7 @@ def settle(draft: Draft, positions: Iterable[int], now: Micros, capacity: Capaci
 
 def settle_after(draft: Draft, position: int, now: Micros, capacity: Capacity) -> None:
     """Let those steps take their turn that depend on one that has ended."""
-    definition = draft.run.definition
+    definition = draft.run.definition  # most have no rules, and a call less for each step
     later = followers(draft, position) if definition.has_rules else definition.dependents[position]
     if later:
         settle(draft, later, now, capacity)
