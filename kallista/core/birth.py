@@ -180,7 +180,7 @@ def newborn(wanted: Wanted, draft: Draft, now: Micros, owner: WorkerKey | None =
         tuple(draft.events),
         tuple(draft.enqueue),
         () if draft.failures is None else tuple(draft.failures.items()),
-        None if wanted.deduplicate is None else _same(wanted, now),
+        None if wanted.deduplicate is None else _same(wanted, wanted.deduplicate, now),
         None if wanted.fork is None else (wanted.fork.source, wanted.fork.task),
         tuple(definition.budget.items()) if definition.budget else (),
     )
@@ -209,7 +209,7 @@ def newborn_all(all_wanted: Sequence[Wanted], now: Micros, *, start: bool) -> li
                 name=_name(wanted),
                 inputs=_inputs(wanted),
                 content=_content(wanted, model.definition),
-                same=_same(wanted, now),
+                same=None if wanted.deduplicate is None else _same(wanted, wanted.deduplicate, now),
             )
         runs.append(run)
     return runs
@@ -272,11 +272,9 @@ def content_of(
     return content_hash(content)
 
 
-def _same(wanted: Wanted, now: Micros) -> SameKey | None:
+def _same(wanted: Wanted, again: SameAgain, now: Micros) -> SameKey:
     """What makes later requests the same: the key, for this task type or name alone."""
-    if wanted.deduplicate is None:
-        return None
-    definition, (key, window) = wanted.definition, astuple(wanted.deduplicate)
+    definition, (key, window) = wanted.definition, astuple(again)
     what = definition.name
     if definition.kind is RunKind.TASK:
         work = definition.steps[0].work

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Final, TypeAlias
 
 from msgspec import Struct
@@ -248,61 +248,46 @@ class Definition:
     budget: Mapping[str, int] = field(default_factory=dict)
     under_budget: bool = False
     dependency_policies: Mapping[RunId, DependencyPolicy] = field(default_factory=dict)
+    # Every decision looks at these: a plain attribute costs it a tenth of a cached property.
+    is_budgeted: bool = field(init=False, repr=False)
+    """Whether nothing of a run may begin before it is known what is spent."""
+    main_count: int = field(init=False, repr=False)
+    """How many of its steps belong to the main phase."""
+    maps: tuple[int, ...] = field(init=False, repr=False)
+    """The positions of the steps that go through a list."""
+    asks: bool = field(init=False, repr=False)
+    """Whether it has steps that wait for what comes from outside."""
+    has_rules: bool = field(init=False, repr=False)
+    """Whether some of its steps may run although one before has not completed."""
+    limited: frozenset[int] = field(init=False, repr=False)
+    """The positions of its steps whose attempts are counted over all workers."""
+    dependents: tuple[tuple[int, ...], ...] = field(init=False, repr=False)
+    """For each step, the positions of the steps that depend on it, ascending."""
 
-    @cached_property
-    def is_budgeted(self) -> bool:
-        """Whether nothing of a run may begin before it is known what is spent."""
-        return self.under_budget or bool(self.budget)
+    def __post_init__(self) -> None:
+        """Derive what follows from the steps."""
+        derive = partial(object.__setattr__, self)
+        works = [step.work for step in self.steps]
+        tasks = [(at, work) for at, work in enumerate(works) if isinstance(work, TaskSpec)]
+        derive("is_budgeted", self.under_budget or bool(self.budget))
+        derive("main_count", sum(step.phase is Phase.MAIN for step in self.steps))
+        derive("maps", tuple(at for at, work in enumerate(works) if isinstance(work, MapSpec)))
+        derive("asks", any(task.type in ASKING for _, task in tasks))
+        derive(
+            "has_rules",
+            any(step.trigger_rule is not TriggerRule.ALL_COMPLETED for step in self.steps),
+        )
+        derive("limited", frozenset(at for at, task in tasks if task.limits))
+        derive("dependents", _dependents(self.steps))
 
     def policy_on(self, dependency: RunId) -> DependencyPolicy:
         """What its runs do about a process that they wait for, if that fails."""
         return self.dependency_policies.get(dependency, DependencyPolicy.WAIT)
 
     @cached_property
-    def main_count(self) -> int:
-        """How many of its steps belong to the main phase."""
-        return sum(step.phase is Phase.MAIN for step in self.steps)
-
-    @cached_property
-    def maps(self) -> tuple[int, ...]:
-        """The positions of the steps that go through a list."""
-        steps = enumerate(self.steps)
-        return tuple(position for position, step in steps if isinstance(step.work, MapSpec))
-
-    @cached_property
-    def asks(self) -> bool:
-        """Whether it has steps that wait for what comes from outside."""
-        return any(
-            isinstance(step.work, TaskSpec) and step.work.type in ASKING for step in self.steps
-        )
-
-    @cached_property
     def tolerates_failures(self) -> bool:
         """Whether it has steps whose failure lets pass what depends on them."""
         return any(step.continue_on_error for step in self.steps)
-
-    @cached_property
-    def has_rules(self) -> bool:
-        """Whether some of its steps may run although one before has not completed."""
-        return any(step.trigger_rule is not TriggerRule.ALL_COMPLETED for step in self.steps)
-
-    @cached_property
-    def limited(self) -> frozenset[int]:
-        """The positions of its steps whose attempts are counted over all workers."""
-        return frozenset(
-            position
-            for position, step in enumerate(self.steps)
-            if isinstance(step.work, TaskSpec) and step.work.limits
-        )
-
-    @cached_property
-    def dependents(self) -> tuple[tuple[int, ...], ...]:
-        """For each step, the positions of the steps that depend on it, ascending."""
-        found: list[list[int]] = [[] for _ in self.steps]
-        for position, step in enumerate(self.steps):
-            for before in step.depends_on:
-                found[before].append(position)
-        return tuple(tuple(positions) for positions in found)
 
     @cached_property
     def predecessors(self) -> tuple[int, ...]:
@@ -313,3 +298,11 @@ class Definition:
     def position(self) -> Mapping[StepId, int]:
         """Where the step of an id stands."""
         return {step.id: position for position, step in enumerate(self.steps)}
+
+
+def _dependents(steps: Sequence[StepSpec]) -> tuple[tuple[int, ...], ...]:
+    found: list[list[int]] = [[] for _ in steps]
+    for position, step in enumerate(steps):
+        for before in step.depends_on:
+            found[before].append(position)
+    return tuple(map(tuple, found))

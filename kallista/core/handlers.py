@@ -26,9 +26,9 @@ class Invocation(Struct):
         cancelled: Tells whether the attempt should stop.
         max_result_bytes: How long the encoded result may be.
         generation: What is to be done anew, if asked for again, has another one each time.
+        heartbeat: Called with details for the next attempt, or None, to show that it goes on.
         spend: Called with an amount in billionths and its unit; to be awaited by whoever wants to
             know that it is written down.
-        heartbeat: Called with details for the next attempt, or None, to show that it goes on.
         heartbeat_details: What attempts before this one have left for it.
     """
 
@@ -42,8 +42,8 @@ class Invocation(Struct):
     cancelled: Callable[[], bool]
     max_result_bytes: int = MAX_PAYLOAD_BYTES
     generation: int = 0
-    spend: Callable[[int, str], Awaitable[None]] | None = None
     heartbeat: Callable[[JsonText | None], None] = lambda details: None
+    spend: Callable[[int, str], Awaitable[None]] | None = None
     heartbeat_details: JsonText | None = None
 
     @property

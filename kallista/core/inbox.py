@@ -100,13 +100,10 @@ class InboxDraft:
         return Inbox(self._signals, self._asked)
 
     @property
-    def has_changed(self) -> bool:
-        """Whether there is anything to write."""
-        return bool(self._changed or self._opened or self._closed)
-
-    @property
-    def changes(self) -> InboxChanges:
-        """What is to be written."""
+    def changes(self) -> InboxChanges | None:
+        """What is to be written, if anything is."""
+        if not (self._changed or self._opened or self._closed):
+            return None
         return InboxChanges(
             tuple(self._signals[seq] for seq in self._changed),
             tuple((step, self._asked[step]) for step in self._opened),

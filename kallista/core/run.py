@@ -18,7 +18,7 @@ from kallista.core.clocks import clocks_after, moved
 from kallista.core.definitions import Definition, TaskSpec, type_of
 from kallista.core.events import Event, RunHead, StepState
 from kallista.core.ids import content_hash
-from kallista.core.inbox import EMPTY_INBOX, Inbox, InboxChanges, InboxDraft, Signal, answer_id
+from kallista.core.inbox import EMPTY_INBOX, Inbox, InboxDraft, Signal, answer_id
 from kallista.core.items import Items
 from kallista.core.json_text import from_json, to_json
 from kallista.core.plan import WHOLE_RUN, Entry, Failing, Grant
@@ -208,10 +208,10 @@ class Draft:
     """
 
     __slots__ = (
-        "_inbox", "_last_head", "announce", "blockers", "budget", "changed", "children",
+        "_last_head", "announce", "blockers", "budget", "changed", "children",
         "dead_ends", "dequeue", "enqueue", "events", "failures", "in_flight", "items", "launched",
-        "lend", "outputs", "run", "seq", "settle", "state", "stopped", "unfinished", "wake",
-        "wake_parent",
+        "lend", "outputs", "own_inbox", "run", "seq", "settle", "state", "stopped", "unfinished",
+        "wake", "wake_parent",
     )  # fmt: skip
 
     def __init__(self, run: Run) -> None:
@@ -230,7 +230,7 @@ class Draft:
         self.outputs: dict[int, Json] | None = None
         self.items: dict[int, Items] | None = None
         self.failures: dict[int, Failing | None] | None = None
-        self._inbox: InboxDraft | None = None
+        self.own_inbox: InboxDraft | None = None
         self.enqueue: _Few[Entry] = ()
         self.dequeue: _Few[Entry] = ()
         self.children: _Few[Child] = ()
@@ -273,15 +273,9 @@ class Draft:
     @property
     def inbox(self) -> InboxDraft:
         """What was sent to the run and what its steps wait for, this draft's changes included."""
-        if self._inbox is None:
-            self._inbox = InboxDraft(self.run.inbox)
-        return self._inbox
-
-    @property
-    def inbox_changes(self) -> InboxChanges | None:
-        """What changes of that; None in most decisions."""
-        inbox = self._inbox
-        return inbox.changes if inbox is not None and inbox.has_changed else None
+        if self.own_inbox is None:
+            self.own_inbox = InboxDraft(self.run.inbox)
+        return self.own_inbox
 
     def step(self, position: int) -> StepState:
         """Where a step is, this draft's changes included."""
@@ -420,8 +414,8 @@ class Draft:
             run.outputs.update(self.outputs)
         if self.items is not None:
             run.items = {**run.items, **self.items}
-        if self._inbox is not None:
-            run.inbox = self._inbox.now
+        if self.own_inbox is not None:
+            run.inbox = self.own_inbox.now
 
 
 def follow(run: Run, events: Iterable[Event]) -> Draft:

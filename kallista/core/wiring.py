@@ -113,6 +113,7 @@ def _others(references: Iterable[Reference]) -> Mapping[RunId, frozenset[StepId]
     return {id: found[id] for id in sorted(found)}
 
 
+@lru_cache(maxsize=1024)
 def needs_facts(definition: Definition) -> bool:
     """Whether deciding on a run takes more than its row: results, lists, signals, what is spent."""
     reads = wiring(definition).read or definition.maps or definition.asks

@@ -61,7 +61,7 @@ def plan_of(
         () if draft.failures is None else tuple(draft.failures.items()),
         draft.budget,
         tuple([at for at in heard if draft.step(at).status not in HEARD]) if heard else (),
-        draft.inbox_changes,
+        None if draft.own_inbox is None else draft.own_inbox.changes,
     )
     return with_gates(plan, draft) if definition.limited else plan
 

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from kallista.core.commands import Dispatch
 from kallista.core.decide import NoCapacity, decide
-from kallista.core.plan import WAKE, Entry, Fence, Plan, is_alone, place_in
+from kallista.core.plan import WAKE, Entry, Fence, Plan, is_alone
 from kallista.core.run import Draft, Run
 from kallista.core.states import RunKind
 from kallista.core.types import Micros, RunKey, TaskType, WorkerKey
@@ -57,7 +57,7 @@ class Beginning:
     def undo(self) -> None:
         """None of it was written: its places are free again."""
         for place in self._places:
-            self._slots.release(place)
+            self._slots.give_back(place, tell=False)
         self._places.clear()
         self.begun.clear()
 
@@ -68,7 +68,7 @@ class Beginning:
         definition = self._definitions.known(record.definition)
         if definition is None or needs_facts(definition) or not _is_simple(record):
             return None
-        place = place_in(entry.type)
+        place = entry.type  # it is not alone
         if not self._slots.take(place):
             return None
         run, fence = run_of(record, definition), Fence(record.version, record.epoch)
@@ -80,7 +80,7 @@ class Beginning:
             dispatch = Dispatch(entry.step, entry.ready_at)
             draft = decide(run, [dispatch], self._now, _Granted(self._slots))
             if draft.launched != [entry.step]:
-                self._slots.release(place)
+                self._slots.give_back(place, tell=False)
                 return None
             plan = plan_of(draft, record.key, fence, None)
             self._last = _Begun(record, entry, draft, plan)

@@ -549,7 +549,8 @@ class Driver:
     def _may_let_go(self, active: ActiveRun, draft: Draft) -> bool:
         """Nobody needs to drive a run of which nothing is in flight here."""
         busy = active.attempts or active.mailbox or active.looks or active.parked
-        idle = draft.head.in_flight == 0 and not busy and not _goes_through_list(draft)
+        listed = active.run.definition.maps and _goes_through_list(draft)
+        idle = draft.head.in_flight == 0 and not busy and not listed
         self._idle.pop(active, None)
         if idle and active.owned and self._claiming and draft.head.state not in FINISHED_RUN:
             self._idle[active] = None
@@ -979,8 +980,7 @@ def _goes_through_list(draft: Draft) -> bool:
     """Whether the run is needed again with the end of each item of a list, which may be long."""
     maps = draft.run.definition.maps
     return (
-        bool(maps)
-        and draft.state in ACTIVE_RUN
+        draft.state in ACTIVE_RUN
         and any(draft.step(position).status is TaskStatus.WAITING for position in maps)
         and not _keeps_from_others(draft)
     )

@@ -179,17 +179,9 @@ class Executor:
                 else:
                     timer = self._timer(active, position, work)
                     config = self._config(active, position, work)
-                    results = _NOTHING
+                    invocation = self._invocation(attempt, work, number, config)
                     if handler.wants_context:
-                        results = await self._again(lambda: self._results(active, position))
-                    invocation = self._invocation(attempt, work, number, config, results)
-                    if number > 1 and handler.wants_context:
-                        invocation.heartbeat_details = await self._again(
-                            lambda: self._heartbeats.details(active.key, position)
-                        )
-                    if handler.wants_context:
-                        ledger, clock = self._ledger, self._clock
-                        invocation.spend = attempt.spender(ledger, number, work.type, clock)
+                        await self._equip(invocation, attempt)
                     on_thread = handler.blocking
                     if on_thread and (active.key, position) in self._outliving:
                         await _over(self._outliving[active.key, position])
@@ -333,7 +325,6 @@ class Executor:
         work: TaskSpec,
         number: int,
         config: Mapping[str, Json],
-        results: Mapping[str, Json],
     ) -> Invocation:
         run = attempt.active.run
         return Invocation(
@@ -342,12 +333,24 @@ class Executor:
             work.type,
             number,
             config,
-            results,
+            _NOTHING,
             attempt.progress,
             attempt.cancelled,
             self._max_result_bytes,
             _generation(run, attempt.position),
-            heartbeat=attempt.heartbeat,
+            attempt.heartbeat,
+        )
+
+    async def _equip(self, invocation: Invocation, attempt: _Attempt) -> None:
+        """Give an attempt what it sees of its run, and lets the run see."""
+        active, position = attempt.active, attempt.position
+        invocation.results = await self._again(lambda: self._results(active, position))
+        if invocation.attempt > 1:
+            invocation.heartbeat_details = await self._again(
+                lambda: self._heartbeats.details(active.key, position)
+            )
+        invocation.spend = attempt.spender(
+            self._ledger, invocation.attempt, invocation.type, self._clock
         )
 
     async def _again(self, read: Callable[[], Awaitable[ResultT]]) -> ResultT:

@@ -120,16 +120,19 @@ class Slots:
             self._taken[place] += 1
             return True
 
-    def release(self, place: TaskType) -> None:
-        """Free a place without telling anybody; also from other threads."""
+    def give_back(self, place: TaskType, *, tell: bool = True) -> None:
+        """Free the place of an attempt.
+
+        Args:
+            place: The place.
+            tell: Whether those are told who wait for one; not from other threads.
+        """
         with self._lock:
             self._in_use -= 1
             self._taken[place] -= 1
             self.given_back += 1
-
-    def give_back(self, place: TaskType) -> None:
-        """Free the place of an attempt."""
-        self.release(place)
+        if not tell:
+            return
         if self._is_shut:
             self._look_around()
         if self.waiting is not None or self._is_limited(place):

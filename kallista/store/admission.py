@@ -12,6 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from msgspec.structs import replace
+
 from kallista.core.limits import Limit
 from kallista.core.types import Micros, RunKey
 from kallista.store.lines import Line
@@ -88,7 +90,7 @@ def admit(
         full = _full(passing, taken, rates, admission.rates, at)
         if full is None:
             _take(passing, taken, admission, at)
-            admission.admitted.append(line._replace(ready_at=passing.ready_at))
+            admission.admitted.append(replace(line, ready_at=passing.ready_at))
             continue
         again_at: Micros | None = None
         pile = (full.name, line.type, full.pile)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from msgspec import Struct
 
 from kallista.core.plan import Entry
 from kallista.core.types import Micros, RunKey, TaskType, WorkerKey
 
 
-class Line(NamedTuple):
+class Line(Struct, frozen=True, order=True, gc=False):
     """A line of the queue, in the order in which lines are served.
 
     Args:

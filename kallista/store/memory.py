@@ -114,6 +114,11 @@ class _Line(NamedTuple):
         return self.run, self.step
 
 
+def _laid(line: Line) -> _Line:
+    """How a line that was met lies in the queue."""
+    return _Line(line.rank, line.ready_at, *line.place, line.type)
+
+
 def _line(run: RunKey, entry: Entry) -> _Line:
     return _Line(-entry.priority, entry.ready_at, run, entry.step, entry.type)
 
@@ -529,11 +534,11 @@ class MemoryStore:
         queue = self._state.queue
         for line in picked:
             if line.gated:
-                queue.remove(_Line(*line[1:6]))
+                queue.remove(_laid(line))
         for line in admission.admitted:
             if line.gated:
                 gates.of[line.place].worker = request.worker
-                queue.add(_Line(*line[1:6]))  # as it was due first; it is taken now
+                queue.add(_laid(line))  # as it was due first; it is taken now
         for refused in admission.refused:
             if refused.again_at is None:
                 gates.hold_back(refused)
@@ -563,7 +568,7 @@ class MemoryStore:
         return run.kind is RunKind.PROCESS and task and free
 
     def _take(self, request: ClaimRequest, met: Line) -> ClaimedEntry:
-        line = _Line(*met[1:6])
+        line = _laid(met)
         self._state.queue.remove(line)
         run = self._state.runs[line.run]
         if run.owner == request.worker:

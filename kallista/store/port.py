@@ -169,6 +169,16 @@ class ClaimRequest(NamedTuple):
     punctual: Collection[TaskType] = ()
     ageing: Micros | None = None
 
+    def shift(self, rank: int) -> Micros | None:
+        """By how much a rank puts off the turn of a line; None: it alone decides.
+
+        Args:
+            rank: The negated priority.
+        """
+        if self.ageing is None:
+            return None
+        return Micros(max(-_MOST, min(_MOST, rank * self.ageing)))
+
     def turn(self, rank: int, ready_at: Micros) -> int:
         """What decides first which line comes before another: that of the lower turn.
 
@@ -178,9 +188,8 @@ class ClaimRequest(NamedTuple):
             rank: The negated priority.
             ready_at: From when it may be taken.
         """
-        if self.ageing is None:
-            return 0
-        return max(-_MOST, min(_MOST, ready_at + rank * self.ageing))
+        shift = self.shift(rank)
+        return 0 if shift is None else ready_at + shift
 
     def urgency(self, rank: int, ready_at: Micros) -> int:
         """The priority that a line has reached by waiting."""

@@ -97,7 +97,8 @@ def run_record(row: Row, content: JsonText, steps: tuple[StepState, ...]) -> Run
     return RunRecord(
         key, id, _KINDS[kind], name, status, definition, content, request, inputs,
         None if parent is None else (parent, parent_step), parent_id, root, schedule, priority,
-        tags_of(tags), created_at, owner, epoch, version, head, steps, forked_from_of(forked_from),
+        tags_of(tags), created_at, owner, epoch, version, head, steps,
+        None if forked_from is None else forked_from_of(forked_from),
     )  # fmt: skip
 
 
@@ -247,15 +248,13 @@ def tags_of(text: str) -> tuple[str, ...]:
     return () if text == "[]" else tuple(json.loads(text))
 
 
-def forked_from_text(forked_from: tuple[RunId, StepId] | None) -> str | None:
+def forked_from_text(forked_from: tuple[RunId, StepId]) -> str:
     """Where a fork comes from, as it is stored."""
-    return None if forked_from is None else json.dumps(forked_from)
+    return json.dumps(forked_from)
 
 
-def forked_from_of(text: str | None) -> tuple[RunId, StepId] | None:
+def forked_from_of(text: str) -> tuple[RunId, StepId]:
     """Where a fork comes from."""
-    if text is None:
-        return None
     run, step = json.loads(text)
     return RunId(run), StepId(step)
 

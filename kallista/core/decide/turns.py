@@ -129,18 +129,17 @@ def take_turn(
         end_step(draft, EventKind.TASK_SKIPPED, position, now, not_chosen(draft, spec.branch_of))
         return
     try:
-        wanted = spec.when is None or _holds(draft, position)
-        if wanted and not isinstance(work, TaskSpec):
+        if spec.when is not None and not _holds(draft, position):
+            end_step(draft, EventKind.TASK_SKIPPED, position, now, SKIPPED_BY_CONDITION)
+            return
+        if not isinstance(work, TaskSpec):
             _set_about(draft, position, work, now)
             return
-        if wanted and isinstance(work, TaskSpec) and work.limits:
+        if work.limits:
             limits_at(draft, position)  # fails where there is no key
     except ExpressionError as error:
         failure = Failure("ExpressionError", str(error), None, ("ExpressionError",))
         end_step(draft, EventKind.TASK_FAILED, position, now, to_json(failure_data(failure)))
-        return
-    if not wanted or not isinstance(work, TaskSpec):
-        end_step(draft, EventKind.TASK_SKIPPED, position, now, SKIPPED_BY_CONDITION)
         return
     if work.deadline is not None:
         ends_at = Micros(now + work.deadline)

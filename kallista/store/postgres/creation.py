@@ -146,7 +146,7 @@ def _insert(writing: Writing, births: Sequence[Birth]) -> None:
                 run.content,
                 tags_text(run.tags),
                 run.inputs,
-                forked_from_text(run.forked_from),
+                None if run.forked_from is None else forked_from_text(run.forked_from),
             )
             for row, run in rows
         ],

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from heapq import heapify, heappop, heapreplace
-from itertools import chain
+from itertools import chain, starmap
+from operator import attrgetter
 from typing import Any, Final, NamedTuple, cast
 
 import apsw
@@ -27,7 +28,6 @@ from kallista.store.port import (
     Committed,
     RunRecord,
 )
-from kallista.store.rows import Row
 from kallista.store.sqlite.gates import follow_within, pass_gates
 from kallista.store.sqlite.plans import write_first_plans
 from kallista.store.sqlite.records import full_records, key_list
@@ -38,6 +38,8 @@ _BEFORE_ALL_RANKS: Final = -(1 << 63)
 
 ROUNDS: Final = 100
 """How often one claim picks anew for lines that found no room."""
+
+_PLACE_IN_QUEUE: Final = attrgetter("holder", "type", "rank", "ready_at", "run", "step")
 
 _NEXT_TYPE = statement("next_type")
 _NEXT_RANK = statement("next_rank")
@@ -129,18 +131,14 @@ def _due_of_rank(
 ) -> Iterator[Line]:
     holder, type, _ = pile
     until = request.until(type, shared=holder == EVERYBODY)
+    shift, within = request.shift(rank), request.within
+    rows: Any
     if holder == EVERYBODY:
-        shared: Any = db.execute(_DUE_SHARED, (type, rank, until, request.within, request.worker))
-        return (_line(request, pile, row[:5], row[5]) for row in shared)
-    owner = None if holder == NOBODY else request.worker
-    rows: Any = db.execute(_DUE_ENTRIES, (holder, type, rank, until, request.within))
-    return (_line(request, pile, row, owner) for row in rows)
-
-
-def _line(request: ClaimRequest, pile: _Pile, row: Row, owner: WorkerKey | None) -> Line:
-    rank, ready_at, run, step, gated = row
-    turn = request.turn(rank, ready_at)
-    return Line(turn, rank, ready_at, run, step, pile.type, pile.holder, owner, bool(gated))
+        rows = db.execute(_DUE_SHARED, (shift, type, rank, until, within, request.worker))
+    else:
+        owner = None if holder == NOBODY else request.worker
+        rows = db.execute(_DUE_ENTRIES, (shift, owner, holder, type, rank, until, within))
+    return starmap(Line, rows)
 
 
 def _pick(
@@ -197,14 +195,14 @@ def _pick_tasks(
     tasks: list[Line] = []
     for _ in range(ROUNDS):
         picked, left = _pick(writing.db, request, of_tasks, request.slots - len(tasks), room)
-        if not any(line.gated for line in picked):
+        if not [line for line in picked if line.gated]:
             return tasks + picked, left, True
         passed = pass_gates(writing, request.worker, picked, request.now)
         # What has passed is gone from the queue, and must not be picked again with the rest.
         for line in passed:
             room[line.type] -= 1
             if not line.gated:
-                writing.db.execute(_TAKE_ENTRY, _row(line))
+                writing.db.execute(_TAKE_ENTRY, _PLACE_IN_QUEUE(line))
         tasks += passed
         if len(passed) == len(picked):
             return tasks, left, True
@@ -214,18 +212,10 @@ def _pick_tasks(
     return tasks, None, False
 
 
-def _row(line: Line) -> Row:
-    """Where it lies in the queue."""
-    return line.holder, line.type, line.rank, line.ready_at, line.run, line.step
-
-
 def _take(writing: Writing, worker: WorkerKey, lines: list[Line]) -> list[ClaimedEntry]:
     """Remove the lines, take on the runs that nobody drives, and ask for what others drive."""
     db = writing.db
-    db.executemany(
-        _TAKE_ENTRY,
-        map(_row, lines),
-    )
+    db.executemany(_TAKE_ENTRY, map(_PLACE_IN_QUEUE, lines))
     taken = _take_runs(writing, worker, {line.run for line in lines if line.owner is None})
     borrowed = [line for line in lines if line.owner not in (None, worker)]
     writing.concerns_others |= bool(borrowed)

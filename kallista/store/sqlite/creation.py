@@ -145,12 +145,12 @@ def _insert(writing: Writing, births: Sequence[Birth]) -> None:
     entries: list[Any] = []
     tags: list[Any] = []
     waits: list[Any] = []
-    failed: list[Row] = []
+    aside: list[tuple[RunKey, NewRun]] = []
     for key, root, run in births:
         runs += (*new_run_row(run, key, root), *new_task_step(run))
         requests += (
             key, keys[run.definition], run.content, tags_text(run.tags), run.inputs,
-            forked_from_text(run.forked_from),
+            None if run.forked_from is None else forked_from_text(run.forked_from),
         )  # fmt: skip
         for changed in changed_steps(run):
             steps += (key, *changed)
@@ -162,8 +162,8 @@ def _insert(writing: Writing, births: Sequence[Birth]) -> None:
             tags += (tag, key)
         for awaited in run.waits_for:
             waits += (awaited, key)
-        if run.failures:
-            failed += divided(key, run.failures)[1]
+        if run.failures or run.gates or run.budget or run.same is not None:
+            aside.append((key, run))
         writing.concerns_others |= run.owner is None
     writing.concerns_others |= bool(entries)
     _INSERT_RUN.write(db, runs)
@@ -173,14 +173,19 @@ def _insert(writing: Writing, births: Sequence[Birth]) -> None:
     PUT_STEP.write(db, steps)
     INSERT_EVENT.write(db, events)
     ENQUEUE.write(db, entries)
-    close_gates(writing, ((key, gate) for key, _, run in births for gate in run.gates))
     _INSERT_TAG.write(db, tags)
     _INSERT_WAIT.write(db, waits)
-    if failed:
-        db.executemany(PUT_FAILURE, failed)
-    for key, _, run in births:
-        if run.budget:
-            db.executemany(_INSERT_BUDGET, ((key, unit, limit) for unit, limit in run.budget))
+    if aside:
+        _insert_aside(writing, aside)
+
+
+def _insert_aside(writing: Writing, runs: Sequence[tuple[RunKey, NewRun]]) -> None:
+    """Insert what few runs have: limits, a budget, a key for later requests, a failed step."""
+    db = writing.db
+    close_gates(writing, ((key, gate) for key, run in runs for gate in run.gates))
+    for key, run in runs:
+        db.executemany(PUT_FAILURE, divided(key, run.failures)[1])
+        db.executemany(_INSERT_BUDGET, ((key, unit, limit) for unit, limit in run.budget))
         if run.same is not None:
             db.execute(_PUT_SAME, (run.same.scope, run.same.key, key, run.same.until))
             db.execute(_DROP_OLD_SAME, (run.created_at,))

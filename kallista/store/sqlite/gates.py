@@ -10,7 +10,7 @@ import apsw
 
 from kallista.core.json_text import to_json
 from kallista.core.limits import Gate, Limit
-from kallista.core.plan import Plan
+from kallista.core.plan import GateChanges
 from kallista.core.types import Micros, RunKey, WorkerKey
 from kallista.errors import LeaseLost
 from kallista.store.admission import Admission, Passing, admit
@@ -130,16 +130,14 @@ def close_gates(writing: Writing, gates: Iterable[tuple[RunKey, Gate]]) -> None:
     )
 
 
-def check_begun(writing: Writing, plan: Plan) -> None:
+def check_begun(writing: Writing, run: RunKey, changes: GateChanges) -> None:
     """Refuse a plan that begins an attempt for which nothing was taken.
 
     Raises:
         LeaseLost: It is not counted for its worker, or not any more.
     """
-    if plan.gates is None:
-        return
-    for step, worker in plan.gates.begun:
-        if not writing.db.execute(_HOLDS_GATES, (worker, plan.run, step)).get:
+    for step, worker in changes.begun:
+        if not writing.db.execute(_HOLDS_GATES, (worker, run, step)).get:
             raise LeaseLost(not_counted(step, worker))
 
 

@@ -151,7 +151,8 @@ def _check(writing: Writing, plan: Plan, before: _Standing | None) -> _Standing:
         raise _stale(writing.db, plan)
     for grant in plan.lend:
         _check_wish(writing.db, plan.run, grant)
-    check_begun(writing, plan)
+    if plan.gates is not None:
+        check_begun(writing, plan.run, plan.gates)
     if plan.ownership is not None:
         writing.check_worker(plan.ownership.worker)
     return before

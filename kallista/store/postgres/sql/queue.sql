@@ -1,12 +1,13 @@
 -- name: due_entries
 -- Takes what is due in the order of service, over all types and piles, and no more than there are
 -- free slots. A line of a higher priority comes first, unless another has waited for so much longer
--- (:ageing, for each point); where nothing ages, that is NULL for all of them and decides nothing. Each type and priority is one seek; of each no more lines are read than could be taken,
--- and some in reserve, for those that other workers are taking at this moment are passed over. Tasks
--- of processes that others drive are lent, unless they are lent already. A worker that was taken for
--- dead gets nothing. Each line has its run; LEFT JOIN only tells the planner to begin with the queue: a
--- plan for any :within would else read all runs first. What is due only by :until waits at its worker,
--- but nothing that others could take, and no look or other thing that has to be punctual.
+-- (:ageing, for each point); where nothing ages, that is NULL for all of them and decides nothing.
+-- Each type and priority is one seek; of each no more lines are read than could be taken, and some in
+-- reserve, for those that other workers are taking at this moment are passed over. Tasks of processes
+-- that others drive are lent, unless they are lent already. A worker that was taken for dead gets
+-- nothing. Each line has its run; LEFT JOIN only tells the planner to begin with the queue: a plan for
+-- any :within would else read all runs first. What is due only by :until waits at its worker, but
+-- nothing that others could take, and no look or other thing that has to be punctual.
 WITH RECURSIVE piles (holder, type, room, rank) AS (
     SELECT h.holder, t.type, t.room,
            (SELECT min(q.rank) FROM queue AS q WHERE q.holder = h.holder AND q.type = t.type)

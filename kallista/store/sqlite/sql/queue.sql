@@ -7,8 +7,9 @@ SELECT min(type) FROM queue WHERE holder = :holder AND type > :after;
 SELECT min(rank) FROM queue WHERE holder = :holder AND type = :type AND rank > :after;
 
 -- name: due_entries
--- Read only as far as there are free slots, so entries that are not due are never met.
-SELECT rank, ready_at, run, step,
+-- Read only as far as there are free slots, so entries that are not due are never met. A row is a
+-- line as the program keeps it, its turn (:shift) in front.
+SELECT coalesce(ready_at + :shift, 0), rank, ready_at, run, step, type, holder, :owner,
        EXISTS (SELECT 1 FROM gates AS g WHERE g.run = queue.run AND g.step = queue.step)
 FROM queue
 WHERE holder = :holder AND type = :type AND rank = :rank AND ready_at <= :now
@@ -18,8 +19,8 @@ ORDER BY ready_at, run, step;
 
 -- name: due_shared
 -- Tasks of processes, with who drives the run: what is lent already is not lent again.
-SELECT q.rank, q.ready_at, q.run, q.step,
-       EXISTS (SELECT 1 FROM gates AS g WHERE g.run = q.run AND g.step = q.step), r.owner
+SELECT coalesce(q.ready_at + :shift, 0), q.rank, q.ready_at, q.run, q.step, q.type, q.holder,
+       r.owner, EXISTS (SELECT 1 FROM gates AS g WHERE g.run = q.run AND g.step = q.step)
 FROM queue AS q CROSS JOIN runs AS r ON r.key = q.run
 WHERE q.holder = -1 AND q.type = :type AND q.rank = :rank AND q.ready_at <= :now
   AND (:within IS NULL OR coalesce(r.root, r.key) = :within)
