@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from difflib import get_close_matches
 from itertools import takewhile
 from typing import Final, TypeAlias, cast
+
+from msgspec import Struct
 
 from kallista.core.cel_syntax import Kind, Node, plain_position, plain_text
 from kallista.core.types import Json
@@ -27,8 +28,7 @@ Scope: TypeAlias = Mapping[str, object]
 Path: TypeAlias = "tuple[str | int, ...]"
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Reference:
+class Reference(Struct, frozen=True, order=True, gc=False):
     """What an expression reads: ``tasks.design`` or ``inputs.name``.
 
     Args:
@@ -65,8 +65,7 @@ def _fixed_index(node: Node) -> str | int | None:
     return plain_position(node) if text is None else text
 
 
-@dataclass(frozen=True, slots=True)
-class PlainPath:
+class PlainPath(Struct, frozen=True, gc=False):
     """An expression that is nothing but a path: walked without the library, ten times as fast.
 
     Args:

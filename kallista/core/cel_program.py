@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from importlib import import_module
@@ -18,6 +17,8 @@ from importlib.machinery import PathFinder
 from importlib.util import find_spec, module_from_spec
 from itertools import takewhile
 from typing import Protocol, TypeAlias, cast
+
+from msgspec import Struct
 
 from kallista.core.cel_check import ITERATIONS
 from kallista.core.cel_paths import (
@@ -125,8 +126,7 @@ def _picked(value: object, wanted: _Wanted) -> object:
     return {key: _picked(value[key], inner) for key, inner in wanted.items() if key in value}
 
 
-@dataclass(frozen=True, slots=True)
-class _Loop:
+class _Loop(Struct, frozen=True, gc=False):
     """What one round of an iteration may cost.
 
     Args:

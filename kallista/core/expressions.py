@@ -7,8 +7,9 @@ else goes to the CEL library, which is imported when the first such expression i
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Protocol
+
+from msgspec import Struct
 
 from kallista.core.cel_check import paths_read
 from kallista.core.cel_paths import OTHERS, ROOTS, PlainPath, Reference, Scope, path_of, shown
@@ -39,8 +40,7 @@ class _Part(Protocol):
     def evaluate(self, scope: Scope) -> Json: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Compiled:
+class Compiled(Struct, frozen=True, gc=False):
     """A config value with expressions, or a condition, ready to be evaluated.
 
     Args:
@@ -166,8 +166,7 @@ def _joined(pieces: list[str | _Part]) -> _Part:
     return _Text(tuple(pieces))
 
 
-@dataclass(frozen=True, slots=True)
-class _Text:
+class _Text(Struct, frozen=True, gc=False):
     pieces: tuple[str | _Part, ...]
 
     def references(self) -> Iterator[Reference]:
@@ -182,8 +181,7 @@ class _Text:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class _Items:
+class _Items(Struct, frozen=True, gc=False):
     original: list[Json]
     parts: tuple[_Part | None, ...]
 
@@ -197,8 +195,7 @@ class _Items:
         return [item if part is None else part.evaluate(scope) for item, part in pairs]
 
 
-@dataclass(frozen=True, slots=True)
-class _Entries:
+class _Entries(Struct, frozen=True, gc=False):
     original: dict[str, Json]
     parts: Mapping[str, _Part | None]
 
@@ -214,8 +211,7 @@ class _Entries:
         }
 
 
-@dataclass(frozen=True, slots=True)
-class _Condition:
+class _Condition(Struct, frozen=True, gc=False):
     inner: _Part
 
     def references(self) -> Iterator[Reference]:

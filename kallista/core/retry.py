@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
 from difflib import get_close_matches
 from hashlib import blake2b
 from typing import Final, TypeVar
+
+from msgspec import Struct
 
 from kallista.core.durations import LONGEST, parse_duration
 from kallista.core.types import Micros
@@ -18,8 +19,7 @@ T = TypeVar("T")
 NO_DELAY = Micros(0)
 
 
-@dataclass(frozen=True, slots=True)
-class RetryPolicy:
+class RetryPolicy(Struct, frozen=True, gc=False):
     """How failed attempts of a task are tried again; by default not at all.
 
     Args:
@@ -96,7 +96,7 @@ def _parse_mapping(data: Mapping[object, object]) -> RetryPolicy:
 
 
 def _unknown_keys(data: Mapping[object, object]) -> Iterable[str]:
-    known = [field.name for field in fields(RetryPolicy)]
+    known = RetryPolicy.__struct_fields__
     for key in data:
         if key not in known:
             near = get_close_matches(str(key), known, n=1)

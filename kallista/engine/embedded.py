@@ -8,8 +8,9 @@ import os
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
+
+from msgspec import Struct
 
 from kallista.core.commands import AttemptEnded, Command, Verb
 from kallista.core.definitions import Definition, Phase
@@ -103,8 +104,7 @@ LONGEST_PATIENCE: Final = 1e9
 HISTORY_PAGE = 1000
 
 
-@dataclass(frozen=True, slots=True)
-class Options:
+class Options(Struct, frozen=True, gc=False):
     """How an engine works.
 
     Args:
@@ -130,7 +130,7 @@ class Options:
     max_concurrency: int = 100
     processes: int = os.cpu_count() or 1
     queues: tuple[str, ...] = (DEFAULT_QUEUE,)
-    queue_limits: Mapping[str, int] = field(default_factory=dict)
+    queue_limits: Mapping[str, int] = {}
     grace: Micros = Micros(10_000_000)
     within: RunId | None = None
     look_every: Micros = Micros(200_000)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
 from typing import TypeAlias
+
+from msgspec import Struct
 
 from kallista.core.commands import (
     AnyCommand,
@@ -28,8 +29,7 @@ from kallista.core.types import WorkerKey
 from kallista.store.port import Loan
 
 
-@dataclass(slots=True)
-class Asked:
+class Asked(Struct):
     """A command in a mailbox, and who waits for its answer.
 
     Args:

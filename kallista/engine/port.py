@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 from msgspec import Struct
@@ -59,8 +58,7 @@ class RunRequest(Struct, frozen=True, gc=False):
     fork: Fork | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class ForkRequest:
+class ForkRequest(Struct, frozen=True, gc=False):
     """A run that a user wants to go on from before a step of another one.
 
     Args:
@@ -84,8 +82,7 @@ class ForkRequest:
     dry_run: bool
 
 
-@dataclass(frozen=True, slots=True)
-class ScheduleRequest:
+class ScheduleRequest(Struct, frozen=True, gc=False):
     """A schedule that a user wants.
 
     Args:
@@ -113,8 +110,7 @@ class ScheduleRequest:
     rules: FiringRules
 
 
-@dataclass(frozen=True, slots=True)
-class ListRequest:
+class ListRequest(Struct, frozen=True, gc=False):
     """Which runs a list shows; None means all."""
 
     kind: RunKind

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from msgspec import Struct, field
 from msgspec.structs import replace
 
 from kallista.core.limits import Limit
@@ -45,8 +45,7 @@ class Refused(NamedTuple):
     again_at: Micros | None
 
 
-@dataclass(slots=True)
-class Admission:
+class Admission(Struct):
     """What comes of the lines of a claim.
 
     Args:
@@ -56,9 +55,9 @@ class Admission:
         followed: Under which limits others come next, and how many, for lines have left the queue.
     """
 
-    admitted: list[Line] = field(default_factory=list)
-    refused: list[Refused] = field(default_factory=list)
-    rates: dict[str, Micros] = field(default_factory=dict)
+    admitted: list[Line] = []
+    refused: list[Refused] = []
+    rates: dict[str, Micros] = {}
     followed: Counter[str] = field(default_factory=Counter)
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from kallista.errors import UsageError
 from kallista.tasks.context import TaskContext
@@ -15,8 +16,7 @@ Function = Callable[..., Any]
 """A user's handler; whatever it takes and returns is checked when it is called."""
 
 
-@dataclass(frozen=True, slots=True)
-class Parameter:
+class Parameter(Struct, frozen=True):
     """One key of a handler's config.
 
     Args:
@@ -30,8 +30,7 @@ class Parameter:
     required: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Parameters:
+class Parameters(Struct, frozen=True):
     """What a function takes.
 
     Args:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Final
+
+from msgspec import Struct
 
 from kallista.core import fields
 from kallista.core.definitions import Expiry, InputSpec, OnFailure
@@ -12,7 +13,7 @@ from kallista.core.inputs import parse_inputs
 from kallista.core.parsing.limits import Limits
 from kallista.core.plain import shown
 from kallista.core.problems import Problems
-from kallista.core.retry import RetryPolicy
+from kallista.core.retry import NO_RETRY, RetryPolicy
 from kallista.core.types import Micros
 
 CONFIG_KEYS: Final = (
@@ -22,8 +23,7 @@ CONFIG_KEYS: Final = (
 """What ``config`` of a workflow or process may say."""
 
 
-@dataclass(frozen=True, slots=True)
-class Defaults:
+class Defaults(Struct, frozen=True, gc=False):
     """What holds for a run and for its steps, unless they say otherwise.
 
     Args:
@@ -41,16 +41,16 @@ class Defaults:
     """
 
     continue_on_error: bool = False
-    retry: RetryPolicy = field(default_factory=RetryPolicy)
+    retry: RetryPolicy = NO_RETRY
     timeout: Micros | None = None
     deadline: Micros | None = None
     tags: tuple[str, ...] = ()
     priority: int = 0
-    inputs: Mapping[str, InputSpec] = field(default_factory=dict)
+    inputs: Mapping[str, InputSpec] = {}
     on_failure: OnFailure = OnFailure.STOP
     last: Sequence[object] = ()
     expires: Expiry | None = None
-    budget: Mapping[str, int] = field(default_factory=dict)
+    budget: Mapping[str, int] = {}
 
 
 def merged_config(data: Mapping[str, object], problems: Problems) -> Mapping[str, object]:

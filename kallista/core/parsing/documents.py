@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from kallista.core import fields
@@ -67,8 +67,7 @@ _OF_RUNS: Final = {"tags": "tags belong", "expires_at": "expires_at belongs"}
 """Keys of single tasks that belong to a whole run."""
 
 
-@dataclass(frozen=True, slots=True)
-class Document:
+class Document(Struct, frozen=True, gc=False):
     """What a definition file holds.
 
     Args:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TypeAlias
+
+from msgspec import Struct
 
 from kallista.core.definitions import Definition
 from kallista.core.states import RunKind
 from kallista.core.types import MAX_PAYLOAD_BYTES, Json, TaskType
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(Struct, frozen=True):
     """How large a description may be, and what else a program has settled beforehand.
 
     Args:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final, TypeAlias
+
+from msgspec import Struct
 
 from kallista.core import fields
 from kallista.core.definitions import DEFAULT_MAX_CRASHES, StepSpec, TaskSpec, Work
@@ -40,8 +41,7 @@ OF_CHILDREN: Final = ("workflow", "process")
 """The types of tasks and steps that start a child run."""
 
 
-@dataclass(frozen=True, slots=True)
-class Reading:
+class Reading(Struct, frozen=True):
     """What reading a description needs, besides the description.
 
     Args:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+
+from msgspec import Struct
 
 from kallista.core.types import WorkerKey
 from kallista.store.postgres.connection import Connection
@@ -13,8 +14,7 @@ from kallista.store.postgres.statements import statement
 _LIVING = statement("living")
 
 
-@dataclass(slots=True)
-class Writing:
+class Writing(Struct):
     """One transaction.
 
     Args:
@@ -29,7 +29,7 @@ class Writing:
     db: Connection
     definitions: DefinitionCache
     is_hopeful: bool = False
-    after: list[Callable[[], None]] = field(default_factory=list)
+    after: list[Callable[[], None]] = []
     changed: bool = False
     concerns_others: bool = False
 

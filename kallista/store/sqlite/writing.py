@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import cast
 
 import apsw
+from msgspec import Struct
 
 from kallista.core.types import WorkerKey
 from kallista.errors import LeaseLost
@@ -17,8 +17,7 @@ from kallista.store.sqlite.statements import statement
 _BEATS = statement("beats")
 
 
-@dataclass(slots=True)
-class Writing:
+class Writing(Struct):
     """One transaction.
 
     Args:
@@ -31,8 +30,8 @@ class Writing:
 
     db: apsw.Connection
     definitions: DefinitionCache
-    on_commit: list[Callable[[], None]] = field(default_factory=list)
-    on_rollback: list[Callable[[], None]] = field(default_factory=list)
+    on_commit: list[Callable[[], None]] = []
+    on_rollback: list[Callable[[], None]] = []
     concerns_others: bool = False
     _workers: dict[WorkerKey, int] | None = None
 
