@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property, partial
@@ -266,19 +266,35 @@ class Definition:
 
     def __post_init__(self) -> None:
         """Derive what follows from the steps."""
+        main, all_completed = Phase.MAIN, TriggerRule.ALL_COMPLETED
+        main_count = 0
+        maps: list[int] = []
+        limited: list[int] = []
+        asks = has_rules = False
+        dependents: list[list[int]] = [[] for _ in self.steps]
+        for position, step in enumerate(self.steps):
+            work = step.work
+            if isinstance(work, TaskSpec):
+                if work.type in ASKING:
+                    asks = True
+                if work.limits:
+                    limited.append(position)
+            elif isinstance(work, MapSpec):
+                maps.append(position)
+            if step.phase is main:
+                main_count += 1
+            if step.trigger_rule is not all_completed:
+                has_rules = True
+            for before in step.depends_on:
+                dependents[before].append(position)
         derive = partial(object.__setattr__, self)
-        works = [step.work for step in self.steps]
-        tasks = [(at, work) for at, work in enumerate(works) if isinstance(work, TaskSpec)]
         derive("is_budgeted", self.under_budget or bool(self.budget))
-        derive("main_count", sum(step.phase is Phase.MAIN for step in self.steps))
-        derive("maps", tuple(at for at, work in enumerate(works) if isinstance(work, MapSpec)))
-        derive("asks", any(task.type in ASKING for _, task in tasks))
-        derive(
-            "has_rules",
-            any(step.trigger_rule is not TriggerRule.ALL_COMPLETED for step in self.steps),
-        )
-        derive("limited", frozenset(at for at, task in tasks if task.limits))
-        derive("dependents", _dependents(self.steps))
+        derive("main_count", main_count)
+        derive("maps", tuple(maps))
+        derive("asks", asks)
+        derive("has_rules", has_rules)
+        derive("limited", frozenset(limited))
+        derive("dependents", tuple(map(tuple, dependents)))
 
     def policy_on(self, dependency: RunId) -> DependencyPolicy:
         """What its runs do about a process that they wait for, if that fails."""
@@ -298,11 +314,3 @@ class Definition:
     def position(self) -> Mapping[StepId, int]:
         """Where the step of an id stands."""
         return {step.id: position for position, step in enumerate(self.steps)}
-
-
-def _dependents(steps: Sequence[StepSpec]) -> tuple[tuple[int, ...], ...]:
-    found: list[list[int]] = [[] for _ in steps]
-    for position, step in enumerate(steps):
-        for before in step.depends_on:
-            found[before].append(position)
-    return tuple(map(tuple, found))

@@ -51,6 +51,10 @@ class StepWiring(Struct, frozen=True, gc=False):
         return (one for one in all if one is not None)
 
 
+_UNWIRED: Final = StepWiring(None, None)
+"""Of a step that has no expressions: most have none, and there may be 10,000."""
+
+
 class Wiring(Struct, frozen=True, gc=False):
     """All expressions of a definition.
 
@@ -81,21 +85,28 @@ def values_of(spec: StepSpec) -> Mapping[str, Json]:
 @lru_cache(maxsize=1024)
 def wiring(definition: Definition) -> Wiring:
     """The expressions of a definition; compiled once per definition object."""
-    steps = tuple(
-        StepWiring(
-            when=None if spec.when is None else compile_condition(spec.when),
-            values=compile_value(dict(values_of(spec))),
-            cases=_cases(spec),
-            items=compile_value(spec.work.items) if isinstance(spec.work, MapSpec) else None,
-            limits=_limits_of(spec),
-        )
-        for spec in definition.steps
-    )
-    read = {position for step in steps for one in step for position in reads(one, definition)}
+    steps = tuple(map(_wired, definition.steps))
+    all = [one for step in steps if step is not _UNWIRED for one in step]
+    read = {position for one in all for position in reads(one, definition)}
     switches = {spec.branch_of for spec in definition.steps if spec.branch_of is not None}
-    others = _others(reference for step in steps for one in step for reference in one.references)
+    others = _others(reference for one in all for reference in one.references)
     whole = {WHOLE_RUN} if others else set()
     return Wiring(steps, frozenset(read | switches | whole), others)
+
+
+def _wired(spec: StepSpec) -> StepWiring:
+    work, handed_on = spec.work, values_of(spec)
+    when = None if spec.when is None else compile_condition(spec.when)
+    values = compile_value(dict(handed_on)) if handed_on else None
+    if when is None and values is None and isinstance(work, TaskSpec) and not work.limits:
+        return _UNWIRED
+    return StepWiring(
+        when=when,
+        values=values,
+        cases=_cases(spec),
+        items=compile_value(work.items) if isinstance(work, MapSpec) else None,
+        limits=_limits_of(spec),
+    )
 
 
 def _others(references: Iterable[Reference]) -> Mapping[RunId, frozenset[StepId] | None]:

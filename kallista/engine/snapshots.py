@@ -347,6 +347,8 @@ def _outline(definition: Definition) -> tuple[_Always, ...]:
 def _kind(work: Work) -> RunKind:
     """A task, or the kind of the runs that it starts."""
     match work:
+        case TaskSpec():
+            return RunKind.TASK
         case ChildSpec(definition=definition) | MapSpec(child=ChildSpec(definition=definition)):
             return definition.kind
         case _:
@@ -355,6 +357,8 @@ def _kind(work: Work) -> RunKind:
 
 def _type(work: Work) -> TaskType | None:
     """What a handler executes, or a switch; None where it is child runs of other kinds."""
+    if isinstance(work, TaskSpec):
+        return work.type
     return type_of(work) if _kind(work) is RunKind.TASK else None
 
 

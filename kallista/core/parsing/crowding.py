@@ -38,11 +38,14 @@ def read_limits(
         config: What its keys may read.
         problems: Where problems are noted.
     """
+    key, rate = data.get("concurrency_key"), data.get("rate_limit")
+    if key is None and rate is None:
+        return (), frozenset()
     found: list[LimitSpec] = []
-    if data.get("concurrency_key") is not None:
-        found += _concurrency(data["concurrency_key"], problems)
-    if data.get("rate_limit") is not None:
-        found += _rate(data["rate_limit"], type, problems)
+    if key is not None:
+        found += _concurrency(key, problems)
+    if rate is not None:
+        found += _rate(rate, type, problems)
     read: set[Reference] = set()
     for spec in found:
         read |= _read_by(spec, config, problems)

@@ -311,6 +311,8 @@ def _of_step(item: Mapping[str, object], problems: Problems) -> Mapping[str, obj
 
 
 def _refuse_of_runs(task: Mapping[str, object], problems: Problems) -> None:
+    if _OF_RUNS.keys().isdisjoint(task):
+        return
     for key, belongs in _OF_RUNS.items():
         if key in task:
             problems.add(f"{belongs} to a whole run: give it in the config of its definition")
