@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import os
 import sys
@@ -34,6 +35,8 @@ ResultT = TypeVar("ResultT")
 OK, FAILED, USAGE, LEFT = 0, 1, 2, 130
 """Exit codes: done or COMPLETED; FAILED, CANCELLED or a broken store; a wrong call; left by
 Ctrl-C."""
+
+_NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 DEBUG: Final = "KALLISTA_DEBUG"
 ISSUES: Final = "please report it with what you did and the output of `kallista doctor`"
@@ -226,6 +229,10 @@ def guarded(command: typer.Typer, arguments: Sequence[str] | None = None) -> int
 
         nobody_reads()
         return OK
+    except OSError as error:
+        if error.errno not in _NO_ROOM or error.filename is not None:
+            return _tell_surprise(error, as_json=_wants_json(typed))
+        return _tell_cut_off(error, as_json=_wants_json(typed))
     except Exception as error:
         return _tell_surprise(error, as_json=_wants_json(typed))
     return code if isinstance(code, int) else OK
@@ -252,6 +259,15 @@ def _tell_wrong_call(error: typer.BadParameter, *, as_json: bool) -> int:
     else:
         error.show()
     return USAGE
+
+
+def _tell_cut_off(error: OSError, *, as_json: bool) -> int:
+    from kallista.cli.output import nobody_reads
+
+    message = f"not all of the answer could be written where it goes: {error.strerror}"
+    tell_error(type(error).__name__, message, [message], as_json=as_json)
+    nobody_reads()  # else the rest is tried once more as the program ends
+    return FAILED
 
 
 def _tell_surprise(error: Exception, *, as_json: bool) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import signal
 import socket
@@ -219,3 +220,22 @@ def test_a_program_without_streams_is_served(
     assert guarded(app, ("workflow", "cancel", "--status", "COMPLETED")) == 2
     for stream in (sys.stdin, sys.stdout, sys.stderr):
         stream.close()
+
+
+def test_an_answer_that_finds_no_room_is_an_error_that_says_so(
+    folder: Path, typed: Typist, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The disk that the output goes to is full: nothing is wrong with the program."""
+    assert typed("run", written(folder, HELLO)).code == 0
+    with (folder / "answer").open("w", encoding="utf-8") as answer:
+        monkeypatch.setattr(answer, "write", _full)
+        monkeypatch.setattr(sys, "stdout", answer)
+        assert guarded(app, ("workflow", "list")) == 1
+    told = capsys.readouterr().err
+    assert "not all of the answer could be written" in told
+    assert "No space left on device" in told
+    assert "should not have happened" not in told
+
+
+def _full(text: str) -> int:
+    raise OSError(errno.ENOSPC, "No space left on device")
