@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import psycopg
@@ -26,6 +27,7 @@ from kallista.store.postgres import PostgresStore, link
 from kallista.store.postgres.addresses import read_url
 from kallista.store.postgres.connection import Connection
 from kallista.store.postgres.link import Link
+from kallista.store.postgres.statements import statement
 from kallista.store.postgres.writer import HANDLE
 from kallista.testing.postgres import PostgresServer
 from kallista.testing.store_contract import (
@@ -99,14 +101,14 @@ def until_nothing_is_under_way(url: str) -> None:
             pass
 
 
-def until_somebody_waits(url: str) -> None:
-    """Wait until somebody waits for what another one is writing."""
+def until_somebody_waits(url: str, unless: Callable[[], bool] = lambda: False) -> None:
+    """Wait until somebody waits for what another one is writing, or nobody will."""
     question = (
         "SELECT 1 FROM pg_stat_activity WHERE datname = current_database()"
         " AND wait_event_type = 'Lock'"
     )
     with psycopg.connect(url, autocommit=True) as db:
-        while db.execute(question).fetchone() is None:
+        while db.execute(question).fetchone() is None and not unless():
             pass
 
 
@@ -503,6 +505,91 @@ async def test_a_child_that_is_retried_amid_a_deletion_stays(url: str) -> None:
         assert (await found(store, "retried")).version == 3
         assert await store.load(RunId("over")) is None
         assert await store.load(RunId("top")) is None
+
+
+@pytest.mark.parametrize(
+    "wake",
+    ["wake_by_id", "wake_owner", "wake_parent", "wake_run", "wake_waiting"],
+)
+async def test_a_look_that_is_asked_for_again_comes_after_what_it_is_for(
+    url: str, wake: str
+) -> None:
+    """A line that is there already is not taken while somebody writes what it stands for.
+
+    Its worker would look before there is anything to see, and nobody would look again.
+    """
+    async with opened(lambda: PostgresStore(url)) as store:
+        me = await store.register_worker("me", {}, NOW)
+        mine = await made(store, new_run("mine", owner=me, waits_for=["first", "second"]))
+        children = [await made(store, new_run(f"c{n}", parent=(mine.key, 0))) for n in range(2)]
+        awaited = [await made(store, new_run(id)) for id in ("first", "second")]
+        values: tuple[object, ...] = {
+            "wake_by_id": ([["mine"]]),
+            "wake_owner": ([[mine.key]]),
+            "wake_parent": ([[child.key for child in children]]),
+            "wake_run": ([[0, 0], [mine.key, mine.key]]),
+            "wake_waiting": ([[run.key for run in awaited]]),
+        }[wake]
+        with closing(Connection(read_url(url))) as db:
+            db.tell(statement(wake), values)
+            with db.pipeline():
+                db.say(b"BEGIN")
+                db.tell(statement(wake), values)
+            claim = await store.claim(request(me))
+            assert claim.entries == []
+            assert claim.next_due is not None
+            assert NOW < claim.next_due < NOW + 100_000
+            db.say(b"COMMIT")
+        assert [run for run, _ in await taken(store, me)] == [mine.key]
+        assert await taken(store, me) == []
+
+
+async def test_who_begins_to_wait_amid_an_end_is_told_of_it(url: str) -> None:
+    """A process that is being created sees that another one has ended, or is seen by it."""
+    async with opened(lambda: PostgresStore(url)) as store:
+        me = await store.register_worker("me", {}, NOW)
+        waits = await made(store, new_run("waits", owner=me))
+        ends = await made(store, new_run("ends"))
+        with closing(Connection(read_url(url))) as db:
+            with db.pipeline():
+                db.say(b"BEGIN")
+                db.tell(statement("hold_waits"))
+                db.tell(statement("insert_wait"), (["ends"], [waits.key]))
+            plan = Plan(ends.key, fence(ends), finished(ends).head, announce=True)
+            committed = asyncio.ensure_future(store.commit(plan))
+            await asyncio.to_thread(until_somebody_waits, url, unless=committed.done)
+            assert not committed.done()
+            db.say(b"COMMIT")
+        await committed
+        assert [run for run, _ in await taken(store, me)] == [waits.key]
+
+
+async def test_programs_that_end_and_begin_to_wait_hold_each_other_up_in_no_circle(
+    url: str,
+) -> None:
+    """Each ends a run and creates one that waits, in one transaction: no deadlock is broken."""
+    async with (
+        opened(lambda: PostgresStore(url)) as store,
+        opened(lambda: PostgresStore(url)) as other,
+    ):
+        for turn in range(20):
+            records = [await made(store, new_run(f"{turn}-{n}")) for n in range(2)]
+            await asyncio.gather(
+                *(
+                    request
+                    for handle, record in zip((store, other), records, strict=True)
+                    for head in [finished(record).head]
+                    for request in (
+                        handle.commit(Plan(record.key, fence(record), head, announce=True)),
+                        handle.create(new_run(f"after-{record.id}", waits_for=[record.id])),
+                    )
+                )
+            )
+    with psycopg.connect(url) as db:
+        row = db.execute(
+            "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"
+        ).fetchone()
+        assert row == (0,)
 
 
 async def test_a_claim_waits_for_nobody(url: str) -> None:

@@ -57,6 +57,7 @@ ONLY_HERE = {
     "session_unmark": "a worker's session stands for SQLite's lock file",
     "set_version": "SQLite's file has a place for it in its header",
     "hold_waits": "SQLite has one writer at a time",
+    "keep_waits": "SQLite has one writer at a time",
     "settings": "SQLite's are set by pragmas",
     "size": "SQLite's is the size of the file",
     "store_tables": "SQLite's file has a mark in its header",

@@ -7,7 +7,7 @@ tried again, and then finds it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from msgspec.structs import astuple
 
@@ -66,6 +66,16 @@ _DEFINITION_OF_RUN = statement("definition_of_run")
 _REDEFINE_REQUEST = statement("redefine_request")
 _SCHEDULE_CONTENT = statement("schedule_content")
 _INSERT_SCHEDULE = statement("insert_schedule")
+
+
+def hold_waits(writing: Writing, runs: Iterable[NewRun]) -> None:
+    """Keep from others what is waited for, if some of these runs wait for others.
+
+    To be done before anything else is written: who also ends a run in the same transaction would
+    else wait for another one that does, and that one for it.
+    """
+    if any(run.waits_for for run in runs):
+        writing.db.tell(_HOLD_WAITS)
 
 
 def create_runs(

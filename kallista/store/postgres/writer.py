@@ -16,7 +16,7 @@ from typing import Any, Final, NamedTuple, TypeAlias, TypeVar, cast
 
 import psycopg
 
-from kallista.core.plan import Plan
+from kallista.core.plan import NewRun, Plan
 from kallista.core.types import RunKey
 from kallista.errors import KallistaError, StoreError, StoreUncertainError
 from kallista.store.births import Creation
@@ -29,7 +29,7 @@ from kallista.store.postgres.connection import (
     means_stale,
     store_error,
 )
-from kallista.store.postgres.creation import create_runs
+from kallista.store.postgres.creation import create_runs, hold_waits
 from kallista.store.postgres.link import Link
 from kallista.store.postgres.opening import KNOWN, check_compatible, prepare
 from kallista.store.postgres.plans import write_plans
@@ -384,6 +384,7 @@ def _resolve(answers: list[tuple[asyncio.Future[Any], Answer]]) -> None:
 
 def _execute(writing: Writing, group: Sequence[Request]) -> Iterator[Answer]:
     """Do what is asked in the order it was asked, neighbouring plans and creations together."""
+    hold_waits(writing, (run for request in group for run in _born(request.what)))
     at = 0
     while at < len(group):
         plans = _next_plans(group, at)
@@ -395,6 +396,15 @@ def _execute(writing: Writing, group: Sequence[Request]) -> Iterator[Answer]:
         else:
             yield _do(writing, cast(Change, group[at].what))
         at += len(plans) or len(creations) or 1
+
+
+def _born(what: object) -> Sequence[NewRun]:
+    """The runs that a request creates, as far as it says so itself."""
+    match what:
+        case Plan(create=runs) | Creation(runs=runs):
+            return runs
+        case _:
+            return ()
 
 
 def _next_plans(group: Sequence[Request], at: int) -> list[Plan]:

@@ -56,7 +56,8 @@ JOIN definitions AS d ON d.hash = p.hash;
 
 -- name: hold_waits
 -- Who creates a process that waits for others sees all that were created so before: two programs could
--- close a circle together, and neither would see it. 0x4B414C57 is "KALW".
+-- close a circle together, and neither would see it. Nor does a run end meanwhile without seeing who
+-- waits for it from now on (see keep_waits). 0x4B414C57 is "KALW".
 SELECT pg_advisory_xact_lock(1262570583);
 
 -- name: any_run

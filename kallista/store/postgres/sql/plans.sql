@@ -145,48 +145,55 @@ WHERE q.holder = CASE WHEN p.shared AND r.kind = 'process' THEN -1 ELSE coalesce
 
 -- name: wake_by_id
 -- Asks whoever drives a child run to look at it; always the same line, so that wishes don't pile up.
+-- As in all that wakes, a line that is there is kept until this is committed: a claim that took it now
+-- would make its worker look before there is anything to see, and nobody would look again.
 INSERT INTO queue (holder, type, rank, ready_at, run, step)
 SELECT coalesce(r.owner, 0), '', -q.priority, 0, r.key, -1
 FROM requests AS q JOIN runs AS r ON r.key = q.run
 WHERE q.id = ANY (:ids::text[])
-ORDER BY r.key
-ON CONFLICT DO NOTHING;
+ORDER BY 5
+ON CONFLICT ON CONSTRAINT queue_by_service DO UPDATE SET step = excluded.step;
 
 -- name: wake_parent
 -- Asks whoever drives the parent to look at the step that started this run.
 INSERT INTO queue (holder, type, rank, ready_at, run, step)
-SELECT coalesce(r.owner, 0), '', -p.priority, 0, r.key, q.parent_step
+SELECT DISTINCT coalesce(r.owner, 0), '', -p.priority, 0, r.key, q.parent_step
 FROM requests AS q JOIN requests AS p ON p.run = q.parent JOIN runs AS r ON r.key = p.run
 WHERE q.run = ANY (:keys::bigint[])
 ORDER BY 5, 6
-ON CONFLICT DO NOTHING;
+ON CONFLICT ON CONSTRAINT queue_by_service DO UPDATE SET step = excluded.step;
+
+-- name: keep_waits
+-- Whoever is being created to wait for a run that ends is seen by that, or sees that it has ended: one
+-- of the two is committed before the other goes on.
+SELECT pg_advisory_xact_lock_shared(1262570583);
 
 -- name: wake_waiting
 -- Asks all unfinished runs that wait for one of these to look again.
 INSERT INTO queue (holder, type, rank, ready_at, run, step)
-SELECT coalesce(r.owner, 0), '', -q.priority, 0, r.key, -1
+SELECT DISTINCT coalesce(r.owner, 0), '', -q.priority, 0, r.key, -1
 FROM requests AS a
 JOIN waits AS w ON w.awaited = a.id
 JOIN requests AS q ON q.run = w.run
 JOIN runs AS r ON r.key = w.run
 WHERE a.run = ANY (:keys::bigint[]) AND r.ended_at IS NULL
-ORDER BY r.key
-ON CONFLICT DO NOTHING;
+ORDER BY 5
+ON CONFLICT ON CONSTRAINT queue_by_service DO UPDATE SET step = excluded.step;
 
 -- name: wake_owner
 -- Tells the worker that drives a run of a command from elsewhere; without one there is nobody to tell.
 INSERT INTO queue (holder, type, rank, ready_at, run, step)
 SELECT r.owner, '', -q.priority, 0, r.key, -1 FROM runs AS r JOIN requests AS q ON q.run = r.key
 WHERE r.key = ANY (:keys::bigint[]) AND r.owner IS NOT NULL
-ORDER BY r.key
-ON CONFLICT DO NOTHING;
+ORDER BY 5
+ON CONFLICT ON CONSTRAINT queue_by_service DO UPDATE SET step = excluded.step;
 
 -- name: wake_run
 -- Asks whoever drives a run, or takes it on next, to look at a step of it, or at the whole.
 INSERT INTO queue (holder, type, rank, ready_at, run, step)
-SELECT coalesce(r.owner, 0), '', -q.priority, 0, r.key, p.step
+SELECT DISTINCT coalesce(r.owner, 0), '', -q.priority, 0, r.key, p.step
 FROM unnest(:step::bigint[], :key::bigint[]) AS p (step, key)
 JOIN runs AS r ON r.key = p.key
 JOIN requests AS q ON q.run = p.key
-ORDER BY r.key, p.step
-ON CONFLICT DO NOTHING;
+ORDER BY 5, 6
+ON CONFLICT ON CONSTRAINT queue_by_service DO UPDATE SET step = excluded.step;
