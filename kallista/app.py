@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Self, TypeVar
 
 from kallista.config import Config, load_config, queue_limits
 from kallista.core.definitions import Definition
-from kallista.core.durations import to_datetime
+from kallista.core.durations import LONGEST, to_datetime
 from kallista.core.handlers import Handler
 from kallista.core.ids import check_id
 from kallista.core.parsing import CheckTask, Document, Limits, parse_workflow
@@ -175,7 +175,7 @@ class Kallista:
                 queues=tuple(check_id(name, "queue name") for name in limits),
                 queue_limits={name: most for name, most in limits.items() if most is not None},
                 lease=Micros(round(settings.lease * 1_000_000)),
-                ageing=Micros(round(settings.ageing * 1_000_000)) or None,
+                ageing=Micros(min(round(settings.ageing * 1_000_000), LONGEST)) or None,
                 grace=Micros(round(settings.grace * 1_000_000)),
                 within=None if within is None else RunId(within),
                 max_payload_bytes=settings.max_payload_bytes,

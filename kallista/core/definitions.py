@@ -261,8 +261,6 @@ class Definition:
     """Whether some of its steps may run although one before has not completed."""
     limited: frozenset[int] = field(init=False, repr=False)
     """The positions of its steps whose attempts are counted over all workers."""
-    dependents: tuple[tuple[int, ...], ...] = field(init=False, repr=False)
-    """For each step, the positions of the steps that depend on it, ascending."""
 
     def __post_init__(self) -> None:
         """Derive what follows from the steps."""
@@ -271,7 +269,6 @@ class Definition:
         maps: list[int] = []
         limited: list[int] = []
         asks = has_rules = False
-        dependents: list[list[int]] = [[] for _ in self.steps]
         for position, step in enumerate(self.steps):
             work = step.work
             if isinstance(work, TaskSpec):
@@ -285,8 +282,6 @@ class Definition:
                 main_count += 1
             if step.trigger_rule is not all_completed:
                 has_rules = True
-            for before in step.depends_on:
-                dependents[before].append(position)
         derive = partial(object.__setattr__, self)
         derive("is_budgeted", self.under_budget or bool(self.budget))
         derive("main_count", main_count)
@@ -294,7 +289,6 @@ class Definition:
         derive("asks", asks)
         derive("has_rules", has_rules)
         derive("limited", frozenset(limited))
-        derive("dependents", tuple(map(tuple, dependents)))
 
     def policy_on(self, dependency: RunId) -> DependencyPolicy:
         """What its runs do about a process that they wait for, if that fails."""
@@ -304,6 +298,15 @@ class Definition:
     def tolerates_failures(self) -> bool:
         """Whether it has steps whose failure lets pass what depends on them."""
         return any(step.continue_on_error for step in self.steps)
+
+    @cached_property
+    def dependents(self) -> tuple[tuple[int, ...], ...]:
+        """For each step, the positions of the steps that depend on it, ascending."""
+        found: list[list[int]] = [[] for _ in self.steps]
+        for position, step in enumerate(self.steps):
+            for before in step.depends_on:
+                found[before].append(position)
+        return tuple(map(tuple, found))
 
     @cached_property
     def predecessors(self) -> tuple[int, ...]:

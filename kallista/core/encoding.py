@@ -268,8 +268,6 @@ def _limit_from_data(data: Mapping[str, Any]) -> LimitSpec:
 
 
 def _retry_to_data(policy: RetryPolicy) -> dict[str, Json]:
-    if policy is NO_RETRY or policy == NO_RETRY:
-        return {}
     return _without_defaults(
         {
             "max_attempts": (policy.max_attempts, 1),

@@ -52,7 +52,7 @@ class StepWiring(Struct, frozen=True, gc=False):
 
 
 _UNWIRED: Final = StepWiring(None, None)
-"""Of a step that has no expressions: most have none, and there may be 10,000."""
+"""Of a step that has no expressions; passed over, for most have none, and there may be 10,000."""
 
 
 class Wiring(Struct, frozen=True, gc=False):

@@ -549,8 +549,9 @@ class Driver:
     def _may_let_go(self, active: ActiveRun, draft: Draft) -> bool:
         """Nobody needs to drive a run of which nothing is in flight here."""
         busy = active.attempts or active.mailbox or active.looks or active.parked
-        listed = active.run.definition.maps and _goes_through_list(draft)
-        idle = draft.head.in_flight == 0 and not busy and not listed
+        idle = draft.head.in_flight == 0 and not busy
+        if idle and active.run.definition.maps:
+            idle = not _goes_through_list(draft)
         self._idle.pop(active, None)
         if idle and active.owned and self._claiming and draft.head.state not in FINISHED_RUN:
             self._idle[active] = None

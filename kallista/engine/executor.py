@@ -342,7 +342,7 @@ class Executor:
         )
 
     async def _equip(self, invocation: Invocation, attempt: _Attempt) -> None:
-        """Give an attempt what it sees of its run, and lets the run see."""
+        """Give an attempt what it may see of its run, and what it tells what it spends by."""
         active, position = attempt.active, attempt.position
         invocation.results = await self._again(lambda: self._results(active, position))
         if invocation.attempt > 1:

@@ -20,7 +20,7 @@ class Line(Struct, frozen=True, order=True, gc=False):
         type: A lane, or ``WAKE``.
         holder: With whom it lies.
         owner: Who drives the run, as far as it matters.
-        gated: Whether it has to pass limits.
+        gated: Whether it has to pass limits; SQLite says it by 0 and 1.
     """
 
     turn: int
@@ -31,7 +31,7 @@ class Line(Struct, frozen=True, order=True, gc=False):
     type: TaskType
     holder: int
     owner: WorkerKey | None
-    gated: bool = False
+    gated: bool | int = False
 
     @property
     def entry(self) -> Entry:

@@ -140,8 +140,8 @@ class RunRecord(Struct, frozen=True, gc=False):
     forked_from: tuple[RunId, StepId] | None = None
 
 
-_MOST: Final = 1 << 62
-"""A turn that no store has to count beyond; only absurd priorities come near."""
+_MOST: Final = 1 << 61
+"""No turn is counted beyond it, so that every store can; only absurd priorities come near."""
 
 
 class ClaimRequest(NamedTuple):
@@ -177,7 +177,7 @@ class ClaimRequest(NamedTuple):
         """
         if self.ageing is None:
             return None
-        return Micros(max(-_MOST, min(_MOST, rank * self.ageing)))
+        return Micros(max(-2 * _MOST, min(2 * _MOST, rank * self.ageing)))
 
     def turn(self, rank: int, ready_at: Micros) -> int:
         """What decides first which line comes before another: that of the lower turn.
@@ -189,7 +189,7 @@ class ClaimRequest(NamedTuple):
             ready_at: From when it may be taken.
         """
         shift = self.shift(rank)
-        return 0 if shift is None else ready_at + shift
+        return 0 if shift is None else max(-_MOST, min(_MOST, ready_at + shift))
 
     def urgency(self, rank: int, ready_at: Micros) -> int:
         """The priority that a line has reached by waiting."""

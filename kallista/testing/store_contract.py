@@ -17,6 +17,7 @@ import pytest
 from msgspec.structs import replace
 
 from kallista.core.amounts import Spent
+from kallista.core.durations import LONGEST
 from kallista.core.events import Event, Heartbeat, RunHead, StepState
 from kallista.core.inbox import EMPTY_INBOX, InboxChanges, Signal
 from kallista.core.limits import Gate, Limit
@@ -1119,6 +1120,21 @@ class StoreContract(ABC):
             order += [entry.record.id for entry in claim.entries if entry.record is not None]
         assert order == ["top", "mid", "old", "new"]
         assert waiting == [10, 10, 9, None]
+
+    @pytest.mark.anyio
+    async def test_priority_decides_where_ageing_is_out_of_reach(self, store: Store) -> None:
+        """The largest priorities and the slowest ageing: the higher comes first, however late."""
+        worker = await store.register_worker("w", {}, NOW)
+        most = 1_000_000_000
+        for later, priority in enumerate((-most, 1, most - 1, most)):
+            task = new_task(str(priority), priority=priority, ready_at=Micros(NOW + later))
+            await store.create(task)
+        ask = ClaimRequest(worker, Micros(NOW + 1_000), 2, {BUILD: 9}, ageing=LONGEST)
+        order: list[str] = []
+        for _ in range(2):
+            claim = await store.claim(ask)
+            order += [entry.record.id for entry in claim.entries if entry.record is not None]
+        assert order == [str(priority) for priority in (most, most - 1, 1, -most)]
 
     @pytest.mark.anyio
     async def test_types_unknown_to_the_worker_stay(self, store: Store) -> None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from heapq import heapify, heappop, heapreplace
 from itertools import chain, starmap
-from operator import attrgetter
 from typing import Any, Final, NamedTuple, cast
 
 import apsw
@@ -28,7 +27,7 @@ from kallista.store.port import (
     Committed,
     RunRecord,
 )
-from kallista.store.sqlite.gates import follow_within, pass_gates
+from kallista.store.sqlite.gates import TAKEN, follow_within, pass_gates
 from kallista.store.sqlite.plans import write_first_plans
 from kallista.store.sqlite.records import full_records, key_list
 from kallista.store.sqlite.statements import statement
@@ -38,8 +37,6 @@ _BEFORE_ALL_RANKS: Final = -(1 << 63)
 
 ROUNDS: Final = 100
 """How often one claim picks anew for lines that found no room."""
-
-_PLACE_IN_QUEUE: Final = attrgetter("holder", "type", "rank", "ready_at", "run", "step")
 
 _NEXT_TYPE = statement("next_type")
 _NEXT_RANK = statement("next_rank")
@@ -202,7 +199,7 @@ def _pick_tasks(
         for line in passed:
             room[line.type] -= 1
             if not line.gated:
-                writing.db.execute(_TAKE_ENTRY, _PLACE_IN_QUEUE(line))
+                writing.db.execute(_TAKE_ENTRY, TAKEN(line))
         tasks += passed
         if len(passed) == len(picked):
             return tasks, left, True
@@ -215,7 +212,7 @@ def _pick_tasks(
 def _take(writing: Writing, worker: WorkerKey, lines: list[Line]) -> list[ClaimedEntry]:
     """Remove the lines, take on the runs that nobody drives, and ask for what others drive."""
     db = writing.db
-    db.executemany(_TAKE_ENTRY, map(_PLACE_IN_QUEUE, lines))
+    db.executemany(_TAKE_ENTRY, map(TAKEN, lines))
     taken = _take_runs(writing, worker, {line.run for line in lines if line.owner is None})
     borrowed = [line for line in lines if line.owner not in (None, worker)]
     writing.concerns_others |= bool(borrowed)

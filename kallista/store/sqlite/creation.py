@@ -184,8 +184,10 @@ def _insert_aside(writing: Writing, runs: Sequence[tuple[RunKey, NewRun]]) -> No
     db = writing.db
     close_gates(writing, ((key, gate) for key, run in runs for gate in run.gates))
     for key, run in runs:
-        db.executemany(PUT_FAILURE, divided(key, run.failures)[1])
-        db.executemany(_INSERT_BUDGET, ((key, unit, limit) for unit, limit in run.budget))
+        if run.failures:
+            db.executemany(PUT_FAILURE, divided(key, run.failures)[1])
+        if run.budget:
+            db.executemany(_INSERT_BUDGET, ((key, unit, limit) for unit, limit in run.budget))
         if run.same is not None:
             db.execute(_PUT_SAME, (run.same.scope, run.same.key, key, run.same.until))
             db.execute(_DROP_OLD_SAME, (run.created_at,))

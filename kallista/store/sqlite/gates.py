@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, cast
+from operator import attrgetter
+from typing import Any, Final, cast
 
 import apsw
 
@@ -20,6 +21,9 @@ from kallista.store.rows import Row
 from kallista.store.sqlite.records import text_list
 from kallista.store.sqlite.statements import statement
 from kallista.store.sqlite.writing import Writing
+
+TAKEN: Final = attrgetter("holder", "type", "rank", "ready_at", "run", "step")
+"""The values of ``take_entry``, from a line."""
 
 _PASSINGS = statement("passings")
 _HELD_COUNTS = statement("held_counts")
@@ -58,10 +62,7 @@ def pass_gates(
     held: Any = db.execute(_HELD_COUNTS, (names,)).fetchall()
     rates: Any = db.execute(_NEXT_OF_RATES, (names,)).fetchall()
     admission = admit(lines, passings, dict(held), dict(rates), now)
-    db.executemany(
-        _TAKE_ENTRY,
-        ((line.holder, line.type, line.rank, line.ready_at, *line.place) for line in gated),
-    )
+    db.executemany(_TAKE_ENTRY, map(TAKEN, gated))
     _write(writing, worker, admission, passings, now)
     return admission.admitted
 
