@@ -160,13 +160,16 @@ def newborn(wanted: Wanted, draft: Draft, now: Micros, owner: WorkerKey | None =
     """
     definition = wanted.definition
     definition_id = definition_hash(definition)
+    forked_from = None if wanted.fork is None else (wanted.fork.source, wanted.fork.task)
     run = NewRun(  # by position: 21 names cost 1 µs
         wanted.id,
         definition.kind,
         _name(wanted),
         definition_id,
         definition_text(definition),
-        _content(wanted, definition_id),
+        content_of(
+            definition.kind, definition_id, wanted.inputs, wanted.priority, wanted.tags, forked_from
+        ),
         _inputs(wanted),
         wanted.parent,
         wanted.schedule,
@@ -181,7 +184,7 @@ def newborn(wanted: Wanted, draft: Draft, now: Micros, owner: WorkerKey | None =
         tuple(draft.enqueue),
         () if draft.failures is None else tuple(draft.failures.items()),
         None if wanted.deduplicate is None else _same(wanted, wanted.deduplicate, now),
-        None if wanted.fork is None else (wanted.fork.source, wanted.fork.task),
+        forked_from,
         tuple(definition.budget.items()) if definition.budget else (),
     )
     return born_with_gates(run, draft) if definition.limited else run
@@ -208,7 +211,9 @@ def newborn_all(all_wanted: Sequence[Wanted], now: Micros, *, start: bool) -> li
                 id=wanted.id,
                 name=_name(wanted),
                 inputs=_inputs(wanted),
-                content=_content(wanted, model.definition),
+                content=content_of(
+                    model.kind, model.definition, wanted.inputs, wanted.priority, wanted.tags, None
+                ),
                 same=None if wanted.deduplicate is None else _same(wanted, wanted.deduplicate, now),
             )
         runs.append(run)
@@ -239,13 +244,6 @@ def _alike(wanted: Wanted) -> object:
 def _begins_alike(definition: Definition) -> bool:
     own = any(step.when or not isinstance(step.work, TaskSpec) for step in definition.steps)
     return not own and not definition.limited
-
-
-def _content(wanted: Wanted, definition: str) -> str:
-    return content_of(
-        wanted.definition.kind, definition, wanted.inputs, wanted.priority, wanted.tags,
-        None if wanted.fork is None else (wanted.fork.source, wanted.fork.task),
-    )  # fmt: skip
 
 
 def content_of(

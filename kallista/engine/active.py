@@ -160,6 +160,8 @@ def run_of(record: RunRecord, definition: Definition) -> Run:
 
 def maybe_heard(steps: Sequence[StepState]) -> frozenset[int]:
     """The steps that attempts have left something for: those that were begun, and are not over."""
-    return frozenset(
-        [position for position, step in enumerate(steps) if step.attempt and step.status in HEARD]
-    )
+    heard: list[int] = []
+    for position, step in enumerate(steps):  # at each claim, and mostly of one step
+        if step.attempt and step.status in HEARD:
+            heard.append(position)
+    return frozenset(heard)

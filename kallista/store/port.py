@@ -141,7 +141,7 @@ class RunRecord(Struct, frozen=True, gc=False):
 
 
 _MOST: Final = 1 << 61
-"""No turn is counted beyond it, so that every store can; only absurd priorities come near."""
+"""Half of what turns are counted to, so that every store can; only absurd priorities reach it."""
 
 
 class ClaimRequest(NamedTuple):
@@ -169,16 +169,6 @@ class ClaimRequest(NamedTuple):
     punctual: Collection[TaskType] = ()
     ageing: Micros | None = None
 
-    def shift(self, rank: int) -> Micros | None:
-        """By how much a rank puts off the turn of a line; None: it alone decides.
-
-        Args:
-            rank: The negated priority.
-        """
-        if self.ageing is None:
-            return None
-        return Micros(max(-2 * _MOST, min(2 * _MOST, rank * self.ageing)))
-
     def turn(self, rank: int, ready_at: Micros) -> int:
         """What decides first which line comes before another: that of the lower turn.
 
@@ -189,7 +179,22 @@ class ClaimRequest(NamedTuple):
             ready_at: From when it may be taken.
         """
         shift = self.shift(rank)
-        return 0 if shift is None else max(-_MOST, min(_MOST, ready_at + shift))
+        return self.standing(rank) if shift is None else ready_at + shift
+
+    def shift(self, rank: int) -> int | None:
+        """By how much a rank puts off the turn of a line.
+
+        None where no moment matters (``standing``): nothing ages, or no age would be enough.
+        """
+        if self.ageing is None or abs(shift := rank * self.ageing) >= _MOST:
+            return None
+        return shift
+
+    def standing(self, rank: int) -> int:
+        """The turn of all lines of a rank in which no moment matters."""
+        if self.ageing is None:
+            return 0
+        return -2 * _MOST if rank < 0 else 2 * _MOST
 
     def urgency(self, rank: int, ready_at: Micros) -> int:
         """The priority that a line has reached by waiting."""

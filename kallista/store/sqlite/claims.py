@@ -128,13 +128,13 @@ def _due_of_rank(
 ) -> Iterator[Line]:
     holder, type, _ = pile
     until = request.until(type, shared=holder == EVERYBODY)
-    shift, within = request.shift(rank), request.within
+    turn, within = (request.shift(rank), request.standing(rank)), request.within
     rows: Any
     if holder == EVERYBODY:
-        rows = db.execute(_DUE_SHARED, (shift, type, rank, until, within, request.worker))
+        rows = db.execute(_DUE_SHARED, (*turn, type, rank, until, within, request.worker))
     else:
         owner = None if holder == NOBODY else request.worker
-        rows = db.execute(_DUE_ENTRIES, (shift, owner, holder, type, rank, until, within))
+        rows = db.execute(_DUE_ENTRIES, (*turn, owner, holder, type, rank, until, within))
     return starmap(Line, rows)
 
 

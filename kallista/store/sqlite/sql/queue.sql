@@ -9,8 +9,7 @@ SELECT min(rank) FROM queue WHERE holder = :holder AND type = :type AND rank > :
 -- name: due_entries
 -- Read only as far as there are free slots, so entries that are not due are never met. A row is a
 -- line as the program keeps it: its turn comes first (ClaimRequest.turn), last whether it is gated.
-SELECT coalesce(max(-2305843009213693952, min(2305843009213693952, ready_at + :shift)), 0),
-       rank, ready_at, run, step, type, holder, :owner,
+SELECT coalesce(ready_at + :shift, :standing), rank, ready_at, run, step, type, holder, :owner,
        EXISTS (SELECT 1 FROM gates AS g WHERE g.run = queue.run AND g.step = queue.step)
 FROM queue
 WHERE holder = :holder AND type = :type AND rank = :rank AND ready_at <= :now
@@ -20,8 +19,7 @@ ORDER BY ready_at, run, step;
 
 -- name: due_shared
 -- Tasks of processes, with who drives the run: what is lent already is not lent again.
-SELECT coalesce(max(-2305843009213693952, min(2305843009213693952, q.ready_at + :shift)), 0),
-       q.rank, q.ready_at, q.run, q.step, q.type, q.holder,
+SELECT coalesce(q.ready_at + :shift, :standing), q.rank, q.ready_at, q.run, q.step, q.type, q.holder,
        r.owner, EXISTS (SELECT 1 FROM gates AS g WHERE g.run = q.run AND g.step = q.step)
 FROM queue AS q CROSS JOIN runs AS r ON r.key = q.run
 WHERE q.holder = -1 AND q.type = :type AND q.rank = :rank AND q.ready_at <= :now
