@@ -301,7 +301,10 @@ class Definition:
 
     @cached_property
     def dependents(self) -> tuple[tuple[int, ...], ...]:
-        """For each step, the positions of the steps that depend on it, ascending."""
+        """For each step, the positions of the steps that depend on it, ascending.
+
+        Not derived beforehand: where a description has problems, some steps may not be there.
+        """
         found: list[list[int]] = [[] for _ in self.steps]
         for position, step in enumerate(self.steps):
             for before in step.depends_on:

@@ -753,8 +753,8 @@ def test_a_step_that_says_nothing_hides_no_other_problem() -> None:
     """What depends on it, and what stands behind it, is told of as well."""
     items = [
         {"id": "a", "type": "x", "depends_on": ["b"]},
-        {"id": "b", "type": "task"},
         {"id": "c", "type": "x", "depends_on": ["nowhere"]},
+        {"id": "b", "type": "task"},
     ]
     first, second = problems_of(steps, *items)
     assert "step 'b': a step of type task needs task_data" in first + second

@@ -131,7 +131,7 @@ def _waits(db: Connection, runs: Sequence[NewRun]) -> Callable[[], Waits | None]
     """Who waits for those of the new runs that wait themselves; mostly there are none of these."""
     if not runs:
         return lambda: None
-    db.tell(_HOLD_WAITS)
+    db.tell(_HOLD_WAITS)  # held already, but by firings, which are known no earlier
     awaited = list(dict.fromkeys(id for run in runs for id in run.waits_for))
     may_close = db.ask(_ANY_RUN, (awaited,))[0][0]
     found = db.later(_WAITING_FOR, ([run.id for run in runs],)) if may_close else list

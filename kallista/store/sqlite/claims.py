@@ -192,7 +192,7 @@ def _pick_tasks(
     tasks: list[Line] = []
     for _ in range(ROUNDS):
         picked, left = _pick(writing.db, request, of_tasks, request.slots - len(tasks), room)
-        if not [line for line in picked if line.gated]:
+        if not [line for line in picked if line.gated]:  # any() would cost a call for each line
             return tasks + picked, left, True
         passed = pass_gates(writing, request.worker, picked, request.now)
         # What has passed is gone from the queue, and must not be picked again with the rest.
