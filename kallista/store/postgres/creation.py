@@ -7,7 +7,7 @@ tried again, and then finds it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from msgspec.structs import astuple
 
@@ -68,14 +68,13 @@ _SCHEDULE_CONTENT = statement("schedule_content")
 _INSERT_SCHEDULE = statement("insert_schedule")
 
 
-def hold_waits(writing: Writing, runs: Iterable[NewRun]) -> None:
-    """Keep from others what is waited for, if some of these runs wait for others.
+def hold_waits(writing: Writing) -> None:
+    """Keep from others what is waited for, because new runs wait for others.
 
     To be done before anything else is written: who also ends a run in the same transaction would
     else wait for another one that does, and that one for it.
     """
-    if any(run.waits_for for run in runs):
-        writing.db.tell(_HOLD_WAITS)
+    writing.db.tell(_HOLD_WAITS)
 
 
 def create_runs(
@@ -174,19 +173,6 @@ def _insert(writing: Writing, births: Sequence[Birth]) -> None:
         _INSERT_EVENT, ((key, *astuple(event)) for key, _, run in births for event in run.events)
     )
     db.tell_all(
-        _INSERT_BUDGET,
-        ((key, unit, limit) for key, _, run in births for unit, limit in run.budget),
-    )
-    for key, _, run in births:
-        if run.same is not None:
-            db.tell(_DROP_SAME, (run.same.scope, run.same.key, run.created_at))
-            db.tell(_PUT_SAME, (run.same.scope, run.same.key, key, run.same.until))
-            db.tell(_DROP_OLD_SAME, (run.created_at,))
-    db.tell_all(
-        _PUT_FAILURE,
-        [row for key, _, run in births for row in divided(key, run.failures)[1]],
-    )
-    db.tell_all(
         _INSERT_ENTRY,
         (
             (holder(run.kind, run.owner, type), type, priority, ready_at, key, step)
@@ -194,8 +180,30 @@ def _insert(writing: Writing, births: Sequence[Birth]) -> None:
             for type, priority, ready_at, step in map(astuple, dict.fromkeys(run.enqueue))
         ),
     )
-    close_gates(writing, ((key, gate) for key, _, run in births for gate in run.gates))
+    aside = [
+        (key, run)
+        for key, _, run in births
+        if run.failures or run.gates or run.budget or run.same is not None
+    ]
+    if aside:
+        _insert_aside(writing, aside)
     writing.changes()
+
+
+def _insert_aside(writing: Writing, runs: Sequence[tuple[RunKey, NewRun]]) -> None:
+    """Insert what few runs have: a budget, a key for later requests, a failed step, limits."""
+    db = writing.db
+    db.tell_all(
+        _INSERT_BUDGET,
+        ((key, unit, limit) for key, run in runs for unit, limit in run.budget),
+    )
+    for key, run in runs:
+        if run.same is not None:
+            db.tell(_DROP_SAME, (run.same.scope, run.same.key, run.created_at))
+            db.tell(_PUT_SAME, (run.same.scope, run.same.key, key, run.same.until))
+            db.tell(_DROP_OLD_SAME, (run.created_at,))
+    db.tell_all(_PUT_FAILURE, [row for key, run in runs for row in divided(key, run.failures)[1]])
+    close_gates(writing, ((key, gate) for key, run in runs for gate in run.gates))
 
 
 def keep_definitions(writing: Writing, contents: Mapping[str, JsonText]) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Final
 
 from kallista.core.limits import Gate, Limit
-from kallista.core.plan import Plan
+from kallista.core.plan import GateChanges, Plan
 from kallista.core.types import Micros, RunKey, WorkerKey
 from kallista.errors import KallistaError, LeaseLost
 from kallista.store.admission import Admission, Passing, admit
@@ -107,9 +107,8 @@ def _write(
     follow(writing, admission.followed, now)
 
 
-def change_gates(writing: Writing, plans: Iterable[Plan]) -> None:
-    """Count what plans begin no more to count, and write what their new lines have to pass."""
-    changes = [(plan.run, plan.gates) for plan in plans if plan.gates is not None]
+def change_gates(writing: Writing, changes: Sequence[tuple[RunKey, GateChanges]]) -> None:
+    """Count no more what plans have ended or given up."""
     opened = sorted((run, step) for run, it in changes for step in it.opened)
     if opened:
         names = open_gates(writing, opened)

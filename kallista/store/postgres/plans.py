@@ -181,7 +181,9 @@ def _write(writing: Writing, plans: Sequence[Plan]) -> None:
         _MOVE_ENTRIES,
         ((plan.ownership.worker or 0, plan.run) for plan in plans if plan.ownership is not None),
     )
-    change_gates(writing, plans)
+    gated = [(plan.run, plan.gates) for plan in plans if plan.gates is not None]
+    if gated:
+        change_gates(writing, gated)
     db.tell_all(_DEQUEUE, (line(plan.run, entry) for plan in plans for entry in plan.dequeue))
     db.tell_all(
         _INSERT_EVENT, ((plan.run, *astuple(event)) for plan in plans for event in plan.events)
@@ -191,11 +193,42 @@ def _write(writing: Writing, plans: Sequence[Plan]) -> None:
         ((plan.run, position, *astuple(step)) for plan in plans for position, step in plan.steps),
     )
     db.tell_all(_ENQUEUE, (line(plan.run, entry) for plan in plans for entry in plan.enqueue))
-    close_gates(
-        writing,
-        ((it.run, gate) for it in plans if it.gates is not None for gate in it.gates.closed),
+    if gated:
+        close_gates(writing, ((run, gate) for run, changes in gated for gate in changes.closed))
+    aside = [plan for plan in plans if _has_more(plan)]
+    if aside:
+        _write_aside(writing, aside)
+    _tell_others(writing, plans)
+    for plan in aside:
+        if plan.redefine is not None:
+            redefine(writing, plan.run, plan.redefine)
+    writing.changes(concerns_others=any(_concerns_others(plan) for plan in plans))
+
+
+def _has_more(plan: Plan) -> bool:
+    """Whether it has any of what few plans have."""
+    return bool(
+        plan.create
+        or plan.failures
+        or plan.forget
+        or plan.budget
+        or plan.inbox
+        or plan.lend
+        or plan.recall
+        or plan.settle
+        or plan.redefine
     )
-    _lend(writing, plans)
+
+
+def _write_aside(writing: Writing, plans: Sequence[Plan]) -> None:
+    """Write what few plans have, but for other definitions."""
+    db = writing.db
+    db.tell_all(
+        _GRANT,
+        ((grant.attempt, plan.run, grant.step) for plan in plans for grant in plan.lend),
+    )
+    db.tell_all(_RECALL, ((plan.run, step) for plan in plans for step in plan.recall))
+    db.tell_all(_SETTLE, ((plan.run, step) for plan in plans for step in plan.settle))
     _note_failures(writing, plans)
     db.tell_all(
         _RAISE_BUDGET,
@@ -204,21 +237,6 @@ def _write(writing: Writing, plans: Sequence[Plan]) -> None:
     db.tell_all(_FORGET, ((plan.run, step) for plan in plans for step in plan.forget))
     _change_inboxes(writing, plans)
     create_children(writing, [child for plan in plans for child in plan.create])
-    _tell_others(writing, plans)
-    for plan in plans:
-        if plan.redefine is not None:
-            redefine(writing, plan.run, plan.redefine)
-    writing.changes(concerns_others=any(_concerns_others(plan) for plan in plans))
-
-
-def _lend(writing: Writing, plans: Sequence[Plan]) -> None:
-    db = writing.db
-    db.tell_all(
-        _GRANT,
-        ((grant.attempt, plan.run, grant.step) for plan in plans for grant in plan.lend),
-    )
-    db.tell_all(_RECALL, ((plan.run, step) for plan in plans for step in plan.recall))
-    db.tell_all(_SETTLE, ((plan.run, step) for plan in plans for step in plan.settle))
 
 
 def _note_failures(writing: Writing, plans: Sequence[Plan]) -> None:
@@ -231,8 +249,6 @@ def _note_failures(writing: Writing, plans: Sequence[Plan]) -> None:
 
 def _change_inboxes(writing: Writing, plans: Sequence[Plan]) -> None:
     changes = [(plan.run, plan.inbox) for plan in plans if plan.inbox is not None]
-    if not changes:
-        return
     db = writing.db
     db.tell_all(_PUT_SIGNAL, (row for run, inbox in changes for row in signal_rows(run, inbox)))
     db.tell_all(_CLOSE_QUESTION, ((run, step) for run, inbox in changes for step in inbox.closed))

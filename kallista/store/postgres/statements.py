@@ -12,11 +12,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 from typing import Any, Final, NamedTuple, TypeAlias
 
+import msgspec
 from psycopg import DataError
 
 from kallista.store.sql_files import Named, read_migrations, read_statements
 
 _PACKAGE: Final = "kallista.store.postgres"
+
+_encode = msgspec.json.Encoder().encode
 
 _VALUE = re.compile(r"(?<![:\w]):([a-z_]+)::(\w+(?:\[\])?)")
 
@@ -51,14 +54,15 @@ class Statement(NamedTuple):
         return [write(value) for write, value in zip(self.writers, values, strict=True)]
 
 
-def _numbers(values: Iterable[float | None] | None) -> Text:
+def _array(values: Iterable[int | bool | None] | None) -> Text:
+    # An array in JSON differs by its brackets only, and is made without a call for each number.
+    return None if values is None else "{" + _encode(list(values))[1:-1].decode() + "}"
+
+
+def _floats(values: Iterable[float | None] | None) -> Text:
     if values is None:
         return None
     return "{" + ",".join(["NULL" if value is None else str(value) for value in values]) + "}"
-
-
-def _booleans(values: Iterable[bool] | None) -> Text:
-    return None if values is None else "{" + ",".join(["t" if v else "f" for v in values]) + "}"
 
 
 def _texts(values: Iterable[str | None] | None) -> Text:
@@ -96,9 +100,9 @@ _WRITERS: Mapping[str, Callable[[Any], Text]] = {
     "integer": _integer,
     "boolean": _boolean,
     "text": _text,
-    "bigint[]": _numbers,
-    "float8[]": _numbers,
-    "boolean[]": _booleans,
+    "bigint[]": _array,
+    "float8[]": _floats,
+    "boolean[]": _array,
     "text[]": _texts,
 }
 

@@ -8,18 +8,18 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from itertools import islice
-from queue import Empty, SimpleQueue
+from functools import partial
 from typing import Any, Final, NamedTuple, TypeAlias, TypeVar, cast
 
 import psycopg
 
-from kallista.core.plan import NewRun, Plan
-from kallista.core.types import RunKey
+from kallista.core.plan import Plan
 from kallista.errors import KallistaError, StoreError, StoreUncertainError
 from kallista.store.births import Creation
+from kallista.store.gathering import Gathering, LoopGone
+from kallista.store.groups import Answer, write_group
 from kallista.store.port import Committed
 from kallista.store.postgres.addresses import Address
 from kallista.store.postgres.connection import (
@@ -42,7 +42,6 @@ from kallista.store.rows import Row
 HANDLE: Final = 0x4B_41_4C_48
 """What the writer's session is marked with, beside its key ("KALH")."""
 
-GROUP_SIZE: Final = 2_000
 TRIES: Final = 5
 """How often a group is written anew because others were in the way."""
 
@@ -66,14 +65,6 @@ class Request(NamedTuple):
 
     what: Plan | Creation | Change
     future: asyncio.Future[Any]
-
-
-Answer: TypeAlias = Any
-"""What a request's future is to hold; a ``KallistaError`` is to be raised."""
-
-
-class _Stop(NamedTuple):
-    future: asyncio.Future[None]
 
 
 class _InDoubt(Exception):
@@ -101,11 +92,8 @@ class Writer:
     def __init__(self, address: Address, patience: float) -> None:
         self._address = address
         self._loop = asyncio.get_running_loop()
-        self._gathered: list[Request] = []
-        self._inbox: SimpleQueue[Request | _Stop] = SimpleQueue()
+        self._gathering: Gathering[Request] = Gathering(self._loop)
         self._closed = False
-        self._pulse: Pulse | None = None
-        self._beat: Change | None = None
         self._link = Link(address, patience, self._greet)
         self._definitions = DefinitionCache()
         self._commits = 0
@@ -147,17 +135,8 @@ class Writer:
         if self._closed:
             future.set_exception(StoreError(f"{self._address.place} is closed; open it first"))
         else:
-            if not self._gathered:
-                # What the loop does in one turn goes into one group: a group of one costs as much
-                # as a group of fifty.
-                self._loop.call_soon(self._hand_over)
-            self._gathered.append(Request(what, future))
+            self._gathering.add(Request(what, future))
         return future
-
-    def _hand_over(self) -> None:
-        gathered, self._gathered = self._gathered, []
-        for request in gathered:
-            self._inbox.put(request)
 
     def keep_lease(self, pulse: Pulse, beat: Callable[[Writing], bool]) -> None:
         """Renew the lease without being asked whenever the event loop is late with it.
@@ -166,65 +145,36 @@ class Writer:
             pulse: When that is.
             beat: Renews it.
         """
-        self._pulse, self._beat = pulse, beat
+        self._gathering.keep_lease(pulse, lambda: Request(beat, unheard(self._loop)))
 
     def asked_to_renew(self) -> None:
         """The event loop is not late."""
-        if self._pulse is not None:
-            self._pulse.asked()
+        self._gathering.asked_to_renew()
 
     async def stop(self) -> None:
         """Write what was submitted, and close."""
         if not self._closed:
             self._closed = True
-            stopped: asyncio.Future[None] = self._loop.create_future()
-            self._hand_over()
-            self._inbox.put(_Stop(stopped))
-            await stopped
+            await self._gathering.stop()
 
     # on the thread
 
     def _run(self, opened: asyncio.Future[None]) -> None:
-        with suppress(_LoopGone):
+        with suppress(LoopGone):
             try:
                 self._link.connection()
             except Exception as error:
                 self._closed = True
-                self._answer([(opened, self._as_kallista("open", error))])
+                self._gathering.answer([(opened, self._as_kallista("open", error))])
                 return
-            self._answer([(opened, None)])
-            for group, stop in self._groups():
+            self._gathering.answer([(opened, None)])
+            for group, stop in self._gathering.groups():
                 if group:
                     self._write(group)
                 if stop is not None:
                     self._close()
-                    self._answer([(stop.future, None)])
+                    self._gathering.answer([(stop.future, None)])
                     return
-
-    def _next(self) -> Request | _Stop:
-        """What is asked next; the lease is renewed unasked while nothing is."""
-        while True:
-            pulse = self._pulse
-            try:
-                return self._inbox.get(timeout=None if pulse is None else pulse.wait)
-            except Empty:
-                if pulse is not None and self._beat is not None:
-                    pulse.renewed()
-                    return Request(self._beat, unheard(self._loop))
-
-    def _groups(self) -> Iterator[tuple[list[Request], _Stop | None]]:
-        while True:
-            group: list[Request] = []
-            item = self._next()
-            try:
-                while isinstance(item, Request):
-                    group.append(item)
-                    if len(group) == GROUP_SIZE:
-                        break
-                    item = self._inbox.get_nowait()
-            except Empty:
-                pass
-            yield group, item if isinstance(item, _Stop) else None
 
     def _greet(self, db: Connection) -> None:
         """Make a new session this program's: no two of them are ever open at once.
@@ -254,7 +204,7 @@ class Writer:
                     self._write([request])
         else:
             pairs = zip(group, answers, strict=True)
-            self._answer([(request.future, answer) for request, answer in pairs])
+            self._gathering.answer([(request.future, answer) for request, answer in pairs])
 
     def _until_written(self, group: Sequence[Request]) -> list[Answer]:
         """Write a group, in as many sessions as it takes."""
@@ -285,7 +235,7 @@ class Writer:
         try:
             with db.pipeline():
                 db.say(b"BEGIN")
-                filled = list(_execute(writing, group))
+                filled = _execute(writing, group)
                 if writing.changed:
                     self._sign(writing)
                 answers = filled
@@ -358,80 +308,29 @@ class Writer:
         return store_error(self._address.place, doing, error)
 
     def _fail(self, group: Sequence[Request], error: KallistaError) -> None:
-        self._answer([(request.future, error) for request in group])
-
-    def _answer(self, answers: list[tuple[asyncio.Future[Any], Answer]]) -> None:
-        """Hand all answers to the event loop at once."""
-        try:
-            self._loop.call_soon_threadsafe(_resolve, answers)
-        except RuntimeError as error:
-            raise _LoopGone from error
+        self._gathering.answer([(request.future, error) for request in group])
 
 
-class _LoopGone(Exception):
-    """The program ended its event loop without closing the store: nobody waits any more."""
+def _execute(writing: Writing, group: Sequence[Request]) -> list[Answer]:
+    if any(_awaits(request.what) for request in group):
+        hold_waits(writing)
+    return write_group(
+        group,
+        partial(create_runs, writing),
+        partial(write_plans, writing),
+        partial(_do, writing),
+    )
 
 
-def _resolve(answers: list[tuple[asyncio.Future[Any], Answer]]) -> None:
-    for future, answer in answers:
-        if future.done():
-            continue
-        if isinstance(answer, KallistaError):
-            future.set_exception(answer)
-        else:
-            future.set_result(answer)
+def _awaits(what: Plan | Creation | Change) -> bool:
+    """Whether it creates runs that wait for others, as far as it says so itself."""
+    if isinstance(what, Plan):
+        return any(run.waits_for for run in what.create)
+    return isinstance(what, Creation) and any(run.waits_for for run in what.runs)
 
 
-def _execute(writing: Writing, group: Sequence[Request]) -> Iterator[Answer]:
-    """Do what is asked in the order it was asked, neighbouring plans and creations together."""
-    hold_waits(writing, (run for request in group for run in _born(request.what)))
-    at = 0
-    while at < len(group):
-        plans = _next_plans(group, at)
-        creations = [] if plans else _next_creations(group, at)
-        if plans:
-            yield from write_plans(writing, plans)
-        elif creations:
-            yield from create_runs(writing, creations)
-        else:
-            yield _do(writing, cast(Change, group[at].what))
-        at += len(plans) or len(creations) or 1
-
-
-def _born(what: object) -> Sequence[NewRun]:
-    """The runs that a request creates, as far as it says so itself."""
-    match what:
-        case Plan(create=runs) | Creation(runs=runs):
-            return runs
-        case _:
-            return ()
-
-
-def _next_plans(group: Sequence[Request], at: int) -> list[Plan]:
-    """Plans that stand next to each other, up to the second one of some run."""
-    plans: list[Plan] = []
-    runs: set[RunKey] = set()
-    for request in islice(group, at, None):
-        plan = request.what
-        if not isinstance(plan, Plan) or plan.run in runs:
-            break
-        plans.append(plan)
-        runs.add(plan.run)
-    return plans
-
-
-def _next_creations(group: Sequence[Request], at: int) -> list[Creation]:
-    """Creations that stand next to each other."""
-    creations: list[Creation] = []
-    for request in islice(group, at, None):
-        if not isinstance(request.what, Creation):
-            break
-        creations.append(request.what)
-    return creations
-
-
-def _do(writing: Writing, change: Change) -> Answer:
+def _do(writing: Writing, request: Request) -> Answer:
     try:
-        return change(writing)
+        return cast(Change, request.what)(writing)
     except KallistaError as error:
         return error

@@ -8,19 +8,19 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
-from queue import Empty, SimpleQueue
 from typing import Any, Final, NamedTuple, TypeAlias, TypeVar, cast
 
 import apsw
 
 from kallista.core.plan import Plan
-from kallista.core.types import RunKey
 from kallista.errors import KallistaError, StoreError, StoreUncertainError
 from kallista.store.births import Creation
+from kallista.store.gathering import Gathering, LoopGone
+from kallista.store.groups import Answer, write_group
 from kallista.store.port import Committed
 from kallista.store.pulse import Pulse, unheard
 from kallista.store.sqlite.bells import Bell, Ringer
@@ -33,7 +33,6 @@ from kallista.store.sqlite.records import DefinitionCache
 from kallista.store.sqlite.statements import statement
 from kallista.store.sqlite.writing import Writing
 
-GROUP_SIZE: Final = 2_000
 CHECKPOINT_PAGES: Final = 1_500
 TRUNCATE_PAGES: Final = 16_000
 TRUNCATE_PATIENCE: Final = 0.1
@@ -62,14 +61,6 @@ class Request(NamedTuple):
     quiet: bool = True
 
 
-Answer: TypeAlias = Any
-"""What a request's future is to hold; a ``KallistaError`` is to be raised."""
-
-
-class _Stop(NamedTuple):
-    future: asyncio.Future[None]
-
-
 class Writer:
     """A thread with the only connection that writes.
 
@@ -88,11 +79,8 @@ class Writer:
         self._busy_timeout = busy_timeout
         self._vfs = vfs
         self._loop = asyncio.get_running_loop()
-        self._gathered: list[Request] = []
-        self._inbox: SimpleQueue[Sequence[Request | _Stop]] = SimpleQueue()
+        self._gathering: Gathering[Request] = Gathering(self._loop)
         self._closed = False
-        self._pulse: Pulse | None = None
-        self._beat: Change | None = None
         self._guard = threading.Lock()
         self._db: apsw.Connection | None = None
         self._definitions: DefinitionCache | None = None
@@ -146,16 +134,8 @@ class Writer:
         if self._closed:
             future.set_exception(StoreError(f"{self._path} is closed; open the store first"))
         else:
-            if not self._gathered:
-                # What the loop does in one turn goes into one group: a group of one costs as much
-                # as a group of fifty.
-                self._loop.call_soon(self._hand_over)
-            self._gathered.append(Request(what, future, quiet))
+            self._gathering.add(Request(what, future, quiet))
         return future
-
-    def _hand_over(self) -> None:
-        gathered, self._gathered = self._gathered, []
-        self._inbox.put(gathered)
 
     def keep_lease(self, pulse: Pulse, beat: Callable[[Writing], bool]) -> None:
         """Renew the lease without being asked whenever the event loop is late with it.
@@ -164,12 +144,11 @@ class Writer:
             pulse: When that is.
             beat: Renews it.
         """
-        self._pulse, self._beat = pulse, beat
+        self._gathering.keep_lease(pulse, lambda: Request(beat, unheard(self._loop)))
 
     def asked_to_renew(self) -> None:
         """The event loop is not late."""
-        if self._pulse is not None:
-            self._pulse.asked()
+        self._gathering.asked_to_renew()
 
     async def stop(self) -> None:
         """Write what was submitted, and close."""
@@ -177,10 +156,7 @@ class Writer:
             self._closed = True
             if self._bell is not None:
                 await self._bell.take_down()
-            stopped: asyncio.Future[None] = self._loop.create_future()
-            self._hand_over()
-            self._inbox.put([_Stop(stopped)])
-            await stopped
+            await self._gathering.stop()
 
     def changed(self) -> bool:
         """Whether another program has committed since the last call.
@@ -207,7 +183,7 @@ class Writer:
     # on the thread
 
     def _run(self, opened: asyncio.Future[None]) -> None:
-        with suppress(_LoopGone):
+        with suppress(LoopGone):
             try:
                 prepare(self._path, self._program, self._busy_timeout, self._vfs)
                 self._lock = FileLock(beside(self._path, ".write-lock"))
@@ -216,43 +192,15 @@ class Writer:
                 self._seen = self._newest
             except Exception as error:
                 self._closed = True
-                self._answer([(opened, _as_kallista(self._path, "open", error))])
+                self._gathering.answer([(opened, _as_kallista(self._path, "open", error))])
                 return
-            self._answer([(opened, None)])
-            for group, stop in self._groups():
+            self._gathering.answer([(opened, None)])
+            for group, stop in self._gathering.groups():
                 if group:
                     self._serve(group)
                 if stop is not None:
-                    self._answer([(stop.future, self._closing())])
+                    self._gathering.answer([(stop.future, self._closing())])
                     return
-
-    def _next(self) -> Sequence[Request | _Stop]:
-        """What is asked next; the lease is renewed unasked while nothing is."""
-        while True:
-            pulse = self._pulse
-            try:
-                return self._inbox.get(timeout=None if pulse is None else pulse.wait)
-            except Empty:
-                if pulse is not None and self._beat is not None:
-                    pulse.renewed()
-                    return [Request(self._beat, unheard(self._loop))]
-
-    def _groups(self) -> Iterator[tuple[list[Request], _Stop | None]]:
-        waiting: deque[Request | _Stop] = deque()
-        while True:
-            if not waiting:
-                waiting.extend(self._next())
-            while len(waiting) < GROUP_SIZE and not self._inbox.empty():
-                waiting.extend(self._inbox.get())
-            group: list[Request] = []
-            stop: _Stop | None = None
-            while waiting and stop is None and len(group) < GROUP_SIZE:
-                item = waiting.popleft()
-                if isinstance(item, _Stop):
-                    stop = item
-                else:
-                    group.append(item)
-            yield group, stop
 
     def _serve(self, group: Sequence[Request]) -> None:
         """Write a group under the lock that all programs share, and answer it."""
@@ -266,7 +214,7 @@ class Writer:
             with self._guard:
                 self._write(group)
                 self._checkpoint()
-        except _LoopGone:
+        except LoopGone:
             raise
         except Exception as error:
             self._fail(group, _as_kallista(self._path, "write", error))
@@ -292,7 +240,7 @@ class Writer:
                     self._write([request])
         else:
             pairs = zip(group, answers, strict=True)
-            self._answer([(request.future, answer) for request, answer in pairs])
+            self._gathering.answer([(request.future, answer) for request, answer in pairs])
 
     def _transact(self, group: Sequence[Request]) -> list[Answer]:
         writing = self._begin()
@@ -456,72 +404,22 @@ class Writer:
         self._ringer.close()
 
     def _fail(self, group: Sequence[Request], error: KallistaError) -> None:
-        self._answer([(request.future, error) for request in group])
-
-    def _answer(self, answers: list[tuple[asyncio.Future[Any], Answer]]) -> None:
-        """Hand all answers to the event loop at once."""
-        try:
-            self._loop.call_soon_threadsafe(_resolve, answers)
-        except RuntimeError as error:
-            raise _LoopGone from error
-
-
-class _LoopGone(Exception):
-    """The program ended its event loop without closing the store: nobody waits any more."""
-
-
-def _resolve(answers: list[tuple[asyncio.Future[Any], Answer]]) -> None:
-    for future, answer in answers:
-        if future.done():
-            continue
-        if isinstance(answer, KallistaError):
-            future.set_exception(answer)
-        else:
-            future.set_result(answer)
+        self._gathering.answer([(request.future, error) for request in group])
 
 
 def _execute(writing: Writing, group: Sequence[Request]) -> list[Answer]:
-    """Do what is asked in the order it was asked, neighbouring plans and creations together.
-
-    A stretch of them ends before the second plan of some run.
-    """
-    answers: list[Answer] = []
-    stretch: list[Plan | Creation] = []
-    runs: set[RunKey] = set()
-    for request in group:
-        what = request.what
-        if isinstance(what, Plan):
-            if what.run in runs:
-                answers += _write_stretch(writing, stretch)
-                stretch, runs = [], set()
-            runs.add(what.run)
-            stretch.append(what)
-        elif isinstance(what, Creation):
-            stretch.append(what)
-        else:
-            answers += _write_stretch(writing, stretch)
-            stretch, runs = [], set()
-            writing.concerns_others |= not request.quiet
-            answers.append(_do(writing, what))
-    answers += _write_stretch(writing, stretch)
-    return answers
+    return write_group(
+        group,
+        partial(create_runs, writing),
+        partial(write_plans, writing),
+        partial(_do, writing),
+    )
 
 
-def _write_stretch(writing: Writing, stretch: Sequence[Plan | Creation]) -> Iterable[Answer]:
-    """Write creations before plans: nobody can have decided anything on them yet."""
-    plans = [what for what in stretch if isinstance(what, Plan)]
-    creations = [what for what in stretch if isinstance(what, Creation)]
-    created = iter(create_runs(writing, creations) if creations else ())
-    committed = write_plans(writing, plans) if plans else ()
-    if not creations:
-        return committed
-    written = iter(committed)
-    return [next(created if isinstance(what, Creation) else written) for what in stretch]
-
-
-def _do(writing: Writing, change: Change) -> Answer:
+def _do(writing: Writing, request: Request) -> Answer:
+    writing.concerns_others |= not request.quiet
     try:
-        return change(writing)
+        return cast(Change, request.what)(writing)
     except KallistaError as error:
         return error
 

@@ -1,0 +1,80 @@
+"""Orders what is written in one transaction, so that as much as may be goes into one statement."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Protocol, TypeAlias, TypeVar
+
+from kallista.core.plan import Plan
+from kallista.core.types import RunKey
+from kallista.store.births import Creation
+
+Answer: TypeAlias = Any
+"""What a request's future is to hold; a ``KallistaError`` is to be raised."""
+
+
+class Asked(Protocol):
+    """A request of which only the wish matters here."""
+
+    @property
+    def what(self) -> object:
+        """A plan, a creation, or anything else to do."""
+
+
+_AskedT = TypeVar("_AskedT", bound=Asked)
+
+
+def write_group(
+    group: Iterable[_AskedT],
+    create: Callable[[Sequence[Creation]], Iterable[Answer]],
+    write: Callable[[Sequence[Plan]], Iterable[Answer]],
+    do: Callable[[_AskedT], Answer],
+) -> list[Answer]:
+    """Do what is asked in the order it was asked, neighbouring plans and creations together.
+
+    A stretch of these ends before the second plan of some run.
+
+    Args:
+        group: What is asked.
+        create: Writes creations, and says what became of each.
+        write: Writes plans of different runs, and says what became of each.
+        do: Does something else.
+
+    Returns:
+        The answers, in the order of the group.
+    """
+    answers: list[Answer] = []
+    stretch: list[Plan | Creation] = []
+    runs: set[RunKey] = set()
+    for request in group:
+        what = request.what
+        if isinstance(what, Plan):
+            if what.run in runs:
+                answers += _write_stretch(stretch, create, write)
+                stretch, runs = [], set()
+            runs.add(what.run)
+            stretch.append(what)
+        elif isinstance(what, Creation):
+            stretch.append(what)
+        else:
+            answers += _write_stretch(stretch, create, write)
+            stretch, runs = [], set()
+            answers.append(do(request))
+    answers += _write_stretch(stretch, create, write)
+    return answers
+
+
+def _write_stretch(
+    stretch: Sequence[Plan | Creation],
+    create: Callable[[Sequence[Creation]], Iterable[Answer]],
+    write: Callable[[Sequence[Plan]], Iterable[Answer]],
+) -> Iterable[Answer]:
+    """Write creations before plans: nobody can have decided anything on them yet."""
+    plans = [what for what in stretch if isinstance(what, Plan)]
+    creations = [what for what in stretch if isinstance(what, Creation)]
+    created = iter(create(creations) if creations else ())
+    committed = write(plans) if plans else ()
+    if not creations:
+        return committed
+    written = iter(committed)
+    return [next(created if isinstance(what, Creation) else written) for what in stretch]
