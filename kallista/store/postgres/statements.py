@@ -70,12 +70,14 @@ def _texts(values: Iterable[str | None] | None) -> Text:
         return None
     given = list(values)
     nulls = given.count(None)
+    if nulls == len(given):
+        return "{" + ",".join(["NULL"] * nulls) + "}"
     # Marked by what no text may hold, all of them are quoted in one go.
     joined = _NEXT.join([_NULL if value is None else value for value in given])
-    if joined.count("\0") > nulls + max(0, len(given) - 1):
+    if joined.count("\0") > nulls + len(given) - 1:
         raise DataError("PostgreSQL text fields cannot contain NUL (0x00) bytes")
     quoted = joined.replace("\\", "\\\\").replace('"', '\\"').replace(_NEXT, '","')
-    array = '{"' + quoted + '"}' if given else "{}"
+    array = '{"' + quoted + '"}'
     return array.replace(f'"{_NULL}"', "NULL") if nulls else array
 
 
