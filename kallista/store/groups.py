@@ -30,9 +30,10 @@ def write_group(
     write: Callable[[Sequence[Plan]], Iterable[Answer]],
     do: Callable[[_AskedT], Answer],
 ) -> list[Answer]:
-    """Do what is asked in the order it was asked, neighbouring plans and creations together.
+    """Do what is asked in the order it was asked, but of neighbours all plans before all creations.
 
-    A stretch of these ends before the second plan of some run.
+    Nobody can have decided anything on a run whose creation is not answered yet. A stretch of such
+    neighbours ends before the second plan of some run.
 
     Args:
         group: What is asked.
@@ -69,12 +70,12 @@ def _write_stretch(
     create: Callable[[Sequence[Creation]], Iterable[Answer]],
     write: Callable[[Sequence[Plan]], Iterable[Answer]],
 ) -> Iterable[Answer]:
-    """Write creations before plans: nobody can have decided anything on them yet."""
     plans = [what for what in stretch if isinstance(what, Plan)]
-    creations = [what for what in stretch if isinstance(what, Creation)]
-    created = iter(create(creations) if creations else ())
+    # Plans may count, and whoever counts does so alone until the commit: who waits for that is not
+    # to hold the ids, keys and definitions that those want who count.
     committed = write(plans) if plans else ()
-    if not creations:
+    if len(plans) == len(stretch):
         return committed
     written = iter(committed)
+    created = iter(create([what for what in stretch if isinstance(what, Creation)]))
     return [next(created if isinstance(what, Creation) else written) for what in stretch]

@@ -48,11 +48,11 @@ def creation(id: str) -> Creation:
 
 
 def test_what_alternates_is_written_in_two_goes() -> None:
-    """A plan, a creation, a plan …: all creations at once, then all plans, answered in order."""
+    """A plan, a creation, a plan …: all plans at once, then all creations, answered in order."""
     group = [what for n in range(50) for what in (plan(n), creation(f"run-{n}"))]
     write = Written()
     assert write(group) == group
-    assert write.goes == [group[1::2], group[::2]]
+    assert write.goes == [group[::2], group[1::2]]
 
 
 def test_the_second_plan_of_a_run_comes_after_the_first() -> None:
@@ -60,7 +60,7 @@ def test_the_second_plan_of_a_run_comes_after_the_first() -> None:
     group = [plan(1), creation("a"), plan(2), plan(1, 2), creation("b"), plan(3)]
     write = Written()
     assert write(group) == group
-    assert write.goes == [[group[1]], [group[0], group[2]], [group[4]], [group[3], group[5]]]
+    assert write.goes == [[group[0], group[2]], [group[1]], [group[3], group[5]], [group[4]]]
 
 
 def test_anything_else_keeps_its_place() -> None:
@@ -68,7 +68,7 @@ def test_anything_else_keeps_its_place() -> None:
     group = [plan(1), "claim", creation("a"), plan(2), "claim again"]
     write = Written()
     assert write(group) == group
-    assert write.goes == [[group[0]], ["claim"], [group[2]], [group[3]], ["claim again"]]
+    assert write.goes == [[group[0]], ["claim"], [group[3]], [group[2]], ["claim again"]]
 
 
 def test_an_empty_group_writes_nothing() -> None:

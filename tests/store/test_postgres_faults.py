@@ -14,7 +14,8 @@ from servers import new_database, server
 from wires import Cut, Wire
 
 from kallista import Kallista
-from kallista.core.plan import WAKE, Entry, Plan
+from kallista.core.limits import Limit
+from kallista.core.plan import WAKE, Entry, Plan, SameKey
 from kallista.core.types import Micros, RunId
 from kallista.errors import (
     KallistaError,
@@ -26,6 +27,7 @@ from kallista.store.port import RunFilter
 from kallista.store.postgres import PostgresStore, link
 from kallista.store.postgres.addresses import read_url
 from kallista.store.postgres.connection import Connection
+from kallista.store.postgres.gates import COUNTING
 from kallista.store.postgres.link import Link
 from kallista.store.postgres.statements import statement
 from kallista.store.postgres.writer import HANDLE
@@ -34,10 +36,12 @@ from kallista.testing.store_contract import (
     BUILD,
     NOW,
     WAKE_UP,
+    counted_no_more,
     fence,
     finished,
     found,
     happened,
+    limited_task,
     made,
     new_run,
     new_task,
@@ -590,6 +594,36 @@ async def test_programs_that_end_and_begin_to_wait_hold_each_other_up_in_no_circ
             "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"
         ).fetchone()
         assert row == (0,)
+
+
+@pytest.mark.parametrize("is_asked_first", [True, False], ids=["plan first", "creation first"])
+@pytest.mark.parametrize("alone", ["count_alone", "hold_waits"])
+async def test_who_waits_to_end_a_run_holds_nothing_that_others_need(
+    url: str, alone: str, is_asked_first: bool
+) -> None:
+    """No circle: whoever counts, or begins to wait, may then count and create the same."""
+    async with opened(lambda: PostgresStore(url)) as store:
+        me = await store.register_worker("me", {}, NOW)
+        same = SameKey("task etch", "key", Micros(NOW + 10**9))
+        await store.create(replace(new_run("first"), same=same))
+        await store.create(limited_task("ends", Limit("concurrency key:one", 1)))
+        await taken(store, me)
+        ends = await found(store, "ends")
+        with closing(Connection(read_url(url))) as db:
+            db.say(b"BEGIN")
+            db.tell(statement(alone), (COUNTING,) if alone == "count_alone" else ())
+            plan = replace(counted_no_more(ends), announce=True)
+            new = [new_run("new", definition="new"), replace(new_run("again"), same=same)]
+            group = [store.commit(plan), *map(store.create, new)]
+            asked = asyncio.gather(*(group if is_asked_first else reversed(group)))
+            await asyncio.to_thread(until_somebody_waits, url, unless=asked.done)
+            assert not asked.done()
+            db.say(b"SET LOCAL lock_timeout = '100ms'")
+            db.tell(statement("count_alone"), (COUNTING,))
+            db.tell(statement("insert_definition"), (["new"], ["{}"]))
+            assert len(db.ask(statement("first_of_keys"), ([same.scope], [same.key]))) == 1
+            db.say(b"ROLLBACK")
+        await asked
 
 
 async def test_a_claim_waits_for_nobody(url: str) -> None:

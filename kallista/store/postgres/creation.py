@@ -21,7 +21,6 @@ from kallista.store.circles import Waits
 from kallista.store.conflicts import schedule_conflict, worker_gone
 from kallista.store.holders import holder
 from kallista.store.port import Created
-from kallista.store.postgres.connection import Connection
 from kallista.store.postgres.gates import close_gates
 from kallista.store.postgres.statements import statement
 from kallista.store.postgres.writing import Writing
@@ -41,7 +40,6 @@ _ROOTS_OF = statement("roots_of")
 _NEXT_RUN_KEYS = statement("next_run_keys")
 _INSERT_RUN = statement("insert_run")
 _INSERT_REQUEST = statement("insert_request")
-_HOLD_WAITS = statement("hold_waits")
 _ANY_RUN = statement("any_run")
 _WAITING_FOR = statement("waiting_for")
 _INSERT_TAG = statement("insert_tag")
@@ -66,15 +64,6 @@ _DEFINITION_OF_RUN = statement("definition_of_run")
 _REDEFINE_REQUEST = statement("redefine_request")
 _SCHEDULE_CONTENT = statement("schedule_content")
 _INSERT_SCHEDULE = statement("insert_schedule")
-
-
-def hold_waits(writing: Writing) -> None:
-    """Keep from others what is waited for, because new runs wait for others.
-
-    To be done before anything else is written: who also ends a run in the same transaction would
-    else wait for another one that does, and that one for it.
-    """
-    writing.db.tell(_HOLD_WAITS)
 
 
 def create_runs(
@@ -108,7 +97,7 @@ def _births(writing: Writing, runs: Sequence[NewRun]) -> Births:
     drawn = db.later(_NEXT_RUN_KEYS, (len(runs),))
     same = [(run.same.scope, run.same.key) for run in runs if run.same is not None]
     first = db.later(_FIRST_OF_KEYS, list(zip(*sorted(set(same)), strict=True))) if same else list
-    waits = _waits(db, [run for run in runs if run.waits_for])
+    waits = _waits(writing, [run for run in runs if run.waits_for])
     living = writing.living(owners)
     keys = [RunKey(key) for (key,) in drawn()]
 
@@ -126,11 +115,12 @@ def _births(writing: Writing, runs: Sequence[NewRun]) -> Births:
     )
 
 
-def _waits(db: Connection, runs: Sequence[NewRun]) -> Callable[[], Waits | None]:
+def _waits(writing: Writing, runs: Sequence[NewRun]) -> Callable[[], Waits | None]:
     """Who waits for those of the new runs that wait themselves; mostly there are none of these."""
     if not runs:
         return lambda: None
-    db.tell(_HOLD_WAITS)  # held already, but by firings, which are known no earlier
+    writing.hold_waits()
+    db = writing.db
     awaited = list(dict.fromkeys(id for run in runs for id in run.waits_for))
     may_close = db.ask(_ANY_RUN, (awaited,))[0][0]
     found = db.later(_WAITING_FOR, ([run.id for run in runs],)) if may_close else list

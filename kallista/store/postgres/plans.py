@@ -45,7 +45,6 @@ _PUT_QUESTION = statement("put_question")
 _CLOSE_QUESTION = statement("close_question")
 _WAKE_BY_ID = statement("wake_by_id")
 _WAKE_PARENT = statement("wake_parent")
-_KEEP_WAITS = statement("keep_waits")
 _WAKE_WAITING = statement("wake_waiting")
 _WAKE_OWNER = statement("wake_owner")
 
@@ -261,7 +260,7 @@ def _tell_others(writing: Writing, plans: Sequence[Plan]) -> None:
         writing.db.tell(_WAKE_BY_ID, (ids,))
     announced = sorted(plan.run for plan in plans if plan.announce)
     if announced:
-        writing.db.tell(_KEEP_WAITS)
+        writing.keep_waits()
         writing.db.tell(_WAKE_WAITING, (announced,))
     for told, what in (
         ((plan.run for plan in plans if plan.wake_parent), _WAKE_PARENT),

@@ -15,7 +15,7 @@ from typing import Any, Final, NamedTuple, TypeAlias, TypeVar, cast
 
 import psycopg
 
-from kallista.core.plan import Plan
+from kallista.core.plan import NewRun, Plan
 from kallista.errors import KallistaError, StoreError, StoreUncertainError
 from kallista.store.births import Creation
 from kallista.store.gathering import Gathering, LoopGone
@@ -29,7 +29,7 @@ from kallista.store.postgres.connection import (
     means_stale,
     store_error,
 )
-from kallista.store.postgres.creation import create_runs, hold_waits
+from kallista.store.postgres.creation import create_runs
 from kallista.store.postgres.link import Link
 from kallista.store.postgres.opening import KNOWN, check_compatible, prepare
 from kallista.store.postgres.plans import write_plans
@@ -312,8 +312,7 @@ class Writer:
 
 
 def _execute(writing: Writing, group: Sequence[Request]) -> list[Answer]:
-    if any(_awaits(request.what) for request in group):
-        hold_waits(writing)
+    _keep_order(writing, group)
     return write_group(
         group,
         partial(create_runs, writing),
@@ -322,11 +321,26 @@ def _execute(writing: Writing, group: Sequence[Request]) -> list[Answer]:
     )
 
 
-def _awaits(what: Plan | Creation | Change) -> bool:
-    """Whether it creates runs that wait for others, as far as it says so itself."""
-    if isinstance(what, Plan):
-        return any(run.waits_for for run in what.create)
-    return isinstance(what, Creation) and any(run.waits_for for run in what.runs)
+def _keep_order(writing: Writing, group: Sequence[Request]) -> None:
+    """Take first what keeps those who begin to wait from those who end, as far as it is known.
+
+    Taken later, two groups that do both would wait for each other.
+    """
+    announces = False
+    for request in group:
+        what = request.what
+        if isinstance(what, Plan):
+            born: Sequence[NewRun] = what.create
+            announces = announces or what.announce
+        elif isinstance(what, Creation):
+            born = what.runs
+        else:
+            continue
+        if any(run.waits_for for run in born):
+            writing.hold_waits()
+            return
+    if announces:
+        writing.keep_waits()
 
 
 def _do(writing: Writing, request: Request) -> Answer:
