@@ -50,8 +50,11 @@ def prepare(db: Connection, address: Address, scripts: Sequence[str] | None = No
         return
     db.ask(_SESSION_MARK, (OPENING, 0))
     try:
-        for number in range(_version(db, address), len(scripts)):
-            _migrate(db, number + 1, scripts[number])
+        version = _version(db, address)
+        steps = range(version, len(scripts))
+        # A new store is made at once: nobody uses a version in between.
+        for together in [steps] if version == 0 else [[step] for step in steps]:
+            _migrate(db, together, scripts)
     finally:
         if not db.is_lost:
             db.ask(_SESSION_UNMARK, (OPENING, 0))
@@ -102,10 +105,11 @@ def check_compatible(db: Connection, address: Address, newest: int = KNOWN) -> N
         )
 
 
-def _migrate(db: Connection, number: int, script: str) -> None:
+def _migrate(db: Connection, steps: Sequence[int], scripts: Sequence[str]) -> None:
     with db.db.transaction():
         if not db.ask(_STORE_TABLES)[0][0]:
             db.say(b"CREATE SCHEMA kallista")
-        # Whole scripts cannot be prepared, and need not be.
-        db.db.execute(script.encode(), prepare=False)
-        db.tell(_SET_VERSION, (number,))
+        for step in steps:
+            # Whole scripts cannot be prepared, and need not be.
+            db.db.execute(scripts[step].encode(), prepare=False)
+        db.tell(_SET_VERSION, (steps[-1] + 1,))

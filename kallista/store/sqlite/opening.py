@@ -97,8 +97,10 @@ def _prepare(
     if version < newest:
         with closing(FileLock(beside(path, ".write-lock"))) as lock:
             lock.acquire(holder_name(program), timeout, f"migrate {path.name}")
-            for number in range(version, newest):
-                _migrate(db, path, number + 1, scripts[number])
+            steps = range(version, newest)
+            # A new store is made at once: nobody uses a version in between.
+            for together in [steps] if version == 0 else [[step] for step in steps]:
+                _migrate(db, path, together, scripts)
 
 
 def _version(db: apsw.Connection, path: Path) -> int:
@@ -142,15 +144,17 @@ def _compatible_from(db: apsw.Connection) -> int:
     return compatible_from
 
 
-def _migrate(db: apsw.Connection, path: Path, number: int, script: str) -> None:
-    """Make one step in one transaction: it is done, or the store is as it was."""
+def _migrate(db: apsw.Connection, path: Path, steps: Sequence[int], scripts: Sequence[str]) -> None:
+    """Make some steps in one transaction: they are done, or the store is as it was."""
     db.execute("BEGIN IMMEDIATE")
     try:
-        db.execute(script)
-        if _compatible_from(db) == number and number > 1:
-            _check_unused(db, path, number)
-        db.pragma("application_id", APPLICATION_ID)
-        db.pragma("user_version", number)
+        for step in steps:
+            db.execute(scripts[step])
+            number = step + 1
+            if _compatible_from(db) == number and number > 1:
+                _check_unused(db, path, number)
+            db.pragma("application_id", APPLICATION_ID)
+            db.pragma("user_version", number)
         db.execute("COMMIT")
     except BaseException:
         if db.in_transaction:
