@@ -8,8 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from queue import Empty, SimpleQueue
 from typing import Any, Final, Generic, NamedTuple, TypeVar
 
-from kallista.errors import KallistaError
-from kallista.store.groups import Answer
+from kallista.store.answers import Answer, resolve_all
 from kallista.store.pulse import Pulse
 
 GROUP_SIZE: Final = 2_000
@@ -118,16 +117,6 @@ class Gathering(Generic[_RequestT]):
             LoopGone: There is none any more.
         """
         try:
-            self._loop.call_soon_threadsafe(_resolve, answers)
+            self._loop.call_soon_threadsafe(resolve_all, answers)
         except RuntimeError as error:
             raise LoopGone from error
-
-
-def _resolve(answers: list[tuple[asyncio.Future[Any], Answer]]) -> None:
-    for future, answer in answers:
-        if future.done():
-            continue
-        if isinstance(answer, KallistaError):
-            future.set_exception(answer)
-        else:
-            future.set_result(answer)

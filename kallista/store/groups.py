@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Protocol, TypeAlias, TypeVar
+from typing import Protocol, TypeVar
 
 from kallista.core.plan import Plan
 from kallista.core.types import RunKey
+from kallista.store.answers import Answer
 from kallista.store.births import Creation
-
-Answer: TypeAlias = Any
-"""What a request's future is to hold; a ``KallistaError`` is to be raised."""
 
 
 class Asked(Protocol):

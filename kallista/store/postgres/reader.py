@@ -13,6 +13,7 @@ from queue import Empty, SimpleQueue
 from typing import Any, Final, NamedTuple, TypeVar, cast
 
 from kallista.errors import KallistaError, StoreError, StoreUnavailableError
+from kallista.store.answers import resolve, resolve_all
 from kallista.store.postgres.addresses import Address
 from kallista.store.postgres.connection import Connection, means_lost, store_error
 from kallista.store.postgres.link import Link
@@ -129,7 +130,7 @@ class Readers:
         # Without an event loop nobody waits for an answer any more.
         with suppress(RuntimeError):
             self._answer_all(link, opened)
-            self._loop.call_soon_threadsafe(_resolve, ended, None)
+            self._loop.call_soon_threadsafe(resolve, ended, None)
 
     def _answer_all(self, link: Link, opened: asyncio.Future[Any]) -> None:
         definitions = DefinitionCache()
@@ -137,9 +138,9 @@ class Readers:
             try:
                 link.connection()
             except KallistaError as error:
-                self._loop.call_soon_threadsafe(_resolve, opened, error)
+                self._loop.call_soon_threadsafe(resolve, opened, error)
             else:
-                self._loop.call_soon_threadsafe(_resolve, opened, None)
+                self._loop.call_soon_threadsafe(resolve, opened, None)
             for question in self._questions():
                 if isinstance(question, _Question):
                     self._say([(question.future, self._answer(link, definitions, question))])
@@ -195,7 +196,7 @@ class Readers:
         return [(part.future, answer.get(part.about)) for part in parts]
 
     def _say(self, answers: list[tuple[asyncio.Future[Any], Any]]) -> None:
-        self._loop.call_soon_threadsafe(_resolve_all, answers)
+        self._loop.call_soon_threadsafe(resolve_all, answers)
 
 
 def _answer(link: Link, definitions: DefinitionCache, question: _Question) -> Any:
@@ -224,17 +225,3 @@ def _in_snapshot(db: Connection, reading: Reading, ask: Callable[[Reading], Any]
 
 def _goes_with(part: _Part, parts: Sequence[_Part]) -> bool:
     return not parts or (part.ask == parts[0].ask and len(parts) < AT_ONCE)
-
-
-def _resolve_all(answers: list[tuple[asyncio.Future[Any], Any]]) -> None:
-    for future, answer in answers:
-        _resolve(future, answer)
-
-
-def _resolve(future: asyncio.Future[Any], answer: object) -> None:
-    if future.done():
-        return
-    if isinstance(answer, KallistaError):
-        future.set_exception(answer)
-    else:
-        future.set_result(answer)

@@ -17,9 +17,10 @@ import psycopg
 
 from kallista.core.plan import NewRun, Plan
 from kallista.errors import KallistaError, StoreError, StoreUncertainError
+from kallista.store.answers import Answer
 from kallista.store.births import Creation
 from kallista.store.gathering import Gathering, LoopGone
-from kallista.store.groups import Answer, write_group
+from kallista.store.groups import write_group
 from kallista.store.port import Committed
 from kallista.store.postgres.addresses import Address
 from kallista.store.postgres.connection import (

@@ -17,6 +17,7 @@ from typing import Any, Final, NamedTuple, TypeVar
 import apsw
 
 from kallista.errors import KallistaError, StoreError
+from kallista.store.answers import resolve, resolve_all
 from kallista.store.sqlite.connection import connect, store_error
 from kallista.store.sqlite.reading import Reading
 
@@ -91,7 +92,7 @@ class Readers:
         # Without an event loop nobody waits for an answer any more.
         with suppress(RuntimeError):
             self._answer_all()
-            self._loop.call_soon_threadsafe(_resolve, ended, None)
+            self._loop.call_soon_threadsafe(resolve, ended, None)
 
     def _answer_all(self) -> None:
         db: apsw.Connection | None = None
@@ -114,22 +115,8 @@ class Readers:
                     answers.append((question.future, answer))
                 if db is not None and db.in_transaction:
                     db.execute("ROLLBACK")
-                self._loop.call_soon_threadsafe(_resolve_all, answers)
+                self._loop.call_soon_threadsafe(resolve_all, answers)
         finally:
             if db is not None:
                 with suppress(apsw.Error):
                     db.close()
-
-
-def _resolve_all(answers: list[tuple[asyncio.Future[Any], object]]) -> None:
-    for future, answer in answers:
-        _resolve(future, answer)
-
-
-def _resolve(future: asyncio.Future[Any], answer: object) -> None:
-    if future.done():
-        return
-    if isinstance(answer, KallistaError):
-        future.set_exception(answer)
-    else:
-        future.set_result(answer)

@@ -18,9 +18,10 @@ import apsw
 
 from kallista.core.plan import Plan
 from kallista.errors import KallistaError, StoreError, StoreUncertainError
+from kallista.store.answers import Answer
 from kallista.store.births import Creation
 from kallista.store.gathering import Gathering, LoopGone
-from kallista.store.groups import Answer, write_group
+from kallista.store.groups import write_group
 from kallista.store.port import Committed
 from kallista.store.pulse import Pulse, unheard
 from kallista.store.sqlite.bells import Bell, Ringer
