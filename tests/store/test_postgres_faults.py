@@ -15,8 +15,8 @@ from wires import Cut, Wire
 
 from kallista import Kallista
 from kallista.core.limits import Limit
-from kallista.core.plan import WAKE, Entry, Plan, SameKey
-from kallista.core.types import Micros, RunId
+from kallista.core.plan import WAKE, Entry, Plan, Redefinition, SameKey
+from kallista.core.types import JsonText, Micros, RunId
 from kallista.errors import (
     KallistaError,
     StoreError,
@@ -622,6 +622,49 @@ async def test_who_waits_to_end_a_run_holds_nothing_that_others_need(
             db.tell(statement("count_alone"), (COUNTING,))
             db.tell(statement("insert_definition"), (["new"], ["{}"]))
             assert len(db.ask(statement("first_of_keys"), ([same.scope], [same.key]))) == 1
+            db.say(b"ROLLBACK")
+        await asked
+
+
+async def test_children_come_after_what_a_plan_waits_for(url: str) -> None:
+    """No circle: who waits to wake a parent holds no definition that others create by then."""
+    async with opened(lambda: PostgresStore(url)) as store:
+        parent, *_ = await store.create(new_run("parent"))
+        await store.create(new_run("first", parent=(parent, 1)))
+        first = await found(store, "first")
+        child = new_run("child", parent=(first.key, 0), definition="new")
+        plan = Plan(first.key, fence(first), first.head, create=(child,), wake_parent=True)
+        with closing(Connection(read_url(url))) as db:
+            db.say(b"BEGIN")
+            db.tell(statement("wake_parent"), ([first.key],))
+            asked = asyncio.ensure_future(store.commit(plan))
+            await asyncio.to_thread(until_somebody_waits, url, unless=asked.done)
+            assert not asked.done()
+            db.say(b"SET LOCAL lock_timeout = '100ms'")
+            db.tell(statement("insert_definition"), (["new"], ["{}"]))
+            db.say(b"ROLLBACK")
+        await asked
+        assert await found(store, "child")
+
+
+async def test_who_waits_to_drop_a_definition_keeps_none(url: str) -> None:
+    """No circle: two programs that create children and give runs other definitions."""
+    async with opened(lambda: PostgresStore(url)) as store:
+        await store.create_all([new_run("parent"), new_run("changes", definition="old")])
+        parent, changes = await found(store, "parent"), await found(store, "changes")
+        with closing(Connection(read_url(url))) as db:
+            db.say(b"BEGIN")
+            db.tell(statement("insert_definition"), (["old"], ["{}"]))
+            child = new_run("child", parent=(parent.key, 0))
+            other = Redefinition("new", JsonText("{}"), 2)
+            asked = asyncio.gather(
+                store.commit(Plan(parent.key, fence(parent), parent.head, create=(child,))),
+                store.commit(Plan(changes.key, fence(changes), changes.head, redefine=other)),
+            )
+            await asyncio.to_thread(until_somebody_waits, url, unless=asked.done)
+            assert not asked.done()
+            db.say(b"SET LOCAL lock_timeout = '100ms'")
+            db.tell(statement("hold_definitions"))
             db.say(b"ROLLBACK")
         await asked
 

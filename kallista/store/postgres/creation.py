@@ -231,6 +231,7 @@ def name_definition(
 
 def redefine(writing: Writing, run: RunKey, what: Redefinition) -> None:
     """Let a run have another definition, and drop the one before if nobody else uses it."""
+    writing.db.tell(_HOLD_DEFINITIONS)  # before any is kept: two that keep some would both wait
     before = writing.db.ask(_DEFINITION_OF_RUN, (run,))
     key = _definition_key(writing, what.definition, what.content)
     writing.db.tell(_REDEFINE_REQUEST, (key, what.steps, run))

@@ -197,10 +197,14 @@ def _write(writing: Writing, plans: Sequence[Plan]) -> None:
     aside = [plan for plan in plans if _has_more(plan)]
     if aside:
         _write_aside(writing, aside)
-    _tell_others(writing, plans)
+    _tell_parents_and_owners(writing, plans)
+    # Definitions, ids and keys come after what is waited for, as those of creations do (ADR 10),
+    # and who drops definitions before who keeps them.
     for plan in aside:
         if plan.redefine is not None:
             redefine(writing, plan.run, plan.redefine)
+    create_children(writing, [child for plan in aside for child in plan.create])
+    _tell_children_and_waiting(writing, plans)
     writing.changes(concerns_others=any(_concerns_others(plan) for plan in plans))
 
 
@@ -220,7 +224,7 @@ def _has_more(plan: Plan) -> bool:
 
 
 def _write_aside(writing: Writing, plans: Sequence[Plan]) -> None:
-    """Write what few plans have, but for other definitions."""
+    """Write what few plans have, but for children and other definitions."""
     db = writing.db
     db.tell_all(
         _GRANT,
@@ -235,7 +239,6 @@ def _write_aside(writing: Writing, plans: Sequence[Plan]) -> None:
     )
     db.tell_all(_FORGET, ((plan.run, step) for plan in plans for step in plan.forget))
     _change_inboxes(writing, plans)
-    create_children(writing, [child for plan in plans for child in plan.create])
 
 
 def _note_failures(writing: Writing, plans: Sequence[Plan]) -> None:
@@ -254,14 +257,7 @@ def _change_inboxes(writing: Writing, plans: Sequence[Plan]) -> None:
     db.tell_all(_PUT_QUESTION, (row for run, inbox in changes for row in question_rows(run, inbox)))
 
 
-def _tell_others(writing: Writing, plans: Sequence[Plan]) -> None:
-    ids = sorted({id for plan in plans for id in plan.wake})
-    if ids:
-        writing.db.tell(_WAKE_BY_ID, (ids,))
-    announced = sorted(plan.run for plan in plans if plan.announce)
-    if announced:
-        writing.keep_waits()
-        writing.db.tell(_WAKE_WAITING, (announced,))
+def _tell_parents_and_owners(writing: Writing, plans: Sequence[Plan]) -> None:
     for told, what in (
         ((plan.run for plan in plans if plan.wake_parent), _WAKE_PARENT),
         ((plan.run for plan in plans if plan.tell_owner), _WAKE_OWNER),
@@ -269,6 +265,17 @@ def _tell_others(writing: Writing, plans: Sequence[Plan]) -> None:
         keys = sorted(told)
         if keys:
             writing.db.tell(what, (keys,))
+
+
+def _tell_children_and_waiting(writing: Writing, plans: Sequence[Plan]) -> None:
+    """Wake those that may have been created with these plans only."""
+    ids = sorted({id for plan in plans for id in plan.wake})
+    if ids:
+        writing.db.tell(_WAKE_BY_ID, (ids,))
+    announced = sorted(plan.run for plan in plans if plan.announce)
+    if announced:
+        writing.keep_waits()
+        writing.db.tell(_WAKE_WAITING, (announced,))
 
 
 def _concerns_others(plan: Plan) -> bool:
