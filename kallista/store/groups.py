@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Protocol, TypeVar
 
 from kallista.core.plan import Plan
@@ -43,37 +43,71 @@ def write_group(
         The answers, in the order of the group.
     """
     answers: list[Answer] = []
-    stretch: list[Plan | Creation] = []
+    for stretch in _stretches(group):
+        if isinstance(stretch[0].what, Plan | Creation):
+            answers += _write_stretch(stretch, create, write)
+        else:
+            answers += map(do, stretch)
+    return answers
+
+
+def ending_with_creations(group: Iterable[_AskedT]) -> Iterator[list[_AskedT]]:
+    """Divide a group so that nothing is done after a creation but other creations.
+
+    Who writes each part by itself never waits for anybody with the ids, keys and definitions of its
+    creations in its hands.
+
+    Args:
+        group: What is asked.
+
+    Returns:
+        The parts, in the order of the group.
+    """
+    part: list[_AskedT] = []
+    for stretch in _stretches(group):
+        part += stretch
+        if any(isinstance(request.what, Creation) for request in stretch):
+            yield part
+            part = []
+    if part:
+        yield part
+
+
+def _stretches(group: Iterable[_AskedT]) -> Iterator[list[_AskedT]]:
+    """Neighbouring plans and creations together, anything else by itself."""
+    stretch: list[_AskedT] = []
     runs: set[RunKey] = set()
     for request in group:
         what = request.what
         if isinstance(what, Plan):
             if what.run in runs:
-                answers += _write_stretch(stretch, create, write)
+                yield stretch
                 stretch, runs = [], set()
             runs.add(what.run)
-            stretch.append(what)
+            stretch.append(request)
         elif isinstance(what, Creation):
-            stretch.append(what)
+            stretch.append(request)
         else:
-            answers += _write_stretch(stretch, create, write)
-            stretch, runs = [], set()
-            answers.append(do(request))
-    answers += _write_stretch(stretch, create, write)
-    return answers
+            if stretch:
+                yield stretch
+                stretch, runs = [], set()
+            yield [request]
+    if stretch:
+        yield stretch
 
 
 def _write_stretch(
-    stretch: Sequence[Plan | Creation],
+    stretch: Sequence[_AskedT],
     create: Callable[[Sequence[Creation]], Iterable[Answer]],
     write: Callable[[Sequence[Plan]], Iterable[Answer]],
 ) -> Iterable[Answer]:
-    plans = [what for what in stretch if isinstance(what, Plan)]
+    plans = [request.what for request in stretch if isinstance(request.what, Plan)]
     # Plans may count, and whoever counts does so alone until the commit: who waits for that is not
     # to hold the ids, keys and definitions that those want who count.
     committed = write(plans) if plans else ()
     if len(plans) == len(stretch):
         return committed
     written = iter(committed)
-    created = iter(create([what for what in stretch if isinstance(what, Creation)]))
-    return [next(created if isinstance(what, Creation) else written) for what in stretch]
+    creations = [request.what for request in stretch if isinstance(request.what, Creation)]
+    created = iter(create(creations))
+    return [next(created if isinstance(request.what, Creation) else written) for request in stretch]

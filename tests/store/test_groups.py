@@ -9,7 +9,7 @@ from kallista.core.events import RunHead
 from kallista.core.plan import Fence, Plan
 from kallista.core.types import RunKey
 from kallista.store.births import Creation
-from kallista.store.groups import write_group
+from kallista.store.groups import ending_with_creations, write_group
 from kallista.testing.store_contract import new_run
 
 
@@ -76,3 +76,15 @@ def test_an_empty_group_writes_nothing() -> None:
     write = Written()
     assert write([]) == []
     assert write.goes == []
+
+
+def test_a_part_ends_with_what_is_created() -> None:
+    """Whoever waits for another program, to count say, has created nothing meanwhile."""
+    group = [
+        plan(1), creation("a"), plan(2),
+        "beat", plan(3), plan(3, 2), creation("b"),
+        plan(3, 3), "claim",
+    ]  # fmt: skip
+    parts = [[asked.what for asked in part] for part in ending_with_creations(map(Request, group))]
+    assert parts == [group[:3], group[3:7], group[7:]]
+    assert list(ending_with_creations([])) == []

@@ -20,7 +20,7 @@ from kallista.errors import KallistaError, StoreError, StoreUncertainError
 from kallista.store.answers import Answer
 from kallista.store.births import Creation
 from kallista.store.gathering import Gathering, LoopGone
-from kallista.store.groups import write_group
+from kallista.store.groups import ending_with_creations, write_group
 from kallista.store.port import Committed
 from kallista.store.postgres.addresses import Address
 from kallista.store.postgres.connection import (
@@ -170,8 +170,8 @@ class Writer:
                 return
             self._gathering.answer([(opened, None)])
             for group, stop in self._gathering.groups():
-                if group:
-                    self._write(group)
+                for part in ending_with_creations(group):
+                    self._write(part)
                 if stop is not None:
                     self._close()
                     self._gathering.answer([(stop.future, None)])
